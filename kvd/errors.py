@@ -1,0 +1,113 @@
+"""Every error of kvd, and the word that stands for it on the wire.
+
+    KvdError
+        Refusal                 a reply `ERR code text`; code is the class's `code`
+            UnknownVerb             unknown-verb
+            Usage                   usage
+            BadKey                  bad-key
+            BadValue                bad-value
+            TooLong                 too-long
+            NotANumber              not-a-number
+            Overflow                overflow
+            Unavailable             unavailable
+            Uncertain               uncertain
+        NotAClient              what connected speaks another protocol; closed at once
+        StartError              the daemon cannot start; one line for a person
+        ConnectionLost          client side: the daemon is gone, or cannot be reached
+
+Every `Refusal` but `Uncertain` means that nothing was changed.
+"""
+
+from typing import ClassVar
+
+
+class KvdError(Exception):
+    """Base of all errors that kvd raises on purpose."""
+
+
+class Refusal(KvdError):
+    """A request was refused; `str(error)` is the text for people.
+
+    On the client side a code that this version does not know is a plain `Refusal` with that code.
+    """
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, text: str, code: str | None = None) -> None:
+        super().__init__(text)
+        self.word: str = code or self.code
+
+
+class UnknownVerb(Refusal):
+    """The first word is no verb, or there is none."""
+
+    code = "unknown-verb"
+
+
+class Usage(Refusal):
+    """The arguments are not those of the verb."""
+
+    code = "usage"
+
+
+class BadKey(Refusal):
+    """Not a key, or not a pattern."""
+
+    code = "bad-key"
+
+
+class BadValue(Refusal):
+    """Not a text value, bad base64, or not as long as announced."""
+
+    code = "bad-value"
+
+
+class TooLong(Refusal):
+    """The line or the value is over its limit."""
+
+    code = "too-long"
+
+
+class NotANumber(Refusal):
+    """INCR met something that is no decimal integer."""
+
+    code = "not-a-number"
+
+
+class Overflow(Refusal):
+    """INCR would leave the range of +-(2^63 - 1)."""
+
+    code = "overflow"
+
+
+class Unavailable(Refusal):
+    """The store cannot serve now; the request was certainly not applied."""
+
+    code = "unavailable"
+
+
+class Uncertain(Refusal):
+    """The store was lost under the request; a write may have been applied."""
+
+    code = "uncertain"
+
+
+class NotAClient(KvdError):
+    """The peer speaks another protocol (HTTP, TLS, a proxy header, a telnet interrupt)."""
+
+
+class StartError(KvdError):
+    """The daemon cannot start; `str(error)` says why and what to do, in one line."""
+
+
+class ConnectionLost(KvdError):
+    """The daemon cannot be reached, or the connection ended before the reply came."""
+
+
+REFUSALS: dict[str, type[Refusal]] = {
+    kind.code: kind
+    for kind in (
+        UnknownVerb, Usage, BadKey, BadValue, TooLong, NotANumber, Overflow, Unavailable, Uncertain,
+    )
+}  # fmt: skip
+"""Wire code to class, for clients that turn `ERR` lines back into exceptions."""
