@@ -13,6 +13,7 @@
             Uncertain               uncertain
         NotAClient              what connected speaks another protocol; closed at once
         StartError              the daemon cannot start; one line for a person
+        StoreLost               the connection to Redis is gone; the store turns it into a Refusal
         ConnectionLost          client side: the daemon is gone, or cannot be reached
 
 Every `Refusal` but `Uncertain` means that nothing was changed.
@@ -98,6 +99,10 @@ class NotAClient(KvdError):
 
 class StartError(KvdError):
     """The daemon cannot start; `str(error)` says why and what to do, in one line."""
+
+
+class StoreLost(KvdError):
+    """The connection to Redis broke, or Redis cannot serve; what was under way is unknown."""
 
 
 class ConnectionLost(KvdError):

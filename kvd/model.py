@@ -1,31 +1,33 @@
-"""The values that cross the seams between the layers.  All are immutable."""
+"""The values that cross the seams between the layers.  All are immutable.
+
+Revisions, deadlines and outcomes stay ASCII digits in `bytes`, as the store holds them and the wire
+sends them: most pass through the daemon without ever being counted with.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import NamedTuple
 
-
-class Kind(Enum):
-    """The form in which a value travels; the value is the letter that a record keeps."""
-
-    TEXT = b"t"
-    BYTES = b"b"
+TEXT = b"t"
+"""The kind of a value that travels verbatim."""
+BYTES = b"b"
+"""The kind of a value that travels in base64."""
 
 
 class Record(NamedTuple):
     """What the store holds for one key.
 
-    revision: int, that of the change that wrote the key.
-    deadline: int, milliseconds of the store's clock; 0 for a key that does not expire.
-    kind: Kind.
-    value: bytes.
+    revision: bytes, the digits of the revision of the change that wrote the key.
+    deadline: bytes, digits: milliseconds of the store's clock; b"0" for a key that does not expire.
+    kind: bytes, TEXT or BYTES.
+    value: bytes; b"" if the record is large.
+    large: bool, the value stands apart in the store and has not been fetched.
     """
 
-    revision: int
-    deadline: int
-    kind: Kind
+    revision: bytes
+    deadline: bytes
+    kind: bytes
     value: bytes
+    large: bool = False
 
 
 class Change(NamedTuple):
@@ -34,70 +36,68 @@ class Change(NamedTuple):
     revision: int.
     verb: bytes, one of b"SET", b"DEL", b"EXPIRE".
     key: bytes.
-    kind: Kind, and value: bytes; Kind.TEXT and b"" unless the verb is SET.
+    kind: bytes, TEXT or BYTES, and value: bytes; TEXT and b"" unless the verb is SET.
     """
 
     revision: int
     verb: bytes
     key: bytes
-    kind: Kind = Kind.TEXT
+    kind: bytes = TEXT
     value: bytes = b""
 
 
-class Condition(NamedTuple):
-    """What `if=` asks for: a revision (0: the key is absent) and, from a position, its store's id."""
+class Position(NamedTuple):
+    """A place in the history of one store: its revision (int) and the store's id (bytes)."""
 
     revision: int
-    store: bytes = b""
+    store: bytes
+
+    def __bytes__(self) -> bytes:
+        return b"%d@%s" % self
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """GET, GETS, TTL: look at one key."""
 
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """SET, PUT: write one key; ttl in milliseconds, 0 for none."""
+class Put(NamedTuple):
+    """SET, PUT: write one key.
+
+    kind: bytes, TEXT or BYTES.  ttl: int, milliseconds, 0 for none.
+    condition: bytes, what `if=` said (`REV` or `REV@STORE`), b"" for none.
+    """
 
     key: bytes
-    kind: Kind
+    kind: bytes
     value: bytes
     ttl: int = 0
-    condition: Condition | None = None
+    condition: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """DEL: remove one key."""
+class Delete(NamedTuple):
+    """DEL: remove one key.  condition: bytes, as in `Put`."""
 
     key: bytes
-    condition: Condition | None = None
+    condition: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """TOUCH: give one key another time to live, in milliseconds; 0 removes it."""
+class Touch(NamedTuple):
+    """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it."""
 
     key: bytes
     ttl: int
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """INCR: add to one key's number."""
+class Increment(NamedTuple):
+    """INCR: add to one key's number.  amount: bytes, a decimal integer."""
 
     key: bytes
-    amount: int
+    amount: bytes
 
 
-Write = Put | Delete | Touch | Increment
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
     after: bytes, the key behind which to begin, b"" for the first.
@@ -109,36 +109,19 @@ class Page:
     limit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """WATCH's patterns, PING's text, HELP's verb: words as they came."""
 
     words: tuple[bytes, ...] = ()
 
 
+Write = Put | Delete | Touch | Increment
 Arguments = Read | Write | Page | Words
 
-
-class Position(NamedTuple):
-    """A place in the history of one store."""
-
-    revision: int
-    store: bytes
-
-    def __bytes__(self) -> bytes:
-        return b"%d@%s" % (self.revision, self.store)
-
-
-class Outcome(NamedTuple):
-    """What the store says of one write.
-
-    status: bytes, b"OK", b"NONE" or b"CONFLICT", or the wire code of a refusal.
-    number: int, the revision, or the present revision, or INCR's sum; 0 where there is none.
-    """
-
-    status: bytes
-    number: int = 0
-
+Outcome = bytes
+"""What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
+without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
+revision, b"a" not a number, b"o" overflow."""
 
 Sink = Callable[[bytes], bool]
-"""Takes bytes for a watcher at once and says True, or takes nothing and says False."""
+"""Takes bytes for a watcher at once and says True, or has no room, takes nothing and says False."""

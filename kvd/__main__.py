@@ -1,0 +1,107 @@
+"""kvd: a key-value daemon that any program with a socket can read, write and watch.
+
+Usage:
+  kvd [options] [--listen ADDR]...
+  kvd --help | --version
+
+Options:
+  --listen ADDR         Where to listen, HOST:PORT; may be given several times; port 0 takes a free one
+                        (default 127.0.0.1:5830; there are no passwords: open it only to a network you trust).
+  --data DIR            Directory of the embedded store, made if need be (default ./kvd-data).
+  --store URL           Use this Redis or Valkey instead of the embedded one:
+                        redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket.
+  --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
+                        everysec or no (faster; a power failure loses acknowledged writes) (default always).
+  --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
+  --watch-buffer SIZE   What may wait for one watcher that reads slowly (default 1MiB).
+  --history-changes N   How many of the latest changes are kept (default 100000).
+  --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
+  --log-level LEVEL     debug, info, warning or error (default info).
+  --version             Print the version.
+  --help                Print this.
+
+Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_STORE,
+KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_LOG_LEVEL.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from docopt import docopt
+
+from kvd import __version__, settings
+from kvd.errors import StartError
+from kvd.server import Daemon
+
+EXIT_FAILED = 1
+
+
+async def serve(chosen: settings.Settings) -> None:
+    """Run a daemon until SIGTERM or SIGINT.  Raises StartError."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    daemon = Daemon(chosen)
+    try:
+        await daemon.start()
+        running = asyncio.create_task(daemon.run())
+        stopped = asyncio.create_task(stopping.wait())
+        _greet(daemon, chosen)
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        await daemon.drain()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    finally:
+        await daemon.close()
+
+
+def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
+    """Say on standard output where things are, and what to try."""
+    where = ", ".join(map(str, daemon.addresses))
+    data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
+    first = daemon.addresses[0]
+    sys.stdout.write(
+        f"kvd {__version__} listens on {where}\n"
+        f"data: {data}\n"
+        f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {first.host} {first.port}\n"
+    )
+    sys.stdout.flush()
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command `kvd`; returns its exit status."""
+    options = docopt(__doc__, arguments, version=f"kvd {__version__}")
+    try:
+        chosen = settings.read(options, os.environ)
+        logging.basicConfig(
+            level=chosen.log_level.upper(),
+            stream=sys.stderr,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        _run(serve(chosen))
+    except StartError as error:
+        sys.stderr.write(f"kvd: {error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

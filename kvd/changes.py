@@ -1,0 +1,165 @@
+"""The log reader: follows the store's history on one connection and hands on every change, in order, once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from kvd.errors import StoreLost
+from kvd.model import BYTES, TEXT, Change, Position
+
+log = logging.getLogger("kvd.changes")
+
+BLOCK = 1000
+"""Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""
+READ_ENTRIES = 16
+"""Log entries in a read; each is a batch, of 512 KiB at the most or one larger value."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+"""Seconds between attempts to connect; each pause doubles, up to the longest."""
+
+_WHY = {
+    "store": "the store's history was replaced; read again and watch anew",
+    "compacted": "changes were dropped before they could be sent; read again and watch anew",
+}
+_VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
+
+
+class Link(Protocol):
+    """A connection to the store; all raise StoreLost when it breaks or the store refuses."""
+
+    async def read_log(self, after: int, count: int, block: int) -> list[Any]:
+        """Entries behind a revision: [id, [b"tag", tag, change, value, ...]] each; waits `block` ms for one."""
+
+    async def read_entry(self, revision: int) -> list[Any] | None:
+        """The one entry that ends at a revision."""
+
+    async def where(self) -> Position:
+        """The store's position."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+
+
+class Audience(Protocol):
+    """Whoever the changes are for: the hub."""
+
+    def start(self, position: Position) -> None:
+        """The history is followed from here on."""
+
+    def publish(self, store: bytes, changes: list[Change]) -> None:
+        """The next changes, without a gap."""
+
+    def end_all(self, code: str, text: str) -> None:
+        """What comes next is not known to follow on what was published."""
+
+
+class Follower:
+    """Follows the log, while anybody wants it."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Link]], audience: Audience) -> None:
+        self._connect = connect
+        self._audience = audience
+        self._users = 0
+        self._wanted = asyncio.Event()
+        self._following = asyncio.Event()
+        self._position: Position | None = None
+        self._tag: bytes | None = None
+
+    async def join(self) -> None:
+        """Want the log; returns when all that the store does from now on will be published."""
+        self._users += 1
+        self._wanted.set()
+        await self._following.wait()
+
+    def leave(self) -> None:
+        """Want the log no longer; once for every `join`, also for one that was cancelled."""
+        self._users -= 1
+
+    async def run(self) -> None:
+        """Follow for ever; comes back when the connection is lost."""
+        pause = FIRST_PAUSE
+        while True:
+            await self._wanted.wait()
+            try:
+                link = await self._connect()
+                try:
+                    await self._take_up(link)
+                    pause = FIRST_PAUSE
+                    await self._read(link)
+                finally:
+                    await link.close()
+            except StoreLost as lost:
+                log.log(logging.DEBUG if pause > FIRST_PAUSE else logging.WARNING, "lost the store's log: %s", lost)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _take_up(self, link: Link) -> None:
+        """Begin where the store is, or go on where we were if that is still the same history."""
+        here = await link.where()
+        if self._position is None:
+            self._start_at(here)
+        elif self._is_other(here) or await self._is_rewound(link, self._position.revision):
+            self._replace(here, "store")
+        self._following.set()
+
+    async def _is_rewound(self, link: Link, revision: int) -> bool:
+        """Whether the entry where we were is another one by now: the log lost it and wrote anew."""
+        entry = await link.read_entry(revision) if self._tag else None
+        return entry is not None and entry[1][1] != self._tag
+
+    def _is_other(self, here: Position) -> bool:
+        assert self._position  # noqa: S101
+        return here.store != self._position.store or here.revision < self._position.revision
+
+    def _start_at(self, here: Position) -> None:
+        self._position, self._tag = here, None
+        self._audience.start(here)
+
+    def _replace(self, here: Position, code: str) -> None:
+        self._audience.end_all(code, _WHY[code])
+        self._start_at(here)
+
+    async def _read(self, link: Link) -> None:
+        while self._users:
+            assert self._position  # noqa: S101
+            entries = await link.read_log(self._position.revision, READ_ENTRIES, BLOCK)
+            if not self._publish(self._position, entries):
+                here = await link.where()
+                self._replace(here, "store" if self._is_other(here) else "compacted")
+            elif not entries and self._is_other(here := await link.where()):
+                # No news, because this is another log.
+                self._replace(here, "store")
+        self._wanted.clear()
+        self._following.clear()
+        self._position = None
+
+    def _publish(self, position: Position, entries: list[Any]) -> bool:
+        """Publish entries as far as they follow on what was published; whether all of them do."""
+        changes: list[Change] = []
+        complete = True
+        revision = position.revision
+        for entry in entries:
+            found = changes_of(entry)
+            complete = found[0].revision == revision + 1
+            if not complete:
+                break
+            changes += found
+            revision = found[-1].revision
+            self._tag = entry[1][1]
+        if changes:
+            self._position = Position(revision, position.store)
+            self._audience.publish(position.store, changes)
+        return complete
+
+
+def changes_of(entry: list[Any]) -> list[Change]:
+    """The changes of one log entry: its id ends at the last one's revision, and there are no gaps."""
+    identity, fields = entry
+    last = int(identity.partition(b"-")[0])
+    revision = last - (len(fields) // 2 - 1)
+    changes = []
+    for name, value in zip(fields[2::2], fields[3::2], strict=True):
+        revision += 1
+        verb, kind = _VERBS[name[:1]]
+        changes.append(Change(revision, verb, name[1:], kind, value))
+    return changes

@@ -1,0 +1,41 @@
+-- Checks that the store is kvd's and of this layout, and creates it if there is none.
+-- KEYS: data big index ttl log meta
+-- ARGV: layout store
+-- RETURNS: the store's id, its revision; or the error FOREIGN, and nothing was done
+local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash'}
+local found = false
+for i, key in ipairs(KEYS) do
+  local type = redis.call('TYPE', key).ok
+  if type ~= 'none' then
+    found = true
+    if type ~= TYPES[i] then
+      return redis.error_reply('FOREIGN ' .. key .. ' is a ' .. type .. ', not a ' .. TYPES[i])
+    end
+  end
+end
+local meta = KEYS[6]
+local kept = redis.call('HMGET', meta, 'layout', 'store', 'revision', 'clock')
+if not kept[1] then
+  if found then
+    return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
+  end
+  redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
+  return {ARGV[2], '0'}
+end
+if kept[1] ~= ARGV[1] then
+  return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', not ' .. ARGV[1])
+end
+-- Batch numbers of daemons that have written nothing for a day are of no more use.
+local time = redis.call('TIME')
+local old = time[1] * 1000 - 86400000
+local fields = redis.call('HGETALL', meta)
+for i = 1, #fields, 2 do
+  local daemon = string.match(fields[i], '^batch:(.*)$')
+  if daemon and tonumber(string.match(fields[i + 1], '%d+$')) < old then
+    redis.call('HDEL', meta, fields[i])
+    for slot = 0, 7 do
+      redis.call('HDEL', meta, 'reply:' .. daemon .. ':' .. slot)
+    end
+  end
+end
+return {kept[2], kept[3]}

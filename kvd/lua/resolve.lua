@@ -1,0 +1,15 @@
+-- Says what became of batches whose replies were lost, and fences those that were not applied: bytes of theirs
+-- that still wait in an old socket can never run.  Safe to repeat.
+-- KEYS: meta
+-- ARGV: daemon first last
+-- RETURNS: for each number from first to last its outcomes, or false if it was not and will not be applied
+local daemon, first, last = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local answers = {}
+for number = first, last do
+  local kept = redis.call('HGET', KEYS[1], 'reply:' .. daemon .. ':' .. number % 8) or ''
+  local of, outcomes = string.match(kept, '^(%d+) (.*)$')
+  answers[#answers + 1] = tonumber(of) == number and outcomes or false
+end
+local clock = redis.call('HGET', KEYS[1], 'clock')
+redis.call('HSET', KEYS[1], 'batch:' .. daemon, string.format('%.0f %s', last, clock))
+return answers

@@ -1,0 +1,29 @@
+-- Deletes keys whose deadline has passed, and logs each as expired.  Safe to repeat; a few keys at a time.
+-- KEYS: data big index ttl log meta
+-- ARGV: daemon clock limit
+-- RETURNS: how many were deleted, the store's clock in ms
+local time = redis.call('TIME')
+local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes')
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(ARGV[2]))
+local clock = string.format('%.0f', now)
+local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'LIMIT', 0, ARGV[3])
+if #due == 0 then
+  return {0, clock}
+end
+local changes, bytes = {}, tonumber(kept[3])
+for _, key in ipairs(due) do
+  bytes = bytes + #key
+  changes[#changes + 1] = 'e' .. key
+  changes[#changes + 1] = ''
+end
+-- Redis looks for free memory at a script's first write only: freeing must not need any.
+redis.call('HDEL', KEYS[6], 'nothing')
+local revision = string.format('%.0f', tonumber(kept[1]) + #due)
+local tag = string.format('%s:sweep:%s %.0f', ARGV[1], clock, bytes)
+redis.call('XADD', KEYS[5], revision .. '-0', 'tag', tag, unpack(changes))
+redis.call('HDEL', KEYS[1], unpack(due))
+redis.call('HDEL', KEYS[2], unpack(due))
+redis.call('ZREM', KEYS[3], unpack(due))
+redis.call('ZREM', KEYS[4], unpack(due))
+redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))
+return {#due, clock}

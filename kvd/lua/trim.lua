@@ -1,0 +1,38 @@
+-- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor.
+-- KEYS: log meta
+-- ARGV: changes bytes; what to keep at the most
+-- RETURNS: the floor, the revision behind which all changes are kept
+local log, meta = KEYS[1], KEYS[2]
+local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor')
+local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
+
+-- The first entry that ends at or behind a revision, as: its last revision, how many changes, the bytes up to it.
+local function entry(from)
+  local found = redis.call('XRANGE', log, string.format('%.0f-0', from), '+', 'COUNT', 1)[1]
+  if not found then
+    return nil
+  end
+  return tonumber(string.match(found[1], '^%d+')), #found[2] / 2 - 1, tonumber(string.match(found[2][2], '%d+$'))
+end
+
+-- Revisions have no gaps, so the first one to keep is found by halving.
+local low, high = math.max(floor, revision - tonumber(ARGV[1])) + 1, revision
+local keep = total - tonumber(ARGV[2])
+local _, _, upto = entry(low)
+if upto and upto < keep then
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local last, _, sum = entry(middle)
+    if sum < keep then
+      low = last + 1
+    else
+      high = middle
+    end
+  end
+end
+if redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', low)) > 0 then
+  local last, count = entry(low)
+  floor = last and last - count or revision
+  redis.call('HSET', meta, 'floor', string.format('%.0f', floor))
+end
+return string.format('%.0f', floor)

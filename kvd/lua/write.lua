@@ -1,0 +1,223 @@
+-- Applies a batch of writes: consecutive revisions, one log entry, once.
+-- KEYS: data big index ttl log meta
+-- ARGV: daemon number clock, then for each write one of
+--   t key value, b key value: set a text or byte value without conditions
+--   p key kind value ttl condition: set; ttl in ms, 0 for none; condition "", REV or REV@STORE
+--   d key condition: delete
+--   x key ttl: set the time to live in ms, 0 removes it
+--   i key amount: add
+-- RETURNS: the outcomes (model.Outcome), separated by spaces; or the error FENCED, and nothing was done
+--
+-- A script that fails keeps what it had done, so all is computed before the first effect, and that is the
+-- log's: it fails for want of memory or disk, and leaves nothing behind.  Numbers are doubles: print by %.0f.
+local data, big, index, ttl, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local find, match, format, sub = string.find, string.match, string.format, string.sub
+local LARGE = 4096 -- bytes; longer values stand apart, so that looking at a record is cheap
+local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3}
+
+local daemon, number = ARGV[1], tonumber(ARGV[2])
+local kept = redis.call('HMGET', meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes')
+if not kept[1] or number ~= tonumber(match(kept[4] or '0', '^%d+')) + 1 then
+  return redis.error_reply('FENCED this batch is not the next one of this store')
+end
+local time = redis.call('TIME')
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(ARGV[3]))
+local revision, bytes = tonumber(kept[1]), tonumber(kept[5])
+
+-- What each key holds, before and while the batch runs.
+local keys, seen = {}, {}
+local at, only_deletes = 4, true
+while at <= #ARGV do
+  local key = ARGV[at + 1]
+  if not seen[key] then
+    keys[#keys + 1] = key
+    seen[key] = true
+  end
+  only_deletes = only_deletes and ARGV[at] == 'd'
+  at = at + ARITY[ARGV[at]]
+end
+local raws = redis.call('HMGET', data, unpack(keys))
+local entries = {}
+for i, key in ipairs(keys) do
+  local raw = raws[i]
+  if raw then
+    local _, last, rev, deadline, kind = find(raw, '^(%d+) (%d+) (%a) ')
+    deadline = tonumber(deadline)
+    entries[key] = {revision = rev, deadline = deadline, kind = kind, raw = raw, from = last + 1,
+      had = true, had_ttl = deadline > 0, had_big = kind == 'T' or kind == 'B'}
+  else
+    entries[key] = {deadline = 0}
+  end
+end
+
+local changes, values = {}, {}
+local function change(letter, key, value)
+  revision = revision + 1
+  bytes = bytes + #key + #value
+  changes[#changes + 1] = letter .. key
+  changes[#changes + 1] = value
+  return format('%.0f', revision)
+end
+
+local function put(entry, key, kind, value, deadline)
+  entry.revision = change(kind, key, value)
+  entry.deadline, entry.raw, entry.changed = deadline, nil, true
+  if #value > LARGE then
+    values[key] = value
+    entry.kind, entry.payload = string.upper(kind), #value
+  else
+    values[key] = nil
+    entry.kind, entry.payload = kind, value
+  end
+end
+
+local function remove(entry, letter, key)
+  entry.revision, entry.deadline, entry.raw, entry.changed = nil, 0, nil, true
+  values[key] = nil
+  return change(letter, key, '')
+end
+
+local function payload(entry)
+  if entry.raw then
+    entry.payload, entry.raw = sub(entry.raw, entry.from), nil
+  end
+  return entry.payload
+end
+
+local function holds(entry, condition)
+  if condition == '' then
+    return true
+  end
+  local wanted, store = match(condition, '^(%d+)@?(.*)$')
+  return wanted == (entry.revision or '0') and (store == '' or store == kept[3])
+end
+
+-- Beyond 2^52 Redis adds: it has 64-bit integers.  Nil if the sum overflows.
+local function add(a, b)
+  if #a < 16 and #b < 16 then
+    return format('%.0f', tonumber(a) + tonumber(b))
+  end
+  redis.call('HSET', meta, 'scratch', a)
+  local added = redis.pcall('HINCRBY', meta, 'scratch', b)
+  local sum = redis.call('HGET', meta, 'scratch')
+  redis.call('HDEL', meta, 'scratch')
+  if type(added) == 'table' or a == '-9223372036854775808' or sum == '-9223372036854775808' then
+    return nil
+  end
+  return sum
+end
+
+local apply = {}
+function apply.t(entry, key, value)
+  put(entry, key, 't', value, 0)
+  return entry.revision
+end
+function apply.b(entry, key, value)
+  put(entry, key, 'b', value, 0)
+  return entry.revision
+end
+function apply.p(entry, key, kind, value, life, condition)
+  if not holds(entry, condition) then
+    return 'c' .. (entry.revision or '0')
+  end
+  put(entry, key, kind, value, life == '0' and 0 or now + 1 + tonumber(life))
+  return entry.revision
+end
+function apply.d(entry, key, condition)
+  if not holds(entry, condition) then
+    return 'c' .. (entry.revision or '0')
+  end
+  return entry.revision and remove(entry, 'd', key) or 'n'
+end
+function apply.x(entry, key, life)
+  if not entry.revision then
+    return 'n'
+  end
+  payload(entry)
+  entry.deadline, entry.changed = life == '0' and 0 or now + 1 + tonumber(life), true
+  return 't'
+end
+function apply.i(entry, key, amount)
+  local value = '0'
+  if entry.revision then
+    value = payload(entry)
+    if entry.kind ~= 't' or not (value == '0' or match(value, '^%-?[1-9]%d*$')) then
+      return 'a'
+    end
+  end
+  local sum = #value <= 20 and add(value, amount)
+  if not sum then
+    return 'o'
+  end
+  put(entry, key, 't', sum, entry.deadline)
+  return sum
+end
+
+local outcomes = {}
+at = 4
+while at <= #ARGV do
+  local letter, key = ARGV[at], ARGV[at + 1]
+  local entry = entries[key]
+  if entry.deadline > 0 and entry.deadline <= now then
+    remove(entry, 'e', key)
+  end
+  outcomes[#outcomes + 1] = apply[letter](entry, key, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+  at = at + ARITY[letter]
+end
+
+-- The effects.  Redis looks for free memory at a script's first write only: freeing must not need any.
+if only_deletes then
+  redis.call('HDEL', meta, 'nothing')
+end
+local tag = daemon .. ':' .. ARGV[2]
+if #changes > 0 then
+  redis.call('XADD', log, format('%.0f-0', revision), 'tag', format('%s %.0f', tag, bytes), unpack(changes))
+end
+local sets, drops, bigs, unbigs, adds, gone, ttls, unttls = {}, {}, {}, {}, {}, {}, {}, {}
+for _, key in ipairs(keys) do
+  local entry = entries[key]
+  if entry.changed then
+    local value = values[key]
+    if entry.revision then
+      sets[#sets + 1] = key
+      sets[#sets + 1] = format('%s %.0f %s ', entry.revision, entry.deadline, entry.kind) .. entry.payload
+      if not entry.had then
+        adds[#adds + 1] = 0
+        adds[#adds + 1] = key
+      end
+    elseif entry.had then
+      drops[#drops + 1] = key
+      gone[#gone + 1] = key
+    end
+    if value then
+      bigs[#bigs + 1] = key
+      bigs[#bigs + 1] = value
+    elseif entry.had_big and not (entry.revision and (entry.kind == 'T' or entry.kind == 'B')) then
+      unbigs[#unbigs + 1] = key
+    end
+    if entry.deadline > 0 then
+      ttls[#ttls + 1] = format('%.0f', entry.deadline)
+      ttls[#ttls + 1] = key
+    elseif entry.had_ttl then
+      unttls[#unttls + 1] = key
+    end
+  end
+end
+local function effect(command, key, arguments)
+  if #arguments > 0 then
+    redis.call(command, key, unpack(arguments))
+  end
+end
+effect('HSET', big, bigs)
+effect('HDEL', big, unbigs)
+effect('HSET', data, sets)
+effect('HDEL', data, drops)
+effect('ZADD', index, adds)
+effect('ZREM', index, gone)
+effect('ZADD', ttl, ttls)
+effect('ZREM', ttl, unttls)
+local answer = table.concat(outcomes, ' ')
+redis.call('HSET', meta, 'revision', format('%.0f', revision), 'bytes', format('%.0f', bytes),
+  'clock', format('%.0f', now), 'batch:' .. daemon, format('%.0f %.0f', number, now),
+  'reply:' .. daemon .. ':' .. number % 8, number .. ' ' .. answer)
+return answer

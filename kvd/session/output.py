@@ -1,0 +1,93 @@
+"""What goes to the peer: replies in order, and pushed lines between them, never inside one."""
+
+import asyncio
+from collections.abc import Iterable
+
+FLUSH_BYTES = 64 * 1024
+"""Bytes of replies that are collected before they are written, the last reply excepted."""
+PUSH_ROOM = 64 * 1024
+"""Bytes that may wait in the socket whatever the limit says.  It is asyncio's own mark for a full one, so whoever
+finds no room can wait for the socket to drain."""
+
+
+class Output:
+    """The sending side of one connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter, push_limit: int) -> None:
+        """push_limit: int, bytes that may wait in the socket for pushed lines to be added."""
+        self._writer = writer
+        self._push_limit = push_limit
+        self._replies: list[bytes] = []
+        self._size = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        self._late: list[bytes] = []
+
+    # ---- replies
+
+    def reply(self, data: bytes) -> None:
+        """Add a reply, or a part of one."""
+        self._replies.append(data)
+        self._size += len(data)
+
+    def reply_all(self, parts: Iterable[bytes]) -> None:
+        """Add replies."""
+        before = len(self._replies)
+        self._replies.extend(parts)
+        self._size += sum(map(len, self._replies[before:]))
+
+    def write(self) -> None:
+        """Hand all replies to the socket."""
+        if self._replies:
+            self._writer.write(b"".join(self._replies))
+            self._replies.clear()
+            self._size = 0
+
+    async def flush(self) -> None:
+        """Write, and wait until the peer has read enough.  Raises ConnectionError."""
+        self.write()
+        await self._writer.drain()
+
+    async def flush_if_full(self) -> None:
+        """Flush if much has been collected."""
+        if self._size > FLUSH_BYTES:
+            await self.flush()
+
+    # ---- pushed lines
+
+    def hold(self) -> None:
+        """A reply of many parts begins: nothing may be pushed before `release`."""
+        self._free.clear()
+
+    def release(self) -> None:
+        """The reply is complete."""
+        self.write()
+        for line in self._late:
+            self._writer.write(line)
+        self._late.clear()
+        self._free.set()
+
+    def push(self, data: bytes) -> bool:
+        """Send lines at once if there is room for them, else nothing (a `model.Sink`)."""
+        transport = self._writer.transport
+        if transport.is_closing():
+            return True
+        if not self._free.is_set():
+            return False
+        waiting = transport.get_write_buffer_size()
+        if waiting > PUSH_ROOM and waiting + len(data) > self._push_limit:
+            return False
+        self._writer.write(data)
+        return True
+
+    def push_last(self, line: bytes) -> None:
+        """Send a watch's last line, whether there is room or not."""
+        if self._free.is_set():
+            self._writer.write(line)
+        else:
+            self._late.append(line)
+
+    async def room(self) -> None:
+        """Wait until `push` may succeed.  Raises ConnectionError."""
+        await self._free.wait()
+        await self._writer.drain()

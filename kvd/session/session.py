@@ -1,0 +1,278 @@
+"""Read, parse, ask the store, answer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from kvd.errors import NotAClient, Refusal
+from kvd.hub import Hub
+from kvd.model import Arguments, Outcome, Page, Position, Put, Read, Record, Words, Write
+from kvd.session.output import Output
+from kvd.session.watching import Log, Watching
+from kvd.verbs import Operation, Verb, explain, find
+from kvd.wire import replies
+from kvd.wire.lines import Line, LineBuffer
+
+log = logging.getLogger("kvd.session")
+
+READ_BYTES = 64 * 1024
+"""Bytes taken from the socket at once."""
+
+
+class Store(Protocol):
+    """What a session asks of the store; see `store.Store`.  All raise Unavailable."""
+
+    batch_items: int
+    batch_bytes: int
+
+    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
+        """Records and the store's clock."""
+
+    async def fetch(self, key: bytes) -> Record | None:
+        """One record, however large."""
+
+    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+        """Apply writes."""
+
+    def pages(self, page: Page, *, records: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
+        """The keys that match, page by page."""
+
+    async def count(self, pattern: bytes) -> int:
+        """How many keys match."""
+
+    async def position(self) -> Position:
+        """Where the store is."""
+
+
+class Context(NamedTuple):
+    """What the sessions of one daemon share.
+
+    max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
+    describe: gives INFO's lines.
+    """
+
+    store: Store
+    log: Log
+    hub: Hub
+    max_value: int
+    max_line: int
+    push_limit: int
+    describe: Callable[[], Awaitable[Iterable[str]]]
+
+
+class Session:
+    """One connection, from its first byte to its end."""
+
+    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._context = context
+        self._store = context.store
+        self._reader = reader
+        self._writer = writer
+        self._lines = LineBuffer(context.max_line)
+        self._output = Output(writer, context.push_limit)
+        self._watching = Watching(context.store, context.log, context.hub, self._output)
+        self._task: asyncio.Task[None] | None = None
+        self._idle = False
+        self._quitting = False
+        self._stopping = False
+
+    # ---- the connection
+
+    async def run(self) -> None:
+        """Serve until the peer is gone or has quit, or until `stop`."""
+        self._task = asyncio.current_task()
+        try:
+            await self._serve()
+        except NotAClient as error:
+            log.warning("closed the connection of %s: it sent %s", self._peer(), error)
+        except OSError as error:
+            log.debug("lost %s: %s", self._peer(), error)
+        finally:
+            self._watching.close()
+            self._writer.close()
+
+    def stop(self) -> None:
+        """Finish what is being answered, tell a watcher, and end."""
+        self._stopping = True
+        if self._idle and self._task:
+            self._task.cancel()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._writer.transport.abort()
+
+    async def _serve(self) -> None:
+        try:
+            await self._converse()
+            if self._watching.active and not self._quitting and not self._stopping:
+                # The peer has shut down its sending side only, and goes on watching.
+                await self._wait(self._writer.wait_closed())
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        self._watching.end("shutdown", "the daemon stops")
+        await self._output.flush()
+
+    async def _converse(self) -> None:
+        while not self._quitting and not self._stopping:
+            data = await self._wait(self._reader.read(READ_BYTES))
+            if not data:
+                return
+            try:
+                await self._answer(self._lines.feed(data))
+            finally:
+                self._output.write()
+            await self._output.flush()
+
+    async def _wait(self, event: Awaitable[Any]) -> Any:
+        """Wait for the peer; `stop` interrupts only here."""
+        self._idle = True
+        try:
+            return await event
+        finally:
+            self._idle = False
+
+    def _peer(self) -> str:
+        peer = self._writer.get_extra_info("peername")
+        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"
+
+    # ---- requests
+
+    async def _answer(self, lines: Iterable[Line]) -> None:
+        """Answer lines in order.  Neighbours that read, and neighbours that write, go to the store together."""
+        group: list[tuple[Verb, Any]] = []
+        size = 0
+        for line in lines:
+            try:
+                verb, arguments = self._parse(line)
+            except (Refusal, NotAClient) as error:
+                await self._run(group, size)
+                group = []
+                if isinstance(error, NotAClient):
+                    raise
+                self._output.reply(replies.refused(error))
+                continue
+            weight = len(arguments.value) if isinstance(arguments, Put) else 0
+            if group and not self._joins(group, size + weight, verb):
+                await self._run(group, size)
+                group, size = [], 0
+                if self._quitting:
+                    return
+            group.append((verb, arguments))
+            size += weight
+        await self._run(group, size)
+
+    def _parse(self, line: Line) -> tuple[Verb, Arguments]:
+        if not isinstance(line, bytes):
+            raise line
+        verb, rest = find(line)
+        return verb, verb.parse(rest, self._context.max_value)
+
+    def _joins(self, group: list[tuple[Verb, Any]], size: int, verb: Verb) -> bool:
+        """Whether a request may go to the store with those before it."""
+        operation = group[0][0].operation
+        return (
+            verb.operation is operation
+            and operation in (Operation.READ, Operation.WRITE)
+            and len(group) < self._store.batch_items
+            and size <= self._store.batch_bytes
+        )
+
+    async def _run(self, group: list[tuple[Verb, Any]], size: int) -> None:
+        """Do requests of one operation and answer each."""
+        if not group:
+            return
+        operation = group[0][0].operation
+        try:
+            if operation is Operation.READ:
+                await self._read(group)
+            elif operation is Operation.WRITE:
+                outcomes = await self._store.write([arguments for _, arguments in group], size)
+                self._output.reply_all(map(replies.written, outcomes))
+            else:
+                await _SINGLE[operation](self, group[0][1])
+        except Refusal as error:
+            self._output.reply_all([replies.refused(error)] * len(group))
+        await self._output.flush_if_full()
+
+    async def _read(self, group: list[tuple[Verb, Any]]) -> None:
+        records, now = await self._store.read([arguments.key for _, arguments in group])
+        for (verb, arguments), record in zip(group, records, strict=True):
+            assert verb.reply  # noqa: S101
+            if record is not None and record.large and verb.wants_value:
+                # One at a time: a megabyte each, and the peer may be slow.
+                await self._output.flush_if_full()
+                self._output.reply(await self._read_large(verb, arguments))
+            else:
+                self._output.reply(verb.reply(record, now))
+
+    async def _read_large(self, verb: Verb, arguments: Read) -> bytes:
+        assert verb.reply  # noqa: S101
+        try:
+            return verb.reply(await self._store.fetch(arguments.key), 0)
+        except Refusal as error:
+            return replies.refused(error)
+
+    async def _keys(self, page: Page) -> None:
+        await self._list_pages(page, records=False)
+
+    async def _list(self, page: Page) -> None:
+        await self._list_pages(page, records=True)
+
+    async def _list_pages(self, page: Page, *, records: bool) -> None:
+        """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
+        count = 0
+        first: Position | None = None
+        self._output.hold()
+        try:
+            async for position, items in self._store.pages(page, records=records):
+                first = first or position
+                count += len(items)
+                if records:
+                    self._output.reply_all(replies.pair(key, record) for key, record in items)
+                else:
+                    self._output.reply_all(replies.key(key) for key, _ in items)
+                await self._output.flush_if_full()
+            self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
+
+    async def _count(self, page: Page) -> None:
+        self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
+
+    async def _watch(self, patterns: Words) -> None:
+        await self._watching.watch(patterns.words)
+
+    async def _unwatch(self, _: Words) -> None:
+        await self._watching.unwatch()
+
+    async def _ping(self, text: Words) -> None:
+        self._output.reply(replies.ok(text.words[0]) if text.words else replies.OK)
+
+    async def _info(self, _: Words) -> None:
+        self._output.reply(replies.items("INFO", await self._context.describe()) + replies.OK)
+
+    async def _help(self, verb: Words) -> None:
+        self._output.reply(replies.items("HELP", explain(verb.words)) + replies.OK)
+
+    async def _quit(self, _: Words) -> None:
+        self._quitting = True
+        self._watching.drop()
+        self._output.reply(replies.ok(b"bye"))
+
+
+_SINGLE: dict[Operation, Callable[[Session, Any], Awaitable[None]]] = {
+    Operation.KEYS: Session._keys,
+    Operation.LIST: Session._list,
+    Operation.COUNT: Session._count,
+    Operation.WATCH: Session._watch,
+    Operation.UNWATCH: Session._unwatch,
+    Operation.PING: Session._ping,
+    Operation.INFO: Session._info,
+    Operation.HELP: Session._help,
+    Operation.QUIT: Session._quit,
+}
+"""What is done for one request alone."""

@@ -1,0 +1,119 @@
+"""The daemon's settings: what may be chosen, its defaults and its units."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from kvd.errors import StartError
+
+DEFAULT_PORT = 5830
+KIB = 1024
+MIB = 1024 * KIB
+
+_SIZE = re.compile(r"([1-9][0-9]{0,15})\s*(?:(B)|([KMG])(i?B)?)?", re.IGNORECASE).fullmatch
+_UNITS = {"K": KIB, "M": MIB, "G": 1024 * MIB}
+_COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
+
+FSYNC = ("always", "everysec", "no")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, checked.
+
+    listen: addresses; port 0 takes a free one.
+    data: directory of the embedded store.  store: URL of another store, "" for the embedded one.
+    fsync: Redis's appendfsync for the embedded store.
+    max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
+    history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
+    """
+
+    listen: tuple[Address, ...] = (Address("127.0.0.1", DEFAULT_PORT),)
+    data: Path = Path("kvd-data")
+    store: str = ""
+    fsync: str = "always"
+    max_value: int = MIB
+    watch_buffer: int = MIB
+    history_changes: int = 100_000
+    history_bytes: int = 64 * MIB
+    log_level: str = "info"
+
+
+LARGEST_VALUE = 256 * MIB
+"""A value must fit into one Redis argument (512 MiB), also in the script's reply."""
+
+
+def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """Settings from docopt's options, else from KVD_... in the environment, else the defaults.
+
+    Raises StartError that names the option and what it takes.
+    """
+
+    def given(name: str) -> tuple[str, str]:
+        """What was given for --name, and where, for messages."""
+        value = options.get(f"--{name}")
+        if value not in (None, []):
+            return str(value), f"--{name}"
+        variable = "KVD_" + name.upper().replace("-", "_")
+        return environment.get(variable, ""), variable
+
+    default = Settings()
+    listen = options.get("--listen")
+    addresses = list(listen) if isinstance(listen, list) and listen else environment.get("KVD_LISTEN", "").split()
+    where = "--listen" if listen else "KVD_LISTEN"
+    return Settings(
+        listen=tuple(address(text, where) for text in addresses) or default.listen,
+        data=Path(given("data")[0] or default.data),
+        store=given("store")[0],
+        fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
+        max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
+        watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
+        history_changes=_count(*given("history-changes")) or default.history_changes,
+        history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
+        log_level=_one_of(*given("log-level"), LOG_LEVELS) or default.log_level,
+    )
+
+
+def address(text: str, where: str) -> Address:
+    """HOST, HOST:PORT, [IPV6]:PORT or :PORT.  Raises StartError."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?", text)
+    port = int(match[3]) if match and match[3] else DEFAULT_PORT
+    if not match or not text or port > 65535:
+        raise StartError(f"{where}: {text!r} is no address; wanted HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
+    return Address(match[1] or match[2] or "0.0.0.0", port)  # noqa: S104  # :PORT asks for every interface
+
+
+def _size(text: str, where: str, most: int) -> int:
+    """Bytes, with a unit or without; 0 if nothing was given."""
+    if not text:
+        return 0
+    match = _SIZE(text.strip())
+    value = int(match[1]) * _UNITS.get((match[3] or "").upper(), 1) if match else 0
+    if not 0 < value <= most:
+        raise StartError(f"{where}: {text!r} is no size; wanted bytes, or a number with KiB, MiB or GiB, up to {most}")
+    return value
+
+
+def _count(text: str, where: str) -> int:
+    if text and not _COUNT(text):
+        raise StartError(f"{where}: {text!r} is no number; wanted a whole number, at least 1")
+    return int(text or 0)
+
+
+def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:
+    if text and text not in words:
+        raise StartError(f"{where}: {text!r} is unknown; wanted one of {', '.join(words)}")
+    return text

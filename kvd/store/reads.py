@@ -1,0 +1,77 @@
+"""The lane of single-key reads: one HMGET for all that wait."""
+
+from typing import Any
+
+from kvd.errors import Unavailable
+from kvd.model import Record
+from kvd.store.lanes import Batch, Lane
+from kvd.store.link import DATA, Dialer, Link, Rejected, command
+
+_LARGE = {b"T": b"t", b"B": b"b"}
+"""Kinds of records whose value stands apart, to the kind of the value."""
+
+_TIME = command("TIME")
+
+
+class Clock:
+    """The store's clock in milliseconds, as far as this daemon has seen it.  It never goes back."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def see(self, now: int) -> int:
+        """Take a reading; returns the clock."""
+        self.now = max(self.now, now)
+        return self.now
+
+
+def unpack(raw: bytes, value: bytes = b"") -> Record:
+    """A record as the store packs it: revision, deadline, kind, value; `value` if that stands apart."""
+    revision, deadline, kind, payload = raw.split(b" ", 3)
+    if kind in _LARGE:
+        return Record(revision, deadline, _LARGE[kind], value, not value)
+    return Record(revision, deadline, kind, payload)
+
+
+class ReadLane(Lane):
+    """Items are keys; results are records, None for no such key."""
+
+    def __init__(self, dialer: Dialer, clock: Clock) -> None:
+        super().__init__(dialer, "reads")
+        self._clock = clock
+
+    def _encode(self, batch: Batch) -> bytes:
+        # The clock is asked after the records: a key that it finds alive was alive when it was read.
+        return command("HMGET", DATA, *batch.items()) + _TIME
+
+    async def _receive(self, link: Link) -> None:
+        while True:
+            raws = error = None
+            try:
+                raws = await link.receive()
+            except Rejected as rejected:
+                error = rejected
+            now = self._clock.see(milliseconds(await link.receive()))
+            batch = self._under_way.popleft()
+            if raws is None:
+                batch.fail(Unavailable(f"the store says: {error}"))
+            else:
+                batch.settle([raw and self._record(raw, now) for raw in raws])
+            self._wake.set()
+
+    @staticmethod
+    def _record(raw: bytes, now: int) -> Record | None:
+        record = unpack(raw)
+        if record.deadline != b"0" and int(record.deadline) <= now:
+            return None
+        return record
+
+    async def _recover(self, link: Link) -> None:  # noqa: ARG002
+        """Reading again does no harm."""
+        while self._under_way:
+            self._waiting.extendleft(reversed(self._under_way.pop().jobs))
+
+
+def milliseconds(time: list[Any]) -> int:
+    """TIME's reply, [seconds, microseconds], in milliseconds."""
+    return int(time[0]) * 1000 + int(time[1]) // 1000

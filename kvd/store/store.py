@@ -1,0 +1,290 @@
+"""The store: what sessions and the daemon ask of Redis, in kvd's own terms."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from kvd.errors import Refusal, StartError, StoreLost, Unavailable
+from kvd.model import Outcome, Page, Position, Record, Write
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, REPLY_TIMEOUT, Channel
+from kvd.store.link import (
+    ALL,
+    BIG,
+    DATA,
+    INDEX,
+    LOG,
+    META,
+    TTL,
+    Argument,
+    Dialer,
+    Link,
+    Rejected,
+    command,
+    script,
+)
+from kvd.store.reads import Clock, ReadLane, unpack
+from kvd.store.writes import WriteLane
+
+log = logging.getLogger("kvd.store")
+
+LAYOUT = "1"
+"""Version of how keys are laid out in Redis; attach.lua refuses any other."""
+PAGE_KEYS = 1000
+"""Keys in a page of a listing, and
+PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis from other work for less than 5 ms."""
+PAGE_BYTES = 256 * 1024
+SWEEP_INTERVAL = 0.05
+"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
+SWEEP_KEYS = 100
+"""Keys that one sweep deletes: 2.4 ms at the most."""
+TRIM_INTERVAL = 1.0
+"""Seconds between trims of the history."""
+OLDEST_REDIS = (6, 2)
+"""XTRIM MINID came with 6.2."""
+
+
+class Listing(NamedTuple):
+    """A page of keys as of one position; records are None where only keys were asked for."""
+
+    position: Position
+    items: list[tuple[bytes, Record | None]]
+
+
+class History(NamedTuple):
+    """How much of the history is kept: a number of changes, and bytes of keys and values."""
+
+    changes: int = 100_000
+    bytes: int = 64 * 1024 * 1024
+
+
+class Store:
+    """One Redis, by URL.  `start` it, keep `run` running, `close` it."""
+
+    batch_items = BATCH_ITEMS
+    batch_bytes = BATCH_BYTES
+
+    def __init__(self, url: str, history: History = History()) -> None:  # noqa: B008
+        """url: str as Dialer takes it.  Raises StartError if it is none."""
+        self._dialer = Dialer(url)
+        self._history = history
+        self._clock = Clock()
+        self._reads = ReadLane(self._dialer, self._clock)
+        self._writes = WriteLane(self._dialer, self._clock, self._attach)
+        self._short = Channel(self._dialer)
+        self._long = Channel(self._dialer)
+
+    async def start(self) -> None:
+        """Look at the store once.  Raises StartError if it cannot be reached or must not be used."""
+        try:
+            link = await self._dialer.open()
+        except StoreLost as error:
+            raise StartError(f"cannot reach the store: {error}") from None
+        try:
+            await self._check_server(link)
+            await self._attach(link)
+        except (StoreLost, Rejected) as error:
+            raise StartError(f"cannot use the store: {error}") from None
+        finally:
+            await link.close()
+
+    async def open_log(self) -> "LogLink":
+        """A connection on which the log can be followed.  Raises StoreLost."""
+        return LogLink(await self._dialer.open())
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for part in (self._reads.run(), self._writes.run(), self._sweep(), self._trim()):
+                group.create_task(part)
+
+    async def close(self) -> None:
+        """Close what `run` does not close."""
+        await self._short.close()
+        await self._long.close()
+
+    # ---- single keys
+
+    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
+        """The records of at most BATCH_ITEMS keys, None for those that are not there, and the clock (ms).
+
+        Values of large records are left out; `fetch` gets one.  Raises Unavailable.
+        """
+        records = await self._reads.submit(keys, 0)
+        return records, self._clock.now
+
+    async def fetch(self, key: bytes) -> Record | None:
+        """One record with its value, however large.  Raises Unavailable."""
+        listing, _ = await self._page(b"[" + key, b"[" + key, 1, records=True)
+        return listing.items[0][1] if listing.items else None
+
+    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+        """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
+
+        size: int, bytes of their keys and values.  Raises Unavailable, Uncertain.
+        """
+        outcomes: list[Outcome] = await self._writes.submit(writes, size)
+        return outcomes
+
+    # ---- ranges of keys
+
+    async def pages(self, page: Page, *, records: bool) -> AsyncIterator[Listing]:
+        """The keys that match, page by page; at least one page.  Raises Unavailable."""
+        least, most = bounds(page.pattern)
+        if page.after and page.after >= least[1:]:
+            least = b"(" + page.after
+        left = page.limit
+        while True:
+            listing, last = await self._page(least, most, min(left or PAGE_KEYS, PAGE_KEYS), records=records)
+            yield listing
+            left -= len(listing.items)
+            if not last or (page.limit and left <= 0):
+                return
+            least = b"(" + last
+
+    async def _page(self, least: bytes, most: bytes, limit: int, *, records: bool) -> tuple[Listing, bytes]:
+        """One page, and the key behind which the next begins, b"" at the end."""
+        arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), self._clock.now]
+        revision, store, last, *flat = await self._ask(
+            self._long, script("page", [DATA, BIG, INDEX, TTL, META], arguments)
+        )
+        items: list[tuple[bytes, Record | None]]
+        if records:
+            triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            items = [(key, unpack(raw, value)) for key, raw, value in triples]
+        else:
+            items = [(key, None) for key in flat]
+        return Listing(Position(int(revision), store), items), last
+
+    async def count(self, pattern: bytes) -> int:
+        """How many keys match.  Raises Unavailable."""
+        least, most = bounds(pattern)
+        arguments: list[Argument] = [least, most, pattern.removesuffix(b"*"), self._clock.now]
+        return int(await self._ask(self._long, script("count", [INDEX, TTL, META], arguments)))
+
+    # ---- the history
+
+    async def position(self) -> Position:
+        """Where the store is now.  Raises Unavailable."""
+        return (await self.history())[0]
+
+    async def history(self) -> tuple[Position, int]:
+        """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
+        try:
+            return read_meta(await self._ask(self._short, META_COMMAND))
+        except StoreLost as error:
+            raise Unavailable(str(error)) from None
+
+    async def _sweep(self) -> None:
+        while True:
+            packed = script("sweep", ALL, [self._writes.daemon, self._clock.now, SWEEP_KEYS])
+            found, clock = await self._quietly(packed, (0, b"0"))
+            self._clock.see(int(clock))
+            if found < SWEEP_KEYS:
+                await asyncio.sleep(SWEEP_INTERVAL)
+
+    async def _trim(self) -> None:
+        packed = script("trim", [LOG, META], list(self._history))
+        while True:
+            await asyncio.sleep(TRIM_INTERVAL)
+            await self._quietly(packed, b"0")
+
+    async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
+        """Housekeeping: what fails now is done in the next round."""
+        try:
+            return await self._ask(self._short, packed)
+        except Refusal as error:
+            log.debug("put off: %s", error)
+            return otherwise
+
+    @staticmethod
+    async def _ask(channel: Channel, packed: bytes) -> Any:
+        try:
+            return await channel.call(packed)
+        except Rejected as error:
+            raise Unavailable(f"the store says: {error}") from None
+
+    # ---- looking at a store
+
+    async def _attach(self, link: Link) -> None:
+        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost."""
+        try:
+            await link.call(script("attach", ALL, [LAYOUT, secrets.token_hex(4)]))
+        except Rejected as error:
+            raise StoreLost(str(error)) from None
+
+    @staticmethod
+    async def _check_server(link: Link) -> None:
+        """Raises StartError for a Redis that is too old or may drop keys."""
+        info = _info(await link.call(command("INFO")))
+        version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
+        if version < OLDEST_REDIS:
+            raise StartError(f"the store is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy.startswith("allkeys"):
+            raise StartError(
+                f"the store may drop keys when its memory is full (maxmemory-policy {policy}); "
+                "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
+            )
+        if info.get("aof_enabled") == "0":
+            log.warning(
+                "the store keeps no append-only file: a crash of it loses acknowledged writes; "
+                "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
+            )
+
+
+class LogLink:
+    """A connection of its own for `changes.Follower`, which may wait on it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def read_log(self, after: int, count: int, block: int) -> list[Any]:
+        """Entries behind a revision; waits `block` ms for one.  Raises StoreLost."""
+        packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
+        reply = await self._call(packed, block / 1000)
+        return reply[0][1] if reply else []
+
+    async def read_entry(self, revision: int) -> list[Any] | None:
+        """The one entry that ends at a revision.  Raises StoreLost."""
+        reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
+        return reply[0] if reply else None
+
+    async def where(self) -> Position:
+        """The store's position.  Raises StoreLost."""
+        return read_meta(await self._call(META_COMMAND))[0]
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+    async def _call(self, packed: bytes, longer: float = 0) -> Any:
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT + longer):
+                return await self._link.call(packed)
+        except (Rejected, TimeoutError) as error:
+            raise StoreLost(str(error) or f"no answer within {REPLY_TIMEOUT:.0f} s") from None
+
+
+META_COMMAND = command("HMGET", META, "revision", "store", "floor")
+
+
+def read_meta(reply: list[Any]) -> tuple[Position, int]:
+    """The position and the compaction floor from META_COMMAND's reply.  Raises StoreLost."""
+    revision, store, floor = reply
+    if store is None:
+        raise StoreLost("the store is empty: kvd's keys were deleted")
+    return Position(int(revision), store), int(floor)
+
+
+def bounds(pattern: bytes) -> tuple[bytes, bytes]:
+    """A pattern as the range that ZRANGEBYLEX takes.  0xFF stands behind every byte of UTF-8."""
+    if pattern.endswith(b"*"):
+        return b"[" + pattern[:-1], b"(" + pattern[:-1] + b"\xff"
+    return b"[" + pattern, b"[" + pattern
+
+
+def _info(raw: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in raw.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}

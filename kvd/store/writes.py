@@ -1,0 +1,130 @@
+"""The lane of writes: one script call and one log entry for all that wait, each batch applied at most once.
+
+Batches are numbered.  The write script applies a number only after the one before it and keeps its reply;
+after a lost connection the resolve script gives the kept replies and fences the numbers that were not applied,
+so that bytes still in the old socket never run.  What was fenced was certainly not applied, and is sent anew.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from kvd.errors import StoreLost, Unavailable, Uncertain
+from kvd.model import Delete, Increment, Put, Touch, Write
+from kvd.store.lanes import Batch, Lane
+from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
+from kvd.store.reads import Clock
+
+UNCERTAIN_AFTER = 10.0
+"""Seconds that writes under way wait for a lost store to come back and say what became of them."""
+FENCED = "FENCED"
+"""First word of the write script's error for a batch that is not the next one."""
+
+
+def _put(write: Put) -> tuple[Argument, ...]:
+    if write.ttl or write.condition:
+        return (b"p", write.key, write.kind, write.value, write.ttl, write.condition)
+    return (write.kind, write.key, write.value)
+
+
+_ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
+    Put: _put,
+    Delete: lambda write: (b"d", write.key, write.condition),
+    Touch: lambda write: (b"x", write.key, write.ttl),
+    Increment: lambda write: (b"i", write.key, write.amount),
+}
+
+
+def size_of(write: Write) -> int:
+    """Bytes of key and value."""
+    return len(write.key) + (len(write.value) if isinstance(write, Put) else 0)
+
+
+class WriteLane(Lane):
+    """Items are writes; results are outcomes."""
+
+    def __init__(self, dialer: Dialer, clock: Clock, attach: Callable[[Link], Any]) -> None:
+        """attach: a coroutine function that looks at a store before it is written to; raises StoreLost."""
+        super().__init__(dialer, "writes")
+        self._clock = clock
+        self._attach = attach
+        self.daemon = secrets.token_hex(4)
+        self._number = 0
+        # Refused by the store, and what was sent behind it and so could not be applied either.
+        self._refused = 0
+        self._behind: deque[Batch] = deque()
+
+    def _has_room(self) -> bool:
+        return not self._refused and super()._has_room()
+
+    def _encode(self, batch: Batch) -> bytes:
+        self._number += 1
+        batch.number = self._number
+        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now]
+        for write in batch.items():
+            arguments += _ARGUMENTS[type(write)](write)
+        return script("write", ALL, arguments)
+
+    async def _receive(self, link: Link) -> None:
+        while True:
+            try:
+                reply: bytes = await link.receive()
+            except Rejected as error:
+                self._reject(error)
+            else:
+                self._under_way.popleft().settle(reply.split(b" "))
+            self._wake.set()
+
+    def _reject(self, error: Rejected) -> None:
+        """The oldest batch under way was not applied."""
+        behind = error.word == FENCED and self._refused
+        if not behind and error.word in (NOSCRIPT, FENCED):
+            raise StoreLost(str(error))
+        batch = self._under_way.popleft()
+        if behind:
+            self._behind.append(batch)
+        else:
+            batch.fail(Unavailable(f"the store refuses writes: {error}"))
+            self._refused = batch.number
+        if not self._under_way:
+            self._number = self._refused - 1
+            self._again(self._behind)
+
+    def _again(self, batches: deque[Batch]) -> None:
+        """Send batches that were certainly not applied once more, before all that waits."""
+        while batches:
+            self._waiting.extendleft(reversed(batches.pop().jobs))
+        self._refused = 0
+
+    async def _recover(self, link: Link) -> None:
+        await self._attach(link)
+        unknown = deque([*self._behind, *self._under_way])
+        if not self._number:
+            return
+        first = unknown[0].number if unknown else self._number + 1
+        answers = await self._resolve(link, first)
+        self._behind.clear()
+        self._under_way.clear()
+        for answer in answers:
+            if answer is not None:
+                unknown.popleft().settle(answer.split(b" "))
+        self._again(unknown)
+
+    async def _resolve(self, link: Link, first: int) -> list[bytes | None]:
+        try:
+            answers: list[bytes | None] = await link.call(script("resolve", [META], [self.daemon, first, self._number]))
+        except Rejected as error:
+            raise StoreLost(str(error)) from None
+        return answers
+
+    def _lost(self, lost: StoreLost) -> None:
+        if not self._down:
+            self._after(UNCERTAIN_AFTER, self._give_up_unknown)
+        super()._lost(lost)
+
+    def _give_up_unknown(self) -> None:
+        for batch in self._behind:
+            batch.fail(self._unavailable())
+        for batch in self._under_way:
+            batch.fail(Uncertain("the store was lost under this write, which may have been done"))

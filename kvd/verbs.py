@@ -1,0 +1,117 @@
+"""The verb table: each verb of protocol.txt as one row."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from kvd.errors import NotAClient, UnknownVerb
+from kvd.model import Arguments, Record
+from kvd.wire import replies, requests
+from kvd.wire.lines import is_stranger
+
+
+class Operation(Enum):
+    """What a session does for a verb.  READ and WRITE are done for many requests at once."""
+
+    READ = auto()
+    WRITE = auto()
+    KEYS = auto()
+    LIST = auto()
+    COUNT = auto()
+    WATCH = auto()
+    UNWATCH = auto()
+    PING = auto()
+    INFO = auto()
+    HELP = auto()
+    QUIT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One row.
+
+    parse: the rest of the line and the value limit to the request's arguments; raises a `Refusal`.
+    operation: what the session does with them.
+    reply: of a READ verb, the record (None: no such key) and the store's clock to the reply.
+    wants_value: of a READ verb, whether the reply needs the value of a large record.
+    usage, help: one line each, as HELP shows them.
+    """
+
+    name: str
+    parse: Callable[[bytes | None, int], Arguments]
+    operation: Operation
+    usage: str
+    help: str
+    reply: Callable[[Record | None, int], bytes] | None = None
+    wants_value: bool = True
+
+
+_ROWS = (
+    Verb("GET", requests.read, Operation.READ, "GET key", "the value of a key",
+         lambda record, _: replies.value(record)),
+    Verb("GETS", requests.read, Operation.READ, "GETS key", "a key's revision and value, in one read",
+         lambda record, _: replies.value_with_revision(record)),
+    Verb("TTL", requests.read, Operation.READ, "TTL key", "the seconds a key has left, - for no end",
+         replies.ttl, wants_value=False),
+    Verb("SET", requests.set_, Operation.WRITE, "SET key value",
+         "sets a key to the rest of the line"),
+    Verb("PUT", requests.put, Operation.WRITE, "PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value",
+         "sets a key: for a time, under a condition (if=0: only if it is new), to any bytes"),
+    Verb("DEL", requests.delete, Operation.WRITE, "DEL key [if=REV]", "deletes a key"),
+    Verb("TOUCH", requests.touch, Operation.WRITE, "TOUCH key ttl=SECONDS|-",
+         "sets a key's time to live, or removes it"),
+    Verb("INCR", requests.increment, Operation.WRITE, "INCR key [n]", "adds n, or 1, to a key's number"),
+    Verb("KEYS", requests.page, Operation.KEYS, "KEYS [pattern] [after=KEY] [limit=N]",
+         "the keys that match, in byte order"),
+    Verb("LIST", requests.page, Operation.LIST, "LIST [pattern] [after=KEY] [limit=N]",
+         "the keys that match, with revisions and values"),
+    Verb("COUNT", requests.count, Operation.COUNT, "COUNT [pattern]", "how many keys match"),
+    Verb("WATCH", requests.patterns, Operation.WATCH, "WATCH [pattern ...]",
+         "from now on, a CHANGE line for every change that matches"),
+    Verb("UNWATCH", requests.nothing, Operation.UNWATCH, "UNWATCH", "ends the watch"),
+    Verb("PING", requests.text, Operation.PING, "PING [text]", "answers OK [text]"),
+    Verb("INFO", requests.nothing, Operation.INFO, "INFO", "the daemon, its store and its limits"),
+    Verb("HELP", requests.verb, Operation.HELP, "HELP [verb]", "this list, or one verb"),
+    Verb("QUIT", requests.nothing, Operation.QUIT, "QUIT", "answers OK and closes the connection"),
+)  # fmt: skip
+
+VERBS: dict[bytes, Verb] = {row.name.encode(): row for row in _ROWS}
+"""By name, in the order of protocol.txt."""
+
+_BY_SPELLING: dict[bytes, Verb] = VERBS | {name.lower(): row for name, row in VERBS.items()}
+
+_SHOWABLE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,31}").fullmatch
+
+
+def find(line: bytes) -> tuple[Verb, bytes | None]:
+    """The verb of a line and the rest behind its space, None without a space.
+
+    Raises UnknownVerb; NotAClient if this is no client's line.
+    """
+    word, space, rest = line.partition(b" ")
+    row = _BY_SPELLING.get(word) or _BY_SPELLING.get(word.upper())
+    if row is None:
+        if is_stranger(line):
+            raise NotAClient("a line of HTTP or of the PROXY protocol")
+        raise UnknownVerb(_unknown(word))
+    return row, rest if space else None
+
+
+def _unknown(word: bytes) -> str:
+    if not word:
+        return "an empty line, or a space before the verb; HELP lists the verbs"
+    # Anything but a plain word could hold what must not be in a reply.
+    name = f"no verb {word.decode()}" if _SHOWABLE(word) else "no such verb"
+    return f"{name}; HELP lists the verbs"
+
+
+def explain(words: tuple[bytes, ...]) -> list[str]:
+    """HELP's lines: all verbs, or the one named.  Raises UnknownVerb."""
+    if not words:
+        width = max(len(row.usage) for row in _ROWS)
+        return [f"{row.usage:{width}}  {row.help}" for row in _ROWS]
+    row = VERBS.get(words[0])
+    if row is None:
+        raise UnknownVerb(_unknown(words[0]))
+    return [row.usage, row.help]

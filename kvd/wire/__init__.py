@@ -1,0 +1,7 @@
+"""The line protocol, pure: bytes in, requests out; values in, reply lines out.  No I/O, no asyncio.
+
+lines       bytes to lines, however they are cut into chunks
+words       the grammar of single words: keys, patterns, numbers, values
+requests    the arguments of each verb
+replies     the lines that the server sends
+"""

@@ -1,0 +1,129 @@
+"""Bytes to lines, with bounded memory, however the bytes are cut into chunks (protocol.txt, 2 and 12)."""
+
+import codecs
+
+from kvd.errors import NotAClient, TooLong
+
+TELNET_IAC = 0xFF
+"""The byte that begins a telnet command (RFC 854); never part of UTF-8."""
+
+_STRANGERS = (b"POST ", b"PROXY ")
+_STRANGER_HEADER = b"host:"
+_LONGEST_MARK = 6
+_STRANGER = "a line of HTTP or of the PROXY protocol"
+_NOT_UTF8 = "a first line that is not UTF-8, such as a TLS hello"
+
+Line = bytes | TooLong | NotAClient
+
+
+def max_line(max_value: int) -> int:
+    """The longest line, in bytes without its end, for values of up to `max_value` bytes.
+
+    A value in base64 grows by a third; 2 KiB leave room for the verb, the key and the options.
+    """
+    return -(-max_value * 4 // 3) + 2048
+
+
+def is_stranger(line: bytes | bytearray) -> bool:
+    """Whether a line, or its beginning, is that of a browser or a proxy."""
+    head = line[:_LONGEST_MARK]
+    return head.startswith(_STRANGERS) or head[:5].lower() == _STRANGER_HEADER
+
+
+class LineBuffer:
+    """Collects bytes and gives whole lines, without their ends.
+
+    A line over the limit comes out as one `TooLong`, and is dropped as it arrives.  What only a stranger
+    sends comes out as one `NotAClient`, the last item ever: all input after it is ignored.  A stranger's
+    line that is complete comes out as a line: it has no verb, and whoever finds that asks `is_stranger`.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """limit: int, bytes a line may have without its end."""
+        self._limit = limit
+        self._open = bytearray()
+        self._skipping = False
+        self._ended = False
+        self._first: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, data: bytes) -> list[Line]:
+        """Take the next chunk and give the lines that it completes."""
+        if self._ended:
+            return []
+        interrupt = data.find(TELNET_IAC)
+        pieces = (data if interrupt < 0 else data[:interrupt]).split(b"\n")
+        tail = pieces.pop()
+        items: list[Line] = []
+        if pieces and (self._open or self._skipping or self._first):
+            self._hold(pieces.pop(0), items)
+            self._finish(items)
+        if pieces and not self._ended:
+            items.extend(self._whole(pieces))
+        if tail and not self._ended:
+            self._hold(tail, items)
+            # A stranger's line ends it all even if its LF never comes.
+            if is_stranger(self._open):
+                self._end(_STRANGER, items)
+        if interrupt >= 0 and not self._ended:
+            self._end("a byte 0xFF, as telnet sends it for Ctrl-C", items)
+        return items
+
+    def _whole(self, pieces: list[bytes]) -> list[Line]:
+        """Lines that came whole in one chunk."""
+        lines = [piece.removesuffix(b"\r") for piece in pieces]
+        if any(len(line) > self._limit for line in lines):
+            return [self._too_long() if self._is_over(line) else line for line in lines]
+        return list(lines)
+
+    def _is_over(self, line: bytes) -> bool:
+        return len(line) > self._limit and not is_stranger(line)
+
+    def _hold(self, piece: bytes, items: list[Line]) -> None:
+        """Keep a part of the present line, unless that makes it too long."""
+        if self._skipping:
+            return
+        if self._first and not self._is_utf8(self._first, piece[: self._limit + 1 - len(self._open)]):
+            self._end(_NOT_UTF8, items)
+            return
+        self._open += piece
+        # A CR at the very end may yet turn out to belong to the line's end.
+        if len(self._open) > self._limit + self._open.endswith(b"\r"):
+            self._overflow(items)
+
+    def _overflow(self, items: list[Line]) -> None:
+        if is_stranger(self._open):
+            self._end(_STRANGER, items)
+            return
+        self._open.clear()
+        self._first = None
+        self._skipping = True
+        items.append(self._too_long())
+
+    @staticmethod
+    def _is_utf8(decoder: codecs.IncrementalDecoder, piece: bytes) -> bool:
+        try:
+            decoder.decode(piece)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _finish(self, items: list[Line]) -> None:
+        """The LF of the present line has come."""
+        if self._ended:
+            return
+        if self._first and self._first.getstate()[0]:
+            self._end(_NOT_UTF8, items)
+            return
+        self._first = None
+        if not self._skipping:
+            items.append(bytes(self._open.removesuffix(b"\r")))
+        self._skipping = False
+        self._open.clear()
+
+    def _too_long(self) -> TooLong:
+        return TooLong(f"a line has at most {self._limit} bytes; this one was skipped to its end")
+
+    def _end(self, why: str, items: list[Line]) -> None:
+        self._ended = True
+        self._open.clear()
+        items.append(NotAClient(why))

@@ -1,0 +1,107 @@
+"""The lines that the server sends, each with its LF (protocol.txt, 4 to 8)."""
+
+import binascii
+from collections.abc import Callable, Iterable
+
+from kvd.errors import NotANumber, Overflow, Refusal
+from kvd.model import TEXT, Change, Outcome, Position, Record
+
+OK = b"OK\n"
+NONE = b"NONE\n"
+
+
+def ok(text: bytes) -> bytes:
+    """`OK text`."""
+    return b"OK %b\n" % text
+
+
+def refused(error: Refusal) -> bytes:
+    """`ERR code text`."""
+    return f"ERR {error.word} {error}\n".encode()
+
+
+def base64(value: bytes) -> bytes:
+    """RFC 4648, section 4, in one line."""
+    return binascii.b2a_base64(value, newline=False)
+
+
+def value(record: Record | None) -> bytes:
+    """GET's reply."""
+    if record is None:
+        return NONE
+    if record.kind == TEXT:
+        return b"OK %b\n" % record.value
+    return b"OK64 %b\n" % base64(record.value)
+
+
+def value_with_revision(record: Record | None) -> bytes:
+    """GETS's reply."""
+    if record is None:
+        return NONE
+    if record.kind == TEXT:
+        return b"OK %b %b\n" % (record.revision, record.value)
+    return b"OK64 %b %b\n" % (record.revision, base64(record.value))
+
+
+def seconds(milliseconds: int) -> bytes:
+    """Milliseconds as the shortest plain decimal of seconds."""
+    whole, part = divmod(milliseconds, 1000)
+    return (b"%d.%03d" % (whole, part)).rstrip(b"0").rstrip(b".")
+
+
+def ttl(record: Record | None, now: int) -> bytes:
+    """TTL's reply; now: int, milliseconds of the store's clock."""
+    if record is None:
+        return NONE
+    deadline = int(record.deadline)
+    if not deadline:
+        return ok(b"-")
+    # The store adds a millisecond to every deadline, so as never to be early; nobody asked for it.
+    return ok(seconds(max(1, deadline - 1 - now)))
+
+
+_REFUSED = {b"a": NotANumber("the value is no decimal integer"), b"o": Overflow("beyond +-(2^63 - 1)")}
+_SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
+    ord("t"): lambda _: OK,
+    ord("n"): lambda _: NONE,
+    ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:],
+    ord("a"): lambda outcome: refused(_REFUSED[outcome]),
+    ord("o"): lambda outcome: refused(_REFUSED[outcome]),
+}
+
+
+def written(outcome: Outcome) -> bytes:
+    """The reply to any write."""
+    special = _SPECIAL.get(outcome[0])
+    return special(outcome) if special else b"OK %b\n" % outcome
+
+
+def key(name: bytes) -> bytes:
+    """KEYS's item line."""
+    return b"KEY %b\n" % name
+
+
+def pair(name: bytes, record: Record) -> bytes:
+    """LIST's item line."""
+    if record.kind == TEXT:
+        return b"PAIR %b %b %b\n" % (record.revision, name, record.value)
+    return b"PAIR64 %b %b %b\n" % (record.revision, name, base64(record.value))
+
+
+def change(change: Change, store: bytes) -> bytes:
+    """A watcher's line."""
+    if change.verb != b"SET":
+        return b"CHANGE %d@%b %b %b\n" % (change.revision, store, change.verb, change.key)
+    if change.kind == TEXT:
+        return b"CHANGE %d@%b SET %b %b\n" % (change.revision, store, change.key, change.value)
+    return b"CHANGE %d@%b SET64 %b %b\n" % (change.revision, store, change.key, base64(change.value))
+
+
+def end(position: Position, code: str, text: str) -> bytes:
+    """The line with which a watch ends."""
+    return b"END %b %b %b\n" % (bytes(position), code.encode(), text.encode())
+
+
+def items(word: str, lines: Iterable[str]) -> bytes:
+    """Item lines of INFO and HELP."""
+    return "".join(f"{word} {line}".rstrip() + "\n" for line in lines).encode()

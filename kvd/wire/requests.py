@@ -1,0 +1,148 @@
+"""The arguments of each verb: the rest of a line, behind the verb, to a request (protocol.txt, 5 to 9).
+
+Every function takes `rest`, the bytes behind the verb's space or None if there was no space, and `max_value`,
+the limit for values in bytes; it returns one of the model's requests and raises a `Refusal` and nothing else.
+"""
+
+from kvd.errors import Usage
+from kvd.model import TEXT, Delete, Increment, Page, Put, Read, Touch, Words
+from kvd.wire import words
+
+ALL = b"*"
+
+
+def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
+    """KEY."""
+    if rest is None or b" " in rest:
+        raise Usage("one key is wanted")
+    return Read(words.key(rest))
+
+
+def set_(rest: bytes | None, max_value: int) -> Put:
+    """KEY VALUE; the value is all behind one space."""
+    key, space, value = (rest or b"").partition(b" ")
+    if not space:
+        raise Usage("a key and a value are wanted; the empty value is a space and nothing: SET key ")
+    return Put(words.key(key), TEXT, words.text_value(value, max_value))
+
+
+def put(rest: bytes | None, max_value: int) -> Put:
+    """KEY [options] = VALUE."""
+    key, space, tail = (rest or b"").partition(b" ")
+    options: list[bytes] = []
+    word = b""
+    while space and word != b"=":
+        word, space, tail = tail.partition(b" ")
+        options.append(word)
+    if word != b"=":
+        raise Usage("wanted: PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value")
+    given = _options(options[:-1], {b"ttl", b"if", b"base64"}, bare={b"base64"})
+    ttl = words.milliseconds(given[b"ttl"]) if b"ttl" in given else 0
+    condition = words.condition(given[b"if"]) if b"if" in given else b""
+    words.key(key)
+    if b"base64" not in given:
+        return Put(key, TEXT, words.text_value(tail, max_value), ttl, condition)
+    length = words.number(given[b"base64"]) if given[b"base64"] else None
+    value = words.base64_value(tail, max_value, length)
+    return Put(key, words.kind_of(value), value, ttl, condition)
+
+
+def delete(rest: bytes | None, max_value: int) -> Delete:  # noqa: ARG001
+    """KEY [if=REV]."""
+    key, *options = _split(rest, "a key is wanted")
+    given = _options(options, {b"if"})
+    return Delete(words.key(key), words.condition(given[b"if"]) if b"if" in given else b"")
+
+
+def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
+    """KEY ttl=SECONDS or KEY ttl=-."""
+    key, *options = _split(rest, "wanted: TOUCH key ttl=SECONDS, or ttl=- for no end")
+    given = _options(options, {b"ttl"})
+    if b"ttl" not in given:
+        raise Usage("wanted: TOUCH key ttl=SECONDS, or ttl=- for no end")
+    return Touch(words.key(key), 0 if given[b"ttl"] == b"-" else words.milliseconds(given[b"ttl"]))
+
+
+def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
+    """KEY [N]."""
+    key, *amount = _split(rest, "a key is wanted, and a number if not 1")
+    if len(amount) > 1:
+        raise Usage("wanted: INCR key [n]")
+    return Increment(words.key(key), words.integer(amount[0]) if amount else b"1")
+
+
+def page(rest: bytes | None, max_value: int) -> Page:  # noqa: ARG001
+    """[PATTERN] [after=KEY] [limit=N]."""
+    if rest is None:
+        return Page(ALL)
+    first, *options = rest.split(b" ")
+    if first.startswith((b"after=", b"limit=")):
+        raise Usage("options stand behind a pattern; for every key say *")
+    given = _options(options, {b"after", b"limit"})
+    limit = words.number(given[b"limit"]) if b"limit" in given else 0
+    if b"limit" in given and not limit:
+        raise Usage("limit= is at least 1")
+    after = words.key(given[b"after"]) if b"after" in given else b""
+    return Page(words.pattern(first), after, limit)
+
+
+def count(rest: bytes | None, max_value: int) -> Page:  # noqa: ARG001
+    """[PATTERN]."""
+    if rest is None:
+        return Page(ALL)
+    if b" " in rest:
+        raise Usage("at most one pattern is wanted")
+    return Page(words.pattern(rest))
+
+
+def patterns(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+    """[PATTERN ...]."""
+    if rest is None:
+        return Words((ALL,))
+    found = rest.split(b" ")
+    if len(found) > words.MAX_PATTERNS:
+        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may stand for many")
+    return Words(tuple(words.pattern(word) for word in found))
+
+
+def text(rest: bytes | None, max_value: int) -> Words:
+    """[TEXT]."""
+    return Words() if rest is None else Words((words.text_value(rest, max_value),))
+
+
+def verb(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+    """[VERB]."""
+    if rest is None:
+        return Words()
+    if b" " in rest:
+        raise Usage("at most one verb is wanted")
+    return Words((rest.upper(),))
+
+
+def nothing(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+    """No arguments."""
+    if rest is not None:
+        raise Usage("no arguments are wanted")
+    return Words()
+
+
+def _split(rest: bytes | None, wanted: str) -> list[bytes]:
+    if rest is None:
+        raise Usage(wanted)
+    return rest.split(b" ")
+
+
+def _options(
+    found: list[bytes], known: set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset()
+) -> dict[bytes, bytes]:
+    """Options by name; one that may stand without `=` then has the value b""."""
+    given: dict[bytes, bytes] = {}
+    for option in found:
+        name, equals, value = option.partition(b"=")
+        if name not in known or not (value if equals else name in bare):
+            wanted = ", ".join(sorted(name.decode() + "=" for name in known))
+            raise Usage(f"unknown option, or one without its value; known here: {wanted}")
+        if name in given:
+            raise Usage(f"{name.decode()}= is given twice")
+        given[name] = value
+    return given

@@ -1,0 +1,131 @@
+"""The grammar of single words (protocol.txt, 3 and 14): each function takes bytes and returns what they mean.
+
+All raise a `Refusal` and nothing else.  Texts of errors never repeat what the client sent: it could hold
+anything.
+"""
+
+import binascii
+import re
+
+from kvd.errors import BadKey, BadValue, NotANumber, Overflow, TooLong, Usage
+from kvd.model import BYTES, TEXT
+
+MAX_KEY = 512
+"""Bytes in a key: long enough for paths, short enough to be an index entry."""
+MAX_NUMBER = 2**53
+"""Revisions stay below it: Lua and JavaScript count exactly only up to there."""
+MAX_INTEGER = 2**63 - 1
+"""INCR's range, the same on both sides of zero."""
+MAX_PATTERNS = 1024
+"""Patterns in one watch: what one connection may make the hub keep."""
+MAX_SECONDS = 10**9
+
+_PLAIN_KEY = re.compile(rb"[!-)+-~]{1,512}").fullmatch
+_ANY_KEY = re.compile(r"[^\s\x00-\x1f\x7f-\x9f*]+").fullmatch
+_NOT_TEXT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search
+_NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}").fullmatch
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]*").fullmatch
+_SECONDS = re.compile(rb"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,3}))?").fullmatch
+_STORE_ID = re.compile(rb"[!-)+-~]{1,64}").fullmatch
+
+_KEY_RULE = f"a key is 1 to {MAX_KEY} bytes of UTF-8 without white space, control characters and '*'"
+_PATTERN_RULE = "a pattern is a key, or the beginning of keys followed by one '*', or '*' alone"
+
+
+def _is_key(word: bytes) -> bool:
+    if _PLAIN_KEY(word):
+        return True
+    try:
+        return len(word) <= MAX_KEY and _ANY_KEY(word.decode()) is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def key(word: bytes) -> bytes:
+    """Check a key.  Raises BadKey."""
+    if not _is_key(word):
+        raise BadKey(_KEY_RULE)
+    return word
+
+
+def pattern(word: bytes) -> bytes:
+    """Check a pattern.  Raises BadKey."""
+    if word != b"*" and not _is_key(word.removesuffix(b"*")):
+        raise BadKey(_PATTERN_RULE)
+    return word
+
+
+def kind_of(value: bytes) -> bytes:
+    """TEXT if the value may travel verbatim, else BYTES."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return BYTES
+    # isprintable() is one C call and true of most text; of the rest, most are TABs and odd spaces.
+    return TEXT if text.isprintable() or not _NOT_TEXT(text) else BYTES
+
+
+def text_value(raw: bytes, max_value: int) -> bytes:
+    """Check a value that was sent verbatim, of at most max_value bytes.  Raises TooLong, BadValue."""
+    if len(raw) > max_value:
+        raise _too_long(max_value)
+    if kind_of(raw) is not TEXT:
+        raise BadValue(
+            "a verbatim value is UTF-8 without control characters, U+2028 and U+2029; "
+            "send any other as: PUT key base64 = BASE64"
+        )
+    return raw
+
+
+def base64_value(raw: bytes, max_value: int, length: int | None) -> bytes:
+    """Decode a value sent in base64, of `length` bytes if that is given.  Raises TooLong, BadValue."""
+    try:
+        value = binascii.a2b_base64(raw, strict_mode=True)
+    except binascii.Error:
+        raise BadValue("not base64 (RFC 4648, section 4: padded, in one line, without white space)") from None
+    if length is not None and len(value) != length:
+        raise BadValue(f"the base64 holds {len(value)} bytes, not {length} as announced: is it wrapped?")
+    if len(value) > max_value:
+        raise _too_long(max_value)
+    return value
+
+
+def _too_long(max_value: int) -> TooLong:
+    return TooLong(f"a value has at most {max_value} bytes")
+
+
+def number(word: bytes) -> int:
+    """A whole number below 2^53.  Raises Usage."""
+    if not _NUMBER(word) or (value := int(word)) >= MAX_NUMBER:
+        raise Usage("a number is decimal digits, without sign and leading zeros, below 2^53")
+    return value
+
+
+def condition(word: bytes) -> bytes:
+    """What `if=` takes: a revision or a position.  Raises Usage."""
+    revision, at, store = word.partition(b"@")
+    number(revision)
+    if at and not _STORE_ID(store):
+        raise Usage("if= takes a revision, or a position as the server gave it")
+    return word
+
+
+def milliseconds(word: bytes) -> int:
+    """Seconds, as milliseconds.  Raises Usage."""
+    match = _SECONDS(word)
+    if match:
+        whole, part = match.groups(b"")
+        value = int(whole) * 1000 + int(part.ljust(3, b"0"))
+        if 1 <= value <= MAX_SECONDS * 1000:
+            return value
+    raise Usage("seconds are 0.001 to 1000000000, a plain decimal with at most three digits after the point")
+
+
+def integer(word: bytes) -> bytes:
+    """INCR's amount.  Raises NotANumber, Overflow."""
+    if not _INTEGER(word):
+        raise NotANumber("n is a decimal integer, such as 5 or -5")
+    # The length first: int() refuses thousands of digits in its own way.
+    if len(word) > len(str(-MAX_INTEGER)) or abs(int(word)) > MAX_INTEGER:
+        raise Overflow("n is beyond +-(2^63 - 1)")
+    return word
