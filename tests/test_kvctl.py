@@ -311,9 +311,7 @@ def test_get_ends_its_line_on_a_terminal(daemon: Daemon, value: str, shown: byte
 
 def test_set_prints_the_revision_and_takes_conditions(ctl: Ctl) -> None:
     assert printed(ctl("set", "lock", "me", "--if", "0")) == b"1\n"
-    assert complaint(ctl("set", "lock", "you", "--if=0"), 1) == (
-        "kvctl: --if does not hold: the key's revision is 1\n"
-    )
+    assert complaint(ctl("set", "lock", "you", "--if=0"), 1) == ("kvctl: --if does not hold: the key's revision is 1\n")
     assert printed(ctl("set", "--if", "1", "lock", "you", "--ttl", "100")) == b"2\n"
     assert complaint(ctl("del", "nope", "--if", "1"), 1) == "kvctl: --if does not hold: there is no such key\n"
     assert printed(ctl("del", "lock", "--if", "2")) == b"3\n"

@@ -1,0 +1,32 @@
+"""Fixtures: a real daemon as a subprocess, on its embedded store or on another."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Daemon
+
+StartDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
+    """Starts daemons; each is stopped at the end, and must stop cleanly unless the test ended it."""
+    started: list[Daemon] = []
+
+    def start(*options: str, data: Path | None = None, **environment: str) -> Daemon:
+        daemon = Daemon(data or tmp_path / "data", options, environment)
+        started.append(daemon)
+        daemon.start()
+        return daemon
+
+    yield start
+    for daemon in started:
+        daemon.stop()
+
+
+@pytest.fixture
+def daemon(start_daemon: StartDaemon) -> Daemon:
+    """A daemon on a new embedded store."""
+    return start_daemon()
