@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kvd import __version__
 from kvd.changes import Follower
-from kvd.embedded import EmbeddedServer
+from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.hub import Hub
 from kvd.session.session import READ_BYTES, Context, Session

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kvd.errors import Unavailable
+from kvd.errors import StoreLost, Unavailable
 from kvd.model import Record
 from kvd.store.lanes import Batch, Lane
 from kvd.store.link import DATA, Dialer, Link, Rejected, command
@@ -66,10 +66,14 @@ class ReadLane(Lane):
             return None
         return record
 
-    async def _recover(self, link: Link) -> None:  # noqa: ARG002
-        """Reading again does no harm."""
+    def _lost(self, lost: StoreLost) -> None:
+        # Reading again does no harm.
         while self._under_way:
             self._waiting.extendleft(reversed(self._under_way.pop().jobs))
+        super()._lost(lost)
+
+    async def _recover(self, link: Link) -> None:
+        """Nothing is unknown."""
 
 
 def milliseconds(time: list[Any]) -> int:

@@ -1,0 +1,99 @@
+"""One data directory for one daemon.
+
+Two locks see to that.  `kvd.lock` is held by the daemon alone, so a second one is refused at once; `redis.lock` is
+inherited by the server, so that a daemon that follows a killed one waits for the end of its server.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from kvd.errors import StartError
+
+LONGEST_SOCKET_PATH = 100
+"""Bytes; the kernel takes 107 on Linux and 103 on macOS."""
+ORPHAN_WAIT = 10.0
+"""Seconds for the server of a killed daemon to end; it takes less than 0.1 unless it is busy."""
+POLL = 0.005
+"""Seconds between looks whether a lock is free."""
+
+
+class DataDirectory:
+    """The directory: `claim` it, use its paths, `release` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.aof = path / "appendonly.aof"
+        self.socket = path
+        self._locks: list[IO[str]] = []
+        self._temporary: Path | None = None
+
+    async def claim(self) -> None:
+        """Make the directory if need be and lock it.  Raises StartError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await self._lock("kvd.lock", 0)
+            await self._lock("redis.lock", ORPHAN_WAIT)
+            self._refuse_other_data()
+            self.socket = self._socket_path()
+        except OSError as error:
+            raise StartError(f"cannot use the data directory {self.path}: {error.strerror or error}") from None
+
+    @property
+    def inherited(self) -> int:
+        """The descriptor that the server keeps open, and the lock with it."""
+        return self._locks[-1].fileno()
+
+    def release(self) -> None:
+        """Unlock."""
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+        for lock in self._locks:
+            lock.close()
+
+    async def _lock(self, name: str, wait: float) -> None:
+        lock = (self.path / name).open("a+")
+        self._locks.append(lock)
+        give_up = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise StartError(self._taken(lock)) from None
+                await asyncio.sleep(POLL)
+            else:
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}\n")
+                lock.flush()
+                return
+
+    def _taken(self, lock: IO[str]) -> str:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        return (
+            f"the data directory {self.path} is in use by another kvd (process {owner}); "
+            "stop that one, or choose another directory with --data DIR"
+        )
+
+    def _refuse_other_data(self) -> None:
+        """An append-only file that is begun beside a snapshot starts empty, and hides it."""
+        if (self.path / "dump.rdb").exists() and not self.aof.exists():
+            raise StartError(
+                f"{self.path} holds a Redis snapshot (dump.rdb) and no {self.aof.name}: this is not kvd's data; "
+                "choose another directory with --data DIR"
+            )
+
+    def _socket_path(self) -> Path:
+        """A path in a directory that only this user can enter, short enough for the kernel."""
+        run = self.path.resolve() / "run"
+        if len(os.fsencode(run / "redis.sock")) > LONGEST_SOCKET_PATH:
+            self._temporary = run = Path(tempfile.mkdtemp(prefix="kvd-"))
+        run.mkdir(mode=0o700, exist_ok=True)
+        run.chmod(0o700)
+        return run / "redis.sock"

