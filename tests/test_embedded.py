@@ -145,7 +145,7 @@ def test_a_command_that_the_server_would_skip_stops_the_start(daemon: Daemon) ->
     fill(daemon, 50)
     daemon.stop()
     aof = daemon.data / AOF
-    aof.write_bytes(aof.read_bytes().replace(b"\r\nZADD\r\n", b"\r\nSADD\r\n"))
+    aof.write_bytes(aof.read_bytes().replace(b"\r\nZADD\r\n", b"\r\nXADD\r\n"))
     message = one_line_error(run_kvd("--data", str(daemon.data)))
     assert "appendonly.aof is damaged" in message
 

@@ -37,11 +37,17 @@ class Output:
         self._size += sum(map(len, self._replies[before:]))
 
     def write(self) -> None:
-        """Hand all replies to the socket."""
+        """Hand all replies to the socket.  Raises ConnectionError."""
         if self._replies:
-            self._writer.write(b"".join(self._replies))
+            self._send(b"".join(self._replies))
             self._replies.clear()
             self._size = 0
+
+    def _send(self, data: bytes) -> None:
+        # uvloop raises RuntimeError for a transport that is closed.
+        if self._writer.transport.is_closing():
+            raise ConnectionResetError("the peer is gone")
+        self._writer.write(data)
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
@@ -62,10 +68,10 @@ class Output:
     def release(self) -> None:
         """The reply is complete."""
         self.write()
-        for line in self._late:
-            self._writer.write(line)
-        self._late.clear()
         self._free.set()
+        late, self._late = self._late, []
+        for line in late:
+            self.push_last(line)
 
     def push(self, data: bytes) -> bool:
         """Send lines at once if there is room for them, else nothing (a `model.Sink`)."""
@@ -82,10 +88,10 @@ class Output:
 
     def push_last(self, line: bytes) -> None:
         """Send a watch's last line, whether there is room or not."""
-        if self._free.is_set():
-            self._writer.write(line)
-        else:
+        if not self._free.is_set():
             self._late.append(line)
+        elif not self._writer.transport.is_closing():
+            self._writer.write(line)
 
     async def room(self) -> None:
         """Wait until `push` may succeed.  Raises ConnectionError."""

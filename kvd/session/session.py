@@ -148,7 +148,9 @@ class Session:
                 verb, arguments = self._parse(line)
             except (Refusal, NotAClient) as error:
                 await self._run(group, size)
-                group = []
+                group, size = [], 0
+                if self._quitting:
+                    return
                 if isinstance(error, NotAClient):
                     raise
                 self._output.reply(replies.refused(error))

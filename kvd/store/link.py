@@ -121,7 +121,8 @@ class Link:
             raise StoreLost("the connection was closed")
         try:
             await self._connection.send_packed_command([packed], check_health=False)
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
+            # RuntimeError: uvloop's word for a transport that was closed a moment ago.
             raise StoreLost(str(error)) from None
 
     async def receive(self) -> Any:

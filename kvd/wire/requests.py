@@ -9,6 +9,8 @@ from kvd.model import TEXT, Delete, Increment, Page, Put, Read, Touch, Words
 from kvd.wire import words
 
 ALL = b"*"
+MOST_OPTIONS = 3
+"""What PUT takes before its `=`."""
 
 
 def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
@@ -31,7 +33,8 @@ def put(rest: bytes | None, max_value: int) -> Put:
     key, space, tail = (rest or b"").partition(b" ")
     options: list[bytes] = []
     word = b""
-    while space and word != b"=":
+    # Bounded, for each step copies what is left of the line.
+    while space and word != b"=" and len(options) <= MOST_OPTIONS:
         word, space, tail = tail.partition(b" ")
         options.append(word)
     if word != b"=":
