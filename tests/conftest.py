@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon
+from tests.processes import Daemon, Redis, needs
 
 StartDaemon = Callable[..., Daemon]
 
@@ -30,3 +30,13 @@ def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
 def daemon(start_daemon: StartDaemon) -> Daemon:
     """A daemon on a new embedded store."""
     return start_daemon()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    """Debian's redis-server, running, with a password."""
+    needs("redis-server")
+    server = Redis(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
@@ -27,6 +29,13 @@ def wait_for(what: str, condition: object) -> None:
         if time.monotonic() > give_up:
             raise AssertionError(f"waited {PATIENCE:.0f} s for {what}")
         time.sleep(0.005)
+
+
+def needs(program: str) -> None:
+    """Skip a test where a program is not installed; CI installs them all."""
+    if shutil.which(program) is None:
+        assert not os.environ.get("CI"), f"{program} must be installed"
+        pytest.skip(f"{program} is not installed")
 
 
 class Daemon:
@@ -81,7 +90,7 @@ class Daemon:
         """The embedded server's process."""
         for child in psutil.Process(self.pid).children():
             if "redis-server" in child.name():
-                return child.pid
+                return int(child.pid)
         raise LookupError("no embedded server runs")
 
     def kill(self, number: int = signal.SIGKILL) -> None:

@@ -13,7 +13,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
 
 from kvd.errors import StartError, StoreLost
 
@@ -132,8 +132,10 @@ class Link:
         except NoScriptError as error:
             # redis-py takes the first word off the errors that it knows.
             raise Rejected(f"{NOSCRIPT} {error}") from None
+        except OutOfMemoryError:
+            raise Rejected("OOM its memory is full (maxmemory)") from None
         except ResponseError as error:
-            raise Rejected(str(error)) from None
+            raise Rejected(str(error).partition(" script: ")[0]) from None
         except (RedisError, OSError) as error:
             raise StoreLost(str(error)) from None
 

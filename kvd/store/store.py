@@ -41,6 +41,8 @@ SWEEP_KEYS = 100
 """Keys that one sweep deletes: 2.4 ms at the most."""
 TRIM_INTERVAL = 1.0
 """Seconds between trims of the history."""
+EVERYTHING = 2**53
+"""More keys than there can be."""
 OLDEST_REDIS = (6, 2)
 """XTRIM MINID came with 6.2."""
 
@@ -134,13 +136,13 @@ class Store:
         least, most = bounds(page.pattern)
         if page.after and page.after >= least[1:]:
             least = b"(" + page.after
-        left = page.limit
-        while True:
-            listing, last = await self._page(least, most, min(left or PAGE_KEYS, PAGE_KEYS), records=records)
+        left = page.limit or EVERYTHING
+        while left > 0:
+            listing, last = await self._page(least, most, min(left, PAGE_KEYS), records=records)
             yield listing
-            left -= len(listing.items)
-            if not last or (page.limit and left <= 0):
+            if not last:
                 return
+            left -= len(listing.items)
             least = b"(" + last
 
     async def _page(self, least: bytes, most: bytes, limit: int, *, records: bool) -> tuple[Listing, bytes]:
