@@ -23,7 +23,7 @@ if not kept[1] then
   return {ARGV[2], '0'}
 end
 if kept[1] ~= ARGV[1] then
-  return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', not ' .. ARGV[1])
+  return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
 end
 -- Batch numbers of daemons that have written nothing for a day are of no more use.
 local time = redis.call('TIME')

@@ -85,7 +85,7 @@ class Lane(ABC):
         self._waiting: deque[Job] = deque()
         self._under_way: deque[Batch] = deque()
         self._wake = asyncio.Event()
-        self._down = True
+        self._down = False
         self._refusing = False
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -191,7 +191,7 @@ class Lane(ABC):
 
     def _up(self) -> None:
         if self._down:
-            log.info("%s: connected to the store", self._name)
+            log.info("%s: the store is back", self._name)
         self._down = self._refusing = False
         for timer in self._timers:
             timer.cancel()

@@ -1,0 +1,54 @@
+"""Each script's header says what the script does with KEYS and ARGV, and what it returns."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kvd.store import link
+
+SCRIPTS = sorted((Path(link.__file__).parent.parent / "lua").glob("*.lua"))
+
+
+def header(source: str) -> dict[str, str]:
+    """The parts of the comment at the head of a script, by their names."""
+    lines = source.splitlines()
+    head = [line.removeprefix("--").strip() for line in lines[: next(i for i, s in enumerate(lines) if s[:2] != "--")]]
+    parts = re.split(r"\b(KEYS|ARGV|RETURNS): ", " ".join(head))
+    return {"what": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
+    source = path.read_text()
+    parts = header(source)
+    assert set(parts) == {"what", "KEYS", "ARGV", "RETURNS"}
+    body = source[source.index("\nlocal") :]
+    keys = parts["KEYS"].split()
+    assert set(keys) <= {"data", "big", "index", "ttl", "log", "meta"}
+    if "#KEYS" not in body and "ipairs(KEYS)" not in body:
+        assert {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body)} <= set(range(1, len(keys) + 1))
+        assert len(keys) == max(int(number) for number in re.findall(r"KEYS\[(\d+)\]", body))
+    arguments = re.split(r"[;,]", parts["ARGV"])[0].split()
+    used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
+    assert used <= set(range(1, len(arguments) + 1))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_never_makes_commands_or_errors_out_of_what_clients_sent(path: Path) -> None:
+    source = path.read_text()
+    assert "loadstring" not in source
+    for call in re.findall(r"error_reply\((.*)\)", source):
+        assert "ARGV" not in call
+    for name in re.findall(r"redis\.p?call\((\S+),", source):
+        assert name == "command" or re.fullmatch(r"'[A-Z]+'", name)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_is_called_with_the_keys_of_its_header(path: Path) -> None:
+    every = "data big index ttl log meta"
+    modules = [module.read_text() for module in Path(link.__file__).parent.glob("*.py")]
+    calls = [keys for text in modules for keys in re.findall(rf'script\(\s*"{path.stem}", (\[[A-Z, ]+\]|ALL)', text)]
+    assert calls
+    named = {every if keys == "ALL" else " ".join(re.findall(r"[A-Z]+", keys)).lower() for keys in calls}
+    assert named == {header(path.read_text())["KEYS"].strip()}
