@@ -32,13 +32,14 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from docopt import docopt
+from docopt import DocoptExit, docopt
 
 from kvd import __version__, settings
 from kvd.errors import StartError
 from kvd.server import Daemon
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 
 
 async def serve(chosen: settings.Settings) -> None:
@@ -47,20 +48,32 @@ async def serve(chosen: settings.Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    stopped = asyncio.create_task(stopping.wait())
     daemon = Daemon(chosen)
     try:
-        await daemon.start()
-        running = asyncio.create_task(daemon.run())
-        stopped = asyncio.create_task(stopping.wait())
-        _greet(daemon, chosen)
-        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-        await daemon.drain()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        if await _first(daemon.start(), stopped):
+            _greet(daemon, chosen)
+            await _first(daemon.run(), stopped, before_cancelling=daemon.drain)
     finally:
         await daemon.close()
+
+
+async def _first(
+    work: Coroutine[Any, Any, None],
+    stopped: asyncio.Task[Any],
+    before_cancelling: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> bool:
+    """Do the work until it is done (True) or the daemon is to stop (False); what the work raises is raised."""
+    task = asyncio.create_task(work)
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    if before_cancelling:
+        await before_cancelling()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False
 
 
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
@@ -88,7 +101,12 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
-    options = docopt(__doc__, arguments, version=f"kvd {__version__}")
+    try:
+        options = docopt(__doc__, arguments, version=f"kvd {__version__}")
+    except DocoptExit:
+        words = " ".join(sys.argv[1:] if arguments is None else arguments)
+        sys.stderr.write(f"kvd: cannot make sense of {words!a}; kvd --help lists the options\n")
+        return EXIT_USAGE
     try:
         chosen = settings.read(options, os.environ)
         logging.basicConfig(

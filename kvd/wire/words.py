@@ -81,12 +81,11 @@ def base64_value(raw: bytes, max_value: int, length: int | None) -> bytes:
     """Decode a value sent in base64, of `length` bytes if that is given.  Raises TooLong, BadValue."""
     try:
         value = binascii.a2b_base64(raw, strict_mode=True)
-        # Its strict mode takes padding behind a value that needs none.
-        is_whole = len(raw) == -(-len(value) // 3) * 4
+        if len(raw) != -(-len(value) // 3) * 4:
+            # Its strict mode takes padding behind a value that needs none.
+            raise binascii.Error
     except binascii.Error:
-        is_whole = False
-    if not is_whole:
-        raise BadValue("not base64 (RFC 4648, section 4: padded, in one line, without white space)")
+        raise BadValue("not base64 (RFC 4648, section 4: padded, in one line, without white space)") from None
     if length is not None and len(value) != length:
         raise BadValue(f"the base64 holds {len(value)} bytes, not {length} as announced: is it wrapped?")
     if len(value) > max_value:

@@ -1,0 +1,112 @@
+"""The command `kvd`: what it prints, and how it ends when it cannot start."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvd import __version__
+from tests.conftest import StartDaemon
+from tests.processes import ROOT, Peer, wait_for
+
+
+def kvd(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kvd", *options],
+        cwd=ROOT, env=environment or None, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_help_and_version() -> None:
+    assert "--listen ADDR" in kvd("--help").stdout
+    assert kvd("--version").stdout == f"kvd {__version__}\n"
+
+
+def test_an_unknown_option_is_a_usage_error() -> None:
+    done = kvd("--frob")
+    assert done.returncode == 2
+    assert done.stderr == "kvd: cannot make sense of '--frob'; kvd --help lists the options\n"
+
+
+@pytest.mark.parametrize(
+    "options", [("--listen", "nowhere:x"), ("--fsync", "x"), ("--store", "http://x"), ("--max-value", "x")]
+)
+def test_a_wrong_setting_is_one_line_and_status_1(options: tuple[str, str], tmp_path: Path) -> None:
+    done = kvd(*options, "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("kvd: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_named_and_leaves_no_server_behind(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = kvd("--listen", f"127.0.0.1:{port}", "--data", str(tmp_path / "data"))
+        assert done.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+        assert not (tmp_path / "data" / "run" / "redis.sock").exists()
+
+
+def test_it_says_where_it_listens_where_the_data_lie_and_what_to_try(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [*command, "--data", str(tmp_path / "data")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    listens, data, try_ = (process.stdout.readline() for _ in range(3))
+    first, second = (part.rpartition(":")[2].strip() for part in listens.split(", "))
+    assert data == f"data: {tmp_path / 'data'}/ (fsync always)\n"
+    tried = subprocess.run(
+        ["bash", "-c", try_.removeprefix("try:  ")], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert tried.stdout == "OK 1\nOK hello\nOK bye\n"
+    with socket.create_connection(("127.0.0.1", int(second))) as connection:
+        assert Peer(connection).ask("GET greeting") == "OK hello"
+    assert first != second
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    process.communicate()
+
+
+def test_settings_come_from_the_environment(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon(KVD_MAX_VALUE="10B", KVD_LOG_LEVEL="debug")
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 0123456789") == "OK 1"
+        assert peer.ask("SET a 0123456789x").startswith("ERR too-long ")
+        peer.send("INFO\n")
+        assert "INFO max-value 10" in peer.lines(10)
+    assert " DEBUG " in daemon.log
+
+
+def test_it_ends_while_it_starts(tmp_path: Path) -> None:
+    """SIGTERM right after the start, again and again: it ends by itself and leaves no server."""
+    for number in range(8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        wait_for("some of the start", lambda p=process, n=number: n % 2 or (tmp_path / "data").exists() or p.poll())
+        process.terminate()
+        process.communicate(timeout=60)
+    done = kvd("--listen", "127.0.0.1:x", "--data", str(tmp_path / "data"))
+    assert done.returncode == 1
+
+
+def test_telnet_is_answered_and_its_ctrl_c_closes(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon()
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1\r") == "OK 1"
+        peer.send(b"SET a 2\r\n\xff\xf4\xff\xfd\x06SET a 3\r\n")
+        assert peer.line() == "OK 2"
+        assert peer.is_closed()
+    with daemon.connect() as peer:
+        assert peer.ask("GET a") == "OK 2"
+    assert "closed the connection of 127.0.0.1:" in daemon.log

@@ -1,0 +1,89 @@
+"""The daemon's settings: options before the environment before the defaults; what is wrong is named."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvd.__main__ import __doc__ as usage
+from kvd.errors import StartError
+from kvd.settings import MIB, Address, Settings, address, read
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert read({}, {}) == Settings()
+    assert Settings().listen == (Address("127.0.0.1", 5830),)
+
+
+def test_options_come_before_the_environment() -> None:
+    environment = {"KVD_DATA": "/from/environment", "KVD_FSYNC": "no", "KVD_LISTEN": "127.0.0.1:1 [::1]:2"}
+    settings = read({"--data": "/from/option", "--listen": []}, environment)
+    assert settings.data == Path("/from/option")
+    assert settings.fsync == "no"
+    assert settings.listen == (Address("127.0.0.1", 1), Address("::1", 2))
+    assert read({"--listen": ["127.0.0.1:9"]}, environment).listen == (Address("127.0.0.1", 9),)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1", 1), ("512B", 512), ("64KiB", 65536), ("64k", 65536), ("2MiB", 2 * MIB), ("2 mb", 2 * MIB)]
+)
+def test_sizes_take_units(text: str, size: int) -> None:
+    assert read({"--max-value": text}, {}).max_value == size
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5MiB", "MiB", "1TiB", "1e6", "512MiB", "\u0661", "9" * 5000])
+def test_what_is_no_size_is_refused_by_name(text: str) -> None:
+    with pytest.raises(StartError, match=r"--max-value: .* no size; wanted"):
+        read({"--max-value": text}, {})
+    with pytest.raises(StartError, match=r"KVD_MAX_VALUE: .* no size; wanted"):
+        read({}, {"KVD_MAX_VALUE": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("--fsync", "sometimes"), ("--log-level", "loud"), ("--history-changes", "0"), ("--history-changes", "many")],
+)
+def test_what_is_unknown_is_refused_with_what_is_known(name: str, text: str) -> None:
+    with pytest.raises(StartError, match=rf"^{name}: '{text}' .*; wanted"):
+        read({name: text}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("127.0.0.1:0", Address("127.0.0.1", 0)),
+        ("localhost", Address("localhost", 5830)),
+        ("[::1]:7000", Address("::1", 7000)),
+        ("[::1]", Address("::1", 5830)),
+        (":7000", Address("0.0.0.0", 7000)),  # noqa: S104
+    ],
+)
+def test_addresses(text: str, wanted: Address) -> None:
+    assert address(text, "--listen") == wanted
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "1:2:3", "host:99999", "::1", "[::1", "host:-1", "a b:1"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(StartError, match=r"--listen: .* is no address; wanted HOST:PORT"):
+        address(text, "--listen")
+
+
+@given(st.text())
+def test_no_text_makes_it_raise_anything_else(text: str) -> None:
+    for name in ("--max-value", "--fsync", "--history-changes", "--log-level", "--history-bytes", "--watch-buffer"):
+        try:
+            read({name: text}, {})
+        except StartError:
+            continue
+    try:
+        address(text, "--listen")
+    except StartError:
+        return
+
+
+def test_every_option_has_its_variable_in_the_help() -> None:
+    assert usage
+    options = set(re.findall(r"^  (--[a-z-]+) [A-Z]", usage, re.MULTILINE))
+    assert {f"KVD_{name[2:].upper().replace('-', '_')}" for name in options} == set(re.findall(r"KVD_[A-Z_]+", usage))
