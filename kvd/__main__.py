@@ -81,10 +81,11 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     where = ", ".join(map(str, daemon.addresses))
     data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
     first = daemon.addresses[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
     sys.stdout.write(
         f"kvd {__version__} listens on {where}\n"
         f"data: {data}\n"
-        f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {first.host} {first.port}\n"
+        f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
     )
     sys.stdout.flush()
 

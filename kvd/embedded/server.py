@@ -27,6 +27,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
 """Seconds between restarts of a server that died; each pause doubles, up to the longest."""
 LONG_ENOUGH = 10.0
 """Seconds after which a server that died had been well, and its restart does not wait."""
+MAX_CLIENTS = 64
+"""Connections that the server accepts: a daemon has six.  Its own default asks for more descriptors than many a
+container may have."""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
@@ -140,7 +143,7 @@ class EmbeddedServer:
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
             "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
             "aof-load-truncated": "yes" if cut_tail else "no", "maxmemory-policy": "noeviction",
-            "databases": "1", "logfile": "", "loglevel": "notice",
+            "databases": "1", "maxclients": str(MAX_CLIENTS), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
         command = [str(self._binary)]
         for name, value in arguments.items():

@@ -1,0 +1,53 @@
+"""What the packaging files say of each other and of the code; nothing else notices when they drift apart."""
+
+import json
+import re
+from configparser import ConfigParser
+
+from kvd.settings import DEFAULT_PORT
+from tests.processes import ROOT
+
+
+def instructions(name: str) -> str:
+    """A Dockerfile without its comments."""
+    return re.sub(r"^#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
+
+
+def setup(section: str, name: str) -> list[str]:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return re.split(r"[\n,]\s*", config[section][name].strip())
+
+
+def test_every_package_is_installed() -> None:
+    """An editable installation, as the tests have it, works without those that setup.cfg forgets."""
+    directories = {path.parent.relative_to(ROOT) for path in (ROOT / "kvd").rglob("__init__.py")}
+    named = {".".join(directory.parts) for directory in directories}
+    assert set(setup("options", "packages")) in ({"find:"}, named)
+
+
+def test_the_image_runs_commands_that_the_package_installs() -> None:
+    commands = [json.loads(words) for words in re.findall(r"CMD (\[.*\])$", instructions("Dockerfile"), re.MULTILINE)]
+    assert commands == [["kvctl", "ping"], ["kvd"]]
+    scripts = {line.split(" =")[0] for line in setup("options.entry_points", "console_scripts")}
+    assert {command[0] for command in commands} <= scripts
+
+
+def test_the_image_listens_where_kvctl_asks() -> None:
+    assert re.findall(r"^EXPOSE (.*)|KVD_LISTEN=\S+:(\d+)", instructions("Dockerfile"), re.MULTILINE) == [
+        ("", f"{DEFAULT_PORT}"),
+        (f"{DEFAULT_PORT}", ""),
+    ]
+
+
+def test_the_pipeline_makes_every_check() -> None:
+    pipeline = (ROOT / "Jenkinsfile").read_text()
+    checks = re.findall(r"^(?:ruff|mypy|lint-imports).*", (ROOT / ".ci/check").read_text(), re.MULTILINE)
+    assert checks
+    assert [check for check in checks if f"sh '.venv/bin/{check}'" not in pipeline] == []
+
+
+def test_the_agent_has_every_program_that_the_checks_install() -> None:
+    listed = re.search(r"^packages=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert listed
+    assert set(listed[1].split()) <= set(instructions("Dockerfile.agent").split())
