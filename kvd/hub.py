@@ -139,7 +139,7 @@ class Hub:
 
         A watcher whose place is no longer in memory is ended.
         """
-        if watcher not in self._watchers:
+        if watcher.live or watcher not in self._watchers:
             return True
         while watcher.after < self.position.revision:
             first = self.position.revision - len(self._recent) + 1
