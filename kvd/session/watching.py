@@ -40,6 +40,7 @@ class Watching:
         self._hub = hub
         self._output = output
         self._joined = False
+        self._is_all = False
         self._watcher: Watcher | None = None
         self._catching_up: asyncio.Task[None] | None = None
 
@@ -72,6 +73,10 @@ class Watching:
         """End the watch, if there is one, and say why."""
         if self._watcher:
             self._hub.end(self._watcher, code, text)
+
+    def close_with_it(self) -> None:
+        """The peer can ask for nothing more: when the watch ends, so does the connection."""
+        self._is_all = True
 
     def drop(self) -> None:
         """End the watch without a word."""
@@ -114,3 +119,5 @@ class Watching:
     def _ended(self, line: bytes) -> None:
         self._watcher = None
         self._output.push_last(line)
+        if self._is_all:
+            self._output.close()
