@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -409,11 +410,9 @@ class HubModel(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def catch_up(self, data: st.DataObject) -> None:
-        client = data.draw(st.sampled_from(self.clients))
-        if not client.watcher.live:
-            self.hub.catch_up(client.watcher)
+        self.hub.catch_up(data.draw(st.sampled_from(self.clients)).watcher)
 
-    @precondition(lambda self: self.clients)
+    @precondition(lambda self: len(self.clients) > 3)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         client = data.draw(st.sampled_from(self.clients))
@@ -421,6 +420,7 @@ class HubModel(RuleBasedStateMachine):
         self.hub.remove(client.watcher)
         self.check(client, self.hub.complete_to(client.watcher).revision)
 
+    @precondition(lambda self: self.published > 8)
     @rule(ahead=st.integers(1, 3))
     def replace_history(self, ahead: int) -> None:
         self.hub.end_all("store", "it was replaced")
@@ -475,3 +475,4 @@ def matches(patterns: Iterable[bytes], key: bytes) -> bool:
 
 
 TestHubModel = HubModel.TestCase
+TestHubModel.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
