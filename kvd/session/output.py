@@ -55,8 +55,8 @@ class Output:
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:
-        """Flush if much has been collected."""
-        if self._size > FLUSH_BYTES:
+        """Flush if much has been collected, or waits in the socket."""
+        if self._size > FLUSH_BYTES or self._writer.transport.get_write_buffer_size() > FLUSH_BYTES:
             await self.flush()
 
     def close(self) -> None:
