@@ -19,7 +19,7 @@ from kvd.wire.lines import max_line
 log = logging.getLogger("kvd")
 
 PROTOCOL = 1
-FEATURES = "watch"
+FEATURES = "resume sync progress transactions"
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}

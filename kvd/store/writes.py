@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
-from kvd.model import Delete, Increment, Put, Touch, Write
+from kvd.model import Delete, Increment, Put, Touch, Transaction
 from kvd.store.lanes import Batch, Lane
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
@@ -28,17 +28,18 @@ def _put(write: Put) -> tuple[Argument, ...]:
     return (write.kind, write.key, write.value)
 
 
+def _transaction(write: Transaction) -> tuple[Argument, ...]:
+    inner = (argument for part in write.writes for argument in _ARGUMENTS[type(part)](part))
+    return (b"m", len(write.writes), *inner)
+
+
 _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Put: _put,
     Delete: lambda write: (b"d", write.key, write.condition),
     Touch: lambda write: (b"x", write.key, write.ttl),
     Increment: lambda write: (b"i", write.key, write.amount),
+    Transaction: _transaction,
 }
-
-
-def size_of(write: Write) -> int:
-    """Bytes of key and value."""
-    return len(write.key) + (len(write.value) if isinstance(write, Put) else 0)
 
 
 class WriteLane(Lane):
