@@ -47,7 +47,10 @@ class Daemon:
             await self.embedded.start()
         history = History(self._settings.history_changes, self._settings.history_bytes)
         self._store = Store(self.embedded.url if self.embedded else self._settings.store, history)
-        await self._store.start()
+        doubt = self.embedded.doubt if self.embedded else ""
+        if doubt:
+            log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
+        await self._store.start(doubtful=bool(doubt))
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(

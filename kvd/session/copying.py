@@ -8,6 +8,7 @@ pairs alone were measured to be wrong nearly always under load; and so the histo
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from kvd.errors import OtherStore
 from kvd.model import Change, Page, Position, Record
 from kvd.wire import replies
 
@@ -45,6 +46,8 @@ async def _step(
     """One page of what happened from a position on, not behind another, to the keys copied so far."""
     changes = await store.changes_after(position)
     changes = [change for change in changes if change.revision <= there.revision]
+    if not changes:
+        raise OtherStore("the store's history was replaced under the copy; begin again")
     lines = [
         _line(change)
         for change in changes

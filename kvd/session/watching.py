@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from kvd.errors import Refusal, Unavailable
+from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.hub import Hub, Step, Watcher
 from kvd.model import Change, Page, Position
 from kvd.session.copying import copy
@@ -27,7 +27,7 @@ class Store(Protocol):
     async def changes_after(self, position: Position) -> list[Change]:
         """The next page of the history.  Raises OtherStore, Future, Compacted."""
 
-    def check(self, asked: Position, here: Position, floor: int) -> None:
+    async def check(self, position: Position) -> None:
         """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
 
     def pages(self, page: Page, *, records: bool, due: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
@@ -74,7 +74,7 @@ class Watching:
     async def resume(self, position: Position, patterns: tuple[bytes, ...]) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
-        self._store.check(position, *await self._store.history())
+        await self._store.check(position)
         self._begin(patterns, position)
 
     async def sync(self, patterns: tuple[bytes, ...]) -> None:
@@ -107,7 +107,7 @@ class Watching:
         """Tell the watcher its position every so often, or no longer, and answer."""
         if self._telling:
             self._telling.cancel()
-        self._telling = (milliseconds and self._start(self._tell(milliseconds / 1000))) or None
+        self._telling = self._start(self._tell(milliseconds / 1000)) if milliseconds else None
         self._output.reply(replies.OK)
 
     async def _tell(self, seconds: float) -> None:
@@ -135,6 +135,7 @@ class Watching:
         if self._watcher:
             self._hub.remove(self._watcher)
             self._watcher = None
+        self._output.forget_pushed()
         if self._catching_up:
             self._catching_up.cancel()
             self._catching_up = None
@@ -185,7 +186,7 @@ class Watching:
         except Unavailable:
             await asyncio.sleep(AWAY_PAUSE)
         except Refusal as error:
-            self._hub.end(watcher, error.word, f"{error}")
+            self._hub.end(watcher, "compacted" if isinstance(error, Compacted) else "store", str(error))
         else:
             while not self._hub.feed(watcher, changes):
                 await self._output.room()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
-from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page
+from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Channel
 from kvd.store.link import (
     ALL,
@@ -79,15 +79,20 @@ class Store:
         self._long = Channel(self._dialer)
         self._past = Channel(self._dialer)
 
-    async def start(self) -> None:
-        """Look at the store once.  Raises StartError if it cannot be reached or must not be used."""
+    async def start(self, *, doubtful: bool = False) -> None:
+        """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
+
+        doubtful: its history may have been rewound; it is given another id.
+        """
         try:
             link = await self._dialer.open()
         except StoreLost as error:
             raise StartError(f"cannot reach the store: {error}") from None
         try:
             await self._check_server(link)
-            await self._attach(link)
+            store = await self._attach(link, 0)
+            if doubtful:
+                await link.call(rewind_command(store))
         except (StoreLost, Rejected) as error:
             raise StartError(f"cannot use the store: {error}") from None
         finally:
@@ -187,10 +192,9 @@ class Store:
         """
         return read_page(position, await self._ask(self._past, page_command(position)))
 
-    @staticmethod
-    def check(asked: Position, here: Position, floor: int) -> None:
-        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
-        check(asked, here, floor)
+    async def check(self, position: Position) -> None:
+        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted, Unavailable."""
+        check(position, *await self.history())
 
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
@@ -230,12 +234,20 @@ class Store:
 
     # ---- looking at a store
 
-    async def _attach(self, link: Link) -> None:
-        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost."""
+    async def _attach(self, link: Link, batch: int) -> bytes:
+        """Make sure that this is a store of kvd's, or make it one; the store's id.  Raises StoreLost.
+
+        batch: int, the last of our batches that was acknowledged; a store that does not know it was rewound.
+        """
         try:
-            await link.call(script("attach", ALL, [LAYOUT, secrets.token_hex(4)]))
+            arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon]
+            store, _, kept = await link.call(script("attach", ALL, arguments))
+            if int(kept) < batch:
+                log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)
+                store, _ = await link.call(rewind_command(store))
         except Rejected as error:
             raise StoreLost(str(error)) from None
+        return bytes(store)
 
     @staticmethod
     async def _check_server(link: Link) -> None:

@@ -7,7 +7,7 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
@@ -45,13 +45,15 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 class WriteLane(Lane):
     """Items are writes; results are outcomes."""
 
-    def __init__(self, dialer: Dialer, clock: Clock, attach: Callable[[Link], Any]) -> None:
-        """attach: a coroutine function that looks at a store before it is written to; raises StoreLost."""
+    def __init__(self, dialer: Dialer, clock: Clock, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
+        """attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
+        StoreLost."""
         super().__init__(dialer, "writes")
         self._clock = clock
         self._attach = attach
         self.daemon = secrets.token_hex(4)
         self._number = 0
+        self._acknowledged = 0
         # Refused by the store, and what was sent behind it and so could not be applied either.
         self._refused = 0
         self._behind: deque[Batch] = deque()
@@ -74,8 +76,12 @@ class WriteLane(Lane):
             except Rejected as error:
                 self._reject(error)
             else:
-                self._under_way.popleft().settle(reply.split(b" "))
+                self._settle(self._under_way.popleft(), reply)
             self._wake.set()
+
+    def _settle(self, batch: Batch, reply: bytes) -> None:
+        self._acknowledged = batch.number
+        batch.settle(reply.split(b" "))
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch under way was not applied."""
@@ -99,7 +105,7 @@ class WriteLane(Lane):
         self._refused = 0
 
     async def _recover(self, link: Link) -> None:
-        await self._attach(link)
+        await self._attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
         if not self._number:
             return
@@ -109,7 +115,7 @@ class WriteLane(Lane):
         self._under_way.clear()
         for answer in answers:
             if answer is not None:
-                unknown.popleft().settle(answer.split(b" "))
+                self._settle(unknown.popleft(), answer)
         self._again(unknown)
 
     async def _resolve(self, link: Link, first: int) -> list[bytes | None]:
