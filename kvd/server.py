@@ -12,6 +12,7 @@ from kvd.errors import StartError
 from kvd.hub import Hub
 from kvd.session.session import READ_BYTES, Context, Session
 from kvd.settings import Address, Settings
+from kvd.store.room import on_disk
 from kvd.store.store import History, Store
 from kvd.wire import words
 from kvd.wire.lines import max_line
@@ -46,7 +47,10 @@ class Daemon:
         if self.embedded:
             await self.embedded.start()
         history = History(self._settings.history_changes, self._settings.history_bytes)
-        self._store = Store(self.embedded.url if self.embedded else self._settings.store, history)
+        if self.embedded:
+            self._store = Store(self.embedded.url, history, on_disk(self._settings.data))
+        else:
+            self._store = Store(self._settings.store, history)
         doubt = self.embedded.doubt if self.embedded else ""
         if doubt:
             log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)

@@ -56,11 +56,10 @@ class Life:
         self._note(ended=True)
 
     def _note(self, *, ended: bool) -> None:
-        # Written in place: a new file would have another inode.
-        with suppress(OSError), self._path.open("a+") as file:
+        # Written in place, in always the same length: a new file would have another inode, and a full disk no room.
+        with suppress(OSError), os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
             noted = {"inode": os.fstat(file.fileno()).st_ino, "ended": ended, "boot": _boot()}
-            file.truncate(0)
-            file.write(json.dumps(noted) + "\n")
+            file.write(f"{json.dumps(noted):120}\n")
 
 
 def _boot() -> str:
@@ -130,9 +129,11 @@ class DataDirectory:
                     raise StartError(self._taken(lock)) from None
                 await asyncio.sleep(POLL)
             else:
-                lock.truncate(0)
-                lock.write(f"{os.getpid()}\n")
-                lock.flush()
+                # Whose it is helps a person only; a full disk must not keep the daemon from starting.
+                with suppress(OSError):
+                    lock.truncate(0)
+                    lock.write(f"{os.getpid()}\n")
+                    lock.flush()
                 return
 
     def _taken(self, lock: IO[str]) -> str:

@@ -26,6 +26,7 @@ from kvd.store.link import (
     script,
 )
 from kvd.store.reads import Clock, ReadLane, unpack
+from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
@@ -68,13 +69,14 @@ class Store:
     batch_items = BATCH_ITEMS
     batch_bytes = BATCH_BYTES
 
-    def __init__(self, url: str, history: History = History()) -> None:  # noqa: B008
-        """url: str as Dialer takes it.  Raises StartError if it is none."""
+    def __init__(self, url: str, history: History = History(), room: Room = unlimited) -> None:  # noqa: B008
+        """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none."""
         self._dialer = Dialer(url)
         self._history = history
+        self._room = room
         self._clock = Clock()
         self._reads = ReadLane(self._dialer, self._clock)
-        self._writes = WriteLane(self._dialer, self._clock, self._attach)
+        self._writes = WriteLane(self._dialer, self._clock, room, self._attach)
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
         self._past = Channel(self._dialer)
@@ -218,7 +220,9 @@ class Store:
             await self._quietly(packed, b"0")
 
     async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
-        """Housekeeping: what fails now is done in the next round."""
+        """Housekeeping, which writes: what cannot be done now is done in the next round."""
+        if self._room() < DELETES_ROOM:
+            return otherwise
         try:
             return await self._ask(self._short, packed)
         except Refusal as error:

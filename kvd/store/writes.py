@@ -12,9 +12,10 @@ from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.model import Delete, Increment, Put, Touch, Transaction
-from kvd.store.lanes import Batch, Lane
+from kvd.store.lanes import Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
+from kvd.store.room import DELETES_ROOM, FULL, Room
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes under way wait for a lost store to come back and say what became of them."""
@@ -42,14 +43,19 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 }
 
 
+def _only_deletes(job: Job) -> bool:
+    return all(isinstance(write, Delete) for write in job.items)
+
+
 class WriteLane(Lane):
     """Items are writes; results are outcomes."""
 
-    def __init__(self, dialer: Dialer, clock: Clock, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
-        """attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
+    def __init__(self, dialer: Dialer, clock: Clock, room: Room, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
+        """room: how much there is on the store's disk.  attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
         StoreLost."""
         super().__init__(dialer, "writes")
         self._clock = clock
+        self._room = room
         self._attach = attach
         self.daemon = secrets.token_hex(4)
         self._number = 0
@@ -60,6 +66,20 @@ class WriteLane(Lane):
 
     def _has_room(self) -> bool:
         return not self._refused and super()._has_room()
+
+    def _take(self) -> Batch:
+        batch = super()._take()
+        room = self._room()
+        if room < 1:
+            self._refuse(batch, Unavailable(FULL), spare_deletes=room >= DELETES_ROOM)
+        return batch
+
+    @staticmethod
+    def _refuse(batch: Batch, error: Unavailable, *, spare_deletes: bool) -> None:
+        """Refuse the jobs of a batch, but for those that only delete; these stay in it."""
+        spared = [job for job in batch.jobs if spare_deletes and _only_deletes(job)]
+        fail([job for job in batch.jobs if job not in spared], error)
+        batch.jobs = spared
 
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
@@ -89,11 +109,12 @@ class WriteLane(Lane):
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
         batch = self._under_way.popleft()
-        if behind:
-            self._behind.append(batch)
-        else:
-            batch.fail(Unavailable(f"the store refuses writes: {error}"))
+        if not behind:
+            # Deletes were perhaps refused only because of the writes beside them.
+            mixed = not all(map(_only_deletes, batch.jobs))
+            self._refuse(batch, Unavailable(f"the store refuses writes: {error}"), spare_deletes=mixed)
             self._refused = batch.number
+        self._behind.append(batch)
         if not self._under_way:
             self._number = self._refused - 1
             self._again(self._behind)
@@ -105,6 +126,9 @@ class WriteLane(Lane):
         self._refused = 0
 
     async def _recover(self, link: Link) -> None:
+        if self._room() < DELETES_ROOM:
+            # To resolve is to write.
+            raise StoreLost(FULL)
         await self._attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
         if not self._number:
