@@ -127,7 +127,11 @@ class Daemon:
     def connect(self) -> Iterator["Peer"]:
         """A new connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            yield Peer(connection)
+            peer = Peer(connection)
+            try:
+                yield peer
+            finally:
+                peer.close()
 
 
 class Peer:
@@ -136,6 +140,9 @@ class Peer:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self._lines = connection.makefile("rb")
+
+    def close(self) -> None:
+        self._lines.close()
 
     def send(self, data: bytes | str) -> None:
         self.socket.sendall(data.encode() if isinstance(data, str) else data)

@@ -28,20 +28,22 @@ POLL = 0.005
 class Life:
     """A note of how the last daemon on a directory ended.
 
-    It holds its own inode: a copy of the directory, as a restored backup is, has another.
+    With it stands a mark, an empty file that is never touched again, and the time of the mark's last change of
+    status: no copy of a directory, as a restored backup is, can have that time.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "life"
+        self._mark = directory / "mark"
 
     def doubt(self, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not."""
         try:
             noted = json.loads(self._path.read_text())
-            inode, ended, boot = noted["inode"], noted["ended"], noted["boot"]
+            made, ended, boot = noted["made"], noted["ended"], noted["boot"]
         except (OSError, ValueError, KeyError, TypeError):
             return "nothing tells how the last daemon on it ended"
-        if inode != self._path.stat().st_ino:
+        if made != self._made():
             return "it is a copy"
         if weak and not ended and boot != _boot():
             return "the machine stopped before the last writes were synced to its disk"
@@ -56,10 +58,19 @@ class Life:
         self._note(ended=True)
 
     def _note(self, *, ended: bool) -> None:
-        # Written in place, in always the same length: a new file would have another inode, and a full disk no room.
-        with suppress(OSError), os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-            noted = {"inode": os.fstat(file.fileno()).st_ino, "ended": ended, "boot": _boot()}
-            file.write(f"{json.dumps(noted):120}\n")
+        # Written in place, in always the same length: on a full disk a new file would have no room.
+        with suppress(OSError):
+            if not self._mark.exists():
+                self._mark.touch()
+            noted = {"made": self._made(), "ended": ended, "boot": _boot()}
+            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+                file.write(f"{json.dumps(noted):120}\n")
+
+    def _made(self) -> int:
+        """Nanoseconds; 0 if there is no mark."""
+        with suppress(FileNotFoundError):
+            return self._mark.stat().st_ctime_ns
+        return 0
 
 
 def _boot() -> str:
@@ -77,7 +88,7 @@ class DataDirectory:
         self.path = path
         self.aof = path / "appendonly.aof"
         self.socket = path
-        self._life = Life(path / "life")
+        self._life = Life(path)
         self._locks: list[IO[str]] = []
         self._temporary: Path | None = None
 

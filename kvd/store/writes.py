@@ -51,8 +51,11 @@ class WriteLane(Lane):
     """Items are writes; results are outcomes."""
 
     def __init__(self, dialer: Dialer, clock: Clock, room: Room, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
-        """room: how much there is on the store's disk.  attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
-        StoreLost."""
+        """room: how much there is on the store's disk.
+
+        attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
+        StoreLost.
+        """
         super().__init__(dialer, "writes")
         self._clock = clock
         self._room = room
