@@ -153,7 +153,7 @@ class Hub:
         LIVE: it has everything.  MORE: call again, when others have had their turn.  FULL: call again when there is
         room.  GONE: memory no longer has what comes next; `feed` it from the store's log.
         """
-        if watcher not in self._watchers:
+        if watcher.live or watcher not in self._watchers:
             return Step.LIVE
         first = self.position.revision - len(self._recent) + 1
         if watcher.after < self.position.revision:
