@@ -164,7 +164,7 @@ def oldest(peer: Peer) -> int:
 # ---- SYNC
 
 
-def test_sync_of_nothing_answers_at_once(daemon: Daemon) -> None:
+def test_complaint_10_sync_of_nothing_answers_at_once(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         assert re.fullmatch(r"OK 0@\w+", peer.ask("SYNC nothing/* nor-this"))
 
@@ -232,7 +232,7 @@ def test_a_history_that_is_too_short_for_a_copy_is_said(start_daemon: StartDaemo
 # ---- PROGRESS
 
 
-def test_an_idle_watcher_of_a_quiet_prefix_can_resume_from_its_progress(start_daemon: StartDaemon) -> None:
+def test_complaint_6_an_idle_watcher_of_a_quiet_prefix_resumes_from_its_progress(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--history-changes", "100")
     with daemon.connect() as peer, daemon.connect() as quiet:
         assert quiet.ask("PROGRESS 0.05") == "OK"
@@ -249,7 +249,7 @@ def test_an_idle_watcher_of_a_quiet_prefix_can_resume_from_its_progress(start_da
             assert back.line().startswith("CHANGE 2001@")
 
 
-def test_progress_never_overtakes_a_change(daemon: Daemon) -> None:
+def test_complaint_7_progress_never_overtakes_a_change(daemon: Daemon) -> None:
     with daemon.connect() as watcher, writing(daemon):
         watcher.ask("PROGRESS 0.001")
         watcher.ask("WATCH busy1*")
@@ -278,7 +278,7 @@ def test_progress_can_be_ended(daemon: Daemon) -> None:
 # ---- slow watchers
 
 
-def test_slow_watcher_hurts_nobody_and_catches_up(daemon: Daemon) -> None:
+def test_complaint_5_a_slow_watcher_hurts_nobody_and_catches_up(daemon: Daemon) -> None:
     """One that does not read costs no more than its bound, delays nobody, and misses nothing."""
     with daemon.connect() as stalled, daemon.connect() as others, daemon.connect() as peer:
         stalled.ask("WATCH")
@@ -317,7 +317,7 @@ def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: 
 # ---- histories that were replaced
 
 
-def test_a_restored_backup_is_another_store_never_a_silent_mixture(daemon: Daemon, tmp_path: Path) -> None:
+def test_complaint_9_a_restored_backup_is_another_store_never_a_silent_mixture(daemon: Daemon, tmp_path: Path) -> None:
     with daemon.connect() as peer:
         fill(peer, 10)
         backup = peer.ask("UNWATCH")[3:]
