@@ -32,7 +32,7 @@ class Reading:
                 yield Timed(operation.start, end, operation.connection, [(last, last)], operation, first)
             elif operation.reply and not operation.unknown:
                 # A listing looks at many keys, some earlier, some later.
-                listing = isinstance(operation.what, Read) and operation.what.verb in ("LIST", "GET", "GETS")
+                listing = isinstance(operation.what, Read) and operation.what.verb == "LIST"
                 connection = -1 if listing else operation.connection
                 for places in self._places(operation, operation.reply):
                     yield Timed(operation.start, operation.end, connection, places, operation)
@@ -42,6 +42,11 @@ class Reading:
                 yield Timed(watch.start, watch.end, -1, [(watch.begin, NEVER)], f"{watch.verb} by {watch.watcher}")
         for revision, seen in self._history.seen.items():
             yield Timed(seen, seen, -1, [(revision, NEVER)], f"revision {revision}, seen by a watcher")
+        for key in self._timeline.keys():  # noqa: SIM118
+            for version in self._timeline.versions(key):
+                if version.ended == "EXPIRE":
+                    due = self._deadlines[version.begin].earliest
+                    yield Timed(due, math.inf, -1, [(version.end, version.end)], f"the end of {key}", version.end)
 
     def _places(self, operation: Operation, reply: Reply) -> Iterator[Places]:
         """Where a request that changed nothing may stand."""

@@ -40,8 +40,8 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
         daemon.start()
         stack.callback(_end, daemon)
         try:
-            test = Test(history, daemon, seed, tmpfs=tmpfs)
-            asyncio.run(test.run(seconds))
+            trial = Run(history, daemon, seed, tmpfs=tmpfs)
+            asyncio.run(trial.run(seconds))
             daemon.stop()
             if "Traceback" in daemon.log:
                 raise Violation("there is a traceback in the daemon's log")
@@ -52,7 +52,7 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
             where.with_suffix(".log").write_text(daemon.log)
             error.add_note(f"seed {seed}; the history is in {where}")
             raise
-    return test.summary()
+    return trial.summary()
 
 
 def _end(daemon: Daemon) -> None:
@@ -62,7 +62,7 @@ def _end(daemon: Daemon) -> None:
         daemon.wait()
 
 
-class Test:
+class Run:
     """One run against one daemon."""
 
     def __init__(self, history: History, daemon: Daemon, seed: str, *, tmpfs: bool) -> None:
