@@ -215,16 +215,17 @@ async def ping(kv: Client, _: Arguments, out: Output) -> None:
 
 
 async def watch(changes: Watch, out: Output) -> None:
-    _end_when_nobody_reads()
-    _say(f"watching from {changes.position}")
-    async for position, revision, verb, key, value in changes:
-        fields: dict[str, Any] = {"position": position, "revision": revision, "verb": verb, "key": key}
-        if value is None:
-            out.line(f"{position} {verb} {key}", **fields)
-        else:
-            word, text = _as_on_the_wire(verb, value)
-            out.line(f"{position} {word} {key} {text}", **fields, **_json_value(value))
-        out.flush()
+    async with changes:
+        _end_when_nobody_reads()
+        _say(f"watching from {changes.position}")
+        async for position, revision, verb, key, value in changes:
+            fields: dict[str, Any] = {"position": position, "revision": revision, "verb": verb, "key": key}
+            if value is None:
+                out.line(f"{position} {verb} {key}", **fields)
+            else:
+                word, text = _as_on_the_wire(verb, value)
+                out.line(f"{position} {word} {key} {text}", **fields, **_json_value(value))
+            out.flush()
 
 
 COMMANDS: dict[str, Callable[[Client, Arguments, Output], Awaitable[None]]] = {
@@ -263,6 +264,7 @@ def main() -> int:
 
 def run(argv: list[str]) -> int:
     """Do what the words ask for; return the exit status.  Raises OSError: the output cannot be written."""
+    words: list[str] = []
     try:
         options, words = arrange(argv)
         if "-h" in options or "--help" in options:
@@ -274,6 +276,8 @@ def run(argv: list[str]) -> int:
         return DONE
     except asyncio.CancelledError:  # nobody reads what watch writes
         return DONE
+    except KeyboardInterrupt:  # the way to end a watch
+        return DONE if words[:1] == ["watch"] else INTERRUPTED
     except Failure as failure:
         return _say(str(failure), failure.status)
     except BadAddress as error:
@@ -318,10 +322,7 @@ def parse(options: list[str], words: list[str]) -> Arguments:
         given = docopt(HELP, [*options, *words], options_first=True)
     except DocoptExit:
         raise _wrong_usage(words) from None
-    args = {
-        name: READERS[name](word) if name in READERS and word is not None else word
-        for name, word in given.items()
-    }
+    args = {name: READERS[name](word) if name in READERS and word is not None else word for name, word in given.items()}
     if args["--if"] and len(args["<KEY>"]) > 1:
         raise Failure(USAGE, "--if goes with one key, for no two keys have the same revision")
     if args["set"]:  # before the event loop runs, where Ctrl-C would not end the reading
@@ -334,8 +335,7 @@ async def perform(args: Arguments) -> None:
     out = Output(as_json=args["--json"])
     address = args["--addr"] or os.environ.get("KVCTL_ADDR") or DEFAULT_ADDRESS
     if args["watch"]:
-        async with Watch(address, *args["<PATTERN>"]) as changes:
-            await watch(changes, out)
+        await watch(Watch(address, *args["<PATTERN>"]), out)
     else:
         command = next(command for name, command in COMMANDS.items() if args[name])
         async with await connect(address) as kv:
@@ -370,11 +370,10 @@ def _say(text: str, status: int = DONE) -> int:
 
 def _wrong_usage(words: list[str]) -> Failure:
     usages = re.findall(r"^  kvctl .*$", HELP, re.MULTILINE)
-    known = [usage for usage in usages if words and f" {words[0]} " in f"{usage} "]
-    if known:
-        text = f"wrong arguments for {words[0]}"
-    else:
-        text = f"no such command: {words[0]!a}" if words else "no command"
+    known = [usage for usage in usages if usage.split()[2] in words[:1]]
+    text = "no command"
+    if words:
+        text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
     return Failure(USAGE, "\n".join((f"{text}; see kvctl --help", "Usage:", *(known or usages))))
 
 

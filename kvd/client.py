@@ -328,8 +328,10 @@ class _Connection:
                 return connection
         except TimeoutError as error:
             reason = _reason(error) if error.errno else f"no answer within {connect_timeout:g} s"
-        except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
+        except OSError as error:
             reason = _reason(error)
+        except UnicodeError:  # from the codec for host names
+            reason = "no host has such a name"
         except ConnectionLost:
             reason = "it hangs up; is it kvd?"
         raise Unreachable(f"cannot reach kvd at {address} ({reason})")
@@ -406,12 +408,10 @@ def is_text(value: bytes) -> bool:
         return False
 
 
-def _reason(error: OSError | UnicodeError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return str(error.strerror).lower()
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return str(error)
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _checked(reply: _Reply) -> _Reply:

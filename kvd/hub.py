@@ -173,7 +173,7 @@ class Hub:
         Changes up to `watcher.after` are passed over, so that the same ones can be given again.  It stops behind
         revision `end`, at the end of a transaction.
         """
-        if watcher not in self._watchers:
+        if watcher.live or watcher not in self._watchers:
             return True
         lines: list[bytes] = []
         size = 0

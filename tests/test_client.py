@@ -4,11 +4,11 @@ import asyncio
 import base64
 import contextlib
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from conftest import Daemon
 
 from kvd.client import (
     BadAddress,
@@ -24,6 +24,9 @@ from kvd.client import (
     parse_address,
 )
 from kvd.errors import REFUSALS, BadKey, BadValue, ConnectionLost, NotANumber, Refusal, TooLong, Usage
+from tests.processes import Daemon
+
+PATIENCE = 10  # seconds until a script that waits for nothing fails its test
 
 BYTE_VALUES = [
     b"\x00\xff", b"two\nlines", b"cr\r", b"\x1b[2J", b"\x7f", "\x85".encode(), "\u2028".encode(), b"\xc3",
@@ -72,8 +75,10 @@ async def serving(script: Script, greeting: str = "OK") -> AsyncIterator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26)
     async with server:
         host, port = server.sockets[0].getsockname()
-        yield f"{host}:{port}"
-        await ended
+        try:
+            yield f"{host}:{port}"
+        finally:  # its failure explains that of the test
+            await asyncio.wait_for(ended, PATIENCE)
 
 
 @contextlib.asynccontextmanager
@@ -100,7 +105,8 @@ async def test_requests_are_sent_without_waiting_and_answered_in_order() -> None
         peer.say("OK one", "OK 7 two", "OK 3")
 
     async with talking(script) as kv:
-        assert await asyncio.gather(kv.get("a"), kv.gets("b"), kv.count()) == [b"one", Item("b", b"two", 7), 3]
+        replies = await asyncio.gather(kv.get("a"), kv.gets("b"), kv.count())
+        assert list(replies) == [b"one", Item("b", b"two", 7), 3]
 
 
 async def test_a_cancelled_caller_does_not_shift_the_replies() -> None:
@@ -205,13 +211,14 @@ async def test_replies_come_in_any_pieces() -> None:
         peer.writer.write(b"NE\n")
 
     async with talking(script) as kv:
-        assert await asyncio.gather(kv.get("a"), kv.get("b"), kv.get("c")) == [b"one", long.encode(), None]
+        replies = await asyncio.gather(kv.get("a"), kv.get("b"), kv.get("c"))
+        assert list(replies) == [b"one", long.encode(), None]
 
 
 @pytest.mark.parametrize("code", REFUSALS)
 async def test_a_refusal_is_the_error_of_its_code(code: str) -> None:
     async with talking(answering("GET a", f"ERR {code} the text: of it")) as kv:
-        with pytest.raises(Refusal, match="^the text: of it$") as caught:
+        with pytest.raises(Refusal, match=r"^the text: of it$") as caught:
             await kv.get("a")
         assert type(caught.value) is REFUSALS[code]
         assert caught.value.word == code
@@ -219,7 +226,7 @@ async def test_a_refusal_is_the_error_of_its_code(code: str) -> None:
 
 async def test_a_refusal_of_an_unknown_code_keeps_its_word() -> None:
     async with talking(answering("GET a", "ERR limit too many")) as kv:
-        with pytest.raises(Refusal, match="^too many$") as caught:
+        with pytest.raises(Refusal, match=r"^too many$") as caught:
             await kv.get("a")
         assert type(caught.value) is Refusal
         assert caught.value.word == "limit"
@@ -235,7 +242,7 @@ async def test_items_before_a_refusal_are_void() -> None:
     async with talking(script) as kv:
         with pytest.raises(REFUSALS["unavailable"]):
             await anext(kv.keys())
-        assert [key async for key in kv.keys()] == ["c"]
+        assert [key async for key in kv.keys("*")] == ["c"]
 
 
 async def test_a_reply_that_nobody_asked_for_ends_the_connection() -> None:
@@ -402,9 +409,10 @@ async def test_nobody_listens() -> None:
             await connect(address)
 
 
-async def test_a_name_that_is_no_hosts() -> None:
-    with pytest.raises(Unreachable, match="cannot reach kvd"):
-        await connect("x" * 64)
+@pytest.mark.parametrize("host", ["x" * 64, "[::zz]"])
+async def test_a_name_that_is_no_hosts(host: str) -> None:
+    with pytest.raises(Unreachable, match=rf"cannot reach kvd at {re.escape(host)} \([^()]+\)$"):
+        await connect(host)
 
 
 async def test_what_accepts_and_says_nothing_is_not_waited_for() -> None:
@@ -437,22 +445,21 @@ async def test_a_daemon_that_refuses_the_greeting() -> None:
 # Watching
 
 
-async def test_each_kind_of_change() -> None:
-    async with (
-        serving(
-            answering(
-                "WATCH lock/* hits",
-                "OK 3@c3d1a7f0",
-                "CHANGE 4@c3d1a7f0 SET hits ",
-                "PROGRESS 5@c3d1a7f0",
-                "CHANGE 7@c3d1a7f0 SET64 lock/seal AAEC",
-                "CHANGE 8@c3d1a7f0 DEL lock/seal",
-                "CHANGE 9@c3d1a7f0 EXPIRE hits",
-                "END 9@c3d1a7f0 shutdown the daemon stops",
-            )
-        ) as address,
-        Watch(address, "lock/*", "hits") as changes,
-    ):
+async def test_each_kind_of_change_and_the_end() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.expect("WATCH lock/* hits")
+        peer.say(
+            "OK 3@c3d1a7f0",
+            "CHANGE 4@c3d1a7f0 SET hits ",
+            "PROGRESS 5@c3d1a7f0",
+            "CHANGE 7@c3d1a7f0 SET64 lock/seal AAEC",
+            "CHANGE 8@c3d1a7f0 DEL lock/seal",
+            "CHANGE 9@c3d1a7f0 EXPIRE hits",
+            "END 9@c3d1a7f0 store it was replaced",
+        )
+        await peer.expect_end()
+
+    async with serving(script) as address, Watch(address, "lock/*", "hits") as changes:
         assert changes.position == "3@c3d1a7f0"
         assert [await anext(changes) for _ in range(4)] == [
             Event("4@c3d1a7f0", 4, "SET", "hits", b""),
@@ -460,10 +467,11 @@ async def test_each_kind_of_change() -> None:
             Event("8@c3d1a7f0", 8, "DEL", "lock/seal", None),
             Event("9@c3d1a7f0", 9, "EXPIRE", "hits", None),
         ]
-        with pytest.raises(WatchEnded, match="the daemon stops") as ended:
+        with pytest.raises(WatchEnded, match="it was replaced") as caught:
             await anext(changes)
-        assert (ended.value.position, ended.value.code) == ("9@c3d1a7f0", "shutdown")
-        with pytest.raises(ConnectionLost):
+        ended = caught.value
+        assert (ended.position, ended.code, ended.text) == ("9@c3d1a7f0", "store", "it was replaced")
+        with pytest.raises(ConnectionLost):  # and no waiting for what never comes
             await anext(changes)
 
 
@@ -560,7 +568,7 @@ async def test_what_is_not_there(daemon: Daemon) -> None:
         assert await kv.ttl("nope") is None
         assert await kv.touch("nope", 1) is False
         assert await kv.count("nope") == 0
-        assert [key async for key in kv.keys()] == []
+        assert [key async for key in kv.keys("*")] == []
 
 
 async def test_conditions(daemon: Daemon) -> None:
@@ -658,7 +666,11 @@ async def test_a_watch_sees_its_patterns_only_and_from_its_position_on(daemon: D
             await kv.set("a/1", "x")
             await kv.delete("a/0")
             await kv.set("b", b"\x00")
-            seen = [await anext(changes) for _ in range(3)]
+            seen = []
+            async for event in changes:
+                seen.append(event)
+                if event.key == "b":
+                    break
         assert [(event.verb, event.key, event.value) for event in seen] == [
             ("SET", "a/1", b"x"), ("DEL", "a/0", None), ("SET", "b", b"\x00"),
         ]  # fmt: skip
@@ -679,3 +691,31 @@ async def test_many_tasks_share_a_connection_some_of_them_cancelled(daemon: Daem
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results[::3]] == [asyncio.CancelledError] * 100
         assert [result for number, result in enumerate(results) if number % 3] == [None] * 200
+
+
+async def test_a_daemon_that_stops_ends_the_watches_and_the_connections(daemon: Daemon) -> None:
+    async with await connect(daemon.addr) as kv, kv.watch("k*") as changes:
+        revision = await kv.set("k", "v")
+        await anext(changes)
+        await asyncio.to_thread(daemon.stop)
+        with pytest.raises(WatchEnded) as ended:
+            await anext(changes)
+        assert ended.value.code == "shutdown"
+        assert ended.value.position.startswith(f"{revision}@")
+        with pytest.raises(ConnectionLost):
+            await kv.get("k")
+
+
+async def test_a_daemon_that_dies_is_lost_and_can_be_reached_again(daemon: Daemon) -> None:
+    async with await connect(daemon.addr) as kv, kv.watch() as changes:
+        daemon.kill()
+        daemon.wait()
+        with pytest.raises(ConnectionLost):
+            await anext(changes)
+        with pytest.raises(ConnectionLost):
+            await kv.get("k")
+    with pytest.raises(Unreachable):
+        await connect(daemon.addr)
+    daemon.start()
+    async with await connect(daemon.addr) as kv:
+        assert await kv.get("k") is None

@@ -10,16 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import Daemon
 
 import kvctl
+from tests.processes import Daemon, wait_for
 
 PROGRAM = Path(__file__).parent.parent / "kvctl.py"
 PATIENCE = 60  # seconds until a program that hangs fails its test
+
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("KVCTL_ADDR", "PYTHONUNBUFFERED")}
+"""Without what would give another address, or hide that kvctl does not flush."""
 
 Word = str | bytes
 Result = subprocess.CompletedProcess[bytes]
@@ -27,9 +32,10 @@ Result = subprocess.CompletedProcess[bytes]
 
 def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
     """Run kvctl to its end."""
-    environment = {name: text for name, text in os.environ.items() if name != "KVCTL_ADDR"} | variables
     command = [sys.executable, str(PROGRAM), *words]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=PATIENCE, env=environment, check=False)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT | variables, check=False
+    )
 
 
 @pytest.fixture
@@ -202,20 +208,20 @@ def test_the_address_comes_from_the_option_or_the_environment(daemon: Daemon, no
 @contextlib.contextmanager
 def scripted(reply: bytes) -> Iterator[str]:
     """A daemon that answers PING, and one request more with these bytes; then it is gone."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        host, port = server.getsockname()
-        child = os.fork()
-        if child == 0:
-            peer, _ = server.accept()
-            requests = peer.makefile("rb")
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as requests:
             for answer in (b"OK\n", reply):
                 requests.readline()
                 peer.sendall(answer)
-            os._exit(0)
-        try:
-            yield f"{host}:{port}"
-        finally:
-            os.waitpid(child, 0)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        host, port = server.getsockname()
+        yield f"{host}:{port}"
+        serving.join(PATIENCE)
 
 
 def test_a_daemon_that_goes_away_under_a_write() -> None:
@@ -403,26 +409,46 @@ def test_json(ctl: Ctl) -> None:
 class Watching:
     """A kvctl watch that has begun."""
 
-    def __init__(self, daemon: Daemon, *words: str, stdout: int = subprocess.PIPE) -> None:
+    def __init__(self, daemon: Daemon, words: tuple[str, ...], stdout: int) -> None:
         command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "watch", *words]
-        self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE)
-        assert self.process.stderr is not None
+        self.process = subprocess.Popen(command, bufsize=0, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        assert self.process.stderr
         assert self.process.stderr.readline().startswith(b"kvctl: watching from ")
 
     def line(self) -> bytes:
-        assert self.process.stdout is not None
+        assert self.process.stdout
         return self.process.stdout.readline()
 
     def end(self) -> tuple[int, bytes]:
         """Wait for its end; return its exit status and what it said last."""
-        with self.process as process:
-            assert process.stderr is not None
-            said = process.stderr.read()
-            return process.wait(PATIENCE), said
+        _, said = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, said
+
+    def interrupt(self) -> tuple[int, bytes]:
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
 
 
-def test_watch_prints_each_change_at_once(daemon: Daemon, ctl: Ctl) -> None:
-    watching = Watching(daemon, "lock/*", "hits")
+Watch = Callable[..., Watching]
+
+
+@pytest.fixture
+def watch(daemon: Daemon) -> Iterator[Watch]:
+    """Starts watches; none outlives the test, however it fails."""
+    begun = []
+
+    def begin(*words: str, stdout: int = subprocess.PIPE) -> Watching:
+        begun.append(Watching(daemon, words, stdout))
+        return begun[-1]
+
+    yield begin
+    for watching in begun:
+        watching.process.kill()
+        watching.process.communicate()
+
+
+def test_watch_prints_each_change_at_once(watch: Watch, ctl: Ctl) -> None:
+    watching = watch("lock/*", "hits")
     printed(ctl("set", "lock/db", "worker-7  "))
     first = watching.line()
     store = first.split(b" ")[0].partition(b"@")[2]
@@ -435,12 +461,11 @@ def test_watch_prints_each_change_at_once(daemon: Daemon, ctl: Ctl) -> None:
     printed(ctl("set", "hits", "1", "--ttl", "0.01"))
     assert watching.line() == b"5@%s SET hits 1\n" % store
     assert watching.line() == b"6@%s EXPIRE hits\n" % store
-    watching.process.send_signal(signal.SIGINT)
-    assert watching.end() == (0, b"")
+    assert watching.interrupt() == (0, b"")
 
 
-def test_watch_in_json(daemon: Daemon, ctl: Ctl) -> None:
-    watching = Watching(daemon, "--json")
+def test_watch_in_json(watch: Watch, ctl: Ctl) -> None:
+    watching = watch("--json")
     printed(ctl("set", "k", "-", stdin=b"a\nb"))
     event = json.loads(watching.line())
     position = event.pop("position")
@@ -449,55 +474,76 @@ def test_watch_in_json(daemon: Daemon, ctl: Ctl) -> None:
     printed(ctl("del", "k"))
     event = json.loads(watching.line())
     assert event == {"position": f"2@{position[2:]}", "revision": 2, "verb": "DEL", "key": "k"}
-    watching.process.send_signal(signal.SIGINT)
-    assert watching.end() == (0, b"")
+    assert watching.interrupt() == (0, b"")
 
 
-def test_watch_ends_when_nobody_reads_its_pipe_without_another_change(daemon: Daemon, ctl: Ctl) -> None:
-    watching = Watching(daemon)
+def test_watch_ends_with_the_daemon(daemon: Daemon, watch: Watch) -> None:
+    watching = watch()
+    daemon.stop()
+    status, said = watching.end()
+    assert status == 3
+    assert said.startswith(b"kvctl: the watch ended at 0@")
+    assert b" (shutdown): " in said
+    assert said.count(b"\n") == 1
+
+
+def test_watch_tells_that_the_daemon_died(daemon: Daemon, watch: Watch) -> None:
+    watching = watch()
+    daemon.kill()
+    daemon.wait()
+    status, said = watching.end()
+    assert status == 3
+    assert said.startswith(b"kvctl: lost kvd at ")
+    assert said.count(b"\n") == 1
+
+
+def test_watch_ends_when_nobody_reads_its_pipe_without_another_change(watch: Watch, ctl: Ctl) -> None:
+    watching = watch()
     printed(ctl("set", "k", "v"))
     assert watching.line().endswith(b" SET k v\n")
-    assert watching.process.stdout is not None
+    assert watching.process.stdout
     watching.process.stdout.close()
     assert watching.end() == (0, b"")
 
 
-def test_watch_ends_when_nobody_reads_its_socket(daemon: Daemon, ctl: Ctl) -> None:
+def test_watch_ends_when_nobody_reads_its_socket(watch: Watch, ctl: Ctl) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        watching = Watching(daemon, stdout=theirs.fileno())
+        watching = watch(stdout=theirs.fileno())
     printed(ctl("set", "k", "v"))
     assert watching.end() == (0, b"")
 
 
-def test_watch_goes_on_in_a_fifo_that_both_sides_opened(daemon: Daemon, ctl: Ctl, tmp_path: Path) -> None:
+def test_watch_goes_on_in_a_fifo_that_both_sides_opened(watch: Watch, ctl: Ctl, tmp_path: Path) -> None:
     """A shell's `exec 3<>fifo` makes a pipe that is readable to its writer, which is no end of it."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     both = os.open(fifo, os.O_RDWR)
     try:
-        watching = Watching(daemon, stdout=both)
+        watching = watch(stdout=both)
         with os.fdopen(both, "rb", closefd=False) as lines:
             for value in (b"1", b"2"):
                 printed(ctl("set", "k", value))
                 assert lines.readline().endswith(b" SET k " + value + b"\n")
     finally:
         os.close(both)
-    watching.process.send_signal(signal.SIGINT)
-    assert watching.end() == (0, b"")
+    assert watching.interrupt() == (0, b"")
 
 
 def test_ctrl_c_while_reading_a_value(daemon: Daemon) -> None:
     command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "set", "k", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
-        for _ in range(3):  # more than a pipe holds: it has begun to read
-            process.stdin.write(b"x" * (1 << 16))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    try:
+        assert process.stdin
+        process.stdin.write(b"x" * (1 << 18))  # more than a pipe holds: it has begun to read
+        reader = psutil.Process(process.pid)
+        wait_for("kvctl to wait for more", lambda: reader.status() == psutil.STATUS_SLEEPING)
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-        process.stdin.close()
-        assert (process.wait(PATIENCE), said) == (130, b"")
+        assert process.wait(PATIENCE) == 130
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert said == b""
 
 
 def test_an_output_that_nobody_reads(daemon: Daemon, ctl: Ctl) -> None:
@@ -506,7 +552,9 @@ def test_an_output_that_nobody_reads(daemon: Daemon, ctl: Ctl) -> None:
         command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, *words]
         ours, theirs = os.pipe()
         os.close(ours)
-        result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+        result = subprocess.run(
+            command, stdout=theirs, stderr=subprocess.PIPE, timeout=PATIENCE, env=ENVIRONMENT, check=False
+        )
         os.close(theirs)
         assert (result.returncode, result.stderr) == (0, b"")
 
@@ -516,7 +564,9 @@ def test_an_output_that_cannot_be_written(daemon: Daemon, ctl: Ctl) -> None:
     printed(ctl("set", "k", "v"))
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "get", "k"]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE, env=ENVIRONMENT, check=False
+        )
     assert result.returncode == 5
     assert result.stderr == b"kvctl: cannot write the output (No space left on device)\n"
 
@@ -532,5 +582,5 @@ def test_an_output_that_cannot_be_written(daemon: Daemon, ctl: Ctl) -> None:
 def test_closed_standard_streams(nobody: str, closed: str, status: int, says: bytes) -> None:
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
     command = [*shell, sys.executable, str(PROGRAM), "--addr", nobody, "set", "k", "-"]
-    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (status, b"", says)

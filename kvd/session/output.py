@@ -59,6 +59,10 @@ class Output:
         if self._size > FLUSH_BYTES:
             await self.flush()
 
+    def close(self) -> None:
+        """Close the connection when all is sent."""
+        self._writer.close()
+
     # ---- pushed lines
 
     def hold(self) -> None:

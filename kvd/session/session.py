@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import NotAClient, Refusal, Usage
@@ -81,6 +82,7 @@ class Session:
         self._store = context.store
         self._reader = reader
         self._writer = writer
+        self._peer = _name_of(writer)
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
         self._watching = Watching(context.store, context.log, context.hub, self._output)
@@ -98,9 +100,9 @@ class Session:
         try:
             await self._serve()
         except NotAClient as error:
-            log.warning("closed the connection of %s: it sent %s", self._peer(), error)
+            log.warning("closed the connection of %s: it sent %s", self._peer, error)
         except OSError as error:
-            log.debug("lost %s: %s", self._peer(), error)
+            log.debug("lost %s: %s", self._peer, error)
         finally:
             self._watching.close()
             self._writer.close()
@@ -120,6 +122,7 @@ class Session:
             await self._converse()
             if self._watching.active and not self._quitting and not self._stopping:
                 # The peer has shut down its sending side only, and goes on watching.
+                self._watching.close_with_it()
                 await self._wait(self._writer.wait_closed())
         except asyncio.CancelledError:
             if not self._stopping:
@@ -145,10 +148,6 @@ class Session:
             return await event
         finally:
             self._idle = False
-
-    def _peer(self) -> str:
-        peer = self._writer.get_extra_info("peername")
-        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"
 
     # ---- requests
 
@@ -311,6 +310,14 @@ class Session:
         self._quitting = True
         self._watching.drop()
         self._output.reply(replies.ok(b"bye"))
+
+
+def _name_of(writer: asyncio.StreamWriter) -> str:
+    """The peer's address, for the log: asked while it is there, for uvloop raises ValueError when it is not."""
+    peer = None
+    with suppress(OSError, ValueError):
+        peer = writer.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"
 
 
 _SINGLE: dict[Operation, Callable[[Session, Any], Awaitable[None]]] = {

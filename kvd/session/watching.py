@@ -53,6 +53,7 @@ class Watching:
         self._hub = hub
         self._output = output
         self._joined = False
+        self._is_all = False
         self._watcher: Watcher | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -130,6 +131,10 @@ class Watching:
         if self._watcher:
             self._hub.end(self._watcher, code, text)
 
+    def close_with_it(self) -> None:
+        """The peer can ask for nothing more: when the watch ends, so does the connection."""
+        self._is_all = True
+
     def drop(self) -> None:
         """End the watch without a word."""
         if self._watcher:
@@ -194,3 +199,5 @@ class Watching:
     def _ended(self, line: bytes) -> None:
         self._watcher = None
         self._output.push_last(line)
+        if self._is_all:
+            self._output.close()

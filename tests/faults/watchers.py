@@ -155,8 +155,10 @@ class Watcher:
                 word, rest, _ = await self._ask(connection, "UNWATCH")
                 if word != "OK":
                     raise Lost(rest)
-                self._mark(Mark("UNWATCH", self._see_position(rest)))
-                self._watch = None
+                # If the watch had ended before, the position is the store's, and not what was seen.
+                if self._watch:
+                    self._mark(Mark("UNWATCH", self._see_position(rest)))
+                    self._watch = None
             await self._begin(connection)
 
     async def _read(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _NUMBER = r"(?:0|[1-9][0-9]{0,15})"
 _WORD = r"[!-)+-~]+"
 _POSITION = rf"{_NUMBER}@{_WORD}"
-_CHANGE = rf"(?:SET (?P<key1>{_KEY}) {_TEXT}|SET64 (?P<key2>{_KEY}) {_BASE64}|(?:DEL|EXPIRE) (?P<key3>{_KEY}))"
+_CHANGE = rf"(?:SET {_KEY} {_TEXT}|SET64 {_KEY} {_BASE64}|(?:DEL|EXPIRE) {_KEY})"
 
 _STATUS = re.compile(
     rf"OK(?: {_TEXT})?|OK64 (?:{_NUMBER} )?{_BASE64}|NONE|CONFLICT {_NUMBER}(?: {_KEY})?|ERR {_WORD} {_TEXT}"

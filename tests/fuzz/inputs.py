@@ -2,10 +2,12 @@
 
 import base64
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
 
 VALUE_LIMIT = 4096
 """The value limit to fuzz with: small, so that input can be over it."""
+STORE = b"0badcafe"
+"""Stands for the id of the store; who knows that puts it in."""
 OVER_LONG = b"x" * (3 * VALUE_LIMIT)
 
 KEYS = [b"a", b"b/c", "schl\u00fcssel".encode(), b"k" * 512, b"k" * 513, b"", b"a*b", b"x\x00y", "\u2028".encode()]
@@ -91,7 +93,7 @@ def words(chance: random.Random) -> bytes:
 
 def session(chance: random.Random) -> bytes:
     """Requests as a client sends them, but at the edges of what is allowed."""
-    return b"".join(chance.choice(REQUESTS)(chance) + b"\n" for _ in range(chance.randint(1, 8)))
+    return b"".join(_request(chance) + b"\n" for _ in range(chance.randint(1, 8)))
 
 
 def broken(chance: random.Random) -> bytes:
@@ -104,51 +106,54 @@ def broken(chance: random.Random) -> bytes:
 
 # ---- requests
 
+SOME_KEYS = [b"a", b"b", b"b/c", b"n", b"n/1", b"k" * 512, "schl\u00fcssel".encode()]
+SOME_PATTERNS = [b"*", b"b*", b"b/*", b"n", b"zzz*", b"k" * 512 + b"*"]
+WRITES = [
+    ([b"SET "], SOME_KEYS, [b" "], [b"", b"12", b"x", b"9223372036854775806"]),
+    ([b"DEL "], SOME_KEYS, [b"", b"", b" if=0", b" if=5"]),
+    ([b"INCR "], SOME_KEYS, [b"", b" 5", b" -7", b" 0", b" 9223372036854775807", b" 9223372036854775808"]),
+]
+OTHERS = [
+    ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),
+    ([b"TOUCH "], SOME_KEYS, [b" ttl="], [b"-", b"5", b"0.01"]),
+    ([b"KEYS", b"LIST", b"COUNT"],),
+    ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a"]),
+    ([b"COUNT "], SOME_PATTERNS),
+    ([b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH"],),
+    ([b"RESUME "], [b"0", b"1", b"9007199254740991"], [b"@"], [STORE, b"another"], [b"", b" b* n"]),
+    ([b"PROGRESS "], [b"0", b"0.001", b"5"]),
+    ([b"BEGIN", b"COMMIT", b"ABORT"],),
+    ([b"PING", b"PING ", b"PING hello", b"INFO", b"HELP", b"HELP put", b"HELP nope"],),
+]
 
-def _key(chance: random.Random) -> bytes:
-    return chance.choice((b"a", b"b", b"b/c", b"n", b"n/1", b"k" * 512, "schl\u00fcssel".encode()))
+
+def _request(chance: random.Random) -> bytes:
+    kind = chance.random()
+    if kind < 0.1:
+        writes = b"".join(_write(chance) + b"\n" for _ in range(chance.randint(0, 5)))
+        return b"BEGIN\n" + writes + b"COMMIT"
+    return _write(chance) if kind < 0.4 else _filled(chance.choice(OTHERS), chance)
 
 
-def _pattern(chance: random.Random) -> bytes:
-    return chance.choice((b"*", b"b*", b"b/*", b"n", b"zzz*", b"k" * 512 + b"*"))
+def _write(chance: random.Random) -> bytes:
+    return _put(chance) if chance.random() < 0.5 else _filled(chance.choice(WRITES), chance)
+
+
+def _filled(template: Sequence[Sequence[bytes]], chance: random.Random) -> bytes:
+    return b"".join(chance.choice(part) for part in template)
 
 
 def _put(chance: random.Random) -> bytes:
-    line = b"PUT " + _key(chance)
+    line = b"PUT " + chance.choice(SOME_KEYS)
     if chance.random() < 0.3:
         line += b" ttl=" + chance.choice((b"0.001", b"0.05", b"1", b"1000000000", b"12.345"))
     if chance.random() < 0.3:
-        line += b" if=" + chance.choice((b"0", b"1", b"7", b"9007199254740991", b"3@0badcafe"))
+        line += b" if=" + chance.choice((b"0", b"1", b"7", b"9007199254740991", b"3@" + STORE))
     if chance.random() < 0.5:
         value = chance.randbytes(chance.choice((0, 1, 2, 3, 100, VALUE_LIMIT)))
         length = b"=%d" % len(value) if chance.random() < 0.5 else b""
         return line + b" base64" + length + b" = " + base64.b64encode(value)
     return line + chance.choice((b" =", b" = ", b" = value", b" = = =", b" = -17", b" = " + b"v" * VALUE_LIMIT))
-
-
-REQUESTS: list[Callable[[random.Random], bytes]] = [
-    _put,
-    _put,
-    lambda chance: chance.choice((b"GET ", b"GETS ", b"TTL ")) + _key(chance),
-    lambda chance: b"SET " + _key(chance) + b" " + chance.choice((b"", b"12", b"x", b"9223372036854775806")),
-    lambda chance: b"DEL " + _key(chance) + chance.choice((b"", b"", b" if=0", b" if=5")),
-    lambda chance: b"TOUCH " + _key(chance) + b" ttl=" + chance.choice((b"-", b"5", b"0.01")),
-    lambda chance: b"INCR " + _key(chance) + chance.choice((b"", b" 5", b" -7", b" 0", b" 9223372036854775807")),
-    lambda chance: chance.choice((b"KEYS", b"LIST", b"COUNT")),
-    lambda chance: (
-        chance.choice((b"KEYS ", b"LIST ")) + _pattern(chance) + chance.choice((b"", b" limit=1", b" after=a"))
-    ),
-    lambda chance: b"COUNT " + _pattern(chance),
-    lambda chance: chance.choice((b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH")),
-    lambda chance: b"RESUME " + chance.choice((b"0@0badcafe", b"1@" + b"z" * 64 + b" a*")),
-    lambda chance: b"PROGRESS " + chance.choice((b"0", b"0.001", b"5")),
-    lambda chance: (
-        b"BEGIN\n" + b"".join(chance.choice(WRITES)(chance) + b"\n" for _ in range(chance.randint(0, 5))) + b"COMMIT"
-    ),
-    lambda chance: chance.choice((b"BEGIN", b"COMMIT", b"ABORT")),
-    lambda chance: chance.choice((b"PING", b"PING ", b"PING hello", b"INFO", b"HELP", b"HELP put", b"HELP nope")),
-]
-WRITES = [REQUESTS[0], REQUESTS[3], REQUESTS[4], REQUESTS[6]]
 
 
 # ---- mistakes

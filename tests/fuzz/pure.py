@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvd.errors import NotAClient, Refusal
 from kvd.verbs import find
@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
 
     verb: str = ""
     code: str = ""
-    arguments: object = None
+    arguments: Any = None
 
 
 STRANGER = Outcome()

@@ -1,0 +1,525 @@
+"""kvd.hub: every watcher gets each change that matches, once and in order, or is told up to where it did."""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from kvd.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
+from kvd.model import BYTES, Change, Position, Sink
+from kvd.wire import replies
+
+STORE = b"s"
+
+
+class Client:
+    """A watcher, and what it was given."""
+
+    def __init__(self, *patterns: str, after: int = 0) -> None:
+        self.taken: list[str] = []
+        self.calls = 0
+        self.room = True
+        self.began = after
+        self.aside = 0
+        self.end = ""
+        self.watcher = Watcher(
+            tuple(pattern.encode() for pattern in patterns), self._sink, self._set_aside, self._ended, after
+        )  # fmt: skip
+
+    def _sink(self, data: bytes) -> bool:
+        self.calls += 1
+        if self.room:
+            self.taken += data.decode().splitlines()
+        return self.room
+
+    def _set_aside(self) -> None:
+        self.aside += 1
+
+    def _ended(self, line: bytes) -> None:
+        assert not self.end
+        self.end = line.decode().rstrip("\n")
+
+
+def line(change: Change) -> str:
+    return replies.change(change, STORE).decode()[:-1]
+
+
+def sets(*keys: str, first: int = 1, value: bytes = b"v") -> list[Change]:
+    """Changes of keys, at consecutive revisions."""
+    return [Change(first + i, b"SET", key.encode(), b"t", value) for i, key in enumerate(keys)]
+
+
+def serving(*clients: Client, recent_bytes: int = 1 << 20) -> Hub:
+    hub = Hub(recent_bytes)
+    hub.start(Position(0, STORE))
+    for client in clients:
+        hub.add(client.watcher)
+    return hub
+
+
+# ---- patterns
+
+
+@pytest.mark.parametrize(
+    ("patterns", "keys"),
+    [
+        (["*"], ["a", "a/x", "a/y", "ab", "b"]),
+        (["a"], ["a"]),
+        (["a*"], ["a", "a/x", "a/y", "ab"]),
+        (["a/*"], ["a/x", "a/y"]),
+        (["a/x*"], ["a/x"]),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a*", "*", "a"], ["a", "a/x", "a/y", "ab", "b"]),
+        (["a/x", "a/*"], ["a/x", "a/y"]),
+        (["A", "a/", "a/x/"], []),
+    ],
+)
+def test_a_watcher_gets_what_one_of_its_patterns_matches_once(patterns: list[str], keys: list[str]) -> None:
+    client = Client(*patterns)
+    hub = serving(client)
+    changes = sets("a", "a/x", "a/y", "ab", "b")
+    hub.publish(STORE, changes)
+    assert client.taken == [line(change) for change in changes if change.key.decode() in keys]
+
+
+def test_every_kind_of_change_is_handed_on() -> None:
+    client = Client("*")
+    changes = [
+        Change(1, b"SET", b"k", b"t", b"a b"), Change(2, b"SET", b"k", BYTES, b"\x00"), Change(3, b"DEL", b"k"),
+        Change(4, b"EXPIRE", b"k"),
+    ]  # fmt: skip
+    serving(client).publish(STORE, changes)
+    assert client.taken == [
+        "CHANGE 1@s SET k a b",
+        "CHANGE 2@s SET64 k AA==",
+        "CHANGE 3@s DEL k",
+        "CHANGE 4@s EXPIRE k",
+    ]
+
+
+def test_a_batch_is_one_call_of_a_sink() -> None:
+    client = Client("a*")
+    serving(client).publish(STORE, sets("a", "b", "ab", "ac"))
+    assert (client.calls, len(client.taken)) == (1, 3)
+
+
+def test_a_line_is_rendered_once_for_all() -> None:
+    lines: list[bytes] = []
+    hub = serving()
+    for pattern in (b"k", b"*", b"k*"):
+        hub.add(Watcher((pattern,), into(lines), _never, _never))
+    hub.publish(STORE, sets("k"))
+    assert len(lines) == 3
+    assert lines[0] is lines[1] is lines[2]
+
+
+def into(taken: list[bytes]) -> Sink:
+    """A sink that always has room."""
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    return take
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("not to be called")
+
+
+def caught_up(hub: Hub, client: Client) -> Step:
+    """Catch up, as far as memory and room allow."""
+    step = Step.MORE
+    while step is Step.MORE:
+        step = hub.catch_up(client.watcher)
+    return step
+
+
+# ---- coming and going
+
+
+def test_a_watcher_that_is_ahead_of_the_hub_gets_nothing_from_before() -> None:
+    """The position that WATCH answers is the store's, and the hub may lag it."""
+    client = Client("*", after=2)
+    hub = serving(client)
+    changes = sets("a", "b", "c", "d")
+    hub.publish(STORE, changes[:1])
+    hub.publish(STORE, changes[1:])
+    assert client.taken == [line(change) for change in changes[2:]]
+
+
+def test_a_watcher_that_is_behind_the_hub_is_set_aside_and_catches_up() -> None:
+    hub = serving()
+    changes = sets("a", "b", "c", "d")
+    hub.publish(STORE, changes[:3])
+    client = Client("*", after=1)
+    hub.add(client.watcher)
+    assert (client.aside, client.taken) == (1, [])
+    hub.publish(STORE, changes[3:])
+    assert caught_up(hub, client) is Step.LIVE
+    assert client.taken == [line(change) for change in changes[1:]]
+
+
+def test_a_watcher_that_was_removed_gets_nothing_more() -> None:
+    client, other = Client("a", "a*", "*"), Client("a", "a*", "*")
+    hub = serving(client, other)
+    hub.remove(client.watcher)
+    hub.remove(client.watcher)
+    hub.publish(STORE, sets("a"))
+    assert (client.taken, len(other.taken), len(hub)) == ([], 1, 1)
+    assert caught_up(hub, client) is Step.LIVE
+    assert client.taken == []
+
+
+def test_nothing_is_left_of_watchers_that_went() -> None:
+    clients = [Client("a", "a*", "b/*", "*") for _ in range(5)]
+    hub = serving(*clients)
+    for client in clients:
+        hub.remove(client.watcher)
+    assert (len(hub), hub._exact, hub._prefixes, hub._lengths) == (0, {}, {}, {})
+
+
+# ---- watchers without room
+
+
+def test_a_sink_without_room_sets_its_watcher_aside_and_holds_back_nobody() -> None:
+    slow, quick = Client("*"), Client("*")
+    hub = serving(slow, quick)
+    changes = sets("a", "b", "c")
+    slow.room = False
+    for change in changes:
+        hub.publish(STORE, [change])
+    assert (slow.aside, slow.calls, slow.taken) == (1, 1, [])
+    assert quick.taken == [line(change) for change in changes]
+    assert caught_up(hub, slow) is Step.FULL
+    slow.room = True
+    assert caught_up(hub, slow) is Step.LIVE
+    assert slow.taken == quick.taken
+    more = sets("d", first=4)
+    hub.publish(STORE, more)
+    assert slow.taken == quick.taken
+    assert (slow.aside, slow.taken[-1]) == (1, line(more[0]))
+
+
+def test_a_watcher_that_is_ahead_and_has_no_room_catches_up_from_its_own_beginning() -> None:
+    client = Client("*", after=2)
+    hub = serving(client)
+    client.room = False
+    changes = sets("a", "b", "c", "d")
+    hub.publish(STORE, changes)
+    client.room = True
+    assert caught_up(hub, client) is Step.LIVE
+    assert client.taken == [line(change) for change in changes[2:]]
+
+
+def test_catching_up_needs_no_room_for_what_does_not_match() -> None:
+    hub = serving()
+    hub.publish(STORE, sets("b", "b"))
+    client = Client("a")
+    client.room = False
+    hub.add(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
+    assert (client.watcher.live, client.calls) == (True, 0)
+
+
+def test_catching_up_passes_what_does_not_match() -> None:
+    client = Client("a")
+    hub = serving(client)
+    client.room = False
+    hub.publish(STORE, sets("a"))
+    hub.publish(STORE, sets(*"bcdef", first=2))
+    client.room = True
+    assert caught_up(hub, client) is Step.LIVE
+    assert client.taken == ["CHANGE 1@s SET a v"]
+    assert hub.complete_to(client.watcher) == Position(6, STORE)
+
+
+def test_catching_up_goes_in_steps_of_bounded_size() -> None:
+    client = Client("*")
+    hub = serving(client, recent_bytes=8 << 20)
+    client.room = False
+    value = b"x" * 1000
+    changes = sets(*["k"] * 2000, value=value)
+    hub.publish(STORE, changes)
+    client.room = True
+    steps: list[bytes] = []
+    client.watcher.sink = into(steps)
+    assert caught_up(hub, client) is Step.LIVE
+    assert max(map(len, steps)) < PUSH_BYTES + 2000
+    assert b"".join(steps).decode().splitlines() == [line(change) for change in changes]
+
+
+def test_a_watcher_whose_place_is_gone_from_memory_is_fed_from_the_log() -> None:
+    client, quick = Client("a"), Client("a")
+    hub = serving(client, quick, recent_bytes=3 * (CHANGE_OVERHEAD + 2))
+    log = [*sets("a", "a", "b", "b", "b"), *sets("a", first=6)]
+    hub.publish(STORE, log[:1])
+    client.room = False
+    hub.publish(STORE, log[1:2])
+    hub.publish(STORE, log[2:5])
+    assert caught_up(hub, client) is Step.GONE
+    assert not hub.feed(client.watcher, log[1:4])
+    client.room = True
+    assert hub.feed(client.watcher, log[1:4])
+    assert caught_up(hub, client) is Step.LIVE
+    hub.publish(STORE, log[5:])
+    assert client.taken == quick.taken == [line(change) for change in log if change.key == b"a"]
+
+
+def test_a_transaction_is_pushed_in_one_piece() -> None:
+    client = Client("*")
+    hub = serving(client, recent_bytes=8 << 20)
+    client.room = False
+    big = [change._replace(more=change.revision % 5 != 0) for change in sets(*["k"] * 100, value=b"x" * 20_000)]
+    hub.publish(STORE, big)
+    steps: list[bytes] = []
+    client.watcher.sink = into(steps)
+    assert caught_up(hub, client) is Step.LIVE
+    assert {step.count(b"\n") for step in steps} == {5}
+
+
+def test_progress_says_up_to_where_all_was_given() -> None:
+    live, aside, ahead = Client("a"), Client("a"), Client("a", after=9)
+    hub = serving(live, aside, ahead)
+    aside.room = False
+    hub.publish(STORE, sets("a", "b"))
+    aside.room = True
+    for client in (live, aside, ahead):
+        hub.progress(client.watcher)
+    assert [client.taken[-1] for client in (live, aside, ahead)] == ["PROGRESS 2@s", "PROGRESS 0@s", "PROGRESS 9@s"]
+
+
+def test_a_watcher_keeps_its_place_as_long_as_the_next_change_is_there() -> None:
+    client = Client("a")
+    hub = serving(client, recent_bytes=3 * (CHANGE_OVERHEAD + 2))
+    client.room = False
+    hub.publish(STORE, sets("a"))
+    hub.publish(STORE, sets("b", "a", first=2))
+    client.room = True
+    assert caught_up(hub, client) is Step.LIVE
+    assert client.taken == ["CHANGE 1@s SET a v", "CHANGE 3@s SET a v"]
+
+
+# ---- ends
+
+
+def test_the_end_says_up_to_where_all_was_given() -> None:
+    live, ahead, aside = Client("a"), Client("*", after=9), Client("*")
+    hub = serving(live, ahead, aside)
+    hub.publish(STORE, sets("a", "b"))
+    aside.room = False
+    hub.publish(STORE, sets("a", "b", first=3))
+    hub.end_all("store", "why it is")
+    assert [client.end for client in (live, ahead, aside)] == [
+        "END 4@s store why it is", "END 9@s store why it is", "END 2@s store why it is",
+    ]  # fmt: skip
+    assert len(hub) == 0
+    hub.publish(STORE, sets("a", first=5))
+    assert (len(live.taken), len(aside.taken)) == (2, 2)
+
+
+def test_a_history_that_begins_anew_keeps_nothing_of_the_old_one() -> None:
+    hub = serving()
+    hub.publish(STORE, sets("a", "b"))
+    hub.start(Position(10, b"new"))
+    client = Client("*", after=9)
+    hub.add(client.watcher)
+    assert caught_up(hub, client) is Step.GONE
+
+
+# ---- cost
+
+
+def events(action: Callable[[], Any]) -> int:
+    """How many calls Python makes for an action: its cost, without a clock."""
+    count = 0
+
+    def step(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    before = sys.getprofile()
+    sys.setprofile(step)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def cost_among(others: int) -> tuple[int, list[Client]]:
+    crowd = [Client(f"other/{n}", f"some/{n:06}/*", f"a/{n:06}*") for n in range(others)]
+    one = Client("a/x")
+    hub = serving(*crowd, one)
+    changes = sets("a/x", "a/x")
+    cost = events(lambda: hub.publish(STORE, changes))
+    assert len(one.taken) == 2
+    return cost, crowd
+
+
+def test_a_change_costs_nothing_for_watchers_that_do_not_match() -> None:
+    few, _ = cost_among(10)
+    many, crowd = cost_among(1000)
+    assert many == few
+    assert not any(client.calls for client in crowd)
+
+
+def test_recent_changes_are_bounded_in_bytes() -> None:
+    hub = serving(recent_bytes=10_000)
+    for number in range(100):
+        hub.publish(STORE, sets("k", "kk", first=2 * number + 1, value=b"x" * (number * 37 % 500)))
+        assert held(hub) <= 10_000
+    assert len(hub._recent) > 10
+    # One that is larger than all is not kept.
+    hub.publish(STORE, sets("k", first=201, value=b"x" * 10_001))
+    assert held(hub) == 0
+    hub.publish(STORE, sets("k", first=202))
+    assert [change.revision for change in hub._recent] == [202]
+
+
+def held(hub: Hub) -> int:
+    return sum(len(change.key) + len(change.value) + CHANGE_OVERHEAD for change in hub._recent)
+
+
+# ---- against a model
+
+KEYS = ["a", "b", "a/x", "a/y", "ab", "a/x/1"]
+PATTERNS = ["a", "b", "*", "a*", "a/*", "a/x", "a/x*", "b*", "ab*", "c"]
+RECENT = 6 * (CHANGE_OVERHEAD + 10)
+"""Room for a few changes, so that places get lost."""
+
+
+class HubModel(RuleBasedStateMachine):
+    """A store ahead of the hub, and clients whose sockets are full now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hub = Hub(RECENT)
+        self.store = b"s0"
+        self.base = 0
+        self.written: list[Change] = []
+        self.published = 0
+        self.clients: list[Client] = []
+
+    @initialize(revision=st.integers(0, 3))
+    def begin(self, revision: int) -> None:
+        self.base = revision
+        self.hub.start(Position(revision, self.store))
+
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4), long=st.booleans())
+    def write(self, keys: list[str], long: bool) -> None:
+        first = self.base + len(self.written) + 1
+        self.written += sets(*keys, first=first, value=b"x" * 500 if long else b"v")
+
+    @precondition(lambda self: self.published < len(self.written))
+    @rule(count=st.integers(1, 6))
+    def publish(self, count: int) -> None:
+        changes = self.written[self.published : self.published + count]
+        self.published += len(changes)
+        self.hub.publish(self.store, changes)
+
+    @rule(
+        patterns=st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=4),
+        behind=st.integers(0, 4),
+        room=st.booleans(),
+    )
+    def join(self, patterns: list[str], behind: int, room: bool) -> None:
+        client = Client(*patterns, after=max(0, self.base + len(self.written) - behind))
+        client.room = room
+        self.clients.append(client)
+        self.hub.add(client.watcher)
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data(), room=st.booleans())
+    def change_room(self, data: st.DataObject, room: bool) -> None:
+        data.draw(st.sampled_from(self.clients)).room = room
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def catch_up(self, data: st.DataObject) -> None:
+        client = data.draw(st.sampled_from(self.clients))
+        if caught_up(self.hub, client) is Step.GONE:
+            self.feed(client, data.draw(st.integers(1, 5)))
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def lose_place(self, data: st.DataObject) -> None:
+        """The log, too, no longer has what comes next."""
+        client = data.draw(st.sampled_from(self.clients))
+        if caught_up(self.hub, client) is Step.GONE:
+            self.hub.end(client.watcher, "compacted", "it fell behind")
+
+    def feed(self, client: Client, count: int) -> None:
+        """Feed a client from the store's log, which also has what the hub was not given yet."""
+        if client.watcher.after < self.base:
+            self.hub.end(client.watcher, "compacted", "the log begins later")
+        else:
+            log = [change for change in self.written if change.revision > client.watcher.after]
+            self.hub.feed(client.watcher, log[:count])
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        client = data.draw(st.sampled_from(self.clients))
+        self.clients.remove(client)
+        self.hub.remove(client.watcher)
+        self.check(client, self.hub.complete_to(client.watcher).revision)
+
+    @rule(ahead=st.integers(1, 3))
+    def replace_history(self, ahead: int) -> None:
+        self.hub.end_all("store", "it was replaced")
+        self.check_ended()
+        assert not self.clients
+        self.base += len(self.written) + ahead
+        self.written, self.published = [], 0
+        self.store = b"s%d" % self.base
+        self.hub.start(Position(self.base, self.store))
+
+    @invariant()
+    def nobody_missed_or_got_twice(self) -> None:
+        self.check_ended()
+        for client in self.clients:
+            self.check(client, self.hub.complete_to(client.watcher).revision)
+            if client.watcher.live:
+                self.check(client, self.base + self.published)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert held(self.hub) <= RECENT
+        assert self.hub._held == held(self.hub)
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            client.room = True
+            while caught_up(self.hub, client) is Step.GONE:
+                self.feed(client, 3)
+        self.nobody_missed_or_got_twice()
+
+    def check_ended(self) -> None:
+        """An END says up to where all was given; nothing is given behind it."""
+        for client in [client for client in self.clients if client.end]:
+            self.clients.remove(client)
+            position = client.end.split(" ")[1]
+            assert position.endswith("@" + self.store.decode())
+            self.check(client, int(position.partition("@")[0]))
+
+    def check(self, client: Client, upto: int) -> None:
+        """A client was given just what matches, behind its beginning and up to a revision."""
+        first = client.began
+        wanted = [
+            replies.change(change, self.store).decode()[:-1]
+            for change in self.written
+            if first < change.revision <= upto and matches(client.watcher.patterns, change.key)
+        ]
+        assert client.taken == wanted
+
+
+def matches(patterns: Iterable[bytes], key: bytes) -> bool:
+    """As protocol.txt says it."""
+    return any(key.startswith(pattern[:-1]) if pattern.endswith(b"*") else key == pattern for pattern in patterns)
+
+
+TestHubModel = HubModel.TestCase

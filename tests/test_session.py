@@ -1,0 +1,559 @@
+"""kvd.session over in-memory streams, on a real store: order, pipelines, pushed lines, ends."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from kvd.errors import Refusal, Unavailable, Uncertain
+from kvd.model import Outcome, Page, Position, Record, Write
+from kvd.session import watching
+from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
+from kvd.session.session import READ_BYTES
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
+from kvd.store.store import Listing, Store
+from tests.memory import FULL, MemoryPeer, Service, serving
+from tests.processes import PATIENCE
+
+
+class Gate:
+    """Where a call of the store waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+
+class ObservedStore(Store):
+    """The real store, which notes what it is asked, and waits or refuses when it is told to."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.calls: list[str] = []
+        self.gates: dict[str, Gate] = {}
+        self.refusals: dict[str, Refusal] = {}
+
+    def stop_at(self, name: str) -> Gate:
+        """Let the next calls of that name wait."""
+        self.gates[name] = Gate()
+        return self.gates[name]
+
+    async def _called(self, name: str, count: int) -> None:
+        self.calls.append(f"{name} {count}")
+        if name in self.refusals:
+            raise self.refusals[name]
+        if name in self.gates:
+            self.gates[name].reached.set()
+            await self.gates[name].open.wait()
+
+    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
+        await self._called("read", len(keys))
+        return await super().read(keys)
+
+    async def fetch(self, key: bytes) -> Record | None:
+        await self._called("fetch", 1)
+        return await super().fetch(key)
+
+    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+        await self._called("write", len(writes))
+        return await super().write(writes, size)
+
+    async def pages(self, page: Page, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
+        """Waits behind the first page."""
+        async for listing in super().pages(page, records=records, due=due):
+            yield listing
+            await self._called("pages", 1)
+
+    async def history(self) -> tuple[Position, int]:
+        await self._called("history", 1)
+        return await super().history()
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with serving(tmp_path / "data", ObservedStore) as service:
+        yield service
+
+
+@pytest.fixture
+def store(service: Service) -> ObservedStore:
+    assert isinstance(service.store, ObservedStore)
+    return service.store
+
+
+@pytest.fixture
+async def peer(service: Service) -> MemoryPeer:
+    return service.connect()
+
+
+@pytest.fixture
+async def other(service: Service) -> MemoryPeer:
+    return service.connect()
+
+
+async def reached(gate: Gate) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await gate.reached.wait()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # what changes has no event
+            await asyncio.sleep(0)
+
+
+def shown(position: str) -> str:
+    """A status or pushed line without the store's id."""
+    return " ".join(word.partition("@")[0] for word in position.split(" "))
+
+
+# ---- pipelines
+
+
+async def test_neighbours_that_read_and_neighbours_that_write_go_to_the_store_together(
+    peer: MemoryPeer, store: ObservedStore
+) -> None:
+    peer.send(
+        "GET a\nGETS b\nTTL c\nSET a 1\nINCR n\nDEL a\nPUT a = 2\nTOUCH a ttl=5\nGET a\nKEYS\nGET n\nPING\nGET a\n"
+    )
+    assert await peer.lines(15) == [
+        "NONE", "NONE", "NONE", "OK 1", "OK 1", "OK 3", "OK 4", "OK", "OK 2", "KEY a", "KEY n", "OK 2", "OK 1", "OK",
+        "OK 2",
+    ]  # fmt: skip
+    assert store.calls == ["read 3", "write 5", "read 1", "pages 1", "read 1", "read 1"]
+
+
+async def test_replies_keep_their_order_around_errors(peer: MemoryPeer, store: ObservedStore) -> None:
+    peer.send("SET a 1\nFROB\nSET b 2\nSET c\nGET a*\nGET b\nINCR b x\nINCR b\nGET b\n\n")
+    assert [line.split(" ")[:2] for line in await peer.lines(10)] == [
+        ["OK", "1"], ["ERR", "unknown-verb"], ["OK", "2"], ["ERR", "usage"], ["ERR", "bad-key"], ["OK", "2"],
+        ["ERR", "not-a-number"], ["OK", "3"], ["OK", "3"], ["ERR", "unknown-verb"],
+    ]  # fmt: skip
+    assert store.calls == ["write 1", "write 1", "read 1", "write 1", "read 1"]
+
+
+async def test_a_request_sees_the_effects_of_those_before_it(peer: MemoryPeer) -> None:
+    peer.send("".join(f"SET k {n}\nGET k\nINCR k\nGETS k\n" for n in range(50)))
+    for n in range(50):
+        assert await peer.lines(4) == [f"OK {2 * n + 1}", f"OK {n}", f"OK {n + 1}", f"OK {2 * n + 2} {n + 1}"]
+
+
+async def test_a_group_has_no_more_requests_than_a_batch(peer: MemoryPeer, store: ObservedStore) -> None:
+    peer.send("GET a\n" * (2 * BATCH_ITEMS + 5))
+    assert await peer.lines(2 * BATCH_ITEMS + 5) == ["NONE"] * (2 * BATCH_ITEMS + 5)
+    assert store.calls == [f"read {BATCH_ITEMS}", f"read {BATCH_ITEMS}", "read 5"]
+
+
+@pytest.mark.parametrize("between", ["", "FROB\n"])
+async def test_a_group_has_no_more_bytes_than_a_batch(between: str, peer: MemoryPeer, store: ObservedStore) -> None:
+    """What was too much for one group does not count for the next."""
+    peer.send("SET big " + "x" * (BATCH_BYTES + 5000) + f"\n{between}SET a 1\nSET b 2\n")
+    assert [await peer.line() for _ in range(3 + bool(between))][-1] == "OK 3"
+    assert store.calls == ["write 1", "write 2"]
+
+
+async def test_large_and_small_values_are_answered_in_order(peer: MemoryPeer, store: ObservedStore) -> None:
+    large = "x" * 100_000
+    peer.send(f"SET large {large}\nSET small s\nGET large\nGET small\nGETS large\nTTL large\nGET none\nGET large\n")
+    assert await peer.lines(8) == [
+        "OK 1", "OK 2", f"OK {large}", "OK s", f"OK 1 {large}", "OK -", "NONE", f"OK {large}",
+    ]  # fmt: skip
+    # The time to live of a large record needs no value.
+    assert store.calls.count("fetch 1") == 3
+
+
+async def test_a_large_value_that_is_gone_meanwhile_is_none(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore
+) -> None:
+    assert await other.ask("SET large " + "x" * 100_000) == "OK 1"
+    gate = store.stop_at("fetch")
+    peer.send("GET large\n")
+    await reached(gate)
+    assert await other.ask("DEL large") == "OK 2"
+    gate.open.set()
+    assert await peer.line() == "NONE"
+
+
+async def test_a_time_to_live_is_never_more_than_was_asked_for(peer: MemoryPeer) -> None:
+    peer.send("PUT k ttl=90.5 = v\nTTL k\nTOUCH k ttl=1000000000\nTTL k\n")
+    _, left, _, longest = await peer.lines(4)
+    assert 0 < float(left.removeprefix("OK ")) <= 90.5
+    assert 999_999_000 < float(longest.removeprefix("OK ")) <= 1_000_000_000
+
+
+async def test_a_listing_of_many_pages_is_whole_and_in_order(peer: MemoryPeer) -> None:
+    names = [f"k/{n:04}" for n in range(2500)]
+    peer.send("".join(f"SET {name} v\n" for name in names))
+    await peer.lines(len(names))
+    for request, listed in [
+        ("KEYS", names), ("KEYS k/*", names), ("KEYS * limit=1000", names[:1000]), ("KEYS * limit=1001", names[:1001]),
+        ("KEYS * limit=2500", names), ("KEYS * limit=9999", names), ("KEYS * after=k/0099 limit=2000", names[100:2100]),
+        ("KEYS k/2* after=k/2399", names[2400:]),
+    ]:  # fmt: skip
+        peer.send(request + "\n")
+        assert await peer.lines(len(listed) + 1) == [*(f"KEY {name}" for name in listed), f"OK {len(listed)}"], request
+    peer.send("LIST\n")
+    assert await peer.lines(2500) == [f"PAIR {n + 1} {name} v" for n, name in enumerate(names)]
+    assert shown(await peer.line()) == "OK 2500"
+    assert await peer.ask("COUNT") == "OK 2500"
+
+
+# ---- a store that does not serve
+
+
+async def test_each_request_of_a_refused_group_is_answered(peer: MemoryPeer, store: ObservedStore) -> None:
+    store.refusals = {"read": Unavailable("away"), "write": Uncertain("lost"), "pages": Unavailable("away")}
+    peer.send("GET a\nGETS b\nPING\nSET a 1\nINCR b\nKEYS\nPING x\n")
+    assert await peer.lines(7) == [
+        "ERR unavailable away", "ERR unavailable away", "OK", "ERR uncertain lost", "ERR uncertain lost",
+        "ERR unavailable away", "OK x",
+    ]  # fmt: skip
+
+
+async def test_a_large_value_that_cannot_be_fetched_is_one_error_among_replies(
+    peer: MemoryPeer, store: ObservedStore
+) -> None:
+    peer.send("SET large " + "x" * 100_000 + "\nSET small s\n")
+    await peer.lines(2)
+    store.refusals = {"fetch": Unavailable("away")}
+    peer.send("GET small\nGET large\nGET small\n")
+    assert await peer.lines(3) == ["OK s", "ERR unavailable away", "OK s"]
+
+
+# ---- the end of a connection
+
+
+@pytest.mark.parametrize(
+    "behind", ["", "SET b 2\n", "FROB\nSET b 2\n", "\xff", "POST / HTTP/1.1\nSET b 2\n", "QUIT\n", "GET"]
+)
+async def test_nothing_after_quit_is_run_or_answered(behind: str, peer: MemoryPeer, other: MemoryPeer) -> None:
+    peer.send(f"SET a 1\nQUIT\n{behind}".encode("latin-1"))
+    assert await peer.rest() == ["OK 1", "OK bye"]
+    assert await other.ask("COUNT") == "OK 1"
+
+
+async def test_quit_ends_a_watch_without_a_word(peer: MemoryPeer, other: MemoryPeer, service: Service) -> None:
+    await peer.ask("WATCH")
+    peer.send("QUIT\n")
+    assert await peer.rest() == ["OK bye"]
+    assert await other.ask("SET a 1") == "OK 1"
+    assert len(service.hub) == 0
+
+
+@pytest.mark.parametrize("half", ["SET b 2", "SET b 2\r", "DEL a", "Q"])
+async def test_a_line_without_its_end_is_not_run(half: str, peer: MemoryPeer, other: MemoryPeer) -> None:
+    peer.send(f"SET a 1\n{half}")
+    peer.transport.receive_eof()
+    assert await peer.rest() == ["OK 1"]
+    assert await other.ask("KEYS") == "KEY a"
+
+
+async def test_a_peer_that_only_stopped_sending_gets_all_its_replies(peer: MemoryPeer) -> None:
+    peer.send("SET a 1\n" + "GET a\n" * 1000)
+    peer.transport.receive_eof()
+    assert await peer.rest() == ["OK 1"] + ["OK 1"] * 1000
+
+
+async def test_a_watching_peer_that_stopped_sending_gets_changes_until_it_is_gone(
+    peer: MemoryPeer, other: MemoryPeer, service: Service
+) -> None:
+    peer.send("WATCH a\n")
+    peer.transport.receive_eof()
+    assert shown(await peer.line()) == "OK 0"
+    for n in range(1, 4):
+        assert await other.ask(f"SET a {n}") == f"OK {n}"
+        assert shown(await peer.line()) == f"CHANGE {n} SET a {n}"
+    await peer.close()
+    assert len(service.hub) == 0
+
+
+async def test_a_connection_that_can_only_watch_ends_with_its_watch(peer: MemoryPeer, service: Service) -> None:
+    peer.send("WATCH\n")
+    peer.transport.receive_eof()
+    assert shown(await peer.line()) == "OK 0"
+    service.hub.end_all("store", "it was replaced")
+    assert [shown(line) for line in await peer.rest()] == ["END 0 store it was replaced"]
+
+
+async def test_a_peer_that_is_gone_leaves_nothing_behind(peer: MemoryPeer, other: MemoryPeer, service: Service) -> None:
+    await peer.ask("WATCH")
+    peer.transport.stop_reading()
+    await other.ask("SET big " + "x" * 1_000_000)
+    await other.ask("SET big " + "x" * 1_000_000)
+    await peer.close()
+    assert len(service.hub) == 0
+    assert await other.ask("SET a 1") == "OK 3"
+
+
+@pytest.mark.parametrize(
+    "odd", ["POST / HTTP/1.1\r\n", "host: x\r\n", "PROXY TCP4 a b c d\r\n", "\xff\xf4\xff\xfd\x06", "SET b 2\xff"]
+)
+async def test_what_no_client_sends_closes_after_the_replies_to_what_came_before(
+    odd: str, peer: MemoryPeer, other: MemoryPeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "kvd"):
+        peer.send(f"SET a 1\nGET a\n{odd}SET b 2\n".encode("latin-1"))
+        assert await peer.rest() == ["OK 1", "OK 1"]
+    assert await other.ask("COUNT") == "OK 1"
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["closed the connection of a peer"]
+
+
+# ---- the daemon stops
+
+
+async def test_an_idle_session_ends_when_told(peer: MemoryPeer) -> None:
+    assert await peer.ask("PING") == "OK"
+    peer.session.stop()
+    assert await peer.rest() == []
+
+
+async def test_a_busy_session_answers_before_it_ends(peer: MemoryPeer, store: ObservedStore) -> None:
+    gate = store.stop_at("write")
+    peer.send("SET a 1\nGET a\n")
+    await reached(gate)
+    peer.session.stop()
+    gate.open.set()
+    assert await peer.rest() == ["OK 1", "OK 1"]
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_a_watcher_is_told_that_the_daemon_stops(half_closed: bool, peer: MemoryPeer, other: MemoryPeer) -> None:
+    assert shown(await peer.ask("WATCH")) == "OK 0"
+    if half_closed:
+        peer.transport.receive_eof()
+    await other.ask("SET a 1")
+    assert shown(await peer.line()) == "CHANGE 1 SET a 1"
+    peer.session.stop()
+    assert [shown(line) for line in await peer.rest()] == ["END 1 shutdown the daemon stops"]
+
+
+# ---- peers that do not read
+
+
+async def test_a_peer_that_does_not_read_its_replies_is_not_read_from(peer: MemoryPeer, store: ObservedStore) -> None:
+    value = "x" * 50_000
+    assert await peer.ask(f"SET k {value}") == "OK 1"
+    peer.transport.stop_reading()
+    gets, others = 20, 3 * READ_BYTES // len("INCR n\n")
+    peer.send("GET k\n" * gets + "INCR n\n" * others)
+    await until(lambda: peer.transport.is_stopped)
+    # What waits: what was collected when the socket was found full, and the last value.
+    assert peer.transport.get_write_buffer_size() < FULL + FLUSH_BYTES + len(value)
+    asked = len(store.calls)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert len(store.calls) == asked < gets
+    peer.transport.go_on_reading()
+    assert await peer.lines(gets) == [f"OK {value}"] * gets
+    assert await peer.lines(others) == [f"OK {n + 1}" for n in range(others)]
+
+
+async def test_a_watcher_that_reads_late_misses_nothing(peer: MemoryPeer, other: MemoryPeer) -> None:
+    await peer.ask("WATCH a/*")
+    peer.transport.stop_reading()
+    for n in range(60):
+        other.send(f"SET a/{n} {'x' * 100_000}\nSET b {n}\n")
+    await other.lines(120)
+    assert peer.transport.get_write_buffer_size() < 3 << 20
+    peer.transport.go_on_reading()
+    for n in range(60):
+        assert (await peer.line()).split(" ", 4)[2:4] == ["SET", f"a/{n}"]
+    assert await other.ask("SET a/last 1") == "OK 121"
+    assert shown(await peer.line()) == "CHANGE 121 SET a/last 1"
+
+
+async def test_a_watcher_that_falls_behind_what_memory_keeps_catches_up_from_the_log(
+    peer: MemoryPeer, other: MemoryPeer, service: Service
+) -> None:
+    await peer.ask("WATCH")
+    peer.transport.stop_reading()
+    for n in range(1, 21):
+        assert await other.ask(f"SET k {'x' * 1_000_000}") == f"OK {n}"
+    assert peer.transport.get_write_buffer_size() < 4 << 20
+    peer.transport.go_on_reading()
+    for n in range(1, 21):
+        assert shown((await peer.line())[:40]).startswith(f"CHANGE {n} SET k ")
+    assert await other.ask("SET k v") == "OK 21"
+    assert shown(await peer.line()) == "CHANGE 21 SET k v"
+    assert len(service.hub) == 1
+
+
+async def test_pushed_lines_wait_within_a_limit(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", push_limit=300_000) as service:
+        peer, other = service.connect(), service.connect()
+        await peer.ask("WATCH")
+        peer.transport.stop_reading()
+        for n in range(100):
+            await other.ask(f"SET k {n} {'x' * 30_000}")
+        assert PUSH_ROOM < peer.transport.get_write_buffer_size() <= 300_000
+        peer.transport.go_on_reading()
+        for n in range(100):
+            assert (await peer.line()).split(" ")[4] == str(n)
+
+
+# ---- pushed lines and replies
+
+
+async def test_no_change_stands_inside_a_listing(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+) -> None:
+    value = "x" * 1000
+    other.send("".join(f"SET k{n:03} {value}\n" for n in range(100)))
+    await other.lines(100)
+    assert shown(await peer.ask("WATCH")) == "OK 100"
+    gate = store.stop_at("pages")
+    peer.send("LIST\n")
+    await reached(gate)
+    # A part of the reply is out.
+    assert shown((await peer.line())[:20]).startswith("PAIR 1 k000 ")
+    assert await other.ask("SET new 1") == "OK 101"
+    await until(lambda: service.hub.position.revision == 101)
+    gate.open.set()
+    listed = await peer.lines(99)
+    assert [line.split(" ")[2] for line in listed] == [f"k{n:03}" for n in range(1, 100)]
+    assert shown(await peer.line()) == "OK 100"
+    assert shown(await peer.line()) == "CHANGE 101 SET new 1"
+
+
+async def test_the_end_of_a_watch_waits_for_the_end_of_a_listing(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+) -> None:
+    await other.ask("SET k v")
+    await peer.ask("WATCH")
+    gate = store.stop_at("pages")
+    peer.send("KEYS\n")
+    await reached(gate)
+    service.hub.end_all("store", "it was replaced")
+    gate.open.set()
+    assert [shown(line) for line in await peer.lines(3)] == ["KEY k", "OK 1", "END 1 store it was replaced"]
+    assert await peer.ask("PING") == "OK"
+
+
+async def test_a_refused_listing_releases_what_waited(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore
+) -> None:
+    await other.ask("SET k v")
+    await peer.ask("WATCH")
+    store.refusals["pages"] = Unavailable("away")
+    peer.send("KEYS\n")
+    assert await peer.lines(2) == ["KEY k", "ERR unavailable away"]
+    await other.ask("SET k w")
+    assert shown(await peer.line()) == "CHANGE 2 SET k w"
+
+
+async def test_listings_and_changes_together_keep_each_reply_whole(peer: MemoryPeer, other: MemoryPeer) -> None:
+    other.send("".join(f"SET k{n:03} {'x' * 500}\n" for n in range(300)))
+    await other.lines(300)
+    await peer.ask("WATCH")
+    rounds = 30
+    peer.send("LIST\nKEYS\nCOUNT\n" * rounds + "PING end\n")
+    other.send("".join(f"SET n {n}\n" for n in range(1000)))
+    within, changes, statuses = "", 0, 0
+    while (line := await peer.line()) != "OK end":
+        word = line.split(" ")[0]
+        if word == "CHANGE":
+            assert not within
+            changes += 1
+        elif word == "OK":
+            within = ""
+            statuses += 1
+        else:
+            assert within in ("", word)
+            within = word
+    assert statuses == 3 * rounds
+    while changes < 1000:
+        assert (await peer.line()).startswith("CHANGE ")
+        changes += 1
+
+
+# ---- one watch a connection
+
+
+async def test_no_line_of_a_replaced_watch_follows_the_new_ok(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+) -> None:
+    assert shown(await peer.ask("WATCH a")) == "OK 0"
+    gate = store.stop_at("history")
+    peer.send("WATCH b\n")
+    await reached(gate)
+    # Until then the old one goes on.
+    await other.ask("SET a 1")
+    assert shown(await peer.line()) == "CHANGE 1 SET a 1"
+    gate.open.set()
+    assert shown(await peer.line()) == "OK 1"
+    other.send("SET a 2\nSET b 3\n")
+    assert shown(await peer.line()) == "CHANGE 3 SET b 3"
+    assert len(service.hub) == 1
+
+
+async def test_no_line_of_a_replaced_watch_that_was_behind_follows_the_new_ok(
+    peer: MemoryPeer, other: MemoryPeer
+) -> None:
+    await peer.ask("WATCH a")
+    peer.transport.stop_reading()
+    for _ in range(4):
+        await other.ask("SET a " + "x" * 1_000_000)
+    peer.send("WATCH b\n")
+    await until(lambda: b"OK 4@" in peer.transport.waiting)
+    peer.transport.go_on_reading()
+    await other.ask("SET b 5")
+    lines = [shown((await peer.line())[:60])]
+    while not lines[-1].startswith("CHANGE 5 SET b"):
+        lines.append(shown((await peer.line())[:60]))
+    assert [line for line in lines if line.startswith("CHANGE")][-1] == lines[-1]
+    assert lines[-2] == "OK 4"
+
+
+async def test_a_watch_that_cannot_begin_leaves_the_old_one(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore
+) -> None:
+    await peer.ask("WATCH a")
+    store.refusals["history"] = Unavailable("away")
+    assert await peer.ask("WATCH b") == "ERR unavailable away"
+    other.send("SET b 1\nSET a 2\n")
+    assert shown(await peer.line()) == "CHANGE 2 SET a 2"
+
+
+async def test_a_watch_does_not_begin_while_the_log_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "JOIN_TIMEOUT", 0.01)
+    async with serving(tmp_path / "data", follow=False) as service:
+        peer = service.connect()
+        assert (await peer.ask("WATCH")).startswith("ERR unavailable ")
+        assert await peer.ask("SET a 1") == "OK 1"
+        assert shown(await peer.ask("UNWATCH")) == "OK 1"
+
+
+async def test_unwatch_stops_the_lines_and_says_up_to_where(peer: MemoryPeer, other: MemoryPeer) -> None:
+    await peer.ask("WATCH")
+    await other.ask("SET a 1")
+    assert shown(await peer.line()) == "CHANGE 1 SET a 1"
+    assert shown(await peer.ask("UNWATCH")) == "OK 1"
+    await other.ask("SET a 2")
+    assert shown(await peer.ask("UNWATCH")) == "OK 2"
+
+
+async def test_a_watch_begins_behind_what_its_connection_wrote_before(peer: MemoryPeer) -> None:
+    """Also while the hub has not yet heard of it."""
+    peer.send("".join(f"SET a {n}\nWATCH\n" for n in range(1, 30)) + "PING end\n")
+    for n in range(1, 30):
+        line = shown(await peer.line())
+        while line.startswith("CHANGE"):
+            line = shown(await peer.line())
+        assert line == f"OK {n}"
+        # Of the watch before it, a write's change may stand on either side of the write's reply.
+        line = shown(await peer.line())
+        while line.startswith("CHANGE"):
+            assert int(line.split(" ")[1]) <= n
+            line = shown(await peer.line())
+        assert line == f"OK {n}"
+    assert await peer.line() == "OK end"
+
+
+def test_the_socket_is_read_in_pieces_that_a_batch_can_hold() -> None:
+    assert READ_BYTES <= BATCH_BYTES
+    assert FLUSH_BYTES <= BATCH_BYTES
