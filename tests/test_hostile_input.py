@@ -482,3 +482,19 @@ def test_netcat_that_watches_gets_changes_until_it_goes(options: list[str], targ
         wait_for(
             "the end of the connection", lambda: peer.ask("SET a/x gone").startswith("OK") and connections(target) == 1
         )
+
+
+@pytestmark_nc
+@pytest.mark.parametrize("options", [[], ["-N"]], ids=["open", "half-closed"])
+def test_netcat_that_watches_ends_with_the_daemon(options: list[str], start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--fsync", "no")
+    command = ["nc", *options, "127.0.0.1", str(daemon.port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as netcat:
+        assert netcat.stdin
+        assert netcat.stdout
+        netcat.stdin.write("WATCH\n")
+        netcat.stdin.close()
+        assert netcat.stdout.readline().startswith("OK 0@")
+        daemon.stop()
+        assert [shown(line) for line in netcat.stdout] == ["END 0 shutdown the daemon stops\n"]
+        assert netcat.wait(PATIENCE) == 0

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -460,7 +461,7 @@ class HubModel(RuleBasedStateMachine):
             log = [change for change in self.written if change.revision > client.watcher.after]
             self.hub.feed(client.watcher, log[:count])
 
-    @precondition(lambda self: self.clients)
+    @precondition(lambda self: len(self.clients) > 3)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         client = data.draw(st.sampled_from(self.clients))
@@ -468,6 +469,7 @@ class HubModel(RuleBasedStateMachine):
         self.hub.remove(client.watcher)
         self.check(client, self.hub.complete_to(client.watcher).revision)
 
+    @precondition(lambda self: self.published > 8)
     @rule(ahead=st.integers(1, 3))
     def replace_history(self, ahead: int) -> None:
         self.hub.end_all("store", "it was replaced")
@@ -523,3 +525,4 @@ def matches(patterns: Iterable[bytes], key: bytes) -> bool:
 
 
 TestHubModel = HubModel.TestCase
+TestHubModel.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)

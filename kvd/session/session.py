@@ -213,15 +213,24 @@ class Session:
         await self._output.flush_if_full()
 
     async def _read(self, group: list[tuple[Verb, Any]]) -> None:
+        try:
+            while group:
+                group = await self._read_some(group)
+        except Refusal as error:
+            self._output.reply_all([replies.refused(error)] * len(group))
+
+    async def _read_some(self, group: list[tuple[Verb, Any]]) -> list[tuple[Verb, Any]]:
+        """Answer reads up to and with the first large value; what is left, which must not be older than that value."""
         records, now = await self._store.read([arguments.key for _, arguments in group])
-        for (verb, arguments), record in zip(group, records, strict=True):
+        for place, ((verb, arguments), record) in enumerate(zip(group, records, strict=True), 1):
             assert verb.reply  # noqa: S101
             if record is not None and record.large and verb.wants_value:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
                 self._output.reply(await self._read_large(verb, arguments))
-            else:
-                self._output.reply(verb.reply(record, now))
+                return group[place:]
+            self._output.reply(verb.reply(record, now))
+        return []
 
     async def _read_large(self, verb: Verb, arguments: Read) -> bytes:
         assert verb.reply  # noqa: S101
