@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 from kvd import __version__
 from kvd.changes import Follower
@@ -114,7 +115,9 @@ class Daemon:
         self._sessions.add(session)
         self._tasks.add(task)
         try:
-            await session.run()
+            # Cancelled by `drain` only; asyncio would log that as an error.
+            with suppress(asyncio.CancelledError):
+                await session.run()
         finally:
             self._sessions.discard(session)
             self._tasks.discard(task)

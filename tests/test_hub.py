@@ -486,7 +486,7 @@ class HubModel(RuleBasedStateMachine):
         for client in self.clients:
             self.check(client, self.hub.complete_to(client.watcher).revision)
             if client.watcher.live:
-                self.check(client, self.base + self.published)
+                self.check(client, max(client.watcher.after, self.base + self.published))
 
     @invariant()
     def memory_is_bounded(self) -> None:
