@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from kvd.errors import StoreLost
-from kvd.model import BYTES, TEXT, Change, Position
+from kvd.model import Change, Entry, Position
 
 log = logging.getLogger("kvd.changes")
 
@@ -21,20 +21,22 @@ _WHY = {
     "store": "the store's history was replaced; read again and watch anew",
     "compacted": "changes were dropped before they could be sent; read again and watch anew",
 }
-_VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
 
 
 class Link(Protocol):
     """A connection to the store; all raise StoreLost when it breaks or the store refuses."""
 
-    async def read_log(self, after: int, count: int, block: int) -> list[Any]:
-        """Entries behind a revision: [id, [b"tag", tag, change, value, ...]] each; waits `block` ms for one."""
+    async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
+        """At most `count` entries behind a revision; waits `block` ms for one."""
 
-    async def read_entry(self, revision: int) -> list[Any] | None:
-        """The one entry that ends at a revision."""
+    async def entry_at(self, revision: int) -> Entry | None:
+        """The entry that ends at a revision, if it is kept."""
 
     async def where(self) -> Position:
         """The store's position."""
+
+    async def replace_history(self, store: bytes) -> None:
+        """Give the store another id, if it still has this one."""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -98,18 +100,19 @@ class Follower:
         here = await link.where()
         if self._position is None:
             self._start_at(here)
-        elif self._is_other(here) or await self._is_rewound(link, self._position.revision):
+        elif here.store != self._position.store:
             self._replace(here, "store")
+        elif await self._is_rewound(link, here, self._position):
+            await link.replace_history(here.store)
+            self._replace(await link.where(), "store")
         self._following.set()
 
-    async def _is_rewound(self, link: Link, revision: int) -> bool:
-        """Whether the entry where we were is another one by now: the log lost it and wrote anew."""
-        entry = await link.read_entry(revision) if self._tag else None
-        return entry is not None and entry[1][1] != self._tag
-
-    def _is_other(self, here: Position) -> bool:
-        assert self._position  # noqa: S101
-        return here.store != self._position.store or here.revision < self._position.revision
+    async def _is_rewound(self, link: Link, here: Position, ours: Position) -> bool:
+        """Whether the store has lost what we have read, and perhaps written anew at its place."""
+        if here.revision < ours.revision:
+            return True
+        entry = await link.entry_at(ours.revision) if self._tag else None
+        return entry is not None and entry.tag != self._tag
 
     def _start_at(self, here: Position) -> None:
         self._position, self._tag = here, None
@@ -125,41 +128,27 @@ class Follower:
             entries = await link.read_log(self._position.revision, READ_ENTRIES, BLOCK)
             if not self._publish(self._position, entries):
                 here = await link.where()
-                self._replace(here, "store" if self._is_other(here) else "compacted")
-            elif not entries and self._is_other(here := await link.where()):
-                # No news, because this is another log.
-                self._replace(here, "store")
+                self._replace(here, "compacted" if here.store == self._position.store else "store")
+            elif not entries:
+                # No news: because there are none, or because this is another log by now?
+                await self._take_up(link)
         self._wanted.clear()
         self._following.clear()
         self._position = None
 
-    def _publish(self, position: Position, entries: list[Any]) -> bool:
+    def _publish(self, position: Position, entries: list[Entry]) -> bool:
         """Publish entries as far as they follow on what was published; whether all of them do."""
         changes: list[Change] = []
         complete = True
         revision = position.revision
-        for entry in entries:
-            found = changes_of(entry)
+        for tag, found in entries:
             complete = found[0].revision == revision + 1
             if not complete:
                 break
             changes += found
             revision = found[-1].revision
-            self._tag = entry[1][1]
+            self._tag = tag
         if changes:
             self._position = Position(revision, position.store)
             self._audience.publish(position.store, changes)
         return complete
-
-
-def changes_of(entry: list[Any]) -> list[Change]:
-    """The changes of one log entry: its id ends at the last one's revision, and there are no gaps."""
-    identity, fields = entry
-    last = int(identity.partition(b"-")[0])
-    revision = last - (len(fields) // 2 - 1)
-    changes = []
-    for name, value in zip(fields[2::2], fields[3::2], strict=True):
-        revision += 1
-        verb, kind = _VERBS[name[:1]]
-        changes.append(Change(revision, verb, name[1:], kind, value))
-    return changes

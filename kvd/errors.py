@@ -7,6 +7,10 @@
             BadKey                  bad-key
             BadValue                bad-value
             TooLong                 too-long
+            Aborted                 aborted
+            Compacted               compacted
+            OtherStore              store
+            Future                  future
             NotANumber              not-a-number
             Overflow                overflow
             Unavailable             unavailable
@@ -69,6 +73,30 @@ class TooLong(Refusal):
     code = "too-long"
 
 
+class Aborted(Refusal):
+    """COMMIT of a transaction of which a request was refused."""
+
+    code = "aborted"
+
+
+class Compacted(Refusal):
+    """The changes that are asked for are no longer all kept; the text begins with a position that is."""
+
+    code = "compacted"
+
+
+class OtherStore(Refusal):
+    """A position of another store, or of a history that was replaced."""
+
+    code = "store"
+
+
+class Future(Refusal):
+    """A position that the store has not reached."""
+
+    code = "future"
+
+
 class NotANumber(Refusal):
     """INCR met something that is no decimal integer."""
 
@@ -109,10 +137,5 @@ class ConnectionLost(KvdError):
     """The daemon cannot be reached, or the connection ended before the reply came."""
 
 
-REFUSALS: dict[str, type[Refusal]] = {
-    kind.code: kind
-    for kind in (
-        UnknownVerb, Usage, BadKey, BadValue, TooLong, NotANumber, Overflow, Unavailable, Uncertain,
-    )
-}  # fmt: skip
+REFUSALS: dict[str, type[Refusal]] = {kind.code: kind for kind in Refusal.__subclasses__()}
 """Wire code to class, for clients that turn `ERR` lines back into exceptions."""

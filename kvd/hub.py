@@ -7,6 +7,7 @@ room is set aside: it holds back nobody, and catches up from the recent changes 
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import chain, islice
 
 from kvd.model import Change, Position, Sink
@@ -16,8 +17,20 @@ RECENT_BYTES = 8 * 1024 * 1024
 """Bytes of keys and values of the latest changes that are kept for watchers set aside."""
 CHANGE_OVERHEAD = 200
 """Bytes that a kept change costs beyond its key and value, roughly."""
-CATCH_UP_BYTES = 256 * 1024
-"""Bytes of lines in one step of catching up, the last line excepted."""
+STEP_CHANGES = 1000
+"""Changes in one step of catching up from memory, so that others have their turn."""
+PUSH_BYTES = 32 * 1024
+"""Bytes of lines that are pushed at once in catching up, the last transaction excepted."""
+FOREVER = 2**53
+
+
+class Step(Enum):
+    """How catching up goes on; see `Hub.catch_up`."""
+
+    LIVE = auto()
+    MORE = auto()
+    FULL = auto()
+    GONE = auto()
 
 
 @dataclass(eq=False, slots=True)
@@ -134,38 +147,63 @@ class Hub:
         self.remove(watcher)
         watcher.ended(line)
 
-    def catch_up(self, watcher: Watcher) -> bool:
-        """Give a watcher that was set aside its next lines.  True: it is live; False: call again when there is room.
+    def catch_up(self, watcher: Watcher) -> Step:
+        """Give a watcher that was set aside its next lines from memory, and say how to go on.
 
-        A watcher whose place is no longer in memory is ended.
+        LIVE: it has everything.  MORE: call again, when others have had their turn.  FULL: call again when there is
+        room.  GONE: memory no longer has what comes next; `feed` it from the store's log.
+        """
+        if watcher.live or watcher not in self._watchers:
+            return Step.LIVE
+        first = self.position.revision - len(self._recent) + 1
+        if watcher.after < self.position.revision:
+            if watcher.after + 1 < first:
+                return Step.GONE
+            end = watcher.after + STEP_CHANGES
+            if not self.feed(watcher, islice(self._recent, watcher.after + 1 - first, None), end):
+                return Step.FULL
+        if watcher.after < self.position.revision:
+            return Step.MORE
+        watcher.live = True
+        return Step.LIVE
+
+    def feed(self, watcher: Watcher, changes: Iterable[Change], end: int = FOREVER) -> bool:
+        """Give a watcher that was set aside changes, without a gap behind what it had; False: there was no room.
+
+        Changes up to `watcher.after` are passed over, so that the same ones can be given again.  It stops behind
+        revision `end`, at the end of a transaction.
         """
         if watcher.live or watcher not in self._watchers:
             return True
-        while watcher.after < self.position.revision:
-            first = self.position.revision - len(self._recent) + 1
-            if watcher.after + 1 < first:
-                self.end(watcher, "compacted", "the watcher fell too far behind")
-                return True
-            after, lines = self._page(watcher, watcher.after + 1 - first)
-            if lines and not watcher.sink(b"".join(lines)):
-                return False
-            watcher.after = after
-        watcher.live = True
-        return True
-
-    def _page(self, watcher: Watcher, start: int) -> tuple[int, list[bytes]]:
-        """Lines from an index of the recent changes on, and the revision that they reach."""
         lines: list[bytes] = []
         size = 0
-        after = watcher.after
-        for change in islice(self._recent, start, None):
-            after = change.revision
+        reached = watcher.after
+        for change in changes:
+            if change.revision <= watcher.after:
+                continue
             if watcher.matches(change.key):
                 lines.append(replies.change(change, self.position.store))
                 size += len(lines[-1])
-                if size >= CATCH_UP_BYTES:
-                    break
-        return after, lines
+            if change.more:
+                continue
+            if size >= PUSH_BYTES:
+                if not watcher.sink(b"".join(lines)):
+                    return False
+                lines.clear()
+                size = 0
+                watcher.after = change.revision
+            reached = change.revision
+            if reached >= end:
+                break
+        if lines and not watcher.sink(b"".join(lines)):
+            return False
+        watcher.after = max(watcher.after, reached)
+        return True
+
+    def progress(self, watcher: Watcher) -> None:
+        """Tell a watcher how far it has come, if there is room for the line."""
+        if watcher in self._watchers:
+            watcher.sink(replies.progress(self.complete_to(watcher)))
 
     def _set_aside(self, watcher: Watcher, after: int) -> None:
         watcher.live = False

@@ -37,6 +37,7 @@ class Change(NamedTuple):
     verb: bytes, one of b"SET", b"DEL", b"EXPIRE".
     key: bytes.
     kind: bytes, TEXT or BYTES, and value: bytes; TEXT and b"" unless the verb is SET.
+    more: bool, the next change belongs to the same transaction.
     """
 
     revision: int
@@ -44,6 +45,14 @@ class Change(NamedTuple):
     key: bytes
     kind: bytes = TEXT
     value: bytes = b""
+    more: bool = False
+
+
+class Entry(NamedTuple):
+    """One entry of the store's log: the changes of one batch, and the tag that no other batch has."""
+
+    tag: bytes
+    changes: list[Change]
 
 
 class Position(NamedTuple):
@@ -97,6 +106,12 @@ class Increment(NamedTuple):
     amount: bytes
 
 
+class Transaction(NamedTuple):
+    """COMMIT: writes that are done together or not at all."""
+
+    writes: tuple["Put | Delete | Increment", ...]
+
+
 class Page(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
@@ -115,13 +130,26 @@ class Words(NamedTuple):
     words: tuple[bytes, ...] = ()
 
 
-Write = Put | Delete | Touch | Increment
-Arguments = Read | Write | Page | Words
+class Resume(NamedTuple):
+    """RESUME: the position behind which to begin, and the patterns."""
+
+    position: Position
+    patterns: tuple[bytes, ...]
+
+
+class Interval(NamedTuple):
+    """PROGRESS: milliseconds (int) between lines; 0 for none."""
+
+    milliseconds: int
+
+
+Write = Put | Delete | Touch | Increment | Transaction
+Arguments = Read | Write | Page | Words | Resume | Interval
 
 Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
-revision, b"a" not a number, b"o" overflow."""
+revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow."""
 
 Sink = Callable[[bytes], bool]
 """Takes bytes for a watcher at once and says True, or has no room, takes nothing and says False."""

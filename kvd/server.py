@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 from kvd import __version__
 from kvd.changes import Follower
@@ -12,6 +13,7 @@ from kvd.errors import StartError
 from kvd.hub import Hub
 from kvd.session.session import READ_BYTES, Context, Session
 from kvd.settings import Address, Settings
+from kvd.store.room import on_disk
 from kvd.store.store import History, Store
 from kvd.wire import words
 from kvd.wire.lines import max_line
@@ -19,7 +21,7 @@ from kvd.wire.lines import max_line
 log = logging.getLogger("kvd")
 
 PROTOCOL = 1
-FEATURES = "watch"
+FEATURES = "resume sync progress transactions"
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -46,8 +48,14 @@ class Daemon:
         if self.embedded:
             await self.embedded.start()
         history = History(self._settings.history_changes, self._settings.history_bytes)
-        self._store = Store(self.embedded.url if self.embedded else self._settings.store, history)
-        await self._store.start()
+        if self.embedded:
+            self._store = Store(self.embedded.url, history, on_disk(self._settings.data))
+        else:
+            self._store = Store(self._settings.store, history)
+        doubt = self.embedded.doubt if self.embedded else ""
+        if doubt:
+            log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
+        await self._store.start(doubtful=bool(doubt))
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(
@@ -107,7 +115,9 @@ class Daemon:
         self._sessions.add(session)
         self._tasks.add(task)
         try:
-            await session.run()
+            # Cancelled by `drain` only; asyncio would log that as an error.
+            with suppress(asyncio.CancelledError):
+                await session.run()
         finally:
             self._sessions.discard(session)
             self._tasks.discard(task)

@@ -20,11 +20,17 @@ class Operation(Enum):
     LIST = auto()
     COUNT = auto()
     WATCH = auto()
+    RESUME = auto()
+    SYNC = auto()
+    PROGRESS = auto()
     UNWATCH = auto()
     PING = auto()
     INFO = auto()
     HELP = auto()
     QUIT = auto()
+    BEGIN = auto()
+    COMMIT = auto()
+    ABORT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,9 @@ _ROWS = (
     Verb("TOUCH", requests.touch, Operation.WRITE, "TOUCH key ttl=SECONDS|-",
          "sets a key's time to live, or removes it"),
     Verb("INCR", requests.increment, Operation.WRITE, "INCR key [n]", "adds n, or 1, to a key's number"),
+    Verb("BEGIN", requests.nothing, Operation.BEGIN, "BEGIN", "opens a transaction of SET, PUT, DEL and INCR"),
+    Verb("COMMIT", requests.nothing, Operation.COMMIT, "COMMIT", "does all of a transaction, or nothing"),
+    Verb("ABORT", requests.nothing, Operation.ABORT, "ABORT", "gives a transaction up"),
     Verb("KEYS", requests.page, Operation.KEYS, "KEYS [pattern] [after=KEY] [limit=N]",
          "the keys that match, in byte order"),
     Verb("LIST", requests.page, Operation.LIST, "LIST [pattern] [after=KEY] [limit=N]",
@@ -69,6 +78,12 @@ _ROWS = (
     Verb("COUNT", requests.count, Operation.COUNT, "COUNT [pattern]", "how many keys match"),
     Verb("WATCH", requests.patterns, Operation.WATCH, "WATCH [pattern ...]",
          "from now on, a CHANGE line for every change that matches"),
+    Verb("RESUME", requests.resume, Operation.RESUME, "RESUME position [pattern ...]",
+         "every change behind a position, none missing, and on with later ones"),
+    Verb("SYNC", requests.patterns, Operation.SYNC, "SYNC [pattern ...]",
+         "a copy of what matches, and from there on every change"),
+    Verb("PROGRESS", requests.interval, Operation.PROGRESS, "PROGRESS seconds",
+         "while watching, a PROGRESS line with the position every so often; 0 ends it"),
     Verb("UNWATCH", requests.nothing, Operation.UNWATCH, "UNWATCH", "ends the watch"),
     Verb("PING", requests.text, Operation.PING, "PING [text]", "answers OK [text]"),
     Verb("INFO", requests.nothing, Operation.INFO, "INFO", "the daemon, its store and its limits"),

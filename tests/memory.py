@@ -203,7 +203,7 @@ class Service:
             await peer.close()
 
     async def _describe(self) -> Iterable[str]:
-        position = await self.store.position()
+        position, _ = await self.store.history()
         return ["protocol 1", f"store {position.store.decode()}", f"max-value {self._max_value}"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kvd.hub import CATCH_UP_BYTES, CHANGE_OVERHEAD, Hub, Watcher
+from kvd.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
 from kvd.model import BYTES, Change, Position, Sink
 from kvd.wire import replies
 
@@ -131,6 +131,14 @@ def _never(*_: object) -> None:
     raise AssertionError("not to be called")
 
 
+def caught_up(hub: Hub, client: Client) -> Step:
+    """Catch up, as far as memory and room allow."""
+    step = Step.MORE
+    while step is Step.MORE:
+        step = hub.catch_up(client.watcher)
+    return step
+
+
 # ---- coming and going
 
 
@@ -152,7 +160,7 @@ def test_a_watcher_that_is_behind_the_hub_is_set_aside_and_catches_up() -> None:
     hub.add(client.watcher)
     assert (client.aside, client.taken) == (1, [])
     hub.publish(STORE, changes[3:])
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert client.taken == [line(change) for change in changes[1:]]
 
 
@@ -163,7 +171,7 @@ def test_a_watcher_that_was_removed_gets_nothing_more() -> None:
     hub.remove(client.watcher)
     hub.publish(STORE, sets("a"))
     assert (client.taken, len(other.taken), len(hub)) == ([], 1, 1)
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert client.taken == []
 
 
@@ -187,9 +195,9 @@ def test_a_sink_without_room_sets_its_watcher_aside_and_holds_back_nobody() -> N
         hub.publish(STORE, [change])
     assert (slow.aside, slow.calls, slow.taken) == (1, 1, [])
     assert quick.taken == [line(change) for change in changes]
-    assert not hub.catch_up(slow.watcher)
+    assert caught_up(hub, slow) is Step.FULL
     slow.room = True
-    assert hub.catch_up(slow.watcher)
+    assert caught_up(hub, slow) is Step.LIVE
     assert slow.taken == quick.taken
     more = sets("d", first=4)
     hub.publish(STORE, more)
@@ -204,7 +212,7 @@ def test_a_watcher_that_is_ahead_and_has_no_room_catches_up_from_its_own_beginni
     changes = sets("a", "b", "c", "d")
     hub.publish(STORE, changes)
     client.room = True
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert client.taken == [line(change) for change in changes[2:]]
 
 
@@ -214,7 +222,7 @@ def test_catching_up_needs_no_room_for_what_does_not_match() -> None:
     client = Client("a")
     client.room = False
     hub.add(client.watcher)
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert (client.watcher.live, client.calls) == (True, 0)
 
 
@@ -225,7 +233,7 @@ def test_catching_up_passes_what_does_not_match() -> None:
     hub.publish(STORE, sets("a"))
     hub.publish(STORE, sets(*"bcdef", first=2))
     client.room = True
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert client.taken == ["CHANGE 1@s SET a v"]
     assert hub.complete_to(client.watcher) == Position(6, STORE)
 
@@ -240,25 +248,49 @@ def test_catching_up_goes_in_steps_of_bounded_size() -> None:
     client.room = True
     steps: list[bytes] = []
     client.watcher.sink = into(steps)
-    assert hub.catch_up(client.watcher)
-    assert max(map(len, steps)) < CATCH_UP_BYTES + 2000
+    assert caught_up(hub, client) is Step.LIVE
+    assert max(map(len, steps)) < PUSH_BYTES + 2000
     assert b"".join(steps).decode().splitlines() == [line(change) for change in changes]
 
 
-def test_a_watcher_whose_place_is_gone_is_ended() -> None:
+def test_a_watcher_whose_place_is_gone_from_memory_is_fed_from_the_log() -> None:
     client, quick = Client("a"), Client("a")
     hub = serving(client, quick, recent_bytes=3 * (CHANGE_OVERHEAD + 2))
-    hub.publish(STORE, sets("a"))
+    log = [*sets("a", "a", "b", "b", "b"), *sets("a", first=6)]
+    hub.publish(STORE, log[:1])
     client.room = False
-    hub.publish(STORE, sets("a", first=2))
-    hub.publish(STORE, sets("b", "b", "b", first=3))
+    hub.publish(STORE, log[1:2])
+    hub.publish(STORE, log[2:5])
+    assert caught_up(hub, client) is Step.GONE
+    assert not hub.feed(client.watcher, log[1:4])
     client.room = True
-    assert hub.catch_up(client.watcher)
-    assert client.taken == ["CHANGE 1@s SET a v"]
-    assert client.end.startswith("END 1@s compacted ")
-    assert (len(hub), quick.end) == (1, "")
-    hub.publish(STORE, sets("a", first=6))
-    assert len(client.taken) == 1
+    assert hub.feed(client.watcher, log[1:4])
+    assert caught_up(hub, client) is Step.LIVE
+    hub.publish(STORE, log[5:])
+    assert client.taken == quick.taken == [line(change) for change in log if change.key == b"a"]
+
+
+def test_a_transaction_is_pushed_in_one_piece() -> None:
+    client = Client("*")
+    hub = serving(client, recent_bytes=8 << 20)
+    client.room = False
+    big = [change._replace(more=change.revision % 5 != 0) for change in sets(*["k"] * 100, value=b"x" * 20_000)]
+    hub.publish(STORE, big)
+    steps: list[bytes] = []
+    client.watcher.sink = into(steps)
+    assert caught_up(hub, client) is Step.LIVE
+    assert {step.count(b"\n") for step in steps} == {5}
+
+
+def test_progress_says_up_to_where_all_was_given() -> None:
+    live, aside, ahead = Client("a"), Client("a"), Client("a", after=9)
+    hub = serving(live, aside, ahead)
+    aside.room = False
+    hub.publish(STORE, sets("a", "b"))
+    aside.room = True
+    for client in (live, aside, ahead):
+        hub.progress(client.watcher)
+    assert [client.taken[-1] for client in (live, aside, ahead)] == ["PROGRESS 2@s", "PROGRESS 0@s", "PROGRESS 9@s"]
 
 
 def test_a_watcher_keeps_its_place_as_long_as_the_next_change_is_there() -> None:
@@ -268,7 +300,7 @@ def test_a_watcher_keeps_its_place_as_long_as_the_next_change_is_there() -> None
     hub.publish(STORE, sets("a"))
     hub.publish(STORE, sets("b", "a", first=2))
     client.room = True
-    assert hub.catch_up(client.watcher)
+    assert caught_up(hub, client) is Step.LIVE
     assert client.taken == ["CHANGE 1@s SET a v", "CHANGE 3@s SET a v"]
 
 
@@ -296,8 +328,7 @@ def test_a_history_that_begins_anew_keeps_nothing_of_the_old_one() -> None:
     hub.start(Position(10, b"new"))
     client = Client("*", after=9)
     hub.add(client.watcher)
-    assert hub.catch_up(client.watcher)
-    assert client.end.startswith("END 9@new compacted ")
+    assert caught_up(hub, client) is Step.GONE
 
 
 # ---- cost
@@ -410,7 +441,25 @@ class HubModel(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def catch_up(self, data: st.DataObject) -> None:
-        self.hub.catch_up(data.draw(st.sampled_from(self.clients)).watcher)
+        client = data.draw(st.sampled_from(self.clients))
+        if caught_up(self.hub, client) is Step.GONE:
+            self.feed(client, data.draw(st.integers(1, 5)))
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def lose_place(self, data: st.DataObject) -> None:
+        """The log, too, no longer has what comes next."""
+        client = data.draw(st.sampled_from(self.clients))
+        if caught_up(self.hub, client) is Step.GONE:
+            self.hub.end(client.watcher, "compacted", "it fell behind")
+
+    def feed(self, client: Client, count: int) -> None:
+        """Feed a client from the store's log, which also has what the hub was not given yet."""
+        if client.watcher.after < self.base:
+            self.hub.end(client.watcher, "compacted", "the log begins later")
+        else:
+            log = [change for change in self.written if change.revision > client.watcher.after]
+            self.hub.feed(client.watcher, log[:count])
 
     @precondition(lambda self: len(self.clients) > 3)
     @rule(data=st.data())
@@ -437,7 +486,7 @@ class HubModel(RuleBasedStateMachine):
         for client in self.clients:
             self.check(client, self.hub.complete_to(client.watcher).revision)
             if client.watcher.live:
-                self.check(client, self.base + self.published)
+                self.check(client, max(client.watcher.after, self.base + self.published))
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -447,7 +496,8 @@ class HubModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         for client in self.clients:
             client.room = True
-            assert self.hub.catch_up(client.watcher)
+            while caught_up(self.hub, client) is Step.GONE:
+                self.feed(client, 3)
         self.nobody_missed_or_got_twice()
 
     def check_ended(self) -> None:

@@ -73,7 +73,7 @@ async def test_writes_of_one_batch_see_each_other(redis: Redis) -> None:
             Touch(b"b", 60_000), Increment(b"b", b"-7"), Increment(b"a", b"1"), Delete(b"b", b"9"),
         )  # fmt: skip
         assert outcomes == [b"1", b"2", b"c2", b"42", b"4", b"n", b"5", b"t", b"n", b"-7", b"a", b"c6"]
-        assert (await store.position()).revision == 6
+        assert (await store.history())[0].revision == 6
 
 
 async def test_writes_that_wait_go_as_one_batch_with_one_log_entry(redis: Redis) -> None:
@@ -81,7 +81,7 @@ async def test_writes_that_wait_go_as_one_batch_with_one_log_entry(redis: Redis)
         await asyncio.gather(*(write(store, put(b"key%d" % number)) for number in range(200)))
         assert int(redis.cli("XLEN", "{kvd}:log")) <= lanes.DEPTH + 1
         assert await store.count(b"*") == 200
-        assert (await store.position()).revision == 200
+        assert (await store.history())[0].revision == 200
 
 
 async def test_a_batch_keeps_its_bounds(redis: Redis) -> None:

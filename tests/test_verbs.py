@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Delete, Increment, Page, Put, Read, Touch, Words
+from kvd.model import Delete, Increment, Interval, Page, Position, Put, Read, Resume, Touch, Words
 from kvd.verbs import VERBS, Operation, Verb, explain, find
 from kvd.wire.lines import is_stranger
 
@@ -22,6 +22,12 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"LIST": (b"LIST a* after=b", Page(b"a*", b"b")),
     b"COUNT": (b"COUNT a*", Page(b"a*")),
     b"WATCH": (b"WATCH a b*", Words((b"a", b"b*"))),
+    b"RESUME": (b"RESUME 7@c3 a b*", Resume(Position(7, b"c3"), (b"a", b"b*"))),
+    b"SYNC": (b"SYNC a*", Words((b"a*",))),
+    b"PROGRESS": (b"PROGRESS 2.5", Interval(2500)),
+    b"BEGIN": (b"BEGIN", Words()),
+    b"COMMIT": (b"COMMIT", Words()),
+    b"ABORT": (b"ABORT", Words()),
     b"UNWATCH": (b"UNWATCH", Words()),
     b"PING": (b"PING a b", Words((b"a b",))),
     b"INFO": (b"INFO", Words()),

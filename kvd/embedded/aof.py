@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kvd.errors import StartError
@@ -38,7 +39,8 @@ def accept_cut_tail(binary: Path, file: Path, said: Sequence[str]) -> None:
     if cut is None or cut > TAIL_BYTES:
         raise StartError(explain(binary, file))
     keep = file.with_name(f"{file.name}.cut-{int(time.time())}")
-    with file.open("rb") as whole:
+    # It is kept for a person to look at; a full disk must not keep the daemon from starting.
+    with suppress(OSError), file.open("rb") as whole:
         whole.seek(-cut, os.SEEK_END)
         keep.write_bytes(whole.read())
     log.warning(

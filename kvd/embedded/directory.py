@@ -6,10 +6,12 @@ inherited by the server, so that a daemon that follows a killed one waits for th
 
 import asyncio
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,62 @@ POLL = 0.005
 """Seconds between looks whether a lock is free."""
 
 
+class Life:
+    """A note of how the last daemon on a directory ended.
+
+    With it stands a mark, an empty file that is never touched again, and the time of the mark's last change of
+    status: no copy of a directory, as a restored backup is, can have that time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "life"
+        self._mark = directory / "mark"
+
+    def doubt(self, *, weak: bool) -> str:
+        """Why the data may be older than what was acknowledged, "" if they are not."""
+        try:
+            noted = json.loads(self._path.read_text())
+            made, ended, boot = noted["made"], noted["ended"], noted["boot"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return "nothing tells how the last daemon on it ended"
+        if made != self._made():
+            return "it is a copy"
+        if weak and not ended and boot != _boot():
+            return "the machine stopped before the last writes were synced to its disk"
+        return ""
+
+    def begin(self) -> None:
+        """A daemon runs."""
+        self._note(ended=False)
+
+    def end(self) -> None:
+        """It has ended with everything on disk."""
+        self._note(ended=True)
+
+    def _note(self, *, ended: bool) -> None:
+        # Written in place, in always the same length: on a full disk a new file would have no room.
+        with suppress(OSError):
+            if not self._mark.exists():
+                self._mark.touch()
+            noted = {"made": self._made(), "ended": ended, "boot": _boot()}
+            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+                file.write(f"{json.dumps(noted):120}\n")
+
+    def _made(self) -> int:
+        """Nanoseconds; 0 if there is no mark."""
+        with suppress(FileNotFoundError):
+            return self._mark.stat().st_ctime_ns
+        return 0
+
+
+def _boot() -> str:
+    """What tells one run of the machine from the next; where the kernel does not say, no two are the same."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(time.time())
+
+
 class DataDirectory:
     """The directory: `claim` it, use its paths, `release` it."""
 
@@ -30,6 +88,7 @@ class DataDirectory:
         self.path = path
         self.aof = path / "appendonly.aof"
         self.socket = path
+        self._life = Life(path)
         self._locks: list[IO[str]] = []
         self._temporary: Path | None = None
 
@@ -44,13 +103,26 @@ class DataDirectory:
         except OSError as error:
             raise StartError(f"cannot use the data directory {self.path}: {error.strerror or error}") from None
 
+    def doubt(self, *, weak: bool) -> str:
+        """Why the data may be older than what was acknowledged, "" if they are not.
+
+        weak: whether writes were acknowledged before they were on disk.  To be called when the directory is claimed;
+        `release` completes what is noted here.
+        """
+        begun = not self.aof.exists()
+        reason = self._life.doubt(weak=weak)
+        self._life.begin()
+        return "" if begun else reason
+
     @property
     def inherited(self) -> int:
         """The descriptor that the server keeps open, and the lock with it."""
         return self._locks[-1].fileno()
 
-    def release(self) -> None:
-        """Unlock."""
+    def release(self, *, clean: bool) -> None:
+        """Unlock.  clean: whether the server has ended by itself, with all on disk."""
+        if clean:
+            self._life.end()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
         for lock in self._locks:
@@ -68,9 +140,11 @@ class DataDirectory:
                     raise StartError(self._taken(lock)) from None
                 await asyncio.sleep(POLL)
             else:
-                lock.truncate(0)
-                lock.write(f"{os.getpid()}\n")
-                lock.flush()
+                # Whose it is helps a person only; a full disk must not keep the daemon from starting.
+                with suppress(OSError):
+                    lock.truncate(0)
+                    lock.write(f"{os.getpid()}\n")
+                    lock.flush()
                 return
 
     def _taken(self, lock: IO[str]) -> str:

@@ -71,6 +71,7 @@ class EmbeddedServer:
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._ready = asyncio.Event()
         self._stopping = False
+        self.doubt = ""
 
     @property
     def url(self) -> str:
@@ -81,6 +82,7 @@ class EmbeddedServer:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
         self._binary = server_binary()
         await self._directory.claim()
+        self.doubt = self._directory.doubt(weak=self._fsync != "always")
         await self._launch()
 
     async def supervise(self) -> None:
@@ -103,7 +105,7 @@ class EmbeddedServer:
         """End the server, cleanly if it can be, and release the directory."""
         self._stopping = True
         await self._end()
-        self._directory.release()
+        self._directory.release(clean=self._process is not None and self._process.returncode == 0)
 
     async def _end(self) -> None:
         process = self._process

@@ -1,7 +1,8 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.
 -- KEYS: data big index ttl log meta
--- ARGV: layout store
--- RETURNS: the store's id, its revision; or the error FOREIGN, and nothing was done
+-- ARGV: layout store daemon
+-- RETURNS: the store's id, its revision, the number of the daemon's last batch; or the error FOREIGN, and nothing
+--   was done
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash'}
 local found = false
 for i, key in ipairs(KEYS) do
@@ -20,7 +21,7 @@ if not kept[1] then
     return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
   end
   redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
-  return {ARGV[2], '0'}
+  return {ARGV[2], '0', '0'}
 end
 if kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
@@ -38,4 +39,5 @@ for i = 1, #fields, 2 do
     end
   end
 end
-return {kept[2], kept[3]}
+local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3]) or '0'
+return {kept[2], kept[3], string.match(batch, '^%d+')}

@@ -1,6 +1,7 @@
 -- Gives the next keys of a range in byte order, with their records if wanted, as of one moment.
 -- KEYS: data big index ttl meta
--- ARGV: min max limit bytes records clock; min and max as ZRANGEBYLEX takes them, records 1 or 0
+-- ARGV: min max limit bytes records due clock; min and max as ZRANGEBYLEX takes them; records and due 1 or 0: with
+--   their records, with those whose deadline has passed
 -- RETURNS: the position's revision, its store, the key behind which the next page begins ("" at the end), then
 --   for each key: key, or key record value; value is "" unless the record says that it stands apart
 local CHUNK = 64
@@ -9,8 +10,8 @@ local min, max, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARG
 local records = ARGV[5] == '1'
 local time = redis.call('TIME')
 local kept = redis.call('HMGET', meta, 'revision', 'store', 'clock')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[3]), tonumber(ARGV[6]))
-local some_due = redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now)) > 0
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[3]), tonumber(ARGV[7]))
+local some_due = ARGV[6] == '0' and redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now)) > 0
 
 local function is_due(key)
   local deadline = some_due and redis.call('ZSCORE', ttl, key)

@@ -6,6 +6,8 @@
 --   d key condition: delete
 --   x key ttl: set the time to live in ms, 0 removes it
 --   i key amount: add
+--   m count: the next count writes (p, t, b, d, i) are a transaction: all conditions are looked at first, and
+--     then all is done or nothing
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or the error FENCED, and nothing was done
 --
 -- A script that fails keeps what it had done, so all is computed before the first effect, and that is the
@@ -13,7 +15,7 @@
 local data, big, index, ttl, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local find, match, format, sub = string.find, string.match, string.format, string.sub
 local LARGE = 4096 -- bytes; longer values stand apart, so that looking at a record is cheap
-local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3}
+local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3, m = 2}
 
 local daemon, number = ARGV[1], tonumber(ARGV[2])
 local kept = redis.call('HMGET', meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes')
@@ -29,11 +31,13 @@ local keys, seen = {}, {}
 local at, only_deletes = 4, true
 while at <= #ARGV do
   local key = ARGV[at + 1]
-  if not seen[key] then
-    keys[#keys + 1] = key
-    seen[key] = true
+  if ARGV[at] ~= 'm' then
+    if not seen[key] then
+      keys[#keys + 1] = key
+      seen[key] = true
+    end
+    only_deletes = only_deletes and ARGV[at] == 'd'
   end
-  only_deletes = only_deletes and ARGV[at] == 'd'
   at = at + ARITY[ARGV[at]]
 end
 local raws = redis.call('HMGET', data, unpack(keys))
@@ -153,16 +157,94 @@ function apply.i(entry, key, amount)
   return sum
 end
 
-local outcomes = {}
-at = 4
-while at <= #ARGV do
-  local letter, key = ARGV[at], ARGV[at + 1]
+-- The entry of a key, without it if its time is over.
+local function present(key)
   local entry = entries[key]
   if entry.deadline > 0 and entry.deadline <= now then
     remove(entry, 'e', key)
   end
-  outcomes[#outcomes + 1] = apply[letter](entry, key, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
-  at = at + ARITY[letter]
+  return entry
+end
+
+-- One write, and what it comes to.  Free: its condition was looked at.
+local function single(from, free)
+  local letter, key, third, sixth = ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 5]
+  if free then
+    if letter == 'p' then
+      sixth = ''
+    elseif letter == 'd' then
+      third = ''
+    end
+  end
+  return apply[letter](present(key), key, third, ARGV[from + 3], ARGV[from + 4], sixth)
+end
+
+local function conflict(from)
+  local letter, key = ARGV[from], ARGV[from + 1]
+  local entry = present(key)
+  local condition = letter == 'p' and ARGV[from + 5] or letter == 'd' and ARGV[from + 2] or ''
+  return not holds(entry, condition) and 'c' .. (entry.revision or '0') .. ':' .. key
+end
+
+-- All that a transaction may change, to go back to.
+local function snapshot()
+  local kept_entries, kept_values = {}, {}
+  for key, entry in pairs(entries) do
+    local copy = {}
+    for name, field in pairs(entry) do
+      copy[name] = field
+    end
+    kept_entries[key] = copy
+  end
+  for key, value in pairs(values) do
+    kept_values[key] = value
+  end
+  return {revision, bytes, #changes, kept_entries, kept_values}
+end
+
+local function restore(saved)
+  revision, bytes, entries, values = saved[1], saved[2], saved[4], saved[5]
+  for i = #changes, saved[3] + 1, -1 do
+    changes[i] = nil
+  end
+end
+
+-- A transaction: what it comes to, and where the next write begins.
+local function transaction(first, count)
+  local failed, behind = nil, first
+  for _ = 1, count do
+    failed = failed or conflict(behind)
+    behind = behind + ARITY[ARGV[behind]]
+  end
+  if failed then
+    return failed, behind
+  end
+  local saved = snapshot()
+  local from = first
+  while from < behind do
+    local outcome = single(from, true)
+    if outcome == 'a' or outcome == 'o' then
+      restore(saved)
+      return outcome, behind
+    end
+    from = from + ARITY[ARGV[from]]
+  end
+  -- A capital letter: the next change belongs to the same transaction.
+  for i = saved[3] + 1, #changes - 2, 2 do
+    changes[i] = string.upper(sub(changes[i], 1, 1)) .. sub(changes[i], 2)
+  end
+  return format('%.0f', revision), behind
+end
+
+local outcomes = {}
+at = 4
+while at <= #ARGV do
+  if ARGV[at] == 'm' then
+    outcomes[#outcomes + 1], at = transaction(at + 2, tonumber(ARGV[at + 1]))
+  else
+    outcomes[#outcomes + 1] = single(at, false)
+    at = at + ARITY[ARGV[at]]
+  end
 end
 
 -- The effects.  Redis looks for free memory at a script's first write only: freeing must not need any.

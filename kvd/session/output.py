@@ -97,6 +97,10 @@ class Output:
         elif not self._writer.transport.is_closing():
             self._writer.write(line)
 
+    def forget_pushed(self) -> None:
+        """Drop the last line of a watch that was not sent yet: another watch takes its place."""
+        self._late.clear()
+
     async def room(self) -> None:
         """Wait until `push` may succeed.  Raises ConnectionError."""
         await self._free.wait()

@@ -2,14 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from kvd.errors import NotAClient, Refusal
+from kvd.errors import NotAClient, Refusal, Usage
 from kvd.hub import Hub
-from kvd.model import Arguments, Outcome, Page, Position, Put, Read, Record, Words, Write
+from kvd.model import (
+    Arguments,
+    Interval,
+    Outcome,
+    Page,
+    Position,
+    Put,
+    Read,
+    Record,
+    Resume,
+    Transaction,
+    Words,
+    Write,
+)  # fmt: skip
+from kvd.session import watching
 from kvd.session.output import Output
+from kvd.session.transaction import Pending
 from kvd.session.watching import Log, Watching
 from kvd.verbs import Operation, Verb, explain, find
 from kvd.wire import replies
@@ -21,7 +36,7 @@ READ_BYTES = 64 * 1024
 """Bytes taken from the socket at once."""
 
 
-class Store(Protocol):
+class Store(watching.Store, Protocol):
     """What a session asks of the store; see `store.Store`.  All raise Unavailable."""
 
     batch_items: int
@@ -36,14 +51,11 @@ class Store(Protocol):
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply writes."""
 
-    def pages(self, page: Page, *, records: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
-        """The keys that match, page by page."""
-
     async def count(self, pattern: bytes) -> int:
         """How many keys match."""
 
-    async def position(self) -> Position:
-        """Where the store is."""
+    async def transact(self, transaction: Transaction, size: int) -> Outcome:
+        """Apply all of a transaction, or nothing."""
 
 
 class Context(NamedTuple):
@@ -76,6 +88,7 @@ class Session:
         self._watching = Watching(context.store, context.log, context.hub, self._output)
         self._task: asyncio.Task[None] | None = None
         self._idle = False
+        self._pending: Pending | None = None
         self._quitting = False
         self._stopping = False
 
@@ -152,7 +165,7 @@ class Session:
                     return
                 if isinstance(error, NotAClient):
                     raise
-                self._output.reply(replies.refused(error))
+                self._output.reply(self._pending.refuse(error) if self._pending else replies.refused(error))
                 continue
             weight = len(arguments.value) if isinstance(arguments, Put) else 0
             if group and not self._joins(group, size + weight, verb):
@@ -186,7 +199,9 @@ class Session:
             return
         operation = group[0][0].operation
         try:
-            if operation is Operation.READ:
+            if self._pending and operation not in _ENDS_TRANSACTION:
+                self._output.reply_all(self._pending.answer(*request) for request in group)
+            elif operation is Operation.READ:
                 await self._read(group)
             elif operation is Operation.WRITE:
                 outcomes = await self._store.write([arguments for _, arguments in group], size)
@@ -198,15 +213,24 @@ class Session:
         await self._output.flush_if_full()
 
     async def _read(self, group: list[tuple[Verb, Any]]) -> None:
+        try:
+            while group:
+                group = await self._read_some(group)
+        except Refusal as error:
+            self._output.reply_all([replies.refused(error)] * len(group))
+
+    async def _read_some(self, group: list[tuple[Verb, Any]]) -> list[tuple[Verb, Any]]:
+        """Answer reads up to and with the first large value; what is left, which must not be older than that value."""
         records, now = await self._store.read([arguments.key for _, arguments in group])
-        for (verb, arguments), record in zip(group, records, strict=True):
+        for place, ((verb, arguments), record) in enumerate(zip(group, records, strict=True), 1):
             assert verb.reply  # noqa: S101
             if record is not None and record.large and verb.wants_value:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
                 self._output.reply(await self._read_large(verb, arguments))
-            else:
-                self._output.reply(verb.reply(record, now))
+                return group[place:]
+            self._output.reply(verb.reply(record, now))
+        return []
 
     async def _read_large(self, verb: Verb, arguments: Read) -> bytes:
         assert verb.reply  # noqa: S101
@@ -227,7 +251,7 @@ class Session:
         first: Position | None = None
         self._output.hold()
         try:
-            async for position, items in self._store.pages(page, records=records):
+            async for position, items in self._store.pages(page, records=records, due=False):
                 first = first or position
                 count += len(items)
                 if records:
@@ -246,6 +270,38 @@ class Session:
 
     async def _watch(self, patterns: Words) -> None:
         await self._watching.watch(patterns.words)
+
+    async def _resume(self, request: Resume) -> None:
+        await self._watching.resume(request.position, request.patterns)
+
+    async def _sync(self, patterns: Words) -> None:
+        await self._watching.sync(patterns.words)
+
+    async def _progress(self, interval: Interval) -> None:
+        self._watching.progress(interval.milliseconds)
+
+    async def _begin(self, _: Words) -> None:
+        self._pending = Pending()
+        self._output.reply(replies.OK)
+
+    async def _commit(self, _: Words) -> None:
+        pending, self._pending = self._open_transaction(), None
+        transaction = pending.transaction()
+        if transaction.writes:
+            outcome = await self._store.transact(transaction, pending.size)
+        else:
+            outcome = b"%d" % (await self._store.history())[0].revision
+        self._output.reply(replies.written(outcome))
+
+    async def _abort(self, _: Words) -> None:
+        self._open_transaction()
+        self._pending = None
+        self._output.reply(replies.OK)
+
+    def _open_transaction(self) -> Pending:
+        if self._pending is None:
+            raise Usage("there is no transaction; BEGIN opens one")
+        return self._pending
 
     async def _unwatch(self, _: Words) -> None:
         await self._watching.unwatch()
@@ -278,10 +334,19 @@ _SINGLE: dict[Operation, Callable[[Session, Any], Awaitable[None]]] = {
     Operation.LIST: Session._list,
     Operation.COUNT: Session._count,
     Operation.WATCH: Session._watch,
+    Operation.RESUME: Session._resume,
+    Operation.SYNC: Session._sync,
+    Operation.PROGRESS: Session._progress,
     Operation.UNWATCH: Session._unwatch,
+    Operation.BEGIN: Session._begin,
+    Operation.COMMIT: Session._commit,
+    Operation.ABORT: Session._abort,
     Operation.PING: Session._ping,
     Operation.INFO: Session._info,
     Operation.HELP: Session._help,
     Operation.QUIT: Session._quit,
 }
 """What is done for one request alone."""
+
+_ENDS_TRANSACTION = (Operation.COMMIT, Operation.ABORT, Operation.QUIT)
+"""What is done at once between BEGIN and COMMIT."""

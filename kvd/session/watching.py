@@ -1,24 +1,37 @@
 """A connection's watch: at most one at a time."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
-from kvd.errors import Unavailable
-from kvd.hub import Hub, Watcher
-from kvd.model import Position
+from kvd.errors import Compacted, Refusal, Unavailable
+from kvd.hub import Hub, Step, Watcher
+from kvd.model import Change, Page, Position
+from kvd.session.copying import copy
 from kvd.session.output import Output
 from kvd.wire import replies
 
+AWAY_PAUSE = 0.2
+"""Seconds between attempts to read the log of a store that is away."""
 JOIN_TIMEOUT = 2.0
 """Seconds that a WATCH waits for the store's log."""
 
 
 class Store(Protocol):
-    """Where the store is now; raises Unavailable."""
+    """What a watch asks of the store; see `store.Store`.  All raise Unavailable."""
 
-    async def position(self) -> Position:
-        """See `store.Store`."""
+    async def history(self) -> tuple[Position, int]:
+        """Where it is now, and the revision behind which all changes are kept."""
+
+    async def changes_after(self, position: Position) -> list[Change]:
+        """The next page of the history.  Raises OtherStore, Future, Compacted."""
+
+    async def check(self, position: Position) -> None:
+        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
+
+    def pages(self, page: Page, *, records: bool, due: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
+        """The keys that match, page by page."""
 
 
 class Log(Protocol):
@@ -43,6 +56,7 @@ class Watching:
         self._is_all = False
         self._watcher: Watcher | None = None
         self._catching_up: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     @property
     def active(self) -> bool:
@@ -50,9 +64,39 @@ class Watching:
         return self._watcher is not None
 
     async def watch(self, patterns: tuple[bytes, ...]) -> None:
-        """Replace the watch and answer.  Raises Unavailable, and then leaves the old one as it was."""
+        """Replace the watch by one from now on, and answer.
+
+        This and the other two raise a `Refusal`, Unavailable for one, and then leave the old watch as it was.
+        """
         await self._join()
-        position = await self._store.position()
+        position, _ = await self._store.history()
+        self._begin(patterns, position)
+
+    async def resume(self, position: Position, patterns: tuple[bytes, ...]) -> None:
+        """Replace the watch by one from a position on, and answer."""
+        await self._join()
+        await self._store.check(position)
+        self._begin(patterns, position)
+
+    async def sync(self, patterns: tuple[bytes, ...]) -> None:
+        """Answer with a copy of what matches, and replace the watch by one from there on."""
+        await self._join()
+        self._output.hold()
+        try:
+            position = None
+            async for position, lines in copy(self._store, patterns):  # noqa: B007
+                self._output.reply_all(lines)
+                await self._output.flush_if_full()
+            assert position  # noqa: S101
+            self._begin(patterns, position)
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
+
+    def _begin(self, patterns: tuple[bytes, ...], position: Position) -> None:
+        if self._hub.position.store != position.store:
+            raise Unavailable("the store's history was replaced a moment ago; try again")
         self.drop()
         self._watcher = Watcher(patterns, self._output.push, self._set_aside, self._ended, position.revision)
         # No line of the old watch stands behind this reply, and none of the new one before it.
@@ -60,13 +104,26 @@ class Watching:
         self._output.write()
         self._hub.add(self._watcher)
 
+    def progress(self, milliseconds: int) -> None:
+        """Tell the watcher its position every so often, or no longer, and answer."""
+        if self._telling:
+            self._telling.cancel()
+        self._telling = self._start(self._tell(milliseconds / 1000)) if milliseconds else None
+        self._output.reply(replies.OK)
+
+    async def _tell(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            if self._watcher:
+                self._hub.progress(self._watcher)
+
     async def unwatch(self) -> None:
         """End the watch, if there is one, and answer.  Raises Unavailable."""
         if self._watcher:
             position = self._hub.complete_to(self._watcher)
             self.drop()
         else:
-            position = await self._store.position()
+            position, _ = await self._store.history()
         self._output.reply(replies.ok(bytes(position)))
 
     def end(self, code: str, text: str) -> None:
@@ -83,6 +140,7 @@ class Watching:
         if self._watcher:
             self._hub.remove(self._watcher)
             self._watcher = None
+        self._output.forget_pushed()
         if self._catching_up:
             self._catching_up.cancel()
             self._catching_up = None
@@ -90,8 +148,14 @@ class Watching:
     def close(self) -> None:
         """The connection ends."""
         self.drop()
+        if self._telling:
+            self._telling.cancel()
         if self._joined:
             self._log.leave()
+
+    @staticmethod
+    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
 
     async def _join(self) -> None:
         if self._joined:
@@ -108,12 +172,28 @@ class Watching:
     def _set_aside(self) -> None:
         """The hub found no room for this watcher's lines."""
         if self._watcher:
-            self._catching_up = asyncio.get_running_loop().create_task(self._catch_up(self._watcher))
+            self._catching_up = self._start(self._catch_up(self._watcher))
 
     async def _catch_up(self, watcher: Watcher) -> None:
         # A connection that breaks is the business of whoever reads from it.
         with suppress(ConnectionError):
-            while not self._hub.catch_up(watcher):
+            while (step := self._hub.catch_up(watcher)) is not Step.LIVE:
+                if step is Step.FULL:
+                    await self._output.room()
+                elif step is Step.GONE:
+                    await self._feed_from_log(watcher)
+                else:
+                    await asyncio.sleep(0)
+
+    async def _feed_from_log(self, watcher: Watcher) -> None:
+        try:
+            changes = await self._store.changes_after(self._hub.complete_to(watcher))
+        except Unavailable:
+            await asyncio.sleep(AWAY_PAUSE)
+        except Refusal as error:
+            self._hub.end(watcher, "compacted" if isinstance(error, Compacted) else "store", str(error))
+        else:
+            while not self._hub.feed(watcher, changes):
                 await self._output.room()
 
     def _ended(self, line: bytes) -> None:

@@ -34,9 +34,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Requests of one session, and where their results go.  At most BATCH_ITEMS of them."""
+    """Requests of one session, and where their results go.
+
+    count: int, how many they are for BATCH_ITEMS, a transaction as many as it has writes.
+    """
 
     items: Sequence[Any]
+    count: int
     size: int
     future: asyncio.Future[Any]
 
@@ -89,16 +93,17 @@ class Lane(ABC):
         self._refusing = False
         self._timers: list[asyncio.TimerHandle] = []
 
-    def submit(self, items: Sequence[Any], size: int) -> asyncio.Future[Any]:
+    def submit(self, items: Sequence[Any], size: int, count: int = 0) -> asyncio.Future[Any]:
         """Queue at most BATCH_ITEMS requests; the future gives their results, or raises a `Refusal`.
 
         size: int, bytes of keys and values, for BATCH_BYTES; a larger job goes alone.
+        count: int, if that is not the number of items.
         """
         future = asyncio.get_running_loop().create_future()
         if self._refusing:
             future.set_exception(self._unavailable())
             return future
-        self._waiting.append(Job(items, size, future))
+        self._waiting.append(Job(items, count or len(items), size, future))
         self._wake.set()
         return future
 
@@ -153,7 +158,7 @@ class Lane(ABC):
         items = size = 0
         while self._waiting:
             job = self._waiting[0]
-            items += len(job.items)
+            items += job.count
             size += job.size
             if jobs and (items > BATCH_ITEMS or size > BATCH_BYTES):
                 break

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, StartError, StoreLost, Unavailable
-from kvd.model import Outcome, Page, Position, Record, Write
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, REPLY_TIMEOUT, Channel
+from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
+from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Channel
 from kvd.store.link import (
     ALL,
     BIG,
@@ -25,6 +26,7 @@ from kvd.store.link import (
     script,
 )
 from kvd.store.reads import Clock, ReadLane, unpack
+from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
@@ -67,25 +69,32 @@ class Store:
     batch_items = BATCH_ITEMS
     batch_bytes = BATCH_BYTES
 
-    def __init__(self, url: str, history: History = History()) -> None:  # noqa: B008
-        """url: str as Dialer takes it.  Raises StartError if it is none."""
+    def __init__(self, url: str, history: History = History(), room: Room = unlimited) -> None:  # noqa: B008
+        """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none."""
         self._dialer = Dialer(url)
         self._history = history
+        self._room = room
         self._clock = Clock()
         self._reads = ReadLane(self._dialer, self._clock)
-        self._writes = WriteLane(self._dialer, self._clock, self._attach)
+        self._writes = WriteLane(self._dialer, self._clock, room, self._attach)
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
+        self._past = Channel(self._dialer)
 
-    async def start(self) -> None:
-        """Look at the store once.  Raises StartError if it cannot be reached or must not be used."""
+    async def start(self, *, doubtful: bool = False) -> None:
+        """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
+
+        doubtful: its history may have been rewound; it is given another id.
+        """
         try:
             link = await self._dialer.open()
         except StoreLost as error:
             raise StartError(f"cannot reach the store: {error}") from None
         try:
             await self._check_server(link)
-            await self._attach(link)
+            store = await self._attach(link, 0)
+            if doubtful:
+                await link.call(rewind_command(store))
         except (StoreLost, Rejected) as error:
             raise StartError(f"cannot use the store: {error}") from None
         finally:
@@ -105,6 +114,7 @@ class Store:
         """Close what `run` does not close."""
         await self._short.close()
         await self._long.close()
+        await self._past.close()
 
     # ---- single keys
 
@@ -129,25 +139,35 @@ class Store:
         outcomes: list[Outcome] = await self._writes.submit(writes, size)
         return outcomes
 
+    async def transact(self, transaction: Transaction, size: int) -> Outcome:
+        """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""
+        (outcome,) = await self._writes.submit([transaction], size, len(transaction.writes))
+        return bytes(outcome)
+
     # ---- ranges of keys
 
-    async def pages(self, page: Page, *, records: bool) -> AsyncIterator[Listing]:
-        """The keys that match, page by page; at least one page.  Raises Unavailable."""
+    async def pages(self, page: Page, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
+        """The keys that match, page by page; at least one page.  Raises Unavailable.
+
+        due: also keys whose time is over, but whose end is not in the history yet.
+        """
         least, most = bounds(page.pattern)
         if page.after and page.after >= least[1:]:
             least = b"(" + page.after
         left = page.limit or EVERYTHING
         while left > 0:
-            listing, last = await self._page(least, most, min(left, PAGE_KEYS), records=records)
+            listing, last = await self._page(least, most, min(left, PAGE_KEYS), records=records, due=due)
             yield listing
             if not last:
                 return
             left -= len(listing.items)
             least = b"(" + last
 
-    async def _page(self, least: bytes, most: bytes, limit: int, *, records: bool) -> tuple[Listing, bytes]:
+    async def _page(
+        self, least: bytes, most: bytes, limit: int, *, records: bool, due: bool = False
+    ) -> tuple[Listing, bytes]:
         """One page, and the key behind which the next begins, b"" at the end."""
-        arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), self._clock.now]
+        arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
         revision, store, last, *flat = await self._ask(
             self._long, script("page", [DATA, BIG, INDEX, TTL, META], arguments)
         )
@@ -167,9 +187,16 @@ class Store:
 
     # ---- the history
 
-    async def position(self) -> Position:
-        """Where the store is now.  Raises Unavailable."""
-        return (await self.history())[0]
+    async def changes_after(self, position: Position) -> list[Change]:
+        """The next page of the history; empty if there is none yet.
+
+        Raises Unavailable, and OtherStore, Future, Compacted if not all of it is kept.
+        """
+        return read_page(position, await self._ask(self._past, page_command(position)))
+
+    async def check(self, position: Position) -> None:
+        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted, Unavailable."""
+        check(position, *await self.history())
 
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
@@ -193,7 +220,9 @@ class Store:
             await self._quietly(packed, b"0")
 
     async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
-        """Housekeeping: what fails now is done in the next round."""
+        """Housekeeping, which writes: what cannot be done now is done in the next round."""
+        if self._room() < DELETES_ROOM:
+            return otherwise
         try:
             return await self._ask(self._short, packed)
         except Refusal as error:
@@ -209,12 +238,20 @@ class Store:
 
     # ---- looking at a store
 
-    async def _attach(self, link: Link) -> None:
-        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost."""
+    async def _attach(self, link: Link, batch: int) -> bytes:
+        """Make sure that this is a store of kvd's, or make it one; the store's id.  Raises StoreLost.
+
+        batch: int, the last of our batches that was acknowledged; a store that does not know it was rewound.
+        """
         try:
-            await link.call(script("attach", ALL, [LAYOUT, secrets.token_hex(4)]))
+            arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon]
+            store, _, kept = await link.call(script("attach", ALL, arguments))
+            if int(kept) < batch:
+                log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)
+                store, _ = await link.call(rewind_command(store))
         except Rejected as error:
             raise StoreLost(str(error)) from None
+        return bytes(store)
 
     @staticmethod
     async def _check_server(link: Link) -> None:
@@ -234,50 +271,6 @@ class Store:
                 "the store keeps no append-only file: a crash of it loses acknowledged writes; "
                 "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
             )
-
-
-class LogLink:
-    """A connection of its own for `changes.Follower`, which may wait on it."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def read_log(self, after: int, count: int, block: int) -> list[Any]:
-        """Entries behind a revision; waits `block` ms for one.  Raises StoreLost."""
-        packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
-        reply = await self._call(packed, block / 1000)
-        return reply[0][1] if reply else []
-
-    async def read_entry(self, revision: int) -> list[Any] | None:
-        """The one entry that ends at a revision.  Raises StoreLost."""
-        reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
-        return reply[0] if reply else None
-
-    async def where(self) -> Position:
-        """The store's position.  Raises StoreLost."""
-        return read_meta(await self._call(META_COMMAND))[0]
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._link.close()
-
-    async def _call(self, packed: bytes, longer: float = 0) -> Any:
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT + longer):
-                return await self._link.call(packed)
-        except (Rejected, TimeoutError) as error:
-            raise StoreLost(str(error) or f"no answer within {REPLY_TIMEOUT:.0f} s") from None
-
-
-META_COMMAND = command("HMGET", META, "revision", "store", "floor")
-
-
-def read_meta(reply: list[Any]) -> tuple[Position, int]:
-    """The position and the compaction floor from META_COMMAND's reply.  Raises StoreLost."""
-    revision, store, floor = reply
-    if store is None:
-        raise StoreLost("the store is empty: kvd's keys were deleted")
-    return Position(int(revision), store), int(floor)
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:

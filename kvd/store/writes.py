@@ -7,14 +7,15 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
-from kvd.model import Delete, Increment, Put, Touch, Write
-from kvd.store.lanes import Batch, Lane
+from kvd.model import Delete, Increment, Put, Touch, Transaction
+from kvd.store.lanes import Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
+from kvd.store.room import DELETES_ROOM, FULL, Room
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes under way wait for a lost store to come back and say what became of them."""
@@ -28,35 +29,60 @@ def _put(write: Put) -> tuple[Argument, ...]:
     return (write.kind, write.key, write.value)
 
 
+def _transaction(write: Transaction) -> tuple[Argument, ...]:
+    inner = (argument for part in write.writes for argument in _ARGUMENTS[type(part)](part))
+    return (b"m", len(write.writes), *inner)
+
+
 _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Put: _put,
     Delete: lambda write: (b"d", write.key, write.condition),
     Touch: lambda write: (b"x", write.key, write.ttl),
     Increment: lambda write: (b"i", write.key, write.amount),
+    Transaction: _transaction,
 }
 
 
-def size_of(write: Write) -> int:
-    """Bytes of key and value."""
-    return len(write.key) + (len(write.value) if isinstance(write, Put) else 0)
+def _only_deletes(job: Job) -> bool:
+    return all(isinstance(write, Delete) for write in job.items)
 
 
 class WriteLane(Lane):
     """Items are writes; results are outcomes."""
 
-    def __init__(self, dialer: Dialer, clock: Clock, attach: Callable[[Link], Any]) -> None:
-        """attach: a coroutine function that looks at a store before it is written to; raises StoreLost."""
+    def __init__(self, dialer: Dialer, clock: Clock, room: Room, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
+        """room: how much there is on the store's disk.
+
+        attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
+        StoreLost.
+        """
         super().__init__(dialer, "writes")
         self._clock = clock
+        self._room = room
         self._attach = attach
         self.daemon = secrets.token_hex(4)
         self._number = 0
+        self._acknowledged = 0
         # Refused by the store, and what was sent behind it and so could not be applied either.
         self._refused = 0
         self._behind: deque[Batch] = deque()
 
     def _has_room(self) -> bool:
         return not self._refused and super()._has_room()
+
+    def _take(self) -> Batch:
+        batch = super()._take()
+        room = self._room()
+        if room < 1:
+            self._refuse(batch, Unavailable(FULL), spare_deletes=room >= DELETES_ROOM)
+        return batch
+
+    @staticmethod
+    def _refuse(batch: Batch, error: Unavailable, *, spare_deletes: bool) -> None:
+        """Refuse the jobs of a batch, but for those that only delete; these stay in it."""
+        spared = [job for job in batch.jobs if spare_deletes and _only_deletes(job)]
+        fail([job for job in batch.jobs if job not in spared], error)
+        batch.jobs = spared
 
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
@@ -73,8 +99,12 @@ class WriteLane(Lane):
             except Rejected as error:
                 self._reject(error)
             else:
-                self._under_way.popleft().settle(reply.split(b" "))
+                self._settle(self._under_way.popleft(), reply)
             self._wake.set()
+
+    def _settle(self, batch: Batch, reply: bytes) -> None:
+        self._acknowledged = batch.number
+        batch.settle(reply.split(b" "))
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch under way was not applied."""
@@ -82,11 +112,12 @@ class WriteLane(Lane):
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
         batch = self._under_way.popleft()
-        if behind:
-            self._behind.append(batch)
-        else:
-            batch.fail(Unavailable(f"the store refuses writes: {error}"))
+        if not behind:
+            # Deletes were perhaps refused only because of the writes beside them.
+            mixed = not all(map(_only_deletes, batch.jobs))
+            self._refuse(batch, Unavailable(f"the store refuses writes: {error}"), spare_deletes=mixed)
             self._refused = batch.number
+        self._behind.append(batch)
         if not self._under_way:
             self._number = self._refused - 1
             self._again(self._behind)
@@ -98,7 +129,10 @@ class WriteLane(Lane):
         self._refused = 0
 
     async def _recover(self, link: Link) -> None:
-        await self._attach(link)
+        if self._room() < DELETES_ROOM:
+            # To resolve is to write.
+            raise StoreLost(FULL)
+        await self._attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
         if not self._number:
             return
@@ -108,7 +142,7 @@ class WriteLane(Lane):
         self._under_way.clear()
         for answer in answers:
             if answer is not None:
-                unknown.popleft().settle(answer.split(b" "))
+                self._settle(unknown.popleft(), answer)
         self._again(unknown)
 
     async def _resolve(self, link: Link, first: int) -> list[bytes | None]:

@@ -7,6 +7,7 @@ from kvd.errors import NotANumber, Overflow, Refusal
 from kvd.model import TEXT, Change, Outcome, Position, Record
 
 OK = b"OK\n"
+QUEUED = b"OK queued\n"
 NONE = b"NONE\n"
 
 
@@ -64,7 +65,7 @@ _REFUSED = {b"a": NotANumber("the value is no decimal integer"), b"o": Overflow(
 _SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
     ord("t"): lambda _: OK,
     ord("n"): lambda _: NONE,
-    ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:],
+    ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:].replace(b":", b" ", 1),
     ord("a"): lambda outcome: refused(_REFUSED[outcome]),
     ord("o"): lambda outcome: refused(_REFUSED[outcome]),
 }
@@ -86,6 +87,16 @@ def pair(name: bytes, record: Record) -> bytes:
     if record.kind == TEXT:
         return b"PAIR %b %b %b\n" % (record.revision, name, record.value)
     return b"PAIR64 %b %b %b\n" % (record.revision, name, base64(record.value))
+
+
+def gone(name: bytes, revision: int) -> bytes:
+    """SYNC's item line for a key that a later page finds deleted."""
+    return b"GONE %d %b\n" % (revision, name)
+
+
+def progress(position: Position) -> bytes:
+    """A watcher's line to say that it has had everything up to here."""
+    return b"PROGRESS %b\n" % bytes(position)
 
 
 def change(change: Change, store: bytes) -> bytes:

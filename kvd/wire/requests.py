@@ -5,7 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import Usage
-from kvd.model import TEXT, Delete, Increment, Page, Put, Read, Touch, Words
+from kvd.model import TEXT, Delete, Increment, Interval, Page, Put, Read, Resume, Touch, Words
 from kvd.wire import words
 
 ALL = b"*"
@@ -102,10 +102,26 @@ def patterns(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
     """[PATTERN ...]."""
     if rest is None:
         return Words((ALL,))
-    found = rest.split(b" ")
+    return Words(_patterns(rest.split(b" ")))
+
+
+def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
     if len(found) > words.MAX_PATTERNS:
         raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may stand for many")
-    return Words(tuple(words.pattern(word) for word in found))
+    return tuple(words.pattern(word) for word in found)
+
+
+def resume(rest: bytes | None, max_value: int) -> Resume:  # noqa: ARG001
+    """POSITION [PATTERN ...]."""
+    position, *patterns = _split(rest, "wanted: RESUME position [pattern ...]")
+    return Resume(words.position(position), _patterns(patterns or [ALL]))
+
+
+def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
+    """SECONDS, or 0."""
+    if rest is None or b" " in rest:
+        raise Usage("seconds are wanted, or 0 for none: PROGRESS seconds")
+    return Interval(0 if rest == b"0" else words.milliseconds(rest))
 
 
 def text(rest: bytes | None, max_value: int) -> Words:

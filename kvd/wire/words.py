@@ -8,7 +8,7 @@ import binascii
 import re
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, TooLong, Usage
-from kvd.model import BYTES, TEXT
+from kvd.model import BYTES, TEXT, Position
 
 MAX_KEY = 512
 """Bytes in a key: long enough for paths, short enough to be an index entry."""
@@ -18,6 +18,10 @@ MAX_INTEGER = 2**63 - 1
 """INCR's range, the same on both sides of zero."""
 MAX_PATTERNS = 1024
 """Patterns in one watch: what one connection may make the hub keep."""
+MAX_TRANSACTION = 128
+"""Writes in a transaction, and
+MAX_TRANSACTION_BYTES: bytes of keys and values in it: it goes to the store in one piece."""
+MAX_TRANSACTION_BYTES = 1024 * 1024
 MAX_SECONDS = 10**9
 
 _PLAIN_KEY = re.compile(rb"[!-)+-~]{1,512}").fullmatch
@@ -111,6 +115,14 @@ def condition(word: bytes) -> bytes:
     if at and not _STORE_ID(store):
         raise Usage("if= takes a revision, or a position as the server gave it")
     return word
+
+
+def position(word: bytes) -> Position:
+    """A position as the server gave it.  Raises Usage."""
+    revision, at, store = word.partition(b"@")
+    if not at or not _STORE_ID(store):
+        raise Usage("a position is wanted, whole, as the server gave it: REVISION@STORE")
+    return Position(number(revision), store)
 
 
 def milliseconds(word: bytes) -> int:

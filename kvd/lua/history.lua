@@ -1,0 +1,35 @@
+-- Gives the log's entries behind a revision, as many as fit into a page, as of one moment.
+-- KEYS: log meta
+-- ARGV: after store changes bytes; changes and bytes are where a page ends, the last entry excepted
+-- RETURNS: COMPACTED, STORE, FUTURE or OK, the store's id, its revision, its floor, then the entries as XRANGE
+--   gives them; the first may begin at or before the revision
+local log, meta = KEYS[1], KEYS[2]
+local after, most_changes, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
+local function answer(word)
+  return {word, kept[1], kept[2], kept[3]}
+end
+if kept[1] ~= ARGV[2] then
+  return answer('STORE')
+elseif after > tonumber(kept[2]) then
+  return answer('FUTURE')
+elseif after < tonumber(kept[3]) then
+  return answer('COMPACTED')
+end
+local page, changes, bytes = answer('OK'), 0, 0
+local from = string.format('%.0f-0', after + 1)
+while true do
+  local entry = redis.call('XRANGE', log, from, '+', 'COUNT', 1)[1]
+  if not entry then
+    return page
+  end
+  page[#page + 1] = entry
+  changes = changes + #entry[2] / 2 - 1
+  for i = 3, #entry[2] do
+    bytes = bytes + #entry[2][i]
+  end
+  if changes >= most_changes or bytes >= most_bytes then
+    return page
+  end
+  from = '(' .. entry[1]
+end

@@ -1,0 +1,48 @@
+"""What stands between BEGIN and COMMIT."""
+
+from typing import Any
+
+from kvd.errors import Aborted, Refusal, TooLong, Usage
+from kvd.model import Delete, Increment, Put, Transaction
+from kvd.verbs import Verb
+from kvd.wire import replies
+from kvd.wire.words import MAX_TRANSACTION, MAX_TRANSACTION_BYTES
+
+
+class Pending:
+    """The writes of one transaction, until they are done together."""
+
+    def __init__(self) -> None:
+        self._writes: list[Put | Delete | Increment] = []
+        self._refused = False
+        self.size = 0
+
+    def answer(self, verb: Verb, arguments: Any) -> bytes:
+        """Queue a request, or refuse it and the whole transaction with it; the reply."""
+        try:
+            self._queue(verb, arguments)
+        except Refusal as error:
+            return self.refuse(error)
+        return replies.QUEUED
+
+    def refuse(self, error: Refusal) -> bytes:
+        """A request that is none was sent: the transaction will not be done; the reply."""
+        self._refused = True
+        return replies.refused(error)
+
+    def transaction(self) -> Transaction:
+        """What is to be done.  Raises Aborted."""
+        if self._refused:
+            raise Aborted("a request of this transaction was refused; nothing was done")
+        return Transaction(tuple(self._writes))
+
+    def _queue(self, verb: Verb, arguments: Any) -> None:
+        if not isinstance(arguments, Put | Delete | Increment):
+            raise Usage(f"{verb.name} cannot stand in a transaction; SET, PUT, DEL and INCR can, till COMMIT or ABORT")
+        if len(self._writes) == MAX_TRANSACTION:
+            raise TooLong(f"a transaction has at most {MAX_TRANSACTION} writes")
+        size = self.size + len(arguments.key) + (len(arguments.value) if isinstance(arguments, Put) else 0)
+        if size > MAX_TRANSACTION_BYTES:
+            raise TooLong(f"a transaction has at most {MAX_TRANSACTION_BYTES} bytes of keys and values")
+        self._writes.append(arguments)
+        self.size = size

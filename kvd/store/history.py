@@ -1,0 +1,114 @@
+"""The store's history: its log, read forwards from a place in it."""
+
+import asyncio
+import secrets
+from typing import Any
+
+from kvd.errors import Compacted, Future, OtherStore, StoreLost
+from kvd.model import BYTES, TEXT, Change, Entry, Position
+from kvd.store.lanes import REPLY_TIMEOUT
+from kvd.store.link import LOG, META, Link, Rejected, command, script
+
+PAGE_CHANGES = 1000
+"""Changes in a page of the history, and
+PAGE_BYTES: bytes in it, the last entry excepted: a page keeps Redis from other work for less than 5 ms."""
+PAGE_BYTES = 512 * 1024
+
+META_COMMAND = command("HMGET", META, "revision", "store", "floor")
+
+_VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
+# A capital letter: the next change belongs to the same transaction.
+_LETTERS = {letter: (*parts, False) for letter, parts in _VERBS.items()} | {
+    letter.upper(): (*parts, True) for letter, parts in _VERBS.items()
+}
+
+
+def read_meta(reply: list[Any]) -> tuple[Position, int]:
+    """The position and the compaction floor from META_COMMAND's reply.  Raises StoreLost."""
+    revision, store, floor = reply
+    if store is None:
+        raise StoreLost("the store is empty: kvd's keys were deleted")
+    return Position(int(revision), store), int(floor)
+
+
+def read_entry(raw: list[Any]) -> Entry:
+    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps."""
+    identity, fields = raw
+    last = int(identity.partition(b"-")[0])
+    revision = last - (len(fields) // 2 - 1)
+    changes = []
+    for name, value in zip(fields[2::2], fields[3::2], strict=True):
+        revision += 1
+        verb, kind, more = _LETTERS[name[:1]]
+        changes.append(Change(revision, verb, name[1:], kind, value, more))
+    return Entry(fields[1], changes)
+
+
+def check(asked: Position, here: Position, floor: int) -> None:
+    """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
+    if asked.store != here.store:
+        raise OtherStore(f"the history is that of {here.store.decode()}; SYNC to begin anew")
+    if asked.revision > here.revision:
+        raise Future(f"the store is at {here.revision}, and has not come so far")
+    if asked.revision < floor:
+        raise Compacted(f"{floor}@{here.store.decode()} is the oldest that is kept; SYNC to begin anew")
+
+
+def page_command(after: Position) -> bytes:
+    """Asks for the page of the history behind a position."""
+    return script("history", [LOG, META], [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES])
+
+
+def read_page(after: Position, reply: list[Any]) -> list[Change]:
+    """The changes of a page.  Raises OtherStore, Future, Compacted."""
+    _, store, revision, floor, *entries = reply
+    check(after, Position(int(revision), store), int(floor))
+    changes = [change for raw in entries for change in read_entry(raw).changes]
+    # A position may lie within an entry.
+    return changes if not changes or changes[0].revision > after.revision else _behind(changes, after.revision)
+
+
+def _behind(changes: list[Change], revision: int) -> list[Change]:
+    return changes[revision + 1 - changes[0].revision :]
+
+
+def rewind_command(store: bytes) -> bytes:
+    """Gives the store another id, if it still has this one."""
+    return script("rewind", [LOG, META], [store, secrets.token_hex(4)])
+
+
+class LogLink:
+    """A connection of its own for `changes.Follower`, which may wait on it.  All raise StoreLost."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
+        """At most `count` entries behind a revision; waits `block` ms for one."""
+        packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
+        reply = await self._call(packed, block / 1000)
+        return [read_entry(raw) for raw in reply[0][1]] if reply else []
+
+    async def entry_at(self, revision: int) -> Entry | None:
+        """The entry that ends at a revision, if it is kept."""
+        reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
+        return read_entry(reply[0]) if reply else None
+
+    async def where(self) -> Position:
+        """The store's position."""
+        return read_meta(await self._call(META_COMMAND))[0]
+
+    async def replace_history(self, store: bytes) -> None:
+        """Give the store another id, if it still has this one: its history was rewound."""
+        await self._call(rewind_command(store))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.close()
+
+    async def _call(self, packed: bytes, longer: float = 0) -> Any:
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT + longer):
+                return await self._link.call(packed)
+        except (Rejected, TimeoutError) as error:
+            raise StoreLost(str(error) or f"no answer within {REPLY_TIMEOUT:.0f} s") from None

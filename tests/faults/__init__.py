@@ -1,0 +1,16 @@
+"""The fault test: a daemon under load, killed, stopped, cut off and filled up, and every promise checked afterwards.
+
+history          what happened: requests, replies, watches and their lines
+connection       a recording client
+workload         who writes and reads
+watchers         who watches
+faults           what is done to the daemon
+run              all of it put together
+timeline         the changes, as the story of each key
+attribution      which request made which change
+linearizability  whether an order of requests exists that explains every reply
+expiry, watching, reading, checks
+                 the rest of what must hold
+
+From `timeline` on all is pure: a recorded history in, nothing or a `Violation` out.
+"""

@@ -1,0 +1,40 @@
+"""python -m tests.faults: load the daemon, kill it, stop it, cut it off, and check every promise afterwards.
+
+Usage:
+  tests.faults [--seconds N] [--seed S] [--tmpfs] [--] [ARGUMENT...]
+
+Options:
+  --seconds N  How long there are faults; what is checked afterwards takes its time, too (default 20).
+  --seed S     Choose the same again as the run that printed this seed: what is done, not when it happens.
+  --tmpfs      Put the data on a small disk in memory, and fill it, too.  Needs root.
+
+What stands behind -- is given to the daemon.
+"""
+
+import secrets
+import sys
+
+from docopt import docopt
+
+from tests.faults.history import Violation
+from tests.faults.run import run
+
+
+def main() -> int:
+    """Returns the exit status."""
+    options = docopt(__doc__)
+    seed = options["--seed"] or secrets.token_hex(4)
+    sys.stdout.write(f"seed: {seed}\n")
+    sys.stdout.flush()
+    given = [option for option in options["ARGUMENT"] if option != "--"]
+    try:
+        summary = run(float(options["--seconds"] or 20), seed, tmpfs=options["--tmpfs"], options=given)
+    except Violation as violation:
+        sys.stderr.write(f"VIOLATION: {violation}\n" + "".join(f"{note}\n" for note in violation.__notes__))
+        return 1
+    sys.stdout.write(f"{summary}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

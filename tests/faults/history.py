@@ -1,0 +1,211 @@
+"""What happened: every request with its times and its reply, every watch with its lines, and the store at the end."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LONG_VALUE = 80
+"""Characters of a value that are recorded as they are; a longer one is recorded as its beginning and its digest."""
+
+
+class Violation(Exception):
+    """The daemon broke a promise; the text says which, and where to look."""
+
+
+class Write(NamedTuple):
+    """One write.
+
+    verb: SET, PUT, DEL, INCR or TOUCH.  value: as `form` gives it; no two writes have the same, nor the
+    same amount.
+    ttl: seconds, 0 for none.  condition: the revision that if= names, -1 without if=.
+    """
+
+    verb: str
+    key: str
+    value: str = ""
+    amount: int = 0
+    ttl: float = 0
+    condition: int = -1
+
+
+class Read(NamedTuple):
+    """One read.  verb: GET, GETS or LIST; key: of LIST, the beginning of the keys."""
+
+    verb: str
+    key: str
+
+
+class Transaction(NamedTuple):
+    """What stood between BEGIN and `end`, which is COMMIT or ABORT.
+
+    Each write makes exactly one change.  spoiled: one more request was among them, a wrong one.
+    """
+
+    writes: tuple[Write, ...]
+    end: str = "COMMIT"
+    spoiled: bool = False
+
+
+class Pair(NamedTuple):
+    """A line of a listing or a copy; value: as `form` gives it, None if the key is gone."""
+
+    revision: int
+    key: str
+    value: str | None
+
+
+class Reply(NamedTuple):
+    """A reply, or CUT: the request's last line was not sent to its end, so that it was never made.
+
+    number: the revision, or INCR's sum, or the position's revision.  key: of COMMIT's CONFLICT.
+    text: of ERR, the code and the text.
+    """
+
+    word: str
+    number: int = 0
+    value: str = ""
+    key: str = ""
+    text: str = ""
+    items: tuple[Pair, ...] = ()
+
+
+CUT = Reply("CUT")
+
+
+class Operation(NamedTuple):
+    """One request; times are of the monotonic clock; without a reply, `end` is infinite.
+
+    The requests of one connection are recorded in their order.
+    """
+
+    connection: int
+    what: Write | Read | Transaction
+    start: float
+    end: float = math.inf
+    reply: Reply | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it may have been done, or not."""
+        return self.reply is None or (self.reply.word == "ERR" and self.reply.text.startswith("uncertain "))
+
+    @property
+    def done(self) -> bool:
+        """Whether it was acknowledged."""
+        aborted = isinstance(self.what, Transaction) and self.what.end == "ABORT"
+        return self.reply is not None and self.reply.word == "OK" and not aborted
+
+
+class Change(NamedTuple):
+    """A CHANGE line.  verb: SET (for SET64 too), DEL or EXPIRE; value: as `form` gives it."""
+
+    revision: int
+    verb: str
+    key: str
+    value: str = ""
+
+
+class Mark(NamedTuple):
+    """Any other line that a watcher got.  word: PROGRESS, END, UNWATCH (its OK), FINAL (the end of the test), REPLY.
+
+    revision: of the position in it; everything up to there that matches must stand before it.
+    """
+
+    word: str
+    revision: int = 0
+
+
+@dataclass(slots=True)
+class Watch:
+    """One watch, from its OK on.
+
+    asked: the revision that RESUME named.  begin: that of the OK's position.  copy: the items before the OK.
+    """
+
+    watcher: str
+    verb: str
+    patterns: tuple[str, ...]
+    asked: int
+    begin: int
+    start: float
+    end: float
+    copy: tuple[Pair, ...] = ()
+    events: list[Change | Mark] = field(default_factory=list)
+
+
+class Listing(NamedTuple):
+    """The whole store, as LIST gave it at the end.  position: the revision of its position; end: when it was read."""
+
+    position: int
+    end: float
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(slots=True)
+class History:
+    """All that was recorded.
+
+    changes: by revision.  seen: when each was first seen.  faults: when, and what was done to the daemon.
+    ends: why watches ended, or were not begun, and how often.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    changes: dict[int, Change] = field(default_factory=dict)
+    seen: dict[int, float] = field(default_factory=dict)
+    faults: list[tuple[float, str]] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+    final: Listing | None = None
+    acknowledged: int = 0
+
+    def add(self, operation: Operation) -> None:
+        """Record a request."""
+        self.operations.append(operation)
+        if operation.done and not isinstance(operation.what, Read):
+            self.acknowledged += 1
+
+    def see(self, change: Change, now: float) -> Change:
+        """Record a change that a watcher saw; the same object for all who saw the same."""
+        known = self.changes.setdefault(change.revision, change)
+        if known != change:
+            raise Violation(f"one watcher saw {known}, another {change}")
+        self.seen.setdefault(change.revision, now)
+        return known
+
+    def save(self, path: Path) -> None:
+        """Write it down, one JSON value a line."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as out:
+            out.writelines(json.dumps(line) + "\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        yield from ({"fault": what, "at": at} for at, what in self.faults)
+        yield from ({"change": change, "seen": self.seen[number]} for number, change in sorted(self.changes.items()))
+        for operation in self.operations:
+            yield {type(operation.what).__name__.lower(): operation.what} | operation._asdict() | {"what": None}
+        for watch in self.watches:
+            shown: dict[str, Any] = {name: getattr(watch, name) for name in watch.__slots__}
+            # The changes stand above; their revisions will do.
+            shown["events"] = [event.revision if isinstance(event, Change) else event for event in watch.events]
+            yield {"watch": shown}
+        if self.final:
+            yield {"final": self.final}
+
+
+def form(text: str, *, base64: bool = False) -> str:
+    """A value as it travels, with what tells text from base64; long ones shortened."""
+    if len(text) > LONG_VALUE:
+        text = f"{text[:40]}...{len(text)}:{hashlib.blake2s(text.encode()).hexdigest()}"
+    return f"base64:{text}" if base64 else f"text:{text}"
+
+
+def matches(key: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns is of this key."""
+    return any(
+        key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern for pattern in patterns
+    )  # fmt: skip

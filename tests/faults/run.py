@@ -1,0 +1,172 @@
+"""The test, put together: load, watchers and faults for a while; then all comes to rest, and is checked."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.faults import expiry
+from tests.faults.attribution import attribute
+from tests.faults.checks import check
+from tests.faults.connection import Connection, Lost, pair
+from tests.faults.faults import Faults, small_disk, until
+from tests.faults.history import Change, History, Listing, Violation
+from tests.faults.timeline import Timeline, Version
+from tests.faults.watchers import watchers
+from tests.faults.workload import workers
+from tests.processes import PATIENCE, ROOT, Daemon
+
+WATCH_BUFFER = "64KiB"
+"""Little room, so that slow watchers are set aside."""
+HISTORIES = ("500", "2000", "50000")
+"""Changes that are kept: mostly so few that who is away for long finds them gone."""
+
+
+def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str] = ()) -> str:
+    """Run it; what was done, in words.  Raises Violation; then the history has been saved, as with any error."""
+    history = History()
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))) / "data"
+        if tmpfs:
+            stack.enter_context(small_disk(data))
+        history_changes = random.Random(f"{seed} options").choice(HISTORIES)
+        given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", history_changes]
+        daemon = Daemon(data, [*given, *options])
+        daemon.start()
+        stack.callback(_end, daemon)
+        try:
+            trial = Run(history, daemon, seed, tmpfs=tmpfs)
+            asyncio.run(trial.run(seconds))
+            daemon.stop()
+            if "Traceback" in daemon.log:
+                raise Violation("there is a traceback in the daemon's log")
+            check(history)
+        except BaseException as error:
+            where = ROOT / "reports" / f"faults-{seed}.jsonl"
+            history.save(where)
+            where.with_suffix(".log").write_text(daemon.log)
+            error.add_note(f"seed {seed}; the history is in {where}")
+            raise
+    return trial.summary()
+
+
+def _end(daemon: Daemon) -> None:
+    """After a failure the daemon may still run."""
+    with suppress(AssertionError, ProcessLookupError):
+        daemon.kill()
+        daemon.wait()
+
+
+class Run:
+    """One run against one daemon."""
+
+    def __init__(self, history: History, daemon: Daemon, seed: str, *, tmpfs: bool) -> None:
+        self._history = history
+        self._daemon = daemon
+        self._seed = seed
+        self._tmpfs = tmpfs
+
+    async def run(self, seconds: float) -> None:
+        """Load, watchers and faults until the time is over; then wait until nothing is under way."""
+        features = await self._features()
+        self._watchers = watchers(self._history, self._daemon.port, self._seed, features)
+        self._workers = workers(self._history, self._daemon.port, self._seed, features)
+        self._faults = Faults(self._history, self._daemon, self._workers, self._seed, features, disk=self._tmpfs)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watching = [group.create_task(watcher.run()) for watcher in self._watchers]
+                await until("the watches", lambda: all(watcher.has_seen(0) for watcher in self._watchers))
+                working = [group.create_task(worker.run()) for worker in self._workers]
+                await self._faults.run(seconds)
+                for worker in self._workers:
+                    worker.stop()
+                await asyncio.wait(working)
+                await self._come_to_rest()
+                for task in watching:
+                    task.cancel()
+        except* Violation as violations:
+            raise violations.exceptions[0] from None
+
+    async def _features(self) -> list[str]:
+        _, _, items = await self._ask("INFO")
+        facts = dict(rest.split(" ", 1) for _, rest in items)
+        return facts["features"].split()
+
+    async def _ask(self, request: str) -> tuple[str, str, list[tuple[str, str]]]:
+        """One request, as often as it takes."""
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            connection = await Connection.open(self._daemon.port)
+            try:
+                connection.send(f"{request}\n".encode())
+                reply = await connection.reply()
+                if reply[0] == "OK":
+                    return reply
+            except Lost:
+                pass
+            finally:
+                connection.cut(at_once=True)
+            if time.monotonic() > give_up:
+                raise Violation(f"for {PATIENCE:.0f} s no answer to {request}")
+
+    # ---- the end
+
+    async def _come_to_rest(self) -> None:
+        """Wait until all that has a time to live has ended, and all watchers have seen all; list the store."""
+        for watcher in self._watchers:
+            watcher.settle()
+        give_up = time.monotonic() + PATIENCE
+        while late := await self._overdue():
+            if time.monotonic() > give_up:
+                raise Violation(f"waited {PATIENCE:.0f} s for the end of {late[0]}")
+        _, position, items = await self._ask("LIST")
+        pairs = tuple(pair(*item) for item in items)
+        revision = int(position.partition("@")[0])
+        self._history.final = Listing(revision, time.monotonic(), pairs)
+        await self._all_see(revision)
+        for watcher in self._watchers:
+            watcher.finish(revision)
+
+    async def _overdue(self) -> list[Version]:
+        """What has a time to live, and has not ended yet."""
+        _, position, _ = await self._ask("LIST * limit=1")
+        timeline = await self._all_see(int(position.partition("@")[0]))
+        deadlines = expiry.deadlines(self._history, attribute(self._history, timeline))
+        return expiry.overdue(timeline, deadlines, time.monotonic() + PATIENCE)
+
+    async def _all_see(self, revision: int) -> Timeline:
+        """Wait until every watcher has seen what there is up to a revision; that history."""
+        steady = self._watchers[0]
+        await until(f"{steady.name} to see revision {revision}", partial(steady.has_seen, revision))
+        changes = self._history.changes
+        timeline = Timeline({number: change for number, change in changes.items() if number <= revision})
+        for watcher in self._watchers:
+            wanted = revision if watcher.sees_progress else max(timeline.matching(watcher.patterns), default=0)
+            await until(f"{watcher.name} to see revision {wanted}", partial(watcher.has_seen, wanted))
+        return timeline
+
+    # ---- what was done
+
+    def summary(self) -> str:
+        """What was done, in words."""
+        history = self._history
+        verbs = Counter(watch.verb for watch in history.watches)
+        seen = sum(isinstance(event, Change) for watch in history.watches for event in watch.events)
+        return (
+            f"faults: {self._faults.done.total()} ({_counted(self._faults.done)})\n"
+            f"requests: {len(history.operations)}, of them {history.acknowledged} acknowledged writes, "
+            f"{sum(operation.unknown for operation in history.operations)} of unknown outcome\n"
+            f"changes: {len(history.changes)}, seen {seen} times by {len(self._watchers)} watchers "
+            f"(WATCH {verbs['WATCH']}, RESUME {verbs['RESUME']}, SYNC {verbs['SYNC']})\n"
+            f"watches ended or refused: {_counted(history.ends)}\n"
+            "losses: 0"
+        )
+
+
+def _counted(counter: Counter[str]) -> str:
+    return ", ".join(f"{what} {times}" for what, times in sorted(counter.items())) or "none"

@@ -1,0 +1,227 @@
+"""Who watches: some for good, some that are cut off at random, some slow, some that begin with a copy."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from tests.faults.connection import ITEMS, STATUS, Connection, Lost, pair
+from tests.faults.history import Change, History, Mark, Violation, Watch, form
+
+STAY, SLOW_STAY = 1.0, 5.0
+"""Seconds that a watcher stays connected, on average; a slow one long enough to fall behind."""
+AWAY = (0.0, 0.0, 0.1, 3.0)
+"""Seconds that it is away at the most."""
+SLOW_BUFFER = 8 * 1024
+"""Bytes that the kernel takes for a slow reader."""
+PROGRESS = "0.1"
+
+
+class Watcher:
+    """Watches, and takes up where it was whenever the connection is lost.
+
+    steady: never ends a connection by itself.  copies: begins each connection with SYNC.
+    """
+
+    def __init__(
+        self, history: History, port: int, seed: str, features: Sequence[str], name: str, patterns: Sequence[str],
+        *, steady: bool = False, copies: bool = False, slow: bool = False, progress: bool = False,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.patterns = tuple(patterns)
+        self._history = history
+        self._port = port
+        self._features = features
+        self._chance = random.Random(f"{seed} {name}")
+        self._steady = steady
+        self._copies = copies and "sync" in features
+        self._slow = slow
+        self._prompt = steady
+        self._progress = progress and "progress" in features
+        self._store = ""
+        self._position = ""
+        self._anew = True
+        self._watch: Watch | None = None
+
+    @property
+    def _revision(self) -> int:
+        """Up to where all that matches was seen."""
+        return int(self._position.partition("@")[0] or 0)
+
+    def has_seen(self, revision: int) -> bool:
+        """Whether a watch is under way, and complete up to there."""
+        return self._watch is not None and self._revision >= revision
+
+    @property
+    def sees_progress(self) -> bool:
+        """Whether it learns of revisions that do not match, too."""
+        return self._progress
+
+    def settle(self) -> None:
+        """From now on, stay connected and read fast."""
+        self._steady = True
+        self._slow = False
+
+    def finish(self, revision: int) -> None:
+        """All up to this revision, at least, must have come by now."""
+        self._mark(Mark("FINAL", max(revision, self._revision)))
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            connection = await Connection.open(self._port, SLOW_BUFFER if self._slow else 0)
+            try:
+                if self._progress:
+                    await self._ask(connection, f"PROGRESS {PROGRESS}")
+                await self._begin(connection)
+                await self._follow(connection)
+            except Lost:
+                pass
+            finally:
+                connection.cut(at_once=self._chance.random() < 0.5)
+            if not self._steady:
+                await asyncio.sleep(self._chance.uniform(0, self._chance.choice(AWAY)))
+
+    # ---- what it asks
+
+    async def _begin(self, connection: Connection) -> None:
+        """Begin a watch, by the best way there is."""
+        if self._position and "resume" in self._features and not self._copies and not self._anew:
+            verb = "RESUME"
+        else:
+            verb = "SYNC" if "sync" in self._features and (self._position or self._copies) else "WATCH"
+        asked = self._revision
+        start = time.monotonic()
+        words = [verb, self._position, *self.patterns] if verb == "RESUME" else [verb, *self.patterns]
+        word, rest, items = await self._ask(connection, " ".join(words))
+        if word == "OK":
+            copy = tuple(pair(*item) for item in items)
+            begin = self._see_position(rest)
+            self._watch = Watch(self.name, verb, self.patterns, asked, begin, start, time.monotonic(), copy)
+            self._history.watches.append(self._watch)
+            self._anew = False
+            return
+        self._refused(verb, rest)
+        await self._begin(connection)
+
+    def _refused(self, verb: str, why: str) -> None:
+        code = why.partition(" ")[0]
+        self._history.ends[code] += 1
+        if code == "unavailable":
+            raise Lost(why)
+        if code != "compacted":
+            raise Violation(f"{self.name}: {verb} from {self._position} was refused: {why}")
+        if self._prompt:
+            raise Violation(f"{self.name} was never away, and yet {verb} was refused: {why}")
+        self._anew = True
+
+    async def _ask(self, connection: Connection, request: str) -> tuple[str, str, list[tuple[str, str]]]:
+        """The reply: its status word, the rest, its items.  What is pushed before it belongs to the old watch."""
+        connection.send(f"{request}\n".encode())
+        items: list[tuple[str, str]] = []
+        while True:
+            word, _, rest = (await connection.line()).partition(" ")
+            if word in STATUS:
+                return word, rest, items
+            if word in ITEMS:
+                items.append((word, rest))
+            elif items:
+                raise Violation(f"{self.name}: pushed within a reply: {word} {rest}"[:200])
+            else:
+                self._take(word, rest)
+
+    # ---- what it is told
+
+    async def _follow(self, connection: Connection) -> None:
+        """Read until it is time to go, or the watch has ended."""
+        while True:
+            stay = self._chance.expovariate(1 / (SLOW_STAY if self._slow else STAY))
+            try:
+                async with asyncio.timeout(None if self._steady else stay):
+                    await self._read(connection)
+                    return
+            except TimeoutError:
+                pass
+            if self._steady:
+                continue
+            way = self._chance.choice(("leave", "leave", "ask", "replace", "unwatch"))
+            if way == "leave":
+                return
+            if way == "ask":
+                await self._ask(connection, "PING")
+                self._mark(Mark("REPLY"))
+                continue
+            if way == "unwatch":
+                word, rest, _ = await self._ask(connection, "UNWATCH")
+                if word != "OK":
+                    raise Lost(rest)
+                # If the watch had ended before, the position is the store's, and not what was seen.
+                if self._watch:
+                    self._mark(Mark("UNWATCH", self._see_position(rest)))
+                    self._watch = None
+            await self._begin(connection)
+
+    async def _read(self, connection: Connection) -> None:
+        """Take what is pushed; comes back when the watch has ended."""
+        while self._watch:
+            if self._slow:
+                await asyncio.sleep(self._chance.expovariate(1 / 0.02))
+            # A watch may be quiet for as long as it likes.
+            word, _, rest = (await connection.line(patient=True)).partition(" ")
+            self._take(word, rest)
+
+    def _take(self, word: str, rest: str) -> None:
+        if not self._watch:
+            raise Violation(f"{self.name} watches nothing and is sent: {word} {rest}"[:200])
+        if word == "CHANGE":
+            position, verb, text = rest.split(" ", 2)
+            key, _, value = text.partition(" ")
+            revision = self._see_position(position)
+            value = form(value, base64=verb == "SET64") if verb.startswith("SET") else ""
+            change = Change(revision, "SET" if verb == "SET64" else verb, key, value)
+            self._watch.events.append(self._history.see(change, time.monotonic()))
+        elif word == "PROGRESS":
+            self._mark(Mark("PROGRESS", self._see_position(rest)))
+        elif word == "END":
+            position, code, text = rest.split(" ", 2)
+            self._mark(Mark("END", self._see_position(position)))
+            self._watch = None
+            self._history.ends[code] += 1
+            if code == "store" or (code == "compacted" and self._prompt):
+                raise Violation(f"{self.name}: END {position} {code} {text}")
+        else:
+            raise Violation(f"{self.name}: a line without a meaning: {word} {rest}"[:200])
+
+    def _mark(self, mark: Mark) -> None:
+        if self._watch:
+            self._watch.events.append(mark)
+
+    def _see_position(self, position: str) -> int:
+        revision, _, store = position.partition("@")
+        if self._store not in ("", store):
+            raise Violation(f"{self.name}: the store was {self._store} and is {store}: its history was replaced")
+        self._store = store
+        self._position = position
+        return int(revision)
+
+
+def watchers(history: History, port: int, seed: str, features: Sequence[str]) -> list[Watcher]:
+    """All of them.  The first two see everything: by them the others are judged."""
+
+    def make(name: str, *patterns: str, **kind: bool) -> Watcher:
+        return Watcher(history, port, seed, features, name, patterns, **kind)
+
+    return [
+        make("steady", "*", steady=True),
+        make("steady-too", "*", steady=True, progress=True),
+        make("all", "*", progress=True),
+        make("prefixes", "w/*", "x/*", progress=True),
+        make("keys", "c/0", "c/1", "n/0", "t/1*"),
+        make("overlap", "w/*", "w/1*", "w/1", "*"),
+        make("transactions", "t/*", "n/*", progress=True),
+        make("slow", "*", slow=True),
+        make("slow-values", "w/*", slow=True, progress=True),
+        make("quiet", "nobody/writes/this", progress=True),
+        make("copy", "*", copies=True),
+        make("copies", "c/*", "t/*", "x/*", copies=True, progress=True),
+    ]

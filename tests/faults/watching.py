@@ -1,0 +1,89 @@
+"""What watchers are promised: every change that matches, once, in order; copies that are exact; nothing overtaken."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+from tests.faults.attribution import Effects
+from tests.faults.expiry import Deadline
+from tests.faults.history import Change, History, Mark, Pair, Transaction, Violation, Watch
+from tests.faults.reading import as_copy
+from tests.faults.timeline import Timeline, Version
+
+
+def check_lines(watch: Watch, timeline: Timeline) -> None:
+    """One watch: no change missing, doubled or out of order, none behind a line that says it was sent.
+
+    Raises Violation.
+    """
+    who = f"{watch.watcher} ({watch.verb} {' '.join(watch.patterns)} from {watch.begin})"
+    if watch.verb == "RESUME" and watch.begin != watch.asked:
+        raise Violation(f"{who} had asked for {watch.asked}")
+    wanted = timeline.matching(watch.patterns)
+    at = bisect_right(wanted, watch.begin)
+    last = watch.begin
+    for event in watch.events:
+        if isinstance(event, Change):
+            if at == len(wanted) or event.revision != wanted[at]:
+                what = "doubled or out of order" if event.revision <= last else "behind one that is missing"
+                raise Violation(f"{who}: {event} is {what}: it follows on {last}")
+            at += 1
+            last = event.revision
+        elif event.word != "REPLY":
+            if at < len(wanted) and wanted[at] <= event.revision:
+                missing = timeline.changes[wanted[at] - 1]
+                raise Violation(f"{who}: {event.word} {event.revision} stands before {missing}")
+            if event.revision < last:
+                raise Violation(f"{who}: {event.word} {event.revision} stands behind {last}")
+            last = event.revision
+
+
+def check_resumes(watches: Iterable[Watch]) -> None:
+    """A watcher that resumes has seen all up to the position that it asks for, and so misses nothing.
+
+    It is the watchers' own doing: this is a check of the test, that no gap goes unnoticed.  Raises Violation.
+    """
+    last: dict[str, int] = {}
+    for watch in watches:
+        if watch.verb == "RESUME" and watch.asked > last.get(watch.watcher, -1):
+            raise Violation(f"{watch.watcher} resumed from {watch.asked}, but had seen {last.get(watch.watcher)}")
+        positions = [event.revision for event in watch.events if isinstance(event, Change) or event.word != "REPLY"]
+        last[watch.watcher] = positions[-1] if positions else watch.begin
+
+
+def check_copy(watch: Watch, timeline: Timeline, deadlines: Mapping[int, Deadline]) -> None:
+    """What SYNC gave is the store at its position.  Raises Violation."""
+    who = f"the copy of {watch.watcher} ({' '.join(watch.patterns)}) at {watch.begin}"
+    check_pairs(who, as_copy(watch.copy).values(), timeline.state(watch.begin, watch.patterns), deadlines, watch.end)
+
+
+def check_pairs(
+    who: str, pairs: Iterable[Pair], state: Mapping[str, Version], deadlines: Mapping[int, Deadline], now: float
+) -> None:
+    """Keys with their values are a state of the store.  now: when they had been read.  Raises Violation."""
+    left = dict(state)
+    for pair in pairs:
+        version = left.pop(pair.key, None)
+        if not version or (version.begin, version.value) != (pair.revision, pair.value):
+            raise Violation(f"{who} has {pair}, and there was {version}")
+    for version in left.values():
+        # A key whose time is over is gone, even if its EXPIRE stands further on.
+        if deadlines.get(version.begin, Deadline()).earliest > now:
+            raise Violation(f"{who} lacks {version}")
+
+
+def check_transactions(history: History, timeline: Timeline, effects: Effects) -> None:
+    """The changes of a transaction reach every watcher in one piece.  Raises Violation."""
+    ends = {
+        revision: last
+        for index, (first, last) in effects.items()
+        if isinstance(history.operations[index].what, Transaction)
+        for revision in range(first, last)
+    }
+    for watch in history.watches:
+        wanted = timeline.matching(watch.patterns)
+        for event, following in pairwise(watch.events):
+            if isinstance(event, Change) and event.revision in ends and isinstance(following, Mark):
+                at = bisect_right(wanted, event.revision)
+                if at < len(wanted) and wanted[at] <= ends[event.revision]:
+                    raise Violation(f"{watch.watcher}: {following} within a transaction, behind {event}")

@@ -1,0 +1,236 @@
+"""Input over sockets to a daemon: each line gets its one reply, well-formed; what is refused changes nothing."""
+
+import random
+import socket
+from contextlib import closing, suppress
+from typing import NamedTuple
+
+import psutil
+
+from tests.fuzz import grammar
+from tests.fuzz.inputs import STORE, VALUE_LIMIT, cut, make
+from tests.fuzz.pure import STRANGER, Outcome, outcomes
+from tests.processes import PATIENCE, Daemon
+
+OPTIONS = ("--max-value", f"{VALUE_LIMIT}")
+ENDING = b"\nQUIT\n"
+"""What stands behind every input: it ends a line that is open, and then the connection."""
+GROWTH = 48 * 1024 * 1024
+"""Bytes by which the daemon may grow: it keeps the last 8 MiB of changes, as Python objects."""
+ENDLESS = 64 * 1024 * 1024
+"""Bytes of a line without an end."""
+LATE_REFUSALS = {
+    "INCR": {"not-a-number", "overflow"},
+    "RESUME": {"store", "future", "compacted"},
+    "HELP": {"unknown-verb"},
+    "COMMIT": {"usage", "aborted", "not-a-number", "overflow"},
+    "ABORT": {"usage"},
+}
+"""What a verb may be refused for once its line was found right."""
+QUEUED = frozenset(("SET", "PUT", "DEL", "INCR"))
+
+
+class Change(NamedTuple):
+    """A CHANGE line, without its value."""
+
+    revision: int
+    verb: str
+    key: bytes
+
+
+class Wanted(NamedTuple):
+    """A change that a reply announces.  revision: 0 if it did not say.  perhaps: a DEL, if the key was there."""
+
+    verb: str
+    key: bytes
+    revision: int = 0
+    perhaps: bool = False
+
+
+class Peer:
+    """A connection that takes lines as they come, and checks each."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
+        self.lines = self.socket.makefile("rb")
+
+    def close(self) -> None:
+        self.lines.close()
+        self.socket.close()
+
+    def line(self) -> tuple[str, bytes]:
+        """What kind of line came, and the line; ("end", b"") at the end."""
+        raw = self.lines.readline()
+        if not raw.endswith(b"\n"):
+            return "end", b""
+        return grammar.kind(raw[:-1]), raw[:-1]
+
+
+class Fuzzer:
+    """Sends inputs one after another, and watches the store meanwhile."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._asker = Peer(daemon)
+        self._watcher = Peer(daemon)
+        self._watcher.socket.sendall(b"WATCH\n")
+        _, reply = self._watcher.line()
+        self._revision, self._store = _position(reply)
+        self._mortal: set[bytes] = set()
+
+    def close(self) -> None:
+        """Close its own connections."""
+        self._asker.close()
+        self._watcher.close()
+
+    def run(self, seed: str, inputs: range) -> int:
+        """Try inputs by their numbers; how many replies there were.  What is wrong is raised, with the input."""
+        replies = 0
+        for number in inputs:
+            data = make(seed, number).replace(STORE, self._store)
+            try:
+                replies += self._try(data + ENDING, random.Random(number))
+            except Exception as error:
+                error.add_note(f"seed {seed}, input {number}: {data!r}")
+                raise
+        return replies
+
+    def _try(self, data: bytes, chance: random.Random) -> int:
+        expected = outcomes([data])
+        last = next((number for number, outcome in enumerate(expected) if outcome.verb == "QUIT"), len(expected) - 1)
+        expected = expected[: last + 1]
+        replies = self._converse(cut(data, chance))
+        cut_off = expected[-1] == STRANGER
+        if cut_off:
+            # Perhaps before the last replies were taken.
+            assert len(replies) < len(expected), f"{len(replies)} replies to {len(expected) - 1} requests"
+        else:
+            assert len(replies) == len(expected), f"{len(replies)} replies to {len(expected)} requests"
+        wanted = announced(expected, replies)
+        self._mortal.update(outcome.arguments.key for outcome in expected if _is_mortal(outcome))
+        changes = self._changes()
+        if not cut_off:
+            compare(wanted, changes)
+        return len(replies)
+
+    def _converse(self, chunks: list[bytes]) -> list[bytes]:
+        """Send it and read to the end; the status lines."""
+        peer = Peer(self._daemon)
+        statuses: list[bytes] = []
+        inside = False
+        # Who is cut off loses what is on its way, in both directions.
+        with closing(peer), suppress(ConnectionError):
+            with suppress(ConnectionError):
+                for chunk in chunks:
+                    peer.socket.sendall(chunk)
+            while True:
+                kind, line = peer.line()
+                assert not (inside and kind == "push"), f"pushed within a reply: {line!r}"
+                inside = kind == "item"
+                if kind == "end":
+                    break
+                if kind == "status":
+                    statuses.append(line)
+        return statuses
+
+    def _changes(self) -> list[Change]:
+        """The changes since the last call, without those that time made."""
+        self._asker.socket.sendall(b"UNWATCH\n")
+        revision, _ = _position(self._asker.line()[1])
+        changes = []
+        while self._revision < revision:
+            _, line = self._watcher.line()
+            change = _change(line)
+            assert change.revision == self._revision + 1, f"revision {self._revision}, and then {line!r}"
+            self._revision = change.revision
+            if change.verb != "EXPIRE":
+                changes.append(change)
+            else:
+                assert change.key in self._mortal, f"without a time to live: {line!r}"
+        return changes
+
+
+def announced(expected: list[Outcome], replies: list[bytes]) -> list[Wanted]:
+    """The changes that the replies stand for.  Raises AssertionError for one that its request cannot get."""
+    wanted: list[Wanted] = []
+    queue: list[Wanted] | None = None
+    spoiled = False
+    for outcome, reply in zip(expected, replies, strict=False):
+        code = reply.split(b" ")[1].decode() if reply.startswith(b"ERR ") else ""
+        verb = outcome.verb
+        if outcome.code:
+            assert code == outcome.code, f"{reply!r} instead of ERR {outcome.code}"
+            spoiled = True
+        elif queue is not None and verb in QUEUED:
+            assert reply == b"OK queued", f"{reply!r} to {outcome}"
+            queue.append(_wanted(outcome)._replace(perhaps=verb == "DEL"))
+        elif queue is not None and verb not in ("COMMIT", "ABORT", "QUIT"):
+            assert code == "usage", f"{reply!r} to {outcome}"
+            spoiled = True
+        else:
+            assert not code or code in LATE_REFUSALS.get(verb, ()), f"{reply!r} to {outcome}"
+            assert verb != "COMMIT" or queue is None or spoiled == (code == "aborted"), f"{reply!r} to COMMIT"
+            if reply.startswith(b"OK"):
+                wanted += (queue or []) if verb == "COMMIT" else _single(outcome, reply)
+            queue = [] if verb == "BEGIN" else None
+            spoiled = False
+    return wanted
+
+
+def compare(wanted: list[Wanted], changes: list[Change]) -> None:
+    """Raises AssertionError if the changes are not those that were announced."""
+    left = list(changes)
+    for want in wanted:
+        if left and (left[0].verb, left[0].key) == want[:2] and want.revision in (0, left[0].revision):
+            left.pop(0)
+        else:
+            assert want.perhaps, f"no change for {want}; the changes: {changes}"
+    assert not left, f"nobody was told of {left}; what was told: {wanted}"
+
+
+def _single(outcome: Outcome, reply: bytes) -> list[Wanted]:
+    if outcome.verb not in QUEUED:
+        return []
+    revision = 0 if outcome.verb == "INCR" else int(reply.split(b" ")[1])
+    return [_wanted(outcome)._replace(revision=revision)]
+
+
+def _wanted(outcome: Outcome) -> Wanted:
+    return Wanted("DEL" if outcome.verb == "DEL" else "SET", outcome.arguments.key)
+
+
+def _is_mortal(outcome: Outcome) -> bool:
+    return outcome.verb in ("PUT", "TOUCH") and outcome.arguments.ttl > 0
+
+
+def _position(reply: bytes) -> tuple[int, bytes]:
+    """`OK position`."""
+    revision, _, store = reply.removeprefix(b"OK ").partition(b"@")
+    return int(revision), store
+
+
+def _change(line: bytes) -> Change:
+    _, position, verb, rest = line.split(b" ", 3)
+    return Change(int(position.partition(b"@")[0]), verb.decode().removesuffix("64"), rest.partition(b" ")[0])
+
+
+# ---- memory
+
+
+def memory(daemon: Daemon) -> int:
+    """Bytes that the daemon has, without its store."""
+    return int(psutil.Process(daemon.pid).memory_info().rss)
+
+
+def endless_line(daemon: Daemon) -> None:
+    """A line without an end is refused once, and kept nowhere.  Raises AssertionError."""
+    before = memory(daemon)
+    with closing(Peer(daemon)) as peer:
+        chunk = b"SET a " + b"x" * 1024 * 1024
+        for _ in range(ENDLESS // len(chunk)):
+            peer.socket.sendall(chunk)
+        assert peer.line()[1].startswith(b"ERR too-long ")
+        grown = memory(daemon) - before
+        assert grown < ENDLESS // 4, f"an endless line made the daemon grow by {grown} bytes"
+        peer.socket.sendall(b"\nPING\n")
+        assert peer.line()[1] == b"OK"
