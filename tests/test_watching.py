@@ -362,13 +362,13 @@ def test_an_external_store_that_comes_back_older_ends_the_watches(
     with daemon.connect() as peer, daemon.connect() as watcher:
         store = watcher.ask("WATCH")[5:]
         fill(peer, 5)
-        old = (redis.directory / "appendonlydir", tmp_path / "old")
-        shutil.copytree(*old)
+        data, old = redis.directory / "appendonlydir", tmp_path / "old"
+        shutil.copytree(data, old)
         fill(peer, 5)
         assert len(watcher.lines(10)) == 10
         redis.kill()
-        shutil.rmtree(old[0])
-        shutil.copytree(*reversed(old))
+        shutil.rmtree(data)
+        shutil.copytree(old, data)
         redis.start()
         assert watcher.line().startswith(f"END 10@{store} store ")
         wait_for("the store", lambda: peer.ask("SET after 1").startswith("OK"))
