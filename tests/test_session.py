@@ -560,9 +560,37 @@ async def test_a_watch_does_not_begin_while_the_log_is_not_read(
     monkeypatch.setattr(watching, "JOIN_TIMEOUT", 0.01)
     async with serving(tmp_path / "data", follow=False) as service:
         peer = service.connect()
-        assert (await peer.ask("WATCH")).startswith("ERR unavailable ")
+        for _ in range(2):
+            assert (await peer.ask("WATCH")).startswith("ERR unavailable ")
         assert await peer.ask("SET a 1") == "OK 1"
         assert shown(await peer.ask("UNWATCH")) == "OK 1"
+
+
+async def test_no_line_of_a_watch_stands_before_its_ok(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+) -> None:
+    gate = store.stop_at("read")
+    peer.send("WATCH\nGET a\n")
+    await reached(gate)
+    assert await other.ask("SET a 1") == "OK 1"
+    await until(lambda: service.hub.position.revision == 1)
+    gate.open.set()
+    assert [shown(line) for line in await peer.lines(3)] == ["OK 0", "CHANGE 1 SET a 1", "OK 1"]
+
+
+async def test_the_log_is_wanted_by_those_who_watch_and_nobody_else(
+    peer: MemoryPeer, other: MemoryPeer, service: Service
+) -> None:
+    assert service.log._users == 0
+    await peer.ask("WATCH")
+    await peer.ask("WATCH a")
+    await other.ask("WATCH")
+    assert service.log._users == 2
+    await peer.close()
+    assert service.log._users == 1
+    other.send("QUIT\n")
+    assert await other.rest() == ["OK bye"]
+    assert service.log._users == 0
 
 
 async def test_unwatch_stops_the_lines_and_says_up_to_where(peer: MemoryPeer, other: MemoryPeer) -> None:

@@ -88,7 +88,8 @@ def test_lines_end_at_lf_and_nowhere_else(data: bytes, lines: list[bytes]) -> No
         (b"x" * (LIMIT + 1) + b"\r\n", [TooLong]),
         (b"x" * 9999 + b"\nGET a\n" + b"y" * 9999 + b"\nGET b\n", [TooLong, b"GET a", TooLong, b"GET b"]),
         (b"GET a\n" + b"x" * 9999 + b"\r\n\r\n", [b"GET a", TooLong, b""]),
-        # Only what is kept of a line is looked at.
+        # Only what is kept of a line is looked at, and it may end within a character.
+        (("é" * 99 + "\nPING\n").encode(), [TooLong, b"PING"]),
         (b"x" * 9999 + b"\x80POST \n", [TooLong]),
     ],
 )
@@ -117,6 +118,7 @@ def test_the_limit_leaves_room_for_a_value_in_base64() -> None:
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", []),
         (b"GET a\nPROXY ", ["GET"]),
         (b"POST " + b"x" * 9999 + b"\n", []),
+        (b"GET a\nPOST " + b"x" * 9999 + b"\nGET b\n", ["GET"]),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", []),
         (b"\x80\n", []),
         (b"GET \xc3\n", []),

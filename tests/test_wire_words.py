@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong, Usage
@@ -161,6 +161,8 @@ def test_the_value_limit_is_the_same_in_both_forms() -> None:
 
 
 @given(st.integers(0, 2**54))
+@example(2**53 - 1)
+@example(2**53)
 def test_a_number_is_below_2_to_the_53(value: int) -> None:
     if value < 2**53:
         assert words.number(b"%d" % value) == value
@@ -205,6 +207,10 @@ def test_what_are_no_seconds_is_refused(word: str) -> None:
 
 
 @given(st.integers(-(2**64), 2**64) | st.integers(-(10**400), 10**400))
+@example(2**63 - 1)
+@example(2**63)
+@example(-(2**63) + 1)
+@example(-(2**63))
 def test_an_integer_is_within_64_bits_without_the_odd_one(value: int) -> None:
     word = b"%d" % value
     if abs(value) < 2**63:
