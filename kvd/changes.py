@@ -13,7 +13,7 @@ log = logging.getLogger("kvd.changes")
 BLOCK = 1000
 """Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""
 READ_ENTRIES = 16
-"""Log entries in a read; each is a batch, of 512 KiB at the most or one larger value."""
+"""Log entries in a read; each is a batch, of 512 KiB at the most, or one transaction or one larger value."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between attempts to connect; each pause doubles, up to the longest."""
 
@@ -131,24 +131,21 @@ class Follower:
                 self._replace(here, "compacted" if here.store == self._position.store else "store")
             elif not entries:
                 # No news: because there are none, or because this is another log by now?
-                await self._take_up(link)
+                here = await link.where()
+                if here.store != self._position.store or here.revision < self._position.revision:
+                    await self._take_up(link)
         self._wanted.clear()
         self._following.clear()
         self._position = None
 
     def _publish(self, position: Position, entries: list[Entry]) -> bool:
         """Publish entries as far as they follow on what was published; whether all of them do."""
-        changes: list[Change] = []
-        complete = True
         revision = position.revision
-        for tag, found in entries:
-            complete = found[0].revision == revision + 1
-            if not complete:
-                break
-            changes += found
-            revision = found[-1].revision
-            self._tag = tag
-        if changes:
-            self._position = Position(revision, position.store)
+        for tag, changes in entries:
+            if changes[0].revision != revision + 1:
+                return False
+            # One by one: what is published at once is pushed at once, and waits for slow watchers in one piece.
             self._audience.publish(position.store, changes)
-        return complete
+            revision = changes[-1].revision
+            self._position, self._tag = Position(revision, position.store), tag
+        return True

@@ -6,11 +6,11 @@ room is set aside: it holds back nobody, and catches up from the recent changes 
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain, islice
 
-from kvd.model import Change, Position, Sink
+from kvd.model import Change, Patterns, Position, Sink
 from kvd.wire import replies
 
 RECENT_BYTES = 8 * 1024 * 1024
@@ -43,22 +43,12 @@ class Watcher:
     after: int, the revision up to which the sink has had everything (for a live one: from which it began).
     """
 
-    patterns: tuple[bytes, ...]
+    patterns: Patterns
     sink: Sink
     set_aside: Callable[[], None]
     ended: Callable[[bytes], None]
     after: int = 0
     live: bool = True
-    exact: frozenset[bytes] = field(init=False)
-    prefixes: tuple[bytes, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.exact = frozenset(pattern for pattern in self.patterns if not pattern.endswith(b"*"))
-        self.prefixes = tuple({pattern[:-1] for pattern in self.patterns if pattern.endswith(b"*")})
-
-    def matches(self, key: bytes) -> bool:
-        """Whether the watch is of this key."""
-        return key in self.exact or key.startswith(self.prefixes)
 
 
 class Hub:
@@ -85,9 +75,9 @@ class Hub:
         If changes behind it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
-        for key in watcher.exact:
+        for key in watcher.patterns.exact:
             self._exact.setdefault(key, set()).add(watcher)
-        for prefix in watcher.prefixes:
+        for prefix in watcher.patterns.prefixes:
             self._prefixes.setdefault(prefix, set()).add(watcher)
             self._lengths[len(prefix)] = self._lengths.get(len(prefix), 0) + 1
         watcher.live = True
@@ -99,9 +89,9 @@ class Hub:
         if watcher not in self._watchers:
             return
         self._watchers.discard(watcher)
-        for key in watcher.exact:
+        for key in watcher.patterns.exact:
             _discard(self._exact, key, watcher)
-        for prefix in watcher.prefixes:
+        for prefix in watcher.patterns.prefixes:
             _discard(self._prefixes, prefix, watcher)
             self._lengths[len(prefix)] -= 1
             if not self._lengths[len(prefix)]:
@@ -181,7 +171,7 @@ class Hub:
         for change in changes:
             if change.revision <= watcher.after:
                 continue
-            if watcher.matches(change.key):
+            if watcher.patterns.match(change.key):
                 lines.append(replies.change(change, self.position.store))
                 size += len(lines[-1])
             if change.more:

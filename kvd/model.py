@@ -4,7 +4,7 @@ Revisions, deadlines and outcomes stay ASCII digits in `bytes`, as the store hol
 sends them: most pass through the daemon without ever being counted with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 TEXT = b"t"
@@ -63,6 +63,30 @@ class Position(NamedTuple):
 
     def __bytes__(self) -> bytes:
         return b"%d@%s" % self
+
+
+class Patterns:
+    """Keys and prefixes, to be asked of many keys."""
+
+    def __init__(self, patterns: Iterable[bytes]) -> None:
+        """patterns: keys, or prefixes with `*` behind them."""
+        unique = frozenset(patterns)
+        self.exact = frozenset(pattern for pattern in unique if not pattern.endswith(b"*"))
+        self.prefixes = tuple(pattern[:-1] for pattern in unique if pattern.endswith(b"*"))
+
+    def match(self, key: bytes) -> bool:
+        """Whether a key is one of the keys or begins with one of the prefixes."""
+        return key in self.exact or key.startswith(self.prefixes)
+
+    def also(self, pattern: bytes) -> "Patterns":
+        """These and one more."""
+        more = Patterns(())
+        more.exact, more.prefixes = self.exact, self.prefixes
+        if pattern.endswith(b"*"):
+            more.prefixes += (pattern[:-1],)
+        else:
+            more.exact |= {pattern}
+        return more
 
 
 class Read(NamedTuple):

@@ -32,7 +32,7 @@ DRAIN_TIMEOUT = 2.0
 
 
 class Daemon:
-    """One kvd: `start` it, keep `run` running, `stop` it."""
+    """One kvd: `start` it, keep `run` running, `drain` it, `close` it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -40,11 +40,11 @@ class Daemon:
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.embedded = None if settings.store else EmbeddedServer(settings.data, settings.fsync)
+        self.embedded = None if settings.store else EmbeddedServer(settings.data, settings.fsync, settings.max_value)
         self.addresses: list[Address] = []
 
     async def start(self) -> None:
-        """Start the store, then listen.  Raises StartError; `stop` cleans up in any case."""
+        """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
         if self.embedded:
             await self.embedded.start()
         history = History(self._settings.history_changes, self._settings.history_bytes)
@@ -99,8 +99,8 @@ class Daemon:
             listener = await asyncio.start_server(
                 self._accept, address.host, address.port, limit=READ_BYTES, backlog=BACKLOG
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
+            reason = getattr(error, "strerror", None) or str(error)
             raise StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT") from None
         self._listeners.append(listener)
         for bound in listener.sockets:

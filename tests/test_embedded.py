@@ -215,3 +215,15 @@ def test_ctrl_c_in_a_terminal_reaches_the_daemon_first(daemon: Daemon) -> None:
     daemon.kill(signal.SIGINT)
     assert daemon.wait() == 0
     assert not server.is_running()
+
+
+def test_what_a_killed_server_had_begun_to_write_anew_is_removed(daemon: Daemon) -> None:
+    fill(daemon, 10)
+    daemon.kill()
+    daemon.wait()
+    left = daemon.data / "temp-rewriteaof-bg-4711.aof"
+    left.write_bytes(b"x" * 1000)
+    daemon.start()
+    assert not left.exists()
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT") == "OK 10"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvd.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
-from kvd.model import BYTES, Change, Position, Sink
+from kvd.model import BYTES, Change, Patterns, Position, Sink
 from kvd.wire import replies
 
 STORE = b"s"
@@ -20,6 +20,7 @@ class Client:
     """A watcher, and what it was given."""
 
     def __init__(self, *patterns: str, after: int = 0) -> None:
+        self.patterns = [pattern.encode() for pattern in patterns]
         self.taken: list[str] = []
         self.calls = 0
         self.room = True
@@ -27,7 +28,7 @@ class Client:
         self.aside = 0
         self.end = ""
         self.watcher = Watcher(
-            tuple(pattern.encode() for pattern in patterns), self._sink, self._set_aside, self._ended, after
+            Patterns(self.patterns), self._sink, self._set_aside, self._ended, after
         )  # fmt: skip
 
     def _sink(self, data: bytes) -> bool:
@@ -111,7 +112,7 @@ def test_a_line_is_rendered_once_for_all() -> None:
     lines: list[bytes] = []
     hub = serving()
     for pattern in (b"k", b"*", b"k*"):
-        hub.add(Watcher((pattern,), into(lines), _never, _never))
+        hub.add(Watcher(Patterns([pattern]), into(lines), _never, _never))
     hub.publish(STORE, sets("k"))
     assert len(lines) == 3
     assert lines[0] is lines[1] is lines[2]
@@ -514,7 +515,7 @@ class HubModel(RuleBasedStateMachine):
         wanted = [
             replies.change(change, self.store).decode()[:-1]
             for change in self.written
-            if first < change.revision <= upto and matches(client.watcher.patterns, change.key)
+            if first < change.revision <= upto and matches(client.patterns, change.key)
         ]
         assert client.taken == wanted
 

@@ -18,8 +18,10 @@ from kvd.errors import StartError
 log = logging.getLogger("kvd.embedded")
 
 TAIL_BYTES = 4 * 1024 * 1024
-"""How much of the file's end may be incomplete and still be what a crash left of the last batch: twice what the
-largest batch writes."""
+"""How much of the file's end may be incomplete and still be what a crash left of the last batches: some times what an
+ordinary one writes, and
+TAIL_VALUES: so many of the longest values, which stand twice in it."""
+TAIL_VALUES = 6
 
 
 def explain(binary: Path, file: Path) -> str:
@@ -30,13 +32,14 @@ def explain(binary: Path, file: Path) -> str:
     )
 
 
-def accept_cut_tail(binary: Path, file: Path, said: Sequence[str]) -> None:
+def accept_cut_tail(binary: Path, file: Path, said: Sequence[str], max_value: int) -> None:
     """Make sure that only the end of the file is incomplete, and keep that end beside it.
 
-    said: the log of the server that refused the file.  Raises StartError if it is damaged otherwise.
+    said: the log of the server that refused the file.  max_value: int, bytes of the longest value.  Raises StartError
+    if it is damaged otherwise.
     """
     cut = _incomplete_bytes(binary, file) if any("Unexpected end of file" in line for line in said) else None
-    if cut is None or cut > TAIL_BYTES:
+    if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value):
         raise StartError(explain(binary, file))
     keep = file.with_name(f"{file.name}.cut-{int(time.time())}")
     # It is kept for a person to look at; a full disk must not keep the daemon from starting.

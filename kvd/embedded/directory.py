@@ -24,29 +24,35 @@ ORPHAN_WAIT = 10.0
 POLL = 0.005
 """Seconds between looks whether a lock is free."""
 
+_FS_IOC_GETVERSION = 0x80087601
+"""Linux's ioctl for a file's generation (linux/fs.h)."""
+
 
 class Life:
     """A note of how the last daemon on a directory ended.
 
-    With it stands a mark, an empty file that is never touched again, and the time of the mark's last change of
-    status: no copy of a directory, as a restored backup is, can have that time.
+    It holds the identity of a file beside it, the mark, which no copy of the directory, as a restored backup is, can
+    have; and, when all ended well, that of the append-only file and its size.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, aof: Path) -> None:
         self._path = directory / "life"
         self._mark = directory / "mark"
+        self._aof = aof
 
     def doubt(self, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not."""
         try:
             noted = json.loads(self._path.read_text())
-            made, ended, boot = noted["made"], noted["ended"], noted["boot"]
+            mark, ended, aof = noted["mark"], noted["ended"], noted["aof"]
         except (OSError, ValueError, KeyError, TypeError):
             return "nothing tells how the last daemon on it ended"
-        if made != self._made():
+        if mark != _identity(self._mark):
             return "it is a copy"
-        if weak and not ended and boot != _boot():
-            return "the machine stopped before the last writes were synced to its disk"
+        if ended and aof != self._aof_now():
+            return f"{self._aof.name} was replaced since its daemon ended"
+        if weak and not ended:
+            return "its daemon ended before the last writes were certainly written"
         return ""
 
     def begin(self) -> None:
@@ -57,28 +63,36 @@ class Life:
         """It has ended with everything on disk."""
         self._note(ended=True)
 
+    def forget(self) -> None:
+        """The data will be repaired by hand: whatever comes next is doubtful."""
+        self._path.unlink(missing_ok=True)
+
     def _note(self, *, ended: bool) -> None:
         # Written in place, in always the same length: on a full disk a new file would have no room.
         with suppress(OSError):
-            if not self._mark.exists():
-                self._mark.touch()
-            noted = {"made": self._made(), "ended": ended, "boot": _boot()}
+            self._mark.touch()
+            noted = {"mark": _identity(self._mark), "ended": ended, "aof": self._aof_now()}
             with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-                file.write(f"{json.dumps(noted):120}\n")
+                file.write(f"{json.dumps(noted):200}\n")
 
-    def _made(self) -> int:
-        """Nanoseconds; 0 if there is no mark."""
-        with suppress(FileNotFoundError):
-            return self._mark.stat().st_ctime_ns
-        return 0
+    def _aof_now(self) -> str:
+        size = self._aof.stat().st_size if self._aof.exists() else 0
+        return f"{_identity(self._aof)}:{size}"
 
 
-def _boot() -> str:
-    """What tells one run of the machine from the next; where the kernel does not say, no two are the same."""
+def _identity(path: Path) -> str:
+    """What no other file has, nor one that is made when this one is gone; "" if there is none.
+
+    The number of an inode is used again, with another generation; not every file system tells that one.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return str(time.time())
+        with path.open("rb") as file:
+            generation = bytearray(8)
+            with suppress(OSError):
+                fcntl.ioctl(file, _FS_IOC_GETVERSION, generation)
+            return f"{os.fstat(file.fileno()).st_ino}:{int.from_bytes(generation, 'little')}"
+    except FileNotFoundError:
+        return ""
 
 
 class DataDirectory:
@@ -88,7 +102,7 @@ class DataDirectory:
         self.path = path
         self.aof = path / "appendonly.aof"
         self.socket = path
-        self._life = Life(path)
+        self._life = Life(path, self.aof)
         self._locks: list[IO[str]] = []
         self._temporary: Path | None = None
 
@@ -114,10 +128,19 @@ class DataDirectory:
         self._life.begin()
         return "" if begun else reason
 
+    def distrust(self) -> None:
+        """The append-only file is damaged, and a person will repair it."""
+        self._life.forget()
+
     @property
     def inherited(self) -> int:
         """The descriptor that the server keeps open, and the lock with it."""
         return self._locks[-1].fileno()
+
+    def clear(self) -> None:
+        """Remove what a server that was killed left behind: its socket, and files it had begun to write anew."""
+        for left in (self.socket, *self.path.glob("temp-rewriteaof-*")):
+            left.unlink(missing_ok=True)
 
     def release(self, *, clean: bool) -> None:
         """Unlock.  clean: whether the server has ended by itself, with all on disk."""

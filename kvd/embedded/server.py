@@ -12,7 +12,6 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from kvd.embedded import aof
@@ -61,10 +60,14 @@ class EmbeddedServer:
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
     """
 
-    def __init__(self, data: Path, fsync: str = "always") -> None:
-        """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync."""
+    def __init__(self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024) -> None:
+        """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
+
+        max_value: int, bytes of the longest value.
+        """
         self._directory = DataDirectory(data)
         self._fsync = fsync
+        self._max_value = max_value
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._log: asyncio.Task[None] | None = None
@@ -127,19 +130,23 @@ class EmbeddedServer:
         if not await self._spawn(cut_tail=False):
             if not any(re.search("append[ -]only file", line) for line in self._said):
                 raise StartError(self._why_not())
-            aof.accept_cut_tail(self._binary, self._directory.aof, self._said)
+            try:
+                aof.accept_cut_tail(self._binary, self._directory.aof, self._said, self._max_value)
+            except StartError:
+                self._directory.distrust()
+                raise
             if not await self._spawn(cut_tail=True):
                 raise StartError(self._why_not())
         skipped = next(filter(_SKIPPED.search, self._said), None)
         if skipped:
             await self._end()
+            self._directory.distrust()
             raise StartError(f"{self._directory.aof} is damaged; restore a copy of it; its server says: {skipped}")
 
     async def _spawn(self, *, cut_tail: bool) -> bool:
         """Start the process; True when it answers, False when it ends."""
         await self._forget()
-        with suppress(FileNotFoundError):
-            self._directory.socket.unlink()
+        self._directory.clear()
         arguments = {
             "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",

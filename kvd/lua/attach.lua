@@ -26,13 +26,13 @@ end
 if kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
 end
--- Batch numbers of daemons that have written nothing for a day are of no more use.
+-- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.
 local time = redis.call('TIME')
 local old = time[1] * 1000 - 86400000
 local fields = redis.call('HGETALL', meta)
 for i = 1, #fields, 2 do
   local daemon = string.match(fields[i], '^batch:(.*)$')
-  if daemon and tonumber(string.match(fields[i + 1], '%d+$')) < old then
+  if daemon and daemon ~= ARGV[3] and tonumber(string.match(fields[i + 1], '%d+$')) < old then
     redis.call('HDEL', meta, fields[i])
     for slot = 0, 7 do
       redis.call('HDEL', meta, 'reply:' .. daemon .. ':' .. slot)

@@ -1,10 +1,17 @@
--- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor.
+-- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor; also notes that the
+-- daemon is there, if that was last noted an hour ago.
 -- KEYS: log meta
--- ARGV: changes bytes; what to keep at the most
+-- ARGV: changes bytes daemon; changes and bytes: what to keep at the most
 -- RETURNS: the floor, the revision behind which all changes are kept
 local log, meta = KEYS[1], KEYS[2]
 local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor')
 local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
+
+local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3])
+local now = redis.call('TIME')[1] * 1000
+if batch and tonumber(string.match(batch, '%d+$')) < now - 3600000 then
+  redis.call('HSET', meta, 'batch:' .. ARGV[3], string.format('%s %.0f', string.match(batch, '^%d+'), now))
+end
 
 -- The first entry that ends at or behind a revision, as: its last revision, how many changes, the bytes up to it.
 local function entry(from)

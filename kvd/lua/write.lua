@@ -186,26 +186,27 @@ local function conflict(from)
   return not holds(entry, condition) and 'c' .. (entry.revision or '0') .. ':' .. key
 end
 
--- All that a transaction may change, to go back to.
-local function snapshot()
+-- All that the writes from one place to another may change, to go back to.
+local function snapshot(from, behind)
   local kept_entries, kept_values = {}, {}
-  for key, entry in pairs(entries) do
-    local copy = {}
-    for name, field in pairs(entry) do
+  while from < behind do
+    local key, copy = ARGV[from + 1], {}
+    for name, field in pairs(entries[key]) do
       copy[name] = field
     end
-    kept_entries[key] = copy
-  end
-  for key, value in pairs(values) do
-    kept_values[key] = value
+    kept_entries[key], kept_values[key] = copy, values[key]
+    from = from + ARITY[ARGV[from]]
   end
   return {revision, bytes, #changes, kept_entries, kept_values}
 end
 
 local function restore(saved)
-  revision, bytes, entries, values = saved[1], saved[2], saved[4], saved[5]
+  revision, bytes = saved[1], saved[2]
   for i = #changes, saved[3] + 1, -1 do
     changes[i] = nil
+  end
+  for key, entry in pairs(saved[4]) do
+    entries[key], values[key] = entry, saved[5][key]
   end
 end
 
@@ -219,7 +220,7 @@ local function transaction(first, count)
   if failed then
     return failed, behind
   end
-  local saved = snapshot()
+  local saved = snapshot(first, behind)
   local from = first
   while from < behind do
     local outcome = single(from, true)

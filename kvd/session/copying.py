@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from kvd.errors import OtherStore
-from kvd.model import Change, Page, Position, Record
+from kvd.model import Change, Page, Patterns, Position, Record
 from kvd.wire import replies
 
 
@@ -19,13 +19,13 @@ class Store(Protocol):
     def pages(self, page: Page, *, records: bool, due: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
         """The keys that match, page by page; at least one page."""
 
-    async def changes_after(self, position: Position) -> list[Change]:
+    async def changes_after(self, position: Position, *, copying: bool) -> list[Change]:
         """The next page of the history.  Raises OtherStore, Future, Compacted."""
 
 
 async def copy(store: Store, patterns: tuple[bytes, ...]) -> AsyncIterator[tuple[Position, list[bytes]]]:
     """SYNC's item lines in portions, each with the position at which the copy so far is exact.  Raises a `Refusal`."""
-    done: list[bytes] = []
+    done = Patterns(())
     position: Position | None = None
     for pattern in disjoint(patterns):
         last = b""
@@ -37,21 +37,20 @@ async def copy(store: Store, patterns: tuple[bytes, ...]) -> AsyncIterator[tuple
             yield position, [replies.pair(key, record) for key, record in items]
             if items:
                 last = items[-1][0]
-        done.append(pattern)
+        done = done.also(pattern)
 
 
 async def _step(
-    store: Store, position: Position, there: Position, done: list[bytes], pattern: bytes, last: bytes
+    store: Store, position: Position, there: Position, done: Patterns, pattern: bytes, last: bytes
 ) -> tuple[Position, list[bytes]]:
     """One page of what happened from a position on, not behind another, to the keys copied so far."""
-    changes = await store.changes_after(position)
+    changes = await store.changes_after(position, copying=True)
     changes = [change for change in changes if change.revision <= there.revision]
     if not changes:
         raise OtherStore("the store's history was replaced under the copy; begin again")
+    now = Patterns((pattern,))
     lines = [
-        _line(change)
-        for change in changes
-        if any(matches(one, change.key) for one in done) or (matches(pattern, change.key) and change.key <= last)
+        _line(change) for change in changes if done.match(change.key) or (change.key <= last and now.match(change.key))
     ]
     return Position(changes[-1].revision, position.store), lines
 
@@ -60,11 +59,6 @@ def _line(change: Change) -> bytes:
     if change.verb != b"SET":
         return replies.gone(change.key, change.revision)
     return replies.pair(change.key, Record(b"%d" % change.revision, b"0", change.kind, change.value))
-
-
-def matches(pattern: bytes, key: bytes) -> bool:
-    """Whether a pattern is of a key."""
-    return key.startswith(pattern[:-1]) if pattern.endswith(b"*") else key == pattern
 
 
 def disjoint(patterns: tuple[bytes, ...]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
@@ -34,6 +35,12 @@ log = logging.getLogger("kvd.session")
 
 READ_BYTES = 64 * 1024
 """Bytes taken from the socket at once."""
+GONE_INTERVAL = 30.0
+"""Seconds between looks whether a peer that only watches is still there."""
+_TCP_CLOSE = 7
+"""The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
+TURN_LINES = 256
+"""Lines answered before others have their turn: 64 KiB of empty lines take a tenth of a second."""
 
 
 class Store(watching.Store, Protocol):
@@ -121,9 +128,8 @@ class Session:
         try:
             await self._converse()
             if self._watching.active and not self._quitting and not self._stopping:
-                # The peer has shut down its sending side only, and goes on watching.
                 self._watching.close_with_it()
-                await self._wait(self._writer.wait_closed())
+                await self._wait(self._only_watch())
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -141,6 +147,21 @@ class Session:
                 self._output.write()
             await self._output.flush()
 
+    async def _only_watch(self) -> None:
+        """The peer has shut down its sending side only, and goes on watching until it is gone.
+
+        Nothing is read any more, so that keep-alive's finding has to be asked for.
+        """
+        closed = asyncio.ensure_future(self._writer.wait_closed())
+        connection = self._writer.get_extra_info("socket")
+        try:
+            while not (await asyncio.wait({closed}, timeout=GONE_INTERVAL))[0]:
+                if _is_gone(connection):
+                    self.abort()
+            await closed
+        finally:
+            closed.cancel()
+
     async def _wait(self, event: Awaitable[Any]) -> Any:
         """Wait for the peer; `stop` interrupts only here."""
         self._idle = True
@@ -155,7 +176,9 @@ class Session:
         """Answer lines in order.  Neighbours that read, and neighbours that write, go to the store together."""
         group: list[tuple[Verb, Any]] = []
         size = 0
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            if not number % TURN_LINES:
+                await asyncio.sleep(0)
             try:
                 verb, arguments = self._parse(line)
             except (Refusal, NotAClient) as error:
@@ -166,6 +189,7 @@ class Session:
                 if isinstance(error, NotAClient):
                     raise
                 self._output.reply(self._pending.refuse(error) if self._pending else replies.refused(error))
+                await self._output.flush_if_full()
                 continue
             weight = len(arguments.value) if isinstance(arguments, Put) else 0
             if group and not self._joins(group, size + weight, verb):
@@ -319,6 +343,13 @@ class Session:
         self._quitting = True
         self._watching.drop()
         self._output.reply(replies.ok(b"bye"))
+
+
+def _is_gone(connection: Any) -> bool:
+    """Whether the kernel knows that a TCP peer is gone; False where it does not say."""
+    if connection is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
 
 def _name_of(writer: asyncio.StreamWriter) -> str:

@@ -7,13 +7,15 @@ from typing import Any, Protocol
 
 from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.hub import Hub, Step, Watcher
-from kvd.model import Change, Page, Position
+from kvd.model import Change, Page, Patterns, Position
 from kvd.session.copying import copy
 from kvd.session.output import Output
 from kvd.wire import replies
 
 AWAY_PAUSE = 0.2
 """Seconds between attempts to read the log of a store that is away."""
+SHORTEST_PROGRESS = 0.05
+"""Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
 JOIN_TIMEOUT = 2.0
 """Seconds that a WATCH waits for the store's log."""
 
@@ -24,7 +26,7 @@ class Store(Protocol):
     async def history(self) -> tuple[Position, int]:
         """Where it is now, and the revision behind which all changes are kept."""
 
-    async def changes_after(self, position: Position) -> list[Change]:
+    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
         """The next page of the history.  Raises OtherStore, Future, Compacted."""
 
     async def check(self, position: Position) -> None:
@@ -98,7 +100,7 @@ class Watching:
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self.drop()
-        self._watcher = Watcher(patterns, self._output.push, self._set_aside, self._ended, position.revision)
+        self._watcher = Watcher(Patterns(patterns), self._output.push, self._set_aside, self._ended, position.revision)
         # No line of the old watch stands behind this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
@@ -113,7 +115,7 @@ class Watching:
 
     async def _tell(self, seconds: float) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(max(seconds, SHORTEST_PROGRESS))
             if self._watcher:
                 self._hub.progress(self._watcher)
 
@@ -176,7 +178,7 @@ class Watching:
 
     async def _catch_up(self, watcher: Watcher) -> None:
         # A connection that breaks is the business of whoever reads from it.
-        with suppress(ConnectionError):
+        with suppress(OSError):
             while (step := self._hub.catch_up(watcher)) is not Step.LIVE:
                 if step is Step.FULL:
                     await self._output.room()

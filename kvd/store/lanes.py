@@ -22,7 +22,7 @@ DEPTH = 2
 """Batches under way: one that Redis works on while the next is made; a third gained nothing (measured)."""
 BATCH_ITEMS = 256
 """Requests in a batch, and
-BATCH_BYTES: bytes of keys and values in it: together they keep Redis from blocking more than 5 ms."""
+BATCH_BYTES: bytes of values in it: together they keep Redis from blocking more than 5 ms."""
 BATCH_BYTES = 512 * 1024
 GRACE = 1.0
 """Seconds that requests wait for a store that is away; longer than a restart of the embedded one takes."""
@@ -96,7 +96,7 @@ class Lane(ABC):
     def submit(self, items: Sequence[Any], size: int, count: int = 0) -> asyncio.Future[Any]:
         """Queue at most BATCH_ITEMS requests; the future gives their results, or raises a `Refusal`.
 
-        size: int, bytes of keys and values, for BATCH_BYTES; a larger job goes alone.
+        size: int, bytes of values, for BATCH_BYTES; a larger job goes alone.
         count: int, if that is not the number of items.
         """
         future = asyncio.get_running_loop().create_future()
@@ -226,8 +226,11 @@ class Channel:
     async def call(self, packed: bytes) -> Any:
         """The reply to a command.  Raises Unavailable, and Rejected as Redis answers it."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + GRACE
+        asked = loop.time()
         async with self._lock:
+            if loop.time() > asked + REPLY_TIMEOUT:
+                raise Unavailable("the store answers too slowly; nothing was done; try again")
+            give_up = loop.time() + GRACE
             while True:
                 with suppress(StoreLost, TimeoutError):
                     return await self._try(packed)

@@ -87,12 +87,12 @@ class Dialer:
         except TimeoutError:
             await link.close()
             raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
-        except StoreLost:
-            await link.close()
-            raise
         except Rejected as error:
             await link.close()
             raise StoreLost(str(error)) from None
+        except BaseException:
+            await link.close()
+            raise
         return link
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, StartError, StoreLost, Unavailable
@@ -43,6 +44,8 @@ SWEEP_KEYS = 100
 """Keys that one sweep deletes: 2.4 ms at the most."""
 TRIM_INTERVAL = 1.0
 """Seconds between trims of the history."""
+SHRINK_INTERVAL = 5.0
+"""Seconds between attempts to make the append-only file smaller while the disk is nearly full."""
 EVERYTHING = 2**53
 """More keys than there can be."""
 OLDEST_REDIS = (6, 2)
@@ -107,7 +110,7 @@ class Store:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for part in (self._reads.run(), self._writes.run(), self._sweep(), self._trim()):
+            for part in (self._reads.run(), self._writes.run(), self._sweep(), self._trim(), self._shrink()):
                 group.create_task(part)
 
     async def close(self) -> None:
@@ -134,7 +137,7 @@ class Store:
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
 
-        size: int, bytes of their keys and values.  Raises Unavailable, Uncertain.
+        size: int, bytes of their values.  Raises Unavailable, Uncertain.
         """
         outcomes: list[Outcome] = await self._writes.submit(writes, size)
         return outcomes
@@ -187,12 +190,13 @@ class Store:
 
     # ---- the history
 
-    async def changes_after(self, position: Position) -> list[Change]:
+    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
         """The next page of the history; empty if there is none yet.
 
+        copying: for a copy, which has its own way to the store and so keeps step with the listing that it follows.
         Raises Unavailable, and OtherStore, Future, Compacted if not all of it is kept.
         """
-        return read_page(position, await self._ask(self._past, page_command(position)))
+        return read_page(position, await self._ask(self._long if copying else self._past, page_command(position)))
 
     async def check(self, position: Position) -> None:
         """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted, Unavailable."""
@@ -214,14 +218,22 @@ class Store:
                 await asyncio.sleep(SWEEP_INTERVAL)
 
     async def _trim(self) -> None:
-        packed = script("trim", [LOG, META], list(self._history))
+        packed = script("trim", [LOG, META], [*self._history, self._writes.daemon])
         while True:
             await asyncio.sleep(TRIM_INTERVAL)
             await self._quietly(packed, b"0")
 
+    async def _shrink(self) -> None:
+        """On a disk that is nearly full, have Redis write its file anew: what was overwritten takes room in it."""
+        while True:
+            await asyncio.sleep(SHRINK_INTERVAL)
+            if self._room(0) < 1:
+                with suppress(Refusal):
+                    await self._ask(self._short, command("BGREWRITEAOF"))
+
     async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
         """Housekeeping, which writes: what cannot be done now is done in the next round."""
-        if self._room() < DELETES_ROOM:
+        if self._room(0) < DELETES_ROOM:
             return otherwise
         try:
             return await self._ask(self._short, packed)

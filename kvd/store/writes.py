@@ -72,7 +72,7 @@ class WriteLane(Lane):
 
     def _take(self) -> Batch:
         batch = super()._take()
-        room = self._room()
+        room = self._room(sum(job.size for job in batch.jobs))
         if room < 1:
             self._refuse(batch, Unavailable(FULL), spare_deletes=room >= DELETES_ROOM)
         return batch
@@ -129,7 +129,7 @@ class WriteLane(Lane):
         self._refused = 0
 
     async def _recover(self, link: Link) -> None:
-        if self._room() < DELETES_ROOM:
+        if self._room(0) < DELETES_ROOM:
             # To resolve is to write.
             raise StoreLost(FULL)
         await self._attach(link, self._acknowledged)

@@ -19,8 +19,9 @@ BETWEEN = (0.1, 0.8)
 """Seconds from the moment when all works again to the next fault."""
 STOPS = ((0.05, 0.5), (0.5, 2.0))
 """Seconds that a process is stopped, short and long: requests wait for the store for about one."""
-VERY_LONG_STOP = 12.0
-"""Seconds after which the daemon has given the store up under way; once in a run of a minute and more."""
+VERY_LONG_STOPS = (12.0, 25.0)
+"""Seconds after which the daemon has given a connection to the store up, and after which it has answered `uncertain`;
+one of them once, in a run that is at least five times as long."""
 FULL = (0.2, 2.0)
 """Seconds that the disk is full."""
 DISK = 256
@@ -71,11 +72,13 @@ class Faults:
         # A watch that cannot be resumed must not be lost, or there is nobody who has seen everything.
         kinds = KINDS if "resume" in features else KINDS_WITHOUT_LOSS
         self._kinds = (*kinds, FILL) if disk else kinds
+        self._very_long = 0.0
 
     async def run(self, seconds: float) -> None:
         """Go on for that long; after each fault, until writes are acknowledged again."""
         end = time.monotonic() + seconds
-        kinds = [VERY_LONG] if seconds >= 5 * VERY_LONG_STOP else []
+        self._very_long = max((stop for stop in VERY_LONG_STOPS if 5 * stop <= seconds), default=0.0)
+        kinds = [VERY_LONG] if self._very_long else []
         while True:
             if not kinds:
                 kinds = list(self._kinds)
@@ -107,7 +110,7 @@ class Faults:
         elif kind == "stop the daemon":
             await self._stop(self._daemon.pid)
         elif kind in ("stop the store", VERY_LONG):
-            await self._stop(await self._store(), VERY_LONG_STOP if kind == VERY_LONG else 0)
+            await self._stop(await self._store(), self._very_long if kind == VERY_LONG else 0)
         elif kind == "cut connections":
             for worker in self._chance.sample(self._workers, self._chance.randint(1, len(self._workers))):
                 worker.cut()
