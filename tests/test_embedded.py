@@ -227,3 +227,33 @@ def test_what_a_killed_server_had_begun_to_write_anew_is_removed(daemon: Daemon)
     assert not left.exists()
     with daemon.connect() as peer:
         assert peer.ask("COUNT") == "OK 10"
+
+
+def test_a_long_value_that_was_cut_is_an_incomplete_end_too(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--max-value", "16MiB")
+    fill(daemon, 10)
+    with daemon.connect() as peer:
+        assert peer.ask(f"SET long {'x' * 6_000_000}") == "OK 11"
+    daemon.kill()
+    daemon.wait()
+    aof = daemon.data / AOF
+    with aof.open("r+b") as file:
+        file.truncate(aof.stat().st_size - 1000)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT") == "OK 10"
+
+
+def test_a_name_that_cannot_be_a_hosts_is_one_line() -> None:
+    assert "cannot listen on a..b:1" in one_line_error(run_kvd("--listen", "a..b:1"))
+
+
+def test_a_directory_that_is_removed_under_the_daemon_does_not_end_it(daemon: Daemon) -> None:
+    fill(daemon, 10)
+    hidden = daemon.data.with_name("hidden")
+    daemon.data.rename(hidden)
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1").startswith("ERR unavailable ")
+        assert peer.ask("GET key1") == "OK value1"
+        hidden.rename(daemon.data)
+        wait_for("room", lambda: peer.ask("SET a 1").startswith("OK"))

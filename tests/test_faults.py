@@ -30,7 +30,7 @@ from tests.faults.history import (
 from tests.faults.linearizability import Timed, place
 from tests.faults.run import run
 
-SECONDS = float(os.environ.get("KVD_FAULT_SECONDS") or 20)
+SECONDS = float(os.environ.get("KVD_FAULT_SECONDS") or 45)
 
 
 @pytest.mark.timeout(300 + 3 * SECONDS)
@@ -38,6 +38,14 @@ def test_every_promise_holds_under_load_and_faults() -> None:
     seed = os.environ.get("KVD_TEST_SEED") or secrets.token_hex(4)
     sys.stdout.write(f"seed {seed}: repeat with KVD_TEST_SEED={seed}\n")
     sys.stdout.write(run(SECONDS, seed) + "\n")
+
+
+@pytest.mark.timeout(300 + 3 * SECONDS)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_every_promise_holds_on_a_disk_that_fills_up() -> None:
+    seed = os.environ.get("KVD_TEST_SEED") or secrets.token_hex(4)
+    sys.stdout.write(f"seed {seed}: repeat with KVD_TEST_SEED={seed}\n")
+    sys.stdout.write(run(SECONDS / 3, seed, tmpfs=True) + "\n")
 
 
 # ---- the checks, on histories that are made up

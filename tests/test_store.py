@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Write
+from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
 from kvd.store import lanes, writes
 from kvd.store.link import Dialer, command
 from kvd.store.store import History, Store, bounds
@@ -481,3 +481,52 @@ async def test_listings_page_through_everything_once_in_byte_order(redis: Redis)
             after = wanted[len(wanted) // 2] if wanted else b"x"
             rest = [i async for p in store.pages(Page(pattern, after, 1500), records=False) for i in p.items]
             assert [key for key, _ in rest] == [key for key in wanted if key > after][:1500]
+
+
+async def test_a_daemon_that_was_idle_for_days_does_not_take_its_store_for_a_rewound_one(redis: Redis) -> None:
+    async with proxied(redis) as (proxy, url), running(url) as store, running(redis.unix_url) as other:
+        await write(store, put(b"k"))
+        position, _ = await store.history()
+        (field,) = [name for name in redis.cli("HKEYS", "{kvd}:meta").split() if name.startswith("batch:")]
+        redis.cli("HSET", "{kvd}:meta", field, "1 1000")
+
+        async def fresh() -> bool:
+            return redis.cli("HGET", "{kvd}:meta", field) != "1 1000"
+
+        await eventually(fresh)
+        redis.cli("HSET", "{kvd}:meta", field, "1 1000")
+        proxy.hiding = b"hide me"
+        writing = asyncio.create_task(write(store, put(b"k", b"hide me")))
+        pipe = await proxy.caught.get()
+        proxy.hiding = None
+        pipe.client.transport.abort()
+        assert await writing == [b"2"]
+        assert (await other.history())[0].store == position.store
+
+
+@pytest.mark.parametrize("daemons", [3])
+async def test_expiry_with_three_daemons_on_one_store_is_logged_once(redis: Redis, daemons: int) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(running(redis.unix_url)) for _ in range(daemons)]
+        for number in range(300):
+            await write(stores[number % daemons], put(b"k%d" % number, ttl=50 + number))
+
+        async def swept() -> bool:
+            return redis.cli("ZCARD", "{kvd}:ttl") == "0"
+
+        await eventually(swept)
+        log = redis.cli("XRANGE", "{kvd}:log", "-", "+").split()
+        assert sorted(word for word in log if word.startswith("ek")) == sorted(f"ek{n}" for n in range(300))
+
+
+async def test_many_small_transactions_in_a_batch_cost_no_more_than_they_must(redis: Redis) -> None:
+    """What a transaction may have to undo is its own keys, however many others share its batch."""
+    async with running(redis.unix_url) as store:
+        one = [Transaction((put(b"a%d" % n), Increment(b"n%d" % n, b"1"))) for n in range(100)]
+        outcomes = await asyncio.gather(*(store.transact(transaction, 0) for transaction in one))
+        assert sorted(map(int, outcomes)) == [2 * n + 2 for n in range(100)]
+        bad = Transaction((put(b"a0", b"changed"), Delete(b"a1"), Increment(b"a2", b"1")))
+        mixed = await asyncio.gather(*(store.transact(t, 0) for t in [one[0], bad, one[1]]))
+        assert mixed[1] == b"a"
+        assert await value_of(store, b"a0") == b"v"
+        assert await value_of(store, b"n1") == b"2"

@@ -1,12 +1,14 @@
 """RESUME, SYNC, PROGRESS and slow watchers, against real daemons."""
 
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -441,3 +443,117 @@ def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
             filler.unlink()
             wait_for("room", lambda: again.ask("DEL k2").startswith("OK"))
             assert again.ask("COUNT") == f"OK {len(acknowledged) - 2}"
+
+
+def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        fill(peer, 10)
+    daemon.stop()
+    aof = daemon.data / "appendonly.aof"
+    backup = aof.read_bytes()
+    daemon.start()
+    with daemon.connect() as peer:
+        fill(peer, 10, "later")
+        position = peer.ask("UNWATCH")[3:]
+    daemon.stop()
+    aof.write_bytes(backup)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+
+
+def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        fill(peer, 3000)
+        position = peer.ask("UNWATCH")[3:]
+    daemon.kill()
+    daemon.wait()
+    aof = daemon.data / "appendonly.aof"
+    whole = aof.read_bytes()
+    aof.write_bytes(whole[: len(whole) // 2].rpartition(b"*")[0] + b"#" + whole[len(whole) // 2 :])
+    with pytest.raises(AssertionError, match="is damaged in the middle"):
+        daemon.start()
+    aof.write_bytes(whole[: whole.rindex(b"*1\r\n$5\r\nMULTI")])
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+
+
+def test_an_owner_who_touches_the_directory_does_not_make_it_another_history(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        fill(peer, 10)
+        position = peer.ask("UNWATCH")[3:]
+    daemon.stop()
+    for path in daemon.data.iterdir():
+        os.chown(path, os.getuid(), os.getgid())
+        path.chmod(path.stat().st_mode)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+
+
+def test_many_stalled_watchers_cost_their_bound_each_also_after_a_jam(start_daemon: StartDaemon, redis: Redis) -> None:
+    """A daemon that was stopped for a while finds much at once, and none of it may wait for stalled watchers."""
+    jammed, other = start_daemon("--store", redis.unix_url), start_daemon("--store", redis.unix_url)
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(jammed.connect()) for _ in range(30)]
+        for peer in stalled:
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            assert peer.ask("WATCH").startswith("OK ")
+        live = stack.enter_context(jammed.connect())
+        live.ask("WATCH end")
+        writer = stack.enter_context(other.connect())
+        fill(writer, 10, value="x" * 1_000_000)
+        before = psutil.Process(jammed.pid).memory_info().rss
+        jammed.kill(signal.SIGSTOP)
+        fill(writer, 16, value="y" * 1_000_000)
+        jammed.kill(signal.SIGCONT)
+        writer.ask("SET end 1")
+        assert live.line().endswith("SET end 1")
+        # A line of a megabyte each, and what the hub keeps.
+        assert psutil.Process(jammed.pid).memory_info().rss < before + (30 * 2 + 24) * MEGABYTE
+
+
+def test_hundreds_of_watchers_are_not_held_up_by_one(daemon: Daemon) -> None:
+    with ExitStack() as stack:
+        stalled, *others = [stack.enter_context(daemon.connect()) for _ in range(301)]
+        for peer in (stalled, *others):
+            peer.send("WATCH k*\n")
+        for peer in (stalled, *others):
+            assert peer.line().startswith("OK ")
+        writer = stack.enter_context(daemon.connect())
+        fill(writer, 20, value="x" * 50_000)
+        for peer in others:
+            assert [revision_of(line) for line in peer.lines(20)] == list(range(1, 21))
+        assert [revision_of(line) for line in stalled.lines(20)] == list(range(1, 21))
+
+
+def test_a_large_store_is_copied_exactly_under_load(daemon: Daemon) -> None:
+    with daemon.connect() as peer, daemon.connect() as stays:
+        fill(peer, 50_000, "some")
+        before = psutil.Process(daemon.pid).memory_info().rss
+        start = revision_of(stays.ask("WATCH"))
+        with writing(daemon, keys=5000), daemon.connect() as copier:
+            copier.send("SYNC\n")
+            copy, position = read_copy(copier)
+        here = revision_of(f"OK {position}")
+        wanted = {f"some{number}": (number + 1, "v") for number in range(50_000)}
+        seen = take(stays, here) if here > start else []
+        assert copy == wanted | replay([line for line in seen if revision_of(line) <= here], here)
+        assert psutil.Process(daemon.pid).memory_info().rss < before + 48 * MEGABYTE
+
+
+def test_a_store_that_synced_every_second_and_ended_badly_is_another_history(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--fsync", "everysec")
+    with daemon.connect() as peer:
+        fill(peer, 10)
+        position = peer.ask("UNWATCH")[3:]
+    daemon.stop()
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+    daemon.kill()
+    daemon.wait()
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
