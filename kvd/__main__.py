@@ -30,6 +30,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from docopt import DocoptExit, docopt
@@ -38,6 +39,7 @@ from kvd import __version__, settings
 from kvd.errors import StartError
 from kvd.server import Daemon
 
+STDERR = 2
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
@@ -82,12 +84,24 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
     first = daemon.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
-    sys.stdout.write(
-        f"kvd {__version__} listens on {where}\n"
-        f"data: {data}\n"
-        f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
-    )
-    sys.stdout.flush()
+    if sys.stdout is None:  # the shell's >&-
+        return
+    # To be served matters more than to be told so, should the text find no place.
+    with suppress(OSError):
+        sys.stdout.write(
+            f"kvd {__version__} listens on {where}\n"
+            f"data: {data}\n"
+            f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
+        )
+        sys.stdout.flush()
+
+
+def _open_standard_streams() -> None:
+    """Give the standard streams that the shell has closed a place: libuv takes their numbers for its own otherwise."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= STDERR:
+        null = os.dup(null)
+    os.close(null)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
@@ -102,6 +116,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
+    _open_standard_streams()
     try:
         options = docopt(__doc__, arguments, version=f"kvd {__version__}")
     except DocoptExit:

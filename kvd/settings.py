@@ -88,12 +88,13 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
 
 
 def address(text: str, where: str) -> Address:
-    """HOST, HOST:PORT, [IPV6]:PORT or :PORT.  Raises StartError."""
+    """HOST, HOST:PORT, [IPV6]:PORT, or :PORT of this machine alone.  Raises StartError."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?", text)
     port = int(match[3]) if match and match[3] else DEFAULT_PORT
-    if not match or not text or port > 65535:
+    # Digits alone are a port to most people, and an IPv4 address to the system.
+    if not match or not text or text.isdigit() or port > 65535:
         raise StartError(f"{where}: {text!r} is no address; wanted HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
-    return Address(match[1] or match[2] or "0.0.0.0", port)  # noqa: S104  # :PORT asks for every interface
+    return Address(match[1] or match[2] or "127.0.0.1", port)
 
 
 def _size(text: str, where: str, most: int) -> int:

@@ -257,3 +257,10 @@ def test_a_directory_that_is_removed_under_the_daemon_does_not_end_it(daemon: Da
         assert peer.ask("GET key1") == "OK value1"
         hidden.rename(daemon.data)
         wait_for("room", lambda: peer.ask("SET a 1").startswith("OK"))
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / AOF).mkdir()
+    message = one_line_error(run_kvd("--data", str(tmp_path)))
+    assert "Can't open the append-only file" in message
+    assert "--fix" not in message

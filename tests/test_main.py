@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,29 @@ def test_telnet_is_answered_and_its_ctrl_c_closes(start_daemon: StartDaemon) -> 
     with daemon.connect() as peer:
         assert peer.ask("GET a") == "OK 2"
     assert "closed the connection of 127.0.0.1:" in daemon.log
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_it_serves_also_with_standard_streams_that_are_closed_or_full(streams: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f"exec {sys.executable} -m kvd --listen 127.0.0.1:{port} --data {tmp_path}/data {streams}"
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def answers() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
+            peer = Peer(connection)
+            answer = peer.ask("SET a 1")
+            peer.close()
+            return answer.startswith("OK")
+        return False
+
+    wait_for("the daemon", answers)
+    process.terminate()
+    assert process.wait(60) == 0

@@ -57,14 +57,14 @@ def test_what_is_unknown_is_refused_with_what_is_known(name: str, text: str) -> 
         ("localhost", Address("localhost", 5830)),
         ("[::1]:7000", Address("::1", 7000)),
         ("[::1]", Address("::1", 5830)),
-        (":7000", Address("0.0.0.0", 7000)),  # noqa: S104
+        (":7000", Address("127.0.0.1", 7000)),
     ],
 )
 def test_addresses(text: str, wanted: Address) -> None:
     assert address(text, "--listen") == wanted
 
 
-@pytest.mark.parametrize("text", ["", "a:b", "1:2:3", "host:99999", "::1", "[::1", "host:-1", "a b:1"])
+@pytest.mark.parametrize("text", ["", "a:b", "1:2:3", "host:99999", "::1", "[::1", "host:-1", "a b:1", "7000"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(StartError, match=r"--listen: .* is no address; wanted HOST:PORT"):
         address(text, "--listen")

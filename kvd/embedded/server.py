@@ -33,6 +33,7 @@ SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
 _PR_SET_PDEATHSIG = 1
+_BAD_FILE = re.compile("reading the append only file|Bad file format", re.IGNORECASE)
 _READY = re.compile(r"ready to accept connections", re.IGNORECASE)
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
 """In the log when a command of the append-only file could not be run again, and the server went on without it.
@@ -128,7 +129,7 @@ class EmbeddedServer:
     async def _launch(self) -> None:
         """Start the server and wait until it answers.  Raises StartError."""
         if not await self._spawn(cut_tail=False):
-            if not any(re.search("append[ -]only file", line) for line in self._said):
+            if not any(_BAD_FILE.search(line) for line in self._said):
                 raise StartError(self._why_not())
             try:
                 aof.accept_cut_tail(self._binary, self._directory.aof, self._said, self._max_value)

@@ -1,4 +1,4 @@
-"""The grammar of single words (protocol.txt, 3 and 14): each function takes bytes and returns what they mean.
+"""The grammar of single words (protocol.txt, 3 and 15): each function takes bytes and returns what they mean.
 
 All raise a `Refusal` and nothing else.  Texts of errors never repeat what the client sent: it could hold
 anything.
