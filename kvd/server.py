@@ -11,7 +11,8 @@ from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.hub import Hub
-from kvd.session.session import READ_BYTES, Context, Session
+from kvd.session.answers import Context
+from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Address, Settings
 from kvd.store.room import on_disk
 from kvd.store.store import History, Store

@@ -9,7 +9,8 @@ from typing import Any, cast
 from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
 from kvd.hub import Hub
-from kvd.session.session import READ_BYTES, Context, Session
+from kvd.session.answers import Context
+from kvd.session.session import READ_BYTES, Session
 from kvd.store.store import Store
 from kvd.wire.lines import max_line
 from tests.processes import PATIENCE
@@ -42,7 +43,8 @@ class MemoryTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
-            return
+            # As uvloop's do; asyncio's own say nothing.
+            raise RuntimeError("the transport is closed")
         self._waiting += data
         self._pass_on()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvd.errors import Refusal, Unavailable, Uncertain
-from kvd.model import Outcome, Page, Position, Record, Write
+from kvd.model import Change, Outcome, Page, Position, Record, Write
 from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
@@ -299,6 +299,16 @@ async def test_what_no_client_sends_closes_after_the_replies_to_what_came_before
         assert await peer.rest() == ["OK 1", "OK 1"]
     assert await other.ask("COUNT") == "OK 1"
     assert [record.getMessage().split(":")[0] for record in caplog.records] == ["closed the connection of a peer"]
+
+
+async def test_a_change_for_a_peer_that_has_just_gone_does_no_harm(
+    peer: MemoryPeer, other: MemoryPeer, service: Service
+) -> None:
+    await peer.ask("WATCH")
+    peer.transport.lose()
+    store = service.hub.position.store
+    service.hub.publish(store, [Change(1, b"SET", b"k", b"t", b"v")])
+    assert await other.ask("PING") == "OK"
 
 
 # ---- the daemon stops
