@@ -244,8 +244,8 @@ def test_a_long_value_that_was_cut_is_an_incomplete_end_too(start_daemon: StartD
         assert peer.ask("COUNT") == "OK 10"
 
 
-def test_a_name_that_cannot_be_a_hosts_is_one_line() -> None:
-    assert "cannot listen on a..b:1" in one_line_error(run_kvd("--listen", "a..b:1"))
+def test_a_name_that_cannot_be_a_hosts_is_one_line(tmp_path: Path) -> None:
+    assert "cannot listen on a..b:1" in one_line_error(run_kvd("--listen", "a..b:1", "--data", str(tmp_path / "data")))
 
 
 def test_a_directory_that_is_removed_under_the_daemon_does_not_end_it(daemon: Daemon) -> None:
