@@ -530,3 +530,15 @@ async def test_many_small_transactions_in_a_batch_cost_no_more_than_they_must(re
         assert mixed[1] == b"a"
         assert await value_of(store, b"a0") == b"v"
         assert await value_of(store, b"n1") == b"2"
+
+
+async def test_the_history_says_which_changes_belong_together(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        start, _ = await store.history()
+        await write(store, put(b"a"), put(b"b"))
+        await store.transact(Transaction((put(b"c"), put(b"d", b"\0", kind=BYTES), Delete(b"a"))), 0)
+        await write(store, put(b"e"))
+        changes = await store.changes_after(start)
+        assert [(change.key, change.more) for change in changes] == [
+            (b"a", False), (b"b", False), (b"c", True), (b"d", True), (b"a", False), (b"e", False),
+        ]  # fmt: skip
