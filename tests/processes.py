@@ -155,8 +155,9 @@ class Peer:
 
     def ask(self, request: bytes | str) -> str:
         """Send one line, read one line."""
-        self.send(request)
-        self.send(b"\n")
+        raw = request.encode() if isinstance(request, str) else request
+        # In one piece: in two, the second would wait for the kernel's acknowledgement of the first.
+        self.send(raw + b"\n")
         return self.line()
 
     def lines(self, count: int) -> list[str]:

@@ -496,7 +496,9 @@ async def test_the_end_of_a_watch_waits_for_the_end_of_a_listing(
     service.hub.end_all("store", "it was replaced")
     gate.open.set()
     assert [shown(line) for line in await peer.lines(3)] == ["KEY k", "OK 1", "END 1 store it was replaced"]
-    assert await peer.ask("PING") == "OK"
+    # There is no watch any more, and the position is the store's.
+    assert await other.ask("SET k w") == "OK 2"
+    assert shown(await peer.ask("UNWATCH")) == "OK 2"
 
 
 async def test_a_refused_listing_releases_what_waited(

@@ -147,6 +147,29 @@ def test_only_what_an_encoder_makes_is_base64(raw: bytes) -> None:
     assert raises(BadValue, words.base64_value, raw, MAX_VALUE, None) == (not is_base64)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "YWJj=",
+        "YWJj==",
+        "YWJj====",
+        "=",
+        "====",
+        "YQ",
+        "YQ=",
+        "YQ===",
+        "Y===",
+        "YWJj YWJj",
+        "YWJj\r",
+        "YQ==YQ==",
+        "_-8=",
+    ],
+)
+def test_base64_is_padded_as_it_must_be_and_nothing_else(raw: str) -> None:
+    with pytest.raises(BadValue):
+        words.base64_value(raw.encode(), MAX_VALUE, None)
+
+
 def test_the_value_limit_is_the_same_in_both_forms() -> None:
     longest = b"x" * MAX_VALUE
     assert words.text_value(longest, MAX_VALUE) == longest
