@@ -224,10 +224,11 @@ class Store:
             await self._quietly(packed, b"0")
 
     async def _shrink(self) -> None:
-        """On a disk that is nearly full, have Redis write its file anew: what was overwritten takes room in it."""
+        """When writes lack room, have Redis write its file anew: what was overwritten and trimmed takes room in it."""
         while True:
             await asyncio.sleep(SHRINK_INTERVAL)
-            if self._room(0) < 1:
+            if self._writes.starved:
+                self._writes.starved = False
                 with suppress(Refusal):
                     await self._ask(self._short, command("BGREWRITEAOF"))
 

@@ -59,6 +59,7 @@ class WriteLane(Lane):
         super().__init__(dialer, "writes")
         self._clock = clock
         self._room = room
+        self.starved = False
         self._attach = attach
         self.daemon = secrets.token_hex(4)
         self._number = 0
@@ -74,6 +75,7 @@ class WriteLane(Lane):
         batch = super()._take()
         room = self._room(sum(job.size for job in batch.jobs))
         if room < 1:
+            self.starved = True
             self._refuse(batch, Unavailable(FULL), spare_deletes=room >= DELETES_ROOM)
         return batch
 
