@@ -536,12 +536,31 @@ def test_a_key_may_be_gone_before_its_line_but_not_before_its_time(story: Story)
 
 
 def test_a_key_that_was_gone_is_not_read_again(story: Story) -> None:
-    story.put("a", "1", ttl=1)
-    story.clock += 1
+    story.history.add(Operation(1, Write("PUT", "a", "1", ttl=1), 0, 9, Reply("OK", 1)))
+    story.change("SET", "a", "1", after=9)
+    story.get("a", "1")
     story.get("a", "")
+    story.change("EXPIRE", "a", after=9)
+    story.accept()
+    story.get("a", "1")
+    story.reject("read after its end was seen")
+
+
+def test_a_key_is_gone_when_its_time_is_over(story: Story) -> None:
+    story.put("a", "1", ttl=1)
+    story.clock += 2
     story.get("a", "1")
     story.change("EXPIRE", "a")
-    story.reject("read after its end was seen")
+    story.reject("after its time was over")
+
+
+def test_a_time_to_live_begins_when_the_write_is_done_which_may_be_after_uncertain_was_said(story: Story) -> None:
+    story.do(Write("PUT", "a", "1", ttl=1), UNCERTAIN)
+    story.change("SET", "a", "1", after=5)
+    story.clock += 4
+    story.get("a", "1")
+    story.change("EXPIRE", "a", after=2)
+    story.accept()
 
 
 def test_a_key_that_expired_is_not_read_again(story: Story) -> None:

@@ -12,6 +12,7 @@ What stands behind -- is given to the daemon.
 """
 
 import secrets
+import signal
 import sys
 
 from docopt import docopt
@@ -23,6 +24,8 @@ from tests.faults.run import run
 def main() -> int:
     """Returns the exit status."""
     options = docopt(__doc__)
+    # Whoever ends this means the daemon and the small disk, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     seed = options["--seed"] or secrets.token_hex(4)
     sys.stdout.write(f"seed: {seed}\n")
     sys.stdout.flush()

@@ -14,7 +14,7 @@ def check(history: History) -> None:
     deadlines = expiry.deadlines(history, effects)
     expiry.check_ends(history, timeline, deadlines)
     requests = Reading(history, timeline, effects, deadlines).requests()
-    expiry.check_reads(timeline, linearizability.place(list(requests)))
+    expiry.check_reads(timeline, linearizability.place(list(requests)), deadlines)
     check_watches(history, timeline, effects, deadlines)
     if history.final:
         check_final(history, timeline, deadlines)

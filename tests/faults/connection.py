@@ -75,7 +75,10 @@ class Connection:
             if not data:
                 raise Lost("the end")
             *lines, self._tail = (self._tail + data).split(b"\n")
-            self._lines.extend(line.decode() for line in lines)
+            try:
+                self._lines.extend(line.decode() for line in lines)
+            except UnicodeDecodeError as error:
+                raise Violation(f"a line that is not UTF-8: {error.object[:200]!r}") from None
         return self._lines.popleft()
 
     async def reply(self) -> tuple[str, str, list[tuple[str, str]]]:

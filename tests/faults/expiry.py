@@ -47,7 +47,9 @@ def _deadline(operation: Operation, seen: float) -> Deadline:
     """seen: when it was certainly done, if nobody was told."""
     assert isinstance(operation.what, Write)
     ttl = operation.what.ttl
-    return Deadline(operation.start + ttl - CLOCKS, min(operation.end, seen) + ttl) if ttl else Deadline()
+    # `uncertain` may be said before it is done.
+    end = seen if operation.unknown else min(operation.end, seen)
+    return Deadline(operation.start + ttl - CLOCKS, end + ttl) if ttl else Deadline()
 
 
 def check_ends(history: History, timeline: Timeline, found: Mapping[int, Deadline]) -> None:
@@ -70,8 +72,11 @@ def overdue(timeline: Timeline, found: Mapping[int, Deadline], now: float) -> li
     return [version for version in state.values() if found.get(version.begin, Deadline()).latest < now]
 
 
-def check_reads(timeline: Timeline, placed: Sequence[Placed]) -> None:
-    """A key that was found gone before its EXPIRE is not read again.  Raises Violation."""
+def check_reads(timeline: Timeline, placed: Sequence[Placed], found: Mapping[int, Deadline]) -> None:
+    """A key whose time is over is not read, nor one that was found gone, though its EXPIRE is yet to come.
+
+    Raises Violation.
+    """
     gone: dict[tuple[str, int], Placed] = {}
     for here in sorted(placed, key=lambda here: here.timed.end):
         operation = here.timed.what
@@ -85,6 +90,9 @@ def check_reads(timeline: Timeline, placed: Sequence[Placed]) -> None:
         operation = here.timed.what
         if isinstance(operation, Operation) and isinstance(operation.what, Read) and not _found_nothing(operation):
             version = timeline.at(operation.what.key, here.place)
+            latest = found.get(version.begin, Deadline()).latest if version else math.inf
+            if latest + CLOCKS < operation.start:
+                raise Violation(f"read {operation.start - latest:.3f} s after its time was over: {operation}")
             before = gone.get((version.key, version.begin)) if version else None
             if before and before.timed.end < operation.start:
                 raise Violation(f"read after its end was seen: {operation}; seen by {before.timed.what}")

@@ -133,8 +133,11 @@ class Faults:
 
     async def _begin_again(self, number: signal.Signals) -> int:
         self._daemon.kill(number)
-        status = await asyncio.to_thread(self._daemon.wait)
-        await asyncio.to_thread(self._daemon.start)
+        try:
+            status = await asyncio.to_thread(self._daemon.wait)
+            await asyncio.to_thread(self._daemon.start)
+        except (subprocess.TimeoutExpired, AssertionError) as error:
+            raise Violation(f"the daemon does not end, or does not start again: {error}") from None
         return status
 
     async def _stop(self, pid: int, seconds: float = 0) -> None:
@@ -153,9 +156,11 @@ class Faults:
         await stopped
 
     async def _fill(self) -> None:
-        """Take all that is left of the disk, and give it back."""
+        """Take all that is left of the disk, and give it back; reads go on meanwhile."""
         async with _full(self._daemon.data):
+            before = self._history.reads
             await asyncio.sleep(self._chance.uniform(*FULL))
+            await until("reads while the disk is full", lambda: self._history.reads > before)
 
 
 @asynccontextmanager

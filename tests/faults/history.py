@@ -95,6 +95,11 @@ class Operation(NamedTuple):
         return self.reply is None or (self.reply.word == "ERR" and self.reply.text.startswith("uncertain "))
 
     @property
+    def refused(self) -> bool:
+        """Whether it was answered that it was certainly not done."""
+        return self.reply is not None and self.reply.word == "ERR" and not self.unknown
+
+    @property
     def done(self) -> bool:
         """Whether it was acknowledged."""
         aborted = isinstance(self.what, Transaction) and self.what.end == "ABORT"
@@ -151,6 +156,7 @@ class History:
     """All that was recorded.
 
     changes: by revision.  seen: when each was first seen.  faults: when, and what was done to the daemon.
+    acknowledged, reads: how many writes were, and how many reads were answered.
     ends: why watches ended, or were not begun, and how often.
     """
 
@@ -162,12 +168,15 @@ class History:
     ends: Counter[str] = field(default_factory=Counter)
     final: Listing | None = None
     acknowledged: int = 0
+    reads: int = 0
 
     def add(self, operation: Operation) -> None:
         """Record a request."""
         self.operations.append(operation)
-        if operation.done and not isinstance(operation.what, Read):
-            self.acknowledged += 1
+        if isinstance(operation.what, Read):
+            self.reads += operation.reply is not None and operation.reply.word in ("OK", "NONE")
+        else:
+            self.acknowledged += operation.done
 
     def see(self, change: Change, now: float) -> Change:
         """Record a change that a watcher saw; the same object for all who saw the same."""

@@ -156,11 +156,13 @@ class Run:
         """What was done, in words."""
         history = self._history
         verbs = Counter(watch.verb for watch in history.watches)
+        unknown = sum(operation.unknown for operation in history.operations)
+        refused = sum(operation.refused for operation in history.operations)
         seen = sum(isinstance(event, Change) for watch in history.watches for event in watch.events)
         return (
             f"faults: {self._faults.done.total()} ({_counted(self._faults.done)})\n"
             f"requests: {len(history.operations)}, of them {history.acknowledged} acknowledged writes, "
-            f"{sum(operation.unknown for operation in history.operations)} of unknown outcome\n"
+            f"{unknown} of unknown outcome, {refused} refused\n"
             f"changes: {len(history.changes)}, seen {seen} times by {len(self._watchers)} watchers "
             f"(WATCH {verbs['WATCH']}, RESUME {verbs['RESUME']}, SYNC {verbs['SYNC']})\n"
             f"watches ended or refused: {_counted(history.ends)}\n"

@@ -221,6 +221,7 @@ def watchers(history: History, port: int, seed: str, features: Sequence[str]) ->
         make("transactions", "t/*", "n/*", progress=True),
         make("slow", "*", slow=True),
         make("slow-values", "w/*", slow=True, progress=True),
+        make("slow-transactions", "t/*", "n/*", slow=True, progress=True),
         make("quiet", "nobody/writes/this", progress=True),
         make("copy", "*", copies=True),
         make("copies", "c/*", "t/*", "x/*", copies=True, progress=True),

@@ -111,7 +111,7 @@ SOME_PATTERNS = [b"*", b"b*", b"b/*", b"n", b"zzz*", b"k" * 512 + b"*"]
 WRITES = [
     ([b"SET "], SOME_KEYS, [b" "], [b"", b"12", b"x", b"9223372036854775806"]),
     ([b"DEL "], SOME_KEYS, [b"", b"", b" if=0", b" if=5"]),
-    ([b"INCR "], SOME_KEYS, [b"", b" 5", b" -7", b" 0", b" 9223372036854775807", b" 9223372036854775808"]),
+    ([b"INCR "], SOME_KEYS, [b"", b" 5", b" -7", b" 0", *(b" " + integer for integer in INTEGERS)]),
 ]
 OTHERS = [
     ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),
