@@ -1,0 +1,1 @@
+"""Other systems, and how to load them."""
