@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import chain, islice
+from itertools import islice
 
 from kvd.model import Change, Patterns, Position, Sink
 from kvd.wire import replies
@@ -56,8 +56,10 @@ class Hub:
 
     def __init__(self, recent_bytes: int = RECENT_BYTES) -> None:
         self._recent_bytes = recent_bytes
-        self._exact: dict[bytes, set[Watcher]] = {}
-        self._prefixes: dict[bytes, set[Watcher]] = {}
+        # By pattern: those that watch nothing else, and those that do.
+        self._alone: dict[bytes, set[Watcher]] = {}
+        self._among_others: dict[bytes, set[Watcher]] = {}
+        # Lengths of the patterns with `*`, and how many have it.
         self._lengths: dict[int, int] = {}
         self._watchers: set[Watcher] = set()
         self._recent: deque[Change] = deque()
@@ -75,11 +77,11 @@ class Hub:
         If changes behind it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
-        for key in watcher.patterns.exact:
-            self._exact.setdefault(key, set()).add(watcher)
-        for prefix in watcher.patterns.prefixes:
-            self._prefixes.setdefault(prefix, set()).add(watcher)
-            self._lengths[len(prefix)] = self._lengths.get(len(prefix), 0) + 1
+        by_pattern = self._registry(watcher)
+        for pattern in watcher.patterns.words:
+            by_pattern.setdefault(pattern, set()).add(watcher)
+            if pattern.endswith(b"*"):
+                self._lengths[len(pattern)] = self._lengths.get(len(pattern), 0) + 1
         watcher.live = True
         if watcher.after < self.position.revision:
             self._set_aside(watcher, watcher.after)
@@ -89,13 +91,18 @@ class Hub:
         if watcher not in self._watchers:
             return
         self._watchers.discard(watcher)
-        for key in watcher.patterns.exact:
-            _discard(self._exact, key, watcher)
-        for prefix in watcher.patterns.prefixes:
-            _discard(self._prefixes, prefix, watcher)
-            self._lengths[len(prefix)] -= 1
-            if not self._lengths[len(prefix)]:
-                del self._lengths[len(prefix)]
+        by_pattern = self._registry(watcher)
+        for pattern in watcher.patterns.words:
+            by_pattern[pattern].discard(watcher)
+            if not by_pattern[pattern]:
+                del by_pattern[pattern]
+            if pattern.endswith(b"*"):
+                self._lengths[len(pattern)] -= 1
+                if not self._lengths[len(pattern)]:
+                    del self._lengths[len(pattern)]
+
+    def _registry(self, watcher: Watcher) -> dict[bytes, set[Watcher]]:
+        return self._alone if len(watcher.patterns.words) == 1 else self._among_others
 
     def complete_to(self, watcher: Watcher) -> Position:
         """The position up to which a watcher has had everything."""
@@ -105,20 +112,41 @@ class Hub:
     # ---- the history
 
     def publish(self, store: bytes, changes: list[Change]) -> None:
-        """Hand on the next changes."""
-        lines: dict[Watcher, list[bytes]] = {}
+        """Hand on the next changes.
+
+        What is joined once goes to all that watch one pattern, so that a watcher costs little more than its socket.
+        """
         before = self.position.revision
-        for change in changes:
-            rendered = b""
-            for watcher in self._matching(change.key):
-                if watcher.live and change.revision > watcher.after:
-                    rendered = rendered or replies.change(change, store)
-                    lines.setdefault(watcher, []).append(rendered)
         self._remember(changes)
         self.position = Position(changes[-1].revision, store)
-        for watcher, its_lines in lines.items():
-            if not watcher.sink(b"".join(its_lines)):
-                self._set_aside(watcher, max(before, watcher.after))
+        lines: dict[int, bytes] = {}
+        places: dict[bytes, list[int]] = {}
+        for place, change in enumerate(changes):
+            for pattern in self._patterns_of(change.key):
+                lines[place] = lines.get(place) or replies.change(change, store)
+                places.setdefault(pattern, []).append(place)
+        merged: dict[Watcher, set[int]] = {}
+        for pattern, found in places.items():
+            its_lines = [(changes[place].revision, lines[place]) for place in found]
+            self._hand(self._alone.get(pattern, ()), before, its_lines)
+            for watcher in self._among_others.get(pattern, ()):
+                merged.setdefault(watcher, set()).update(found)
+        for watcher, its in merged.items():
+            self._hand((watcher,), before, [(changes[place].revision, lines[place]) for place in sorted(its)])
+
+    def _hand(self, watchers: Iterable[Watcher], before: int, lines: list[tuple[int, bytes]]) -> None:
+        """Give the live ones of some watchers lines, each with its revision, all of them later than `before`."""
+        data = b"".join([line for _, line in lines])
+        for watcher in watchers:
+            if not watcher.live:
+                continue
+            if watcher.after <= before:
+                if not watcher.sink(data):
+                    self._set_aside(watcher, before)
+            elif (late := [line for revision, line in lines if revision > watcher.after]) and not watcher.sink(
+                b"".join(late)
+            ):
+                self._set_aside(watcher, watcher.after)
 
     def start(self, position: Position) -> None:
         """The history begins here: nothing before it will be published."""
@@ -200,16 +228,11 @@ class Hub:
         watcher.after = after
         watcher.set_aside()
 
-    def _matching(self, key: bytes) -> Iterable[Watcher]:
-        """The watchers of a key, each once; what it costs does not grow with those that do not match."""
-        prefixes = self._prefixes
-        beginnings = (key[:length] for length in self._lengths if length <= len(key))
-        found = [prefixes[beginning] for beginning in beginnings if beginning in prefixes]
-        if key in self._exact:
-            found.append(self._exact[key])
-        if len(found) == 1:
-            return found[0]
-        return dict.fromkeys(chain.from_iterable(found))
+    def _patterns_of(self, key: bytes) -> Iterable[bytes]:
+        """The patterns that match a key and are watched; what it costs does not grow with the others."""
+        patterns = [key[: length - 1] + b"*" for length in self._lengths if length <= len(key) + 1]
+        patterns.append(key)
+        return [pattern for pattern in patterns if pattern in self._alone or pattern in self._among_others]
 
     def _remember(self, changes: list[Change]) -> None:
         self._recent.extend(changes)
@@ -220,9 +243,3 @@ class Hub:
 
 def _cost(change: Change) -> int:
     return len(change.key) + len(change.value) + CHANGE_OVERHEAD
-
-
-def _discard(watchers: dict[bytes, set[Watcher]], name: bytes, watcher: Watcher) -> None:
-    watchers[name].discard(watcher)
-    if not watchers[name]:
-        del watchers[name]

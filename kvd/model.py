@@ -70,7 +70,7 @@ class Patterns:
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
         """patterns: keys, or prefixes with `*` behind them."""
-        unique = frozenset(patterns)
+        self.words = unique = frozenset(patterns)
         self.exact = frozenset(pattern for pattern in unique if not pattern.endswith(b"*"))
         self.prefixes = tuple(pattern[:-1] for pattern in unique if pattern.endswith(b"*"))
 
@@ -81,6 +81,7 @@ class Patterns:
     def also(self, pattern: bytes) -> "Patterns":
         """These and one more."""
         more = Patterns(())
+        more.words = self.words | {pattern}
         more.exact, more.prefixes = self.exact, self.prefixes
         if pattern.endswith(b"*"):
             more.prefixes += (pattern[:-1],)

@@ -12,6 +12,7 @@ from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.hub import Hub
 from kvd.session.answers import Context
+from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Address, Settings
 from kvd.store.room import on_disk
@@ -97,8 +98,8 @@ class Daemon:
 
     async def _listen(self, address: Address) -> None:
         try:
-            listener = await asyncio.start_server(
-                self._accept, address.host, address.port, limit=READ_BYTES, backlog=BACKLOG
+            listener = await asyncio.get_running_loop().create_server(
+                self._streams, address.host, address.port, backlog=BACKLOG
             )
         except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
             reason = getattr(error, "strerror", None) or str(error)
@@ -107,6 +108,10 @@ class Daemon:
         for bound in listener.sockets:
             host, port, *_ = bound.getsockname()
             self.addresses.append(Address(host, port))
+
+    def _streams(self) -> Streams:
+        loop = asyncio.get_running_loop()
+        return Streams(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

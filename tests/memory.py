@@ -10,6 +10,7 @@ from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
 from kvd.hub import Hub
 from kvd.session.answers import Context
+from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.store.store import Store
 from kvd.wire.lines import max_line
@@ -39,7 +40,10 @@ class MemoryTransport(asyncio.Transport):
         self.written = asyncio.StreamReader(limit=1 << 26)
         """What the peer gets."""
 
-    # ---- what asyncio's streams ask of a transport
+    # ---- what asyncio's streams, and sessions, ask of a transport
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:
@@ -158,8 +162,7 @@ class MemoryPeer:
 
     async def ask(self, request: bytes | str) -> str:
         """Send one line, read one line."""
-        self.send(request)
-        self.send(b"\n")
+        self.send((request.encode() if isinstance(request, str) else request) + b"\n")
         return await self.line()
 
     async def rest(self) -> list[str]:
@@ -191,7 +194,7 @@ class Service:
         """A new connection and its session."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=READ_BYTES)
-        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol = Streams(reader)
         transport = MemoryTransport(protocol)
         protocol.connection_made(transport)
         session = Session(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))

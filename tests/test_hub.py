@@ -181,7 +181,7 @@ def test_nothing_is_left_of_watchers_that_went() -> None:
     hub = serving(*clients)
     for client in clients:
         hub.remove(client.watcher)
-    assert (len(hub), hub._exact, hub._prefixes, hub._lengths) == (0, {}, {}, {})
+    assert (len(hub), hub._alone, hub._among_others, hub._lengths) == (0, {}, {}, {})
 
 
 # ---- watchers without room

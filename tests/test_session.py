@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from kvd.errors import Refusal, Unavailable, Uncertain
+from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
 from kvd.model import Change, Outcome, Page, Position, Record, Write
 from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
@@ -34,6 +35,7 @@ class ObservedStore(Store):
         self.calls: list[str] = []
         self.gates: dict[str, Gate] = {}
         self.refusals: dict[str, Refusal] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def stop_at(self, name: str) -> Gate:
         """Let the next calls of that name wait."""
@@ -59,6 +61,27 @@ class ObservedStore(Store):
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         await self._called("write", len(writes))
         return await super().write(writes, size)
+
+    def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
+        self._later("read_plain", len(keys), partial(super().read_plain, keys, done), done)
+
+    def write_plain(
+        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        self._later("write_plain", len(pairs) // 2, partial(super().write_plain, pairs, size, done), done)
+
+    def _later(self, name: str, count: int, call: Callable[[], None], done: Callable[[Refusal], None]) -> None:
+        async def run() -> None:
+            try:
+                await self._called(name, count)
+            except Refusal as error:
+                done(error)
+            else:
+                call()
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def pages(self, page: Page, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
         """Waits behind the first page."""
@@ -199,6 +222,122 @@ async def test_a_listing_of_many_pages_is_whole_and_in_order(peer: MemoryPeer) -
     assert await peer.lines(2500) == [f"PAIR {n + 1} {name} v" for n, name in enumerate(names)]
     assert shown(await peer.line()) == "OK 2500"
     assert await peer.ask("COUNT") == "OK 2500"
+
+
+# ---- plain requests, which wake no task
+
+
+@pytest.fixture
+async def begun(peer: MemoryPeer) -> MemoryPeer:
+    """A connection whose first line has come: from then on, plain chunks are answered as they arrive."""
+    assert await peer.ask("PING") == "OK"
+    return peer
+
+
+async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store: ObservedStore) -> None:
+    begun.send("SET a 1\nSET b  two \r\nSET c \n")
+    begun.send("GET a\nGET b\nGET none\nGET c\r\n")
+    assert await begun.lines(7) == ["OK 1", "OK 2", "OK 3", "OK 1", "OK  two ", "NONE", "OK "]
+    assert store.calls == ["write_plain 3", "read 4"]
+    assert await begun.ask("GET a") == "OK 1"
+    assert await begun.ask("SET a \u00e9") == "OK 4"
+    assert await begun.ask("GET a") == "OK \u00e9"
+    assert store.calls[2:] == ["read_plain 1", "write_plain 1", "read_plain 1"]
+
+
+async def test_what_comes_while_a_plain_chunk_is_answered_waits_for_it(begun: MemoryPeer, store: ObservedStore) -> None:
+    gate = store.stop_at("write_plain")
+    begun.send("SET a 1\n")
+    await reached(gate)
+    begun.send("GET a\n")
+    begun.send("INCR a\nGET")
+    begun.send(" a\nQUIT\n")
+    gate.open.set()
+    assert await begun.rest() == ["OK 1", "OK 1", "OK 2", "OK 2", "OK bye"]
+
+
+@pytest.mark.parametrize("behind", ["", "PING\n"])
+async def test_plain_reads_of_what_is_not_plain_are_answered_line_by_line(
+    behind: str, begun: MemoryPeer, store: ObservedStore
+) -> None:
+    large = "x" * 100_000
+    begun.send(f"PUT bytes base64 = AAA=\nSET large {large}\nPUT dying ttl=100 = d\nPUT dead ttl=0.001 = d\n")
+    await begun.lines(4)
+    await asyncio.sleep(0.01)
+    gate = store.stop_at("read_plain")
+    begun.send("GET dying\nGET dead\nGET bytes\nGET large\n")
+    await reached(gate)
+    begun.send(behind)
+    await asyncio.sleep(0)
+    gate.open.set()
+    assert await begun.lines(4 + bool(behind)) == ["OK d", "NONE", "OK64 AAA=", f"OK {large}", "OK"][: 4 + bool(behind)]
+    assert await begun.ask("GET dying") == "OK d"
+    assert await begun.ask("GET dead") == "NONE"
+
+
+async def test_a_half_line_behind_a_plain_chunk_is_completed(begun: MemoryPeer) -> None:
+    begun.send("SET a 1\nSET b 2")
+    assert await begun.line() == "OK 1"
+    begun.send("2\n")
+    assert await begun.line() == "OK 2"
+    begun.send("GET b\n")
+    assert await begun.line() == "OK 22"
+
+
+async def test_plain_requests_in_a_transaction_are_queued(begun: MemoryPeer) -> None:
+    assert await begun.ask("BEGIN") == "OK"
+    assert await begun.ask("SET a 1") == "OK queued"
+    assert await begun.ask("ABORT") == "OK"
+    assert await begun.ask("GET a") == "NONE"
+
+
+async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPeer, store: ObservedStore) -> None:
+    store.refusals = {"read_plain": Unavailable("away"), "write_plain": Uncertain("lost")}
+    begun.send("GET a\nGET b\n")
+    assert await begun.lines(2) == ["ERR unavailable away"] * 2
+    begun.send("SET a 1\nSET b 1\n")
+    assert await begun.lines(2) == ["ERR uncertain lost"] * 2
+
+
+async def test_a_peer_that_stops_sending_behind_a_plain_chunk_gets_its_replies(
+    begun: MemoryPeer, store: ObservedStore
+) -> None:
+    gate = store.stop_at("read_plain")
+    begun.send("GET a\n")
+    begun.transport.receive_eof()
+    await reached(gate)
+    gate.open.set()
+    assert await begun.rest() == ["NONE"]
+
+
+async def test_a_session_answers_a_plain_chunk_before_it_ends(begun: MemoryPeer, store: ObservedStore) -> None:
+    gate = store.stop_at("write_plain")
+    begun.send("SET a 1\n")
+    await reached(gate)
+    begun.session.stop()
+    gate.open.set()
+    assert await begun.rest() == ["OK 1"]
+
+
+async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: MemoryPeer, store: ObservedStore) -> None:
+    gate = store.stop_at("read_plain")
+    begun.send("GET a\n")
+    await reached(gate)
+    begun.transport.lose()
+    gate.open.set()
+    await begun.close()
+
+
+async def test_plain_replies_wait_for_a_peer_that_does_not_read(begun: MemoryPeer, store: ObservedStore) -> None:
+    assert await begun.ask("SET k " + "x" * 4000) == "OK 1"
+    begun.transport.stop_reading()
+    for _ in range(40):
+        begun.send("GET k\n" * 100)
+        await asyncio.sleep(0.01)
+    # What was taken before the socket was full, and what the stream may hold back.
+    assert sum(int(call.split(" ")[1]) for call in store.calls if call.startswith("read")) < 1000
+    begun.transport.go_on_reading()
+    assert await begun.lines(4000) == ["OK " + "x" * 4000] * 4000
 
 
 # ---- a store that does not serve

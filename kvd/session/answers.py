@@ -20,7 +20,7 @@ from kvd.model import (
     Words,
     Write,
 )  # fmt: skip
-from kvd.session import watching
+from kvd.session import express, watching
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.watching import Log, Watching
@@ -32,11 +32,8 @@ TURN_LINES = 256
 """Lines answered before others have their turn: 64 KiB of empty lines take a tenth of a second."""
 
 
-class Store(watching.Store, Protocol):
+class Store(express.Store, watching.Store, Protocol):
     """What a session asks of the store; see `store.Store`.  All raise Unavailable."""
-
-    batch_items: int
-    batch_bytes: int
 
     async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
         """Records and the store's clock."""
@@ -80,6 +77,11 @@ class Answers:
         self._watching = watching
         self._pending: Pending | None = None
         self.quitting = False
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether what comes next belongs to a transaction."""
+        return self._pending is not None
 
     async def answer(self, lines: Iterable[Line]) -> None:
         """Answer lines in order.  Neighbours that read, and neighbours that write, go to the store together."""

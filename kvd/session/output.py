@@ -16,9 +16,11 @@ class Output:
     def __init__(self, writer: asyncio.StreamWriter, push_limit: int) -> None:
         """push_limit: int, bytes that may wait in the socket for pushed lines to be added."""
         self._writer = writer
+        self._transport = writer.transport
         self._push_limit = push_limit
         self._replies: list[bytes] = []
         self._size = 0
+        self._held = False
         self._free = asyncio.Event()
         self._free.set()
         self._late: list[bytes] = []
@@ -43,11 +45,20 @@ class Output:
             self._replies.clear()
             self._size = 0
 
-    def _send(self, data: bytes) -> None:
+    def is_clear(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._replies and not self._transport.get_write_buffer_size()
+
+    def send(self, data: bytes) -> None:
+        """Hand complete replies to the socket, unless the connection is closed."""
         # uvloop raises RuntimeError for a transport that is closed.
-        if self._writer.transport.is_closing():
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _send(self, data: bytes) -> None:
+        if self._transport.is_closing():
             raise ConnectionResetError("the peer is gone")
-        self._writer.write(data)
+        self._transport.write(data)
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
@@ -56,7 +67,7 @@ class Output:
 
     async def flush_if_full(self) -> None:
         """Flush if much has been collected, or waits in the socket."""
-        if self._size > FLUSH_BYTES or self._writer.transport.get_write_buffer_size() > FLUSH_BYTES:
+        if self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES:
             await self.flush()
 
     def close(self) -> None:
@@ -67,11 +78,13 @@ class Output:
 
     def hold(self) -> None:
         """A reply of many parts begins: nothing may be pushed before `release`."""
+        self._held = True
         self._free.clear()
 
     def release(self) -> None:
         """The reply is complete."""
         self.write()
+        self._held = False
         self._free.set()
         late, self._late = self._late, []
         for line in late:
@@ -79,23 +92,23 @@ class Output:
 
     def push(self, data: bytes) -> bool:
         """Send lines at once if there is room for them, else nothing (a `model.Sink`)."""
-        transport = self._writer.transport
+        transport = self._transport
         if transport.is_closing():
             return True
-        if not self._free.is_set():
+        if self._held:
             return False
         waiting = transport.get_write_buffer_size()
         if waiting > PUSH_ROOM and waiting + len(data) > self._push_limit:
             return False
-        self._writer.write(data)
+        self._transport.write(data)
         return True
 
     def push_last(self, line: bytes) -> None:
         """Send a watch's last line, whether there is room or not."""
-        if not self._free.is_set():
+        if self._held:
             self._late.append(line)
-        elif not self._writer.transport.is_closing():
-            self._writer.write(line)
+        elif not self._transport.is_closing():
+            self._transport.write(line)
 
     def forget_pushed(self) -> None:
         """Drop the last line of a watch that was not sent yet: another watch takes its place."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from kvd.errors import NotAClient
 from kvd.session.answers import Answers, Context
+from kvd.session.express import Express, Streams
 from kvd.session.output import Output
 from kvd.session.watching import Watching
 from kvd.wire.lines import LineBuffer
@@ -34,6 +35,10 @@ class Session:
         self._output = Output(writer, context.push_limit)
         self._watching = Watching(context.store, context.log, context.hub, self._output)
         self._answers = Answers(context, self._output, self._watching)
+        self._express = Express(context.store, self._output, context.max_value, reader.feed_data)
+        streams = writer.transport.get_protocol()
+        if isinstance(streams, Streams):
+            streams.take = self._express.take
         self._task: asyncio.Task[None] | None = None
         self._idle = False
         self._stopping = False
@@ -72,12 +77,16 @@ class Session:
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
+        await self._express.finish()
         self._watching.end("shutdown", "the daemon stops")
         await self._output.flush()
 
     async def _converse(self) -> None:
         while not self._answers.quitting and not self._stopping:
+            self._express.open = self._lines.between and not self._answers.in_transaction
             data = await self._wait(self._reader.read(READ_BYTES))
+            self._express.open = False
+            data = await self._express.finish() + data
             if not data:
                 return
             try:

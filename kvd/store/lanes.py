@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from random import random
 from typing import Any
 
@@ -32,17 +34,25 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between attempts to connect; each pause doubles, up to the longest."""
 
 
+Done = Callable[[Any], None]
+"""Takes the results of a job, or the KvdError."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """Requests of one session, and where their results go.
 
     count: int, how many they are for BATCH_ITEMS, a transaction as many as it has writes.
+    results: int, how many results they have.
+    plain: whether its requests are of the plainest kind, which the lane does in a shorter way.
     """
 
     items: Sequence[Any]
     count: int
     size: int
-    future: asyncio.Future[Any]
+    results: int
+    done: Done
+    plain: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -54,18 +64,19 @@ class Batch:
     number: int = 0
 
     def items(self) -> list[Any]:
-        """All requests, in order."""
-        if len(self.jobs) == 1:
-            return list(self.jobs[0].items)
-        return [item for job in self.jobs for item in job.items]
+        """All items, in order."""
+        return list(chain.from_iterable(job.items for job in self.jobs))
+
+    def results(self) -> int:
+        """How many results all jobs have."""
+        return sum(job.results for job in self.jobs)
 
     def settle(self, results: Sequence[Any]) -> None:
         """Give each job the results of its requests."""
         start = 0
         for job in self.jobs:
-            end = start + len(job.items)
-            if not job.future.done():
-                job.future.set_result(results[start:end])
+            end = start + job.results
+            job.done(results[start:end])
             start = end
 
     def fail(self, error: KvdError) -> None:
@@ -76,8 +87,17 @@ class Batch:
 def fail(jobs: Sequence[Job], error: KvdError) -> None:
     """Give jobs an error."""
     for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(error)
+        job.done(error)
+
+
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    """Give a future, unless nobody waits for it any more, what a job came to."""
+    if future.done():
+        return
+    if isinstance(result, KvdError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 class Lane(ABC):
@@ -100,12 +120,16 @@ class Lane(ABC):
         count: int, if that is not the number of items.
         """
         future = asyncio.get_running_loop().create_future()
-        if self._refusing:
-            future.set_exception(self._unavailable())
-            return future
-        self._waiting.append(Job(items, count or len(items), size, future))
-        self._wake.set()
+        self.put(Job(items, count or len(items), size, len(items), partial(resolve, future)))
         return future
+
+    def put(self, job: Job) -> None:
+        """Queue a job of at most BATCH_ITEMS requests."""
+        if self._refusing:
+            job.done(self._unavailable())
+        else:
+            self._waiting.append(job)
+            self._wake.set()
 
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
@@ -162,9 +186,7 @@ class Lane(ABC):
             size += job.size
             if jobs and (items > BATCH_ITEMS or size > BATCH_BYTES):
                 break
-            self._waiting.popleft()
-            if not job.future.done():
-                jobs.append(job)
+            jobs.append(self._waiting.popleft())
         return Batch(jobs, asyncio.get_running_loop().time())
 
     @abstractmethod

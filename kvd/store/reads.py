@@ -1,9 +1,10 @@
 """The lane of single-key reads: one HMGET for all that wait."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable
-from kvd.model import Record
+from kvd.model import TEXT, Record
 from kvd.store.lanes import Batch, Lane
 from kvd.store.link import DATA, Dialer, Link, Rejected, command
 
@@ -33,8 +34,33 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
     return Record(revision, deadline, kind, payload)
 
 
+def living(raw: bytes | None, now: int) -> Record | None:
+    """The record, unless there is none or its time is over."""
+    if raw is None:
+        return None
+    record = unpack(raw)
+    return None if record.deadline != b"0" and int(record.deadline) <= now else record
+
+
+def plain_values(raws: Sequence[bytes | None], now: int) -> list[bytes | None] | None:
+    """The values of records, None for those that are not there; None for them all if any is no text or large."""
+    values: list[bytes | None] = []
+    for raw in raws:
+        if raw is None:
+            values.append(None)
+            continue
+        _, deadline, kind, value = raw.split(b" ", 3)
+        if kind != TEXT:
+            return None
+        values.append(value if deadline == b"0" or int(deadline) > now else None)
+    return values
+
+
 class ReadLane(Lane):
-    """Items are keys; results are records, None for no such key."""
+    """Items are keys; results are records as the store packs them, None for no such key.
+
+    Of a plain job, results are what `plain_values` makes of them.
+    """
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
         super().__init__(dialer, "reads")
@@ -56,15 +82,22 @@ class ReadLane(Lane):
             if raws is None:
                 batch.fail(Unavailable(f"the store says: {error}"))
             else:
-                batch.settle([raw and self._record(raw, now) for raw in raws])
+                self._settle(batch, raws, now)
             self._wake.set()
 
     @staticmethod
-    def _record(raw: bytes, now: int) -> Record | None:
-        record = unpack(raw)
-        if record.deadline != b"0" and int(record.deadline) <= now:
-            return None
-        return record
+    def _settle(batch: Batch, raws: Sequence[bytes | None], now: int) -> None:
+        values = plain_values(raws, now)
+        start = 0
+        for job in batch.jobs:
+            end = start + job.results
+            if not job.plain:
+                job.done(raws[start:end])
+            elif values is not None:
+                job.done(values[start:end])
+            else:
+                job.done(plain_values(raws[start:end], now))
+            start = end
 
     def _lost(self, lost: StoreLost) -> None:
         # Reading again does no harm.

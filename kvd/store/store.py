@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from kvd.errors import Refusal, StartError, StoreLost, Unavailable
+from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Channel
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Channel, Job
 from kvd.store.link import (
     ALL,
     BIG,
@@ -26,7 +26,7 @@ from kvd.store.link import (
     command,
     script,
 )
-from kvd.store.reads import Clock, ReadLane, unpack
+from kvd.store.reads import Clock, ReadLane, living, unpack
 from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
@@ -126,8 +126,16 @@ class Store:
 
         Values of large records are left out; `fetch` gets one.  Raises Unavailable.
         """
-        records = await self._reads.submit(keys, 0)
-        return records, self._clock.now
+        raws = await self._reads.submit(keys, 0)
+        now = self._clock.now
+        return [living(raw, now) for raw in raws], now
+
+    def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
+        """Have `done` called with the values of at most BATCH_ITEMS keys, None for those that are not there.
+
+        It is called with None if not all of them are text of at most 4 KiB, and with Unavailable as `read` raises it.
+        """
+        self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""
@@ -141,6 +149,16 @@ class Store:
         """
         outcomes: list[Outcome] = await self._writes.submit(writes, size)
         return outcomes
+
+    def write_plain(
+        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        """Set at most BATCH_ITEMS keys to texts of at most 4 KiB, and have `done` called with the revisions.
+
+        pairs: each key with its value behind it.  `done` may be called with the errors that `write` raises.
+        """
+        count = len(pairs) // 2
+        self._writes.put(Job(pairs, count, size, count, done, plain=True))
 
     async def transact(self, transaction: Transaction, size: int) -> Outcome:
         """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""

@@ -7,11 +7,12 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import chain, repeat
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
-from kvd.model import Delete, Increment, Put, Touch, Transaction
+from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
 from kvd.store.lanes import Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
@@ -41,6 +42,13 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Increment: lambda write: (b"i", write.key, write.amount),
     Transaction: _transaction,
 }
+
+
+def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
+    """Those of each write."""
+    if job.plain:
+        return zip(repeat(TEXT), job.items[::2], job.items[1::2])
+    return (_ARGUMENTS[type(write)](write) for write in job.items)
 
 
 def _only_deletes(job: Job) -> bool:
@@ -89,9 +97,9 @@ class WriteLane(Lane):
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
         batch.number = self._number
-        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now]
-        for write in batch.items():
-            arguments += _ARGUMENTS[type(write)](write)
+        plain = all(job.plain for job in batch.jobs)
+        writes = batch.items() if plain else chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
+        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now, b"plain" if plain else b"any", *writes]
         return script("write", ALL, arguments)
 
     async def _receive(self, link: Link) -> None:
@@ -106,7 +114,12 @@ class WriteLane(Lane):
 
     def _settle(self, batch: Batch, reply: bytes) -> None:
         self._acknowledged = batch.number
-        batch.settle(reply.split(b" "))
+        if reply.startswith(b"="):
+            # All are revisions, and only the first one is told.
+            first = int(reply[1:])
+            batch.settle([b"%d" % revision for revision in range(first, first + batch.results())])
+        else:
+            batch.settle(reply.split(b" "))
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch under way was not applied."""

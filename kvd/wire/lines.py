@@ -46,6 +46,11 @@ class LineBuffer:
         self._ended = False
         self._first: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
 
+    @property
+    def between(self) -> bool:
+        """Whether a line has come, and no other has begun: what comes next is a line's beginning."""
+        return not (self._open or self._first or self._skipping or self._ended)
+
     def feed(self, data: bytes) -> list[Line]:
         """Take the next chunk and give the lines that it completes."""
         if self._ended:

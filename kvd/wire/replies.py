@@ -1,7 +1,7 @@
 """The lines that the server sends, each with its LF (protocol.txt, 4 to 8)."""
 
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from kvd.errors import NotANumber, Overflow, Refusal
 from kvd.model import TEXT, Change, Outcome, Position, Record
@@ -33,6 +33,18 @@ def value(record: Record | None) -> bytes:
     if record.kind == TEXT:
         return b"OK %b\n" % record.value
     return b"OK64 %b\n" % base64(record.value)
+
+
+def plain_values(values: Sequence[bytes | None]) -> bytes:
+    """GET's replies for text values, None where there is no such key."""
+    if None in values:
+        return b"".join([NONE if value is None else b"OK %b\n" % value for value in values])
+    return b"OK " + b"\nOK ".join(values) + b"\n"  # type: ignore[arg-type]  # there is no None among them
+
+
+def revisions(outcomes: Iterable[bytes]) -> bytes:
+    """SET's replies."""
+    return b"OK " + b"\nOK ".join(outcomes) + b"\n"
 
 
 def value_with_revision(record: Record | None) -> bytes:

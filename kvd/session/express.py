@@ -1,0 +1,116 @@
+"""Chunks of plain requests, answered as they arrive: no task is woken for them, and they are parsed whole."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from kvd.errors import KvdError, Refusal
+from kvd.model import Outcome
+from kvd.session.output import Output
+from kvd.wire import plain, replies
+
+
+class Streams(asyncio.StreamReaderProtocol):
+    """The streams of one connection, as `asyncio.start_server` makes them; chunks are offered to `take` first."""
+
+    take: Callable[[bytes], bool] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport; what `take` does not take comes out of the reader."""
+        if self.take is None or not self.take(data):
+            super().data_received(data)
+
+
+class Store(Protocol):
+    """See `store.Store`.  Both call `done` later, with an error in place of what was asked for."""
+
+    batch_items: int
+    batch_bytes: int
+
+    def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
+        """The values of keys, or None if not all of them are text of at most 4 KiB."""
+
+    def write_plain(
+        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        """Set keys to texts of at most 4 KiB, and give the revisions."""
+
+
+class Express:
+    """Answers one chunk at a time.
+
+    open: bool, whether the next chunk begins with a line, stands in no transaction, and may be answered before
+    anything else is.
+    """
+
+    def __init__(self, store: Store, output: Output, max_value: int, give_back: Callable[[bytes], None]) -> None:
+        """give_back: takes a chunk that was taken, but has to be answered line by line after all."""
+        self._store = store
+        self._output = output
+        self._max_value = max_value
+        self._give_back = give_back
+        self._chunk = b""
+        self._left = b""
+        self._finished: asyncio.Future[None] | None = None
+        self.open = False
+
+    def take(self, chunk: bytes) -> bool:
+        """Have a chunk answered; False: it is not plain, or another one is being answered."""
+        if not self.open or self._chunk or not self._output.is_clear():
+            self.open = False
+            return False
+        if (keys := plain.reads(chunk)) is not None and len(keys) <= self._store.batch_items:
+            self._chunk = chunk
+            self._store.read_plain(keys, self._read)
+        elif (pairs := plain.writes(chunk, self._max_value)) is not None and len(pairs) <= 2 * self._store.batch_items:
+            self._chunk = chunk
+            self._store.write_plain(pairs, len(chunk), self._written)
+        else:
+            # The next chunk must not overtake this one.
+            self.open = False
+            return False
+        return True
+
+    async def finish(self) -> bytes:
+        """Wait until what was taken is answered; returns what could not be, and comes before all that was not taken."""
+        if self._chunk:
+            self._finished = asyncio.get_running_loop().create_future()
+            await self._finished
+            self._finished = None
+        left, self._left = self._left, b""
+        return left
+
+    def _read(self, values: list[bytes | None] | KvdError | None) -> None:
+        if isinstance(values, list):
+            self._end(replies.plain_values(values))
+        elif values is None:
+            self._return()
+        else:
+            self._refuse(values)
+
+    def _written(self, revisions: Sequence[Outcome] | KvdError) -> None:
+        if isinstance(revisions, KvdError):
+            self._refuse(revisions)
+        else:
+            self._end(replies.revisions(revisions))
+
+    def _refuse(self, error: KvdError) -> None:
+        assert isinstance(error, Refusal)  # noqa: S101
+        self._end(replies.refused(error) * self._chunk.count(b"\n"))
+
+    def _return(self) -> None:
+        chunk = self._chunk
+        if self._finished:
+            self._left = chunk
+            self._end(b"")
+        else:
+            self._end(b"")
+            self.open = False
+            self._give_back(chunk)
+
+    def _end(self, data: bytes) -> None:
+        self._chunk = b""
+        if data:
+            self._output.send(data)
+        if self._finished and not self._finished.done():
+            self._finished.set_result(None)

@@ -1,0 +1,76 @@
+"""kvd.wire.plain: what is recognised whole means the same line by line."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvd.errors import KvdError
+from kvd.model import Arguments, Put, Read
+from kvd.verbs import find
+from kvd.wire import plain
+from kvd.wire.lines import LineBuffer
+
+MAX_VALUE = 5000
+
+words = st.sampled_from(
+    [b"GET", b"SET", b"get", b"PUT", b" ", b"  ", b"\n", b"\r\n", b"\r", b"\t", b"a", b"key*", b"\xc3\xa9", b"\xff",
+     b"\xe2\x80\xa8", b"\x00", b"\x7f", b"\xc2\x80", b"k" * 512, b"k" * 513, b"v" * 4096, b"v" * 4097, b"\x0b", b"\x0c"]
+)  # fmt: skip
+lines = st.builds(
+    lambda verb, key, value, end: verb + b" " + key + value + end,
+    st.sampled_from([b"GET", b"SET"]),
+    st.one_of(st.sampled_from([b"a", b"k" * 512, b"k" * 513, b"a*", b""]), st.binary(max_size=4)),
+    st.one_of(st.just(b""), st.binary(max_size=6).map(lambda value: b" " + value), words.map(lambda word: b" " + word)),
+    st.sampled_from([b"\n", b"\r\n", b""]),
+)
+chunks = st.one_of(st.lists(words, max_size=12), st.lists(lines, min_size=1, max_size=4)).map(b"".join)
+
+
+def line_by_line(chunk: bytes) -> list[Arguments] | None:
+    """The requests, if each line is one."""
+    buffer = LineBuffer(1 << 20)
+    buffer.feed(b"PING\n")
+    try:
+        found = [find(line) for line in buffer.feed(chunk) if isinstance(line, bytes)]
+        requests = [verb.parse(rest, MAX_VALUE) for verb, rest in found]
+    except KvdError:
+        return None
+    return requests if buffer.between and chunk.count(b"\n") == len(requests) else None
+
+
+@given(chunks)
+def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
+    if (keys := plain.reads(chunk)) is not None:
+        assert line_by_line(chunk) == [Read(key) for key in keys]
+    if (pairs := plain.writes(chunk, MAX_VALUE)) is not None:
+        puts = [Put(key, b"t", value) for key, value in zip(pairs[::2], pairs[1::2], strict=True)]
+        assert line_by_line(chunk) == puts
+
+
+@given(st.lists(st.text(re.sub(r"\*", "", "".join(map(chr, range(33, 127)))), min_size=1, max_size=20), min_size=1))
+def test_plain_chunks_are_recognised(keys: list[str]) -> None:
+    names = [key.encode() for key in keys]
+    assert plain.reads(b"".join(b"GET %b\n" % name for name in names)) == names
+    pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
+    chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
+    assert plain.writes(chunk, MAX_VALUE) == pairs
+
+
+@pytest.mark.parametrize("chunk", [b"", b"\n", b"GET a", b"GET a\nGET b", b"GET  a\n", b"GET a b\n", b"GET a\nPING\n"])
+def test_these_are_no_plain_reads(chunk: bytes) -> None:
+    assert plain.reads(chunk) is None
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"SET a\n", b"SET a b", b"SET a* b\n", b"SET a b\nGET a\n", b"SET a \xff\n", b"SET a \r \n"]
+)
+def test_these_are_no_plain_writes(chunk: bytes) -> None:
+    assert plain.writes(chunk, MAX_VALUE) is None
+
+
+def test_a_value_over_the_limit_is_not_plain() -> None:
+    assert plain.writes(b"SET a 12345\n", 5) == [b"a", b"12345"]
+    assert plain.writes(b"SET a 12345\n", 4) is None
+    assert plain.writes(b"SET a %b\n" % (b"x" * 4097), MAX_VALUE) is None
