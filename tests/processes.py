@@ -93,6 +93,12 @@ class Daemon:
                 return int(child.pid)
         raise LookupError("no embedded server runs")
 
+    def worker_pids(self) -> list[int]:
+        """The processes that serve, where these are not the daemon's own."""
+        return [
+            int(child.pid) for child in psutil.Process(self.pid).children() if "kvd.workers" in _command_line(child)
+        ]  # fmt: skip
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signal the daemon."""
         os.kill(self.pid, number)
@@ -132,6 +138,13 @@ class Daemon:
                 yield peer
             finally:
                 peer.close()
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Of a process that may be gone."""
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 class Peer:
