@@ -23,10 +23,9 @@ def listen(addresses: Sequence[Address]) -> list[socket.socket]:
                 sockets.append(_bound(family, where))
                 sockets[-1].listen(BACKLOG)
         except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
-            for taken in sockets:
-                taken.close()
-            reason = getattr(error, "strerror", None) or str(error)
-            raise StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT") from None
+            for bound in sockets:
+                bound.close()
+            raise cannot_listen(address, error) from None
     return sockets
 
 
@@ -44,6 +43,12 @@ def address_of(bound: socket.socket) -> Address:
     """Where a socket is bound to."""
     host, port, *_ = bound.getsockname()
     return Address(host, port)
+
+
+def cannot_listen(address: Address, error: Exception) -> StartError:
+    """What to say when one cannot listen on an address."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT")
 
 
 def _resolve(address: Address) -> list[tuple[int, Any]]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from kvd import __version__, descriptors
 from kvd.changes import Follower
-from kvd.errors import StartError, Unavailable
+from kvd.errors import Unavailable
 from kvd.hub import Hub
-from kvd.listening import BACKLOG, address_of
+from kvd.listening import BACKLOG, address_of, cannot_listen
 from kvd.session.answers import Context
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
@@ -75,9 +75,11 @@ class Server:
         """Listen.  Raises StartError."""
         for bound in self._sockets:
             try:
-                listener = await asyncio.start_server(self._accept, sock=bound, limit=READ_BYTES, backlog=BACKLOG)
+                # Not left to uvloop, which says nothing when it fails.
+                bound.listen(BACKLOG)
             except OSError as error:
-                raise StartError(f"cannot listen on {address_of(bound)}: {error.strerror or error}") from None
+                raise cannot_listen(address_of(bound), error) from None
+            listener = await asyncio.start_server(self._accept, sock=bound, limit=READ_BYTES, backlog=BACKLOG)
             self._listeners.append(listener)
 
     async def run(self) -> None:
