@@ -35,7 +35,7 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
         data = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))) / "data"
         if tmpfs:
             stack.enter_context(small_disk(data))
-        histories = HISTORIES[-1:] if "--workers" in options else HISTORIES
+        histories = HISTORIES[-1:] if any("--workers" in option for option in options) else HISTORIES
         history_changes = random.Random(f"{seed} options").choice(histories)
         given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", history_changes]
         daemon = Daemon(data, [*given, *options])
