@@ -106,6 +106,19 @@ def test_lines_of_the_log_say_which_process_they_come_from(daemon: Daemon) -> No
     assert sorted(map(int, pids)) == sorted(daemon.worker_pids())
 
 
+def test_modules_are_not_looked_for_where_the_daemon_is_started(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise SystemExit('not this one')")
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "kvd", "--workers", "2", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    assert b" listens on " in process.stdout.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 # ---- when one of them ends
 
 

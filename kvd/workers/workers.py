@@ -110,9 +110,11 @@ class Worker(Child):
         with ExitStack() as stack:
             sockets = [stack.enter_context(share(bound)) for bound in self._bound]
             descriptors = tuple(opened.fileno() for opened in sockets)
-            # In a group of its own, so that Ctrl-C in a terminal reaches the parent alone.
+            # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
+            # group of its own, so that Ctrl-C in a terminal reaches the parent alone.
             process = subprocess.Popen(
-                [sys.executable, "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
                 pass_fds=[*descriptors, *self._inherited], process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
