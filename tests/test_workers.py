@@ -17,7 +17,7 @@ from kvd.server import Source
 from kvd.settings import Settings
 from kvd.workers.task import Task
 from tests.conftest import StartDaemon
-from tests.processes import ROOT, Daemon, Peer, wait_for
+from tests.processes import ROOT, Daemon, Peer, Redis, wait_for
 
 
 @pytest.fixture
@@ -317,3 +317,18 @@ def test_a_worker_without_a_parent_ends(tmp_path: Path) -> None:
         done = start_worker(Task(os.getpid(), Settings(), source, (bound.fileno(),)))
     assert done.returncode == 1
     assert done.stdout == b"ready\n"
+
+
+# ---- on a store of somebody's own
+
+
+def test_workers_on_another_store_show_its_password_to_nobody(start_daemon: StartDaemon, redis: Redis) -> None:
+    daemon = start_daemon("--workers", "2", KVD_STORE=redis.unix_url)
+    with one_each(daemon) as (one, two):
+        assert one.ask("SET a 1") == "OK 1"
+        redis.kill()
+        redis.start()
+        wait_for("the store", lambda: two.ask("GET a") == "OK 1")
+    commands = [psutil.Process(pid).cmdline() for pid in daemon.worker_pids()]
+    assert len(commands) == 2
+    assert "s3cret" not in f"{commands}{daemon.log}"
