@@ -1,79 +1,93 @@
-"""The daemon put together: listeners, sessions, the store and its change log; and its orderly end."""
+"""One process that serves: sessions, the store and its change log, on sockets that are given; and its orderly end."""
 
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
-from kvd import __version__
+from kvd import __version__, descriptors
 from kvd.changes import Follower
-from kvd.embedded.server import EmbeddedServer
-from kvd.errors import StartError
+from kvd.errors import Unavailable
 from kvd.hub import Hub
+from kvd.listening import BACKLOG, address_of, cannot_listen
 from kvd.session.answers import Context
 from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
-from kvd.settings import Address, Settings
-from kvd.store.room import on_disk
+from kvd.settings import Settings
+from kvd.store.room import on_disk, unlimited
 from kvd.store.store import History, Store
-from kvd.wire import words
+from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 
 log = logging.getLogger("kvd")
 
 PROTOCOL = 1
 FEATURES = "resume sync progress transactions"
-BACKLOG = 1024
-"""Connections that may wait to be accepted."""
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence before the kernel asks a peer whether it is there, seconds between further questions, and
 how many of them.  A peer that only watches, and is gone, is found by nothing else."""
 DRAIN_TIMEOUT = 2.0
 """Seconds that connections have to take their last replies when the daemon stops."""
+REFUSED_INTERVAL = 10.0
+"""Seconds between two words in the log about connections that were refused."""
+REFUSED = replies.refused(Unavailable("there are too many connections; try again later"))
 
 
-class Daemon:
-    """One kvd: `start` it, keep `run` running, `drain` it, `close` it."""
+class Source(NamedTuple):
+    """Where the store is.
 
-    def __init__(self, settings: Settings) -> None:
+    url: as Dialer takes it.  disk: a directory on the disk that it fills, None if that is somebody else's care.
+    """
+
+    url: str
+    disk: Path | None
+
+    def open(self, settings: Settings) -> Store:
+        """The store.  Raises StartError if the URL is none."""
+        history = History(settings.history_changes, settings.history_bytes)
+        return Store(self.url, history, on_disk(self.disk) if self.disk else unlimited)
+
+
+class Server:
+    """`start` it, keep `run` running, `drain` it, `close` it."""
+
+    def __init__(self, settings: Settings, source: Source, sockets: Sequence[socket.socket]) -> None:
+        """sockets: bound; from now on they are the server's.  Raises StartError if the store's URL is none."""
         self._settings = settings
+        self._sockets = sockets
         self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.embedded = None if settings.store else EmbeddedServer(settings.data, settings.fsync, settings.max_value)
-        self.addresses: list[Address] = []
-
-    async def start(self) -> None:
-        """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
-        if self.embedded:
-            await self.embedded.start()
-        history = History(self._settings.history_changes, self._settings.history_bytes)
-        if self.embedded:
-            self._store = Store(self.embedded.url, history, on_disk(self._settings.data))
-        else:
-            self._store = Store(self._settings.store, history)
-        doubt = self.embedded.doubt if self.embedded else ""
-        if doubt:
-            log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
-        await self._store.start(doubtful=bool(doubt))
+        self._most = descriptors.connections()
+        self._refused = 0
+        self._refused_told = -REFUSED_INTERVAL
+        self._store = source.open(settings)
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(
-            self._store, self._log, hub, self._settings.max_value, self._max_line,
-            self._settings.watch_buffer, self._describe,
-        )  # fmt: skip
-        for address in self._settings.listen:
-            await self._listen(address)
+            self._store, self._log, hub, settings.max_value, self._max_line, settings.watch_buffer, self._describe
+        )
+
+    async def start(self) -> None:
+        """Listen.  Raises StartError."""
+        for bound in self._sockets:
+            try:
+                # Not left to uvloop, which says nothing when it fails.
+                bound.listen(BACKLOG)
+            except OSError as error:
+                raise cannot_listen(address_of(bound), error) from None
+            loop = asyncio.get_running_loop()
+            self._listeners.append(await loop.create_server(self._streams, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run())
             group.create_task(self._log.run())
-            if self.embedded:
-                group.create_task(self.embedded.supervise())
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
@@ -90,24 +104,8 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        """Let go of the store, and end the embedded one."""
-        if hasattr(self, "_store"):
-            await self._store.close()
-        if self.embedded:
-            await self.embedded.stop()
-
-    async def _listen(self, address: Address) -> None:
-        try:
-            listener = await asyncio.get_running_loop().create_server(
-                self._streams, address.host, address.port, backlog=BACKLOG
-            )
-        except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
-            reason = getattr(error, "strerror", None) or str(error)
-            raise StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT") from None
-        self._listeners.append(listener)
-        for bound in listener.sockets:
-            host, port, *_ = bound.getsockname()
-            self.addresses.append(Address(host, port))
+        """Let go of the store."""
+        await self._store.close()
 
     def _streams(self) -> Streams:
         loop = asyncio.get_running_loop()
@@ -116,6 +114,9 @@ class Daemon:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101
+        if len(self._sessions) >= self._most:
+            self._refuse(writer)
+            return
         _keep_alive(writer.get_extra_info("socket"))
         session = Session(self._context, reader, writer)
         self._sessions.add(session)
@@ -127,6 +128,19 @@ class Daemon:
         finally:
             self._sessions.discard(session)
             self._tasks.discard(task)
+
+    def _refuse(self, writer: asyncio.StreamWriter) -> None:
+        """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
+        writer.write(REFUSED)
+        writer.close()
+        self._refused += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._refused_told + REFUSED_INTERVAL:
+            log.warning(
+                "refused %d connections: there are %d, as many as the limit of open files allows; %s",
+                self._refused, self._most, descriptors.REMEDY,
+            )  # fmt: skip
+            self._refused, self._refused_told = 0, now
 
     async def _describe(self) -> Iterable[str]:
         position, floor = await self._store.history()

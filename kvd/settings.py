@@ -39,6 +39,7 @@ class Settings:
     fsync: Redis's appendfsync for the embedded store.
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
     history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
+    workers: processes that serve.
     """
 
     listen: tuple[Address, ...] = (Address("127.0.0.1", DEFAULT_PORT),)
@@ -49,11 +50,14 @@ class Settings:
     watch_buffer: int = MIB
     history_changes: int = 100_000
     history_bytes: int = 64 * MIB
+    workers: int = 1
     log_level: str = "info"
 
 
 LARGEST_VALUE = 256 * MIB
 """A value must fit into one Redis argument (512 MiB), also in the script's reply."""
+MOST_WORKERS = 64
+"""More are of no use: they share one Redis, which a few keep busy."""
 
 
 def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
@@ -83,6 +87,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
         history_changes=_count(*given("history-changes")) or default.history_changes,
         history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
+        workers=_count(*given("workers"), MOST_WORKERS) or default.workers,
         log_level=_one_of(*given("log-level"), LOG_LEVELS) or default.log_level,
     )
 
@@ -108,10 +113,15 @@ def _size(text: str, where: str, most: int) -> int:
     return value
 
 
-def _count(text: str, where: str) -> int:
-    if text and not _COUNT(text):
+def _count(text: str, where: str, most: int = 2**53) -> int:
+    """A number; 0 if nothing was given."""
+    if not text:
+        return 0
+    if not _COUNT(text):
         raise StartError(f"{where}: {text!r} is no number; wanted a whole number, at least 1")
-    return int(text or 0)
+    if int(text) > most:
+        raise StartError(f"{where}: {text!r} is too many; wanted {most} at the most")
+    return int(text)
 
 
 def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:

@@ -41,11 +41,15 @@ def needs(program: str) -> None:
 class Daemon:
     """`python -m kvd` on a free port."""
 
-    def __init__(self, data: Path, options: Iterable[str] = (), environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, options: Iterable[str] = (), environment: dict[str, str] | None = None, *, limits: str = ""
+    ) -> None:
+        """limits: words for the shell's ulimit."""
         self.data = data
         self.port = 0
         self._options = list(options)
         self._environment = environment or {}
+        self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
         self._process: subprocess.Popen[bytes] | None = None
         self._log = b""
         self._reader: threading.Thread | None = None
@@ -68,7 +72,7 @@ class Daemon:
         """Start (again, on the same port) and wait until it listens."""
         command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
         self._process = subprocess.Popen(
-            [*command, *self._options], cwd=ROOT, env=os.environ | self._environment,
+            [*self._prefix, *command, *self._options], cwd=ROOT, env=os.environ | self._environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read_log, args=[self._process])
@@ -92,6 +96,12 @@ class Daemon:
             if "redis-server" in child.name():
                 return int(child.pid)
         raise LookupError("no embedded server runs")
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve, where these are not the daemon's own."""
+        return [
+            int(child.pid) for child in psutil.Process(self.pid).children() if "kvd.workers" in _command_line(child)
+        ]  # fmt: skip
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Signal the daemon."""
@@ -132,6 +142,13 @@ class Daemon:
                 yield peer
             finally:
                 peer.close()
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Of a process that may be gone."""
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
 
 
 class Peer:

@@ -48,6 +48,13 @@ def test_every_promise_holds_on_a_disk_that_fills_up() -> None:
     sys.stdout.write(run(SECONDS / 3, seed, tmpfs=True) + "\n")
 
 
+@pytest.mark.timeout(300 + 3 * SECONDS)
+def test_every_promise_holds_with_two_workers() -> None:
+    seed = os.environ.get("KVD_TEST_SEED") or secrets.token_hex(4)
+    sys.stdout.write(f"seed {seed}: repeat with KVD_TEST_SEED={seed}\n")
+    sys.stdout.write(run(SECONDS / 4, seed, options=["--workers", "2"]) + "\n")
+
+
 # ---- the checks, on histories that are made up
 
 

@@ -43,7 +43,15 @@ def test_what_is_no_size_is_refused_by_name(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("--fsync", "sometimes"), ("--log-level", "loud"), ("--history-changes", "0"), ("--history-changes", "many")],
+    [
+        ("--fsync", "sometimes"),
+        ("--log-level", "loud"),
+        ("--history-changes", "0"),
+        ("--history-changes", "many"),
+        ("--workers", "0"),
+        ("--workers", "65"),
+        ("--workers", "auto"),
+    ],
 )
 def test_what_is_unknown_is_refused_with_what_is_known(name: str, text: str) -> None:
     with pytest.raises(StartError, match=rf"^{name}: '{text}' .*; wanted"):

@@ -1,19 +1,18 @@
 """The server process: started, watched, restarted, stopped."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from kvd.child import Child, die_with
 from kvd.embedded import aof
 from kvd.embedded.directory import DataDirectory
 from kvd.errors import StartError
@@ -22,17 +21,12 @@ log = logging.getLogger("kvd.embedded")
 
 STOP_WAIT = 2.0
 """Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
-"""Seconds between restarts of a server that died; each pause doubles, up to the longest."""
-LONG_ENOUGH = 10.0
-"""Seconds after which a server that died had been well, and its restart does not wait."""
-MAX_CLIENTS = 64
-"""Connections that the server accepts: a daemon has six.  Its own default asks for more descriptors than many a
-container may have."""
+SPARE_CLIENTS, CLIENTS_EACH = 56, 8
+"""Connections that the server accepts: so many, and so many for each process that serves, which has six.  Its own
+default asks for more descriptors than many a container may have."""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
-_PR_SET_PDEATHSIG = 1
 _BAD_FILE = re.compile("reading the append only file|Bad file format", re.IGNORECASE)
 _READY = re.compile(r"ready to accept connections", re.IGNORECASE)
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
@@ -55,32 +49,42 @@ def server_binary() -> Path:
     return path
 
 
-class EmbeddedServer:
+class EmbeddedServer(Child):
     """One Redis server on one data directory.
 
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
     """
 
-    def __init__(self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024) -> None:
+    what = "the embedded Redis server"
+    stop_wait = STOP_WAIT
+
+    def __init__(
+        self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, processes: int = 1
+    ) -> None:  # fmt: skip
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
-        max_value: int, bytes of the longest value.
+        max_value: int, bytes of the longest value.  processes: int, how many will connect.
         """
+        super().__init__()
         self._directory = DataDirectory(data)
         self._fsync = fsync
         self._max_value = max_value
-        self._process: subprocess.Popen[bytes] | None = None
+        self._max_clients = SPARE_CLIENTS + CLIENTS_EACH * processes
         self._guard: subprocess.Popen[bytes] | None = None
         self._log: asyncio.Task[None] | None = None
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._ready = asyncio.Event()
-        self._stopping = False
         self.doubt = ""
 
     @property
     def url(self) -> str:
         """The URL of its socket."""
         return f"unix://{self._directory.socket}"
+
+    @property
+    def lock(self) -> int:
+        """The descriptor of a lock; the next daemon on the directory waits until all who have it open are gone."""
+        return self._directory.inherited
 
     async def start(self) -> None:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
@@ -89,22 +93,6 @@ class EmbeddedServer:
         self.doubt = self._directory.doubt(weak=self._fsync != "always")
         await self._launch()
 
-    async def supervise(self) -> None:
-        """Start the server again whenever it ends, until `stop`."""
-        pause = FIRST_PAUSE
-        while True:
-            began = time.monotonic()
-            code = await self._ended()
-            if self._stopping:
-                return
-            pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else min(pause * 2, LONGEST_PAUSE)
-            log.error("the embedded Redis server ended (%s); starting it again", _how(code))
-            await asyncio.sleep(pause)
-            try:
-                await self._launch()
-            except StartError as error:
-                log.error("%s", error)
-
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
         self._stopping = True
@@ -112,22 +100,10 @@ class EmbeddedServer:
         self._directory.release(clean=self._process is not None and self._process.returncode == 0)
 
     async def _end(self) -> None:
-        process = self._process
-        if process and process.poll() is None:
-            process.terminate()
-            # A process that is stopped would not see it.
-            process.send_signal(signal.SIGCONT)
-            try:
-                async with asyncio.timeout(STOP_WAIT):
-                    await self._ended()
-            except TimeoutError:
-                log.warning("the embedded Redis server did not end within %.0f s; killing it", STOP_WAIT)
-                process.kill()
-                process.wait()
+        await super()._end()
         await self._forget()
 
     async def _launch(self) -> None:
-        """Start the server and wait until it answers.  Raises StartError."""
         if not await self._spawn(cut_tail=False):
             if not any(_BAD_FILE.search(line) for line in self._said):
                 raise StartError(self._why_not())
@@ -153,14 +129,14 @@ class EmbeddedServer:
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
             "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
             "aof-load-truncated": "yes" if cut_tail else "no", "maxmemory-policy": "noeviction",
-            "databases": "1", "maxclients": str(MAX_CLIENTS), "logfile": "", "loglevel": "notice",
+            "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
         command = [str(self._binary)]
         for name, value in arguments.items():
             command += [f"--{name}", value]
         self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            pass_fds=[self._directory.inherited], process_group=0, preexec_fn=_die_with_parent(),
+            pass_fds=[self.lock], process_group=0, preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),
         )  # fmt: skip
         self._guard = _guard(process.pid)
         self._ready.clear()
@@ -171,7 +147,6 @@ class EmbeddedServer:
         return self._ready.is_set()
 
     async def _ended(self) -> int:
-        """Wait for the server's end; its exit status."""
         assert self._process  # noqa: S101
         return await asyncio.to_thread(self._process.wait)
 
@@ -207,24 +182,6 @@ class EmbeddedServer:
         return f"the embedded Redis server does not start: {last}"
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child does before it becomes the server: ask for SIGTERM when this process dies (Linux).
-
-    The signal is bound to the thread that starts the child, hence the main thread.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask
-
-
 def _guard(pid: int) -> subprocess.Popen[bytes] | None:
     """Where there is no such signal: a shell that waits for its input to end, as it does when kvd dies."""
     if sys.platform.startswith("linux"):
@@ -232,7 +189,3 @@ def _guard(pid: int) -> subprocess.Popen[bytes] | None:
     return subprocess.Popen(  # noqa: S603
         ["/bin/sh", "-c", 'read _; kill -TERM "$1"', "sh", str(pid)], stdin=subprocess.PIPE, process_group=0
     )
-
-
-def _how(code: int) -> str:
-    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"

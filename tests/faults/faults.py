@@ -31,6 +31,7 @@ KINDS = (
     "kill the daemon", "kill the store", "kill both", "kill the daemon of a stopped store", "restart the daemon",
     "stop the daemon", "stop the store", "cut connections",
 )  # fmt: skip
+KINDS_OF_WORKERS = ("kill a worker", "kill all workers", "stop a worker")
 KINDS_WITHOUT_LOSS = ("kill the store", "stop the daemon", "stop the store", "cut connections")
 FILL = "fill the disk"
 VERY_LONG = "stop the store for very long"
@@ -71,6 +72,8 @@ class Faults:
         self._chance = random.Random(f"{seed} faults")
         # A watch that cannot be resumed must not be lost, or there is nobody who has seen everything.
         kinds = KINDS if "resume" in features else KINDS_WITHOUT_LOSS
+        if daemon.worker_pids():
+            kinds = (*kinds, *KINDS_OF_WORKERS)
         self._kinds = (*kinds, FILL) if disk else kinds
         self._very_long = 0.0
 
@@ -111,11 +114,22 @@ class Faults:
             await self._stop(self._daemon.pid)
         elif kind in ("stop the store", VERY_LONG):
             await self._stop(await self._store(), self._very_long if kind == VERY_LONG else 0)
+        elif kind in KINDS_OF_WORKERS:
+            await self._hurt_workers(kind)
         elif kind == "cut connections":
             for worker in self._chance.sample(self._workers, self._chance.randint(1, len(self._workers))):
                 worker.cut()
         elif kind == FILL:
             await self._fill()
+
+    async def _hurt_workers(self, kind: str) -> None:
+        await until("a worker of the daemon", lambda: bool(self._daemon.worker_pids()))
+        pids = self._daemon.worker_pids()
+        if kind == "stop a worker":
+            await self._stop(self._chance.choice(pids))
+            return
+        for pid in pids if kind == "kill all workers" else [self._chance.choice(pids)]:
+            os.kill(pid, signal.SIGKILL)
 
     async def _store(self) -> int:
         """The process of the embedded store, as soon as there is one."""

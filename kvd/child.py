@@ -1,0 +1,98 @@
+"""A child process: it ends with its parent, and is started again whenever it ends by itself."""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+
+from kvd.errors import StartError
+
+log = logging.getLogger("kvd")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
+"""Seconds between restarts of a child that died; each pause doubles, up to the longest."""
+LONG_ENOUGH = 10.0
+"""Seconds after which a child that died had been well, and its restart does not wait."""
+
+_PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
+
+
+class Child(ABC):
+    """One child process; who derives says how it is started and how its end is seen.
+
+    what: its name for the log.  stop_wait: seconds that it has to end when asked to; then it is killed.
+    """
+
+    what: str
+    stop_wait: float
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    @abstractmethod
+    async def _launch(self) -> None:
+        """Start the process and wait until it is ready.  Raises StartError."""
+
+    @abstractmethod
+    async def _ended(self) -> int:
+        """Wait for the end of the process; its exit status."""
+
+    async def supervise(self) -> None:
+        """Start the process again whenever it ends, until `_end`."""
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            code = await self._ended()
+            if self._stopping:
+                return
+            pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else min(pause * 2, LONGEST_PAUSE)
+            log.error("%s ended (%s); starting it again", self.what, how(code))
+            await asyncio.sleep(pause)
+            if self._stopping:
+                return
+            try:
+                await self._launch()
+            except StartError as error:
+                if not self._stopping:
+                    log.error("%s", error)
+
+    async def _end(self) -> None:
+        """End the process, cleanly if it can be."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        # A process that is stopped would not see it.
+        process.send_signal(signal.SIGCONT)
+        try:
+            async with asyncio.timeout(self.stop_wait):
+                await self._ended()
+        except TimeoutError:
+            log.warning("%s did not end within %.0f s; killing it", self.what, self.stop_wait)
+            process.kill()
+            process.wait()
+
+
+def die_with(parent: int, number: int) -> None:
+    """Have the kernel send this process a signal when its parent dies (Linux; nothing elsewhere).
+
+    To be called in the child.  The signal is bound to the thread that started it, hence the parent's main thread.
+    parent: int, its process id, for it may be gone already.
+    """
+    if _prctl is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def how(code: int) -> str:
+    """An exit status, as `subprocess` has it, in words."""
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"

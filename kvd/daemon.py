@@ -1,0 +1,78 @@
+"""The daemon: the embedded store, if it is ours, and who serves it, this process or several."""
+
+import asyncio
+import logging
+
+from kvd import descriptors
+from kvd.embedded.server import EmbeddedServer
+from kvd.listening import address_of, listen
+from kvd.server import Server, Source
+from kvd.settings import Address, Settings
+from kvd.workers.workers import Workers
+
+log = logging.getLogger("kvd")
+
+
+class Daemon:
+    """One kvd: `start` it, keep `run` running, `drain` it, `close` it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._serving: Server | Workers | None = None
+        self.embedded: EmbeddedServer | None = None
+        if not settings.store:
+            self.embedded = EmbeddedServer(
+                settings.data, settings.fsync, settings.max_value, processes=settings.workers
+            )  # fmt: skip
+        self.addresses: list[Address] = []
+
+    async def start(self) -> None:
+        """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
+        if descriptors.connections() < descriptors.FEW:
+            log.warning(
+                "the limit of open files allows a process only %d connections; %s",
+                descriptors.connections(), descriptors.REMEDY,
+            )  # fmt: skip
+        source = await self._open_store()
+        sockets = listen(self._settings.listen)
+        self.addresses = [address_of(bound) for bound in sockets]
+        if self._settings.workers == 1:
+            self._serving = Server(self._settings, source, sockets)
+        else:
+            # While a worker is left, so is the lock: whoever starts next waits until the port is free.
+            inherited = [self.embedded.lock] if self.embedded else []
+            self._serving = Workers(self._settings, source, sockets, inherited)
+        await self._serving.start()
+
+    async def _open_store(self) -> Source:
+        """Start it, if it is the embedded one, and look at it once.  Raises StartError."""
+        source = Source(self._settings.store, None)
+        doubt = ""
+        if self.embedded:
+            await self.embedded.start()
+            source = Source(self.embedded.url, self._settings.data)
+            doubt = self.embedded.doubt
+        if doubt:
+            log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
+        await source.open(self._settings).start(doubtful=bool(doubt))
+        return source
+
+    async def run(self) -> None:
+        """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""
+        assert self._serving  # noqa: S101
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._serving.run())
+            if self.embedded:
+                group.create_task(self.embedded.supervise())
+
+    async def drain(self) -> None:
+        """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
+        assert self._serving  # noqa: S101
+        await self._serving.drain()
+
+    async def close(self) -> None:
+        """Let go of the store, and end the embedded one."""
+        if self._serving:
+            await self._serving.close()
+        if self.embedded:
+            await self.embedded.stop()

@@ -1,0 +1,29 @@
+"""How many files, and so connections, this process may have open."""
+
+import resource
+from contextlib import suppress
+
+RESERVE = 64
+"""Descriptors that are kept for the daemon's own needs: its log, the store's connections, pipes to its children, and
+connections that are being refused.  It has about 25 open, and some more while it starts a child."""
+FEW = 1000
+"""Connections; a limit that allows no more is worth a warning."""
+REMEDY = "for more, raise it: ulimit -n, or LimitNOFILE= in systemd's unit"
+UNLIMITED = 1 << 20
+"""What is asked for where there is no limit: some kernels refuse to set none."""
+
+
+def raise_limit() -> None:
+    """Raise this process's limit, and that of its children, as far as it may without being root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = UNLIMITED if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS refuses more than the kernel's own limit, which it does not tell here.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connections() -> int:
+    """How many connections there may be, beside what the daemon itself needs; at least one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (UNLIMITED if soft == resource.RLIM_INFINITY else soft) - RESERVE)

@@ -1,0 +1,86 @@
+"""Running a service in this process: its event loop, its log, and the signals that end it."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+STDERR = 2
+
+
+class Service(Protocol):
+    """What runs until it is told to stop."""
+
+    async def start(self) -> None:
+        """Get ready.  Raises StartError; `close` cleans up in any case."""
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+
+    async def drain(self) -> None:
+        """End in order, while `run` still runs."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+
+
+def run(service: Service, ready: Callable[[], None]) -> None:
+    """Run a service until SIGTERM or SIGINT; `ready` is called when it has started.  Raises StartError."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_serve(service, ready))
+
+
+def open_standard_streams() -> None:
+    """Give the standard streams that the shell has closed a place: libuv takes their numbers for its own otherwise."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= STDERR:
+        null = os.dup(null)
+    os.close(null)
+
+
+def log_to_stderr(level: str, *, of_many: bool) -> None:
+    """Write the log to standard error; of_many: each line says which process it comes from."""
+    process = " [%(process)d]" if of_many else ""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)s{process} %(name)s: %(message)s"
+    )
+
+
+async def _serve(service: Service, ready: Callable[[], None]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        if await _first(service.start(), stopped):
+            ready()
+            await _first(service.run(), stopped, before_cancelling=service.drain)
+    finally:
+        await service.close()
+
+
+async def _first(
+    work: Coroutine[Any, Any, None],
+    stopped: asyncio.Task[Any],
+    before_cancelling: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> bool:
+    """Do the work until it is done (True) or the service is to stop (False); what the work raises is raised."""
+    task = asyncio.create_task(work)
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+        return True
+    if before_cancelling:
+        await before_cancelling()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False

@@ -1,0 +1,6 @@
+"""Several processes that serve: they share the port and the store, and nothing else.
+
+task      what a worker is told
+workers   the parent's side: they are started, watched, started again, stopped
+__main__  a worker (`python -m kvd.workers`, which only the parent runs)
+"""

@@ -1,0 +1,50 @@
+"""A worker: serves until its parent ends it, or ends.  Started by `kvd --workers N` alone."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+from kvd import running
+from kvd.child import die_with
+from kvd.errors import StartError
+from kvd.server import Server
+from kvd.workers.task import READY, Task
+
+STDIN, STDOUT = 0, 1
+EXIT_FAILED = 1
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the input: the parent is gone, and its store goes with it."""
+    os.read(STDIN, 1)
+    os._exit(EXIT_FAILED)
+
+
+def main() -> int:
+    """Returns the exit status."""
+    running.open_standard_streams()
+    try:
+        task = Task.take(sys.stdin.buffer)
+    except EOFError:
+        return EXIT_FAILED
+    # At once, even if this process is stopped: it keeps the port from the next daemon.
+    die_with(task.parent, signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    running.log_to_stderr(task.settings.log_level, of_many=True)
+    sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
+    try:
+        running.run(Server(task.settings, task.source, sockets), lambda: _say(READY))
+    except StartError as error:
+        _say(f"{error}\n".encode())
+        return EXIT_FAILED
+    return 0
+
+
+def _say(line: bytes) -> None:
+    os.write(STDOUT, line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The parent's side of the workers: they are started, watched, started again, stopped."""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from kvd.child import Child
+from kvd.errors import StartError
+from kvd.listening import share
+from kvd.server import DRAIN_TIMEOUT, Source
+from kvd.settings import Settings
+from kvd.workers.task import READY, Task
+
+log = logging.getLogger("kvd")
+
+
+class Workers:
+    """All of them: `start` them in the main thread, keep `run` running, `drain` them, `close` them."""
+
+    def __init__(
+        self, settings: Settings, source: Source, sockets: Sequence[socket.socket], inherited: Sequence[int]
+    ) -> None:
+        """sockets: what listens on the addresses so far; from now on they are ours.  inherited: more descriptors."""
+        self._guards = list(sockets)
+        self._bound: list[socket.socket] = []
+        self._workers = [
+            Worker(number, settings, source, self._bound, inherited) for number in range(1, settings.workers + 1)
+        ]
+
+    async def start(self) -> None:
+        """Start the workers; returns when all listen.  Raises StartError."""
+        # These never listen; they keep the ports while a worker is away.
+        self._bound += [_share(guard) for guard in self._guards]
+        await asyncio.gather(*(worker.start() for worker in self._workers))
+        # From here on it is the workers' listening that refuses the addresses to others.
+        self._free(self._guards)
+
+    async def run(self) -> None:
+        """Start those that end again, until `drain`."""
+        await asyncio.gather(*(worker.supervise() for worker in self._workers))
+
+    async def drain(self) -> None:
+        """End the workers in order: each answers what is being done, and tells its watchers."""
+        self._free(self._guards)
+        self._free(self._bound)
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+
+    async def close(self) -> None:
+        """End what `drain` has not ended."""
+        await self.drain()
+
+    @staticmethod
+    def _free(sockets: list[socket.socket]) -> None:
+        while sockets:
+            sockets.pop().close()
+
+
+class Worker(Child):
+    """One process that serves."""
+
+    # It closes its connections within that time; the rest is for a machine that is busy.
+    stop_wait = DRAIN_TIMEOUT + 3
+
+    def __init__(
+        self, number: int, settings: Settings, source: Source, bound: Sequence[socket.socket], inherited: Sequence[int]
+    ) -> None:
+        """bound: sockets at the addresses where it will listen."""
+        super().__init__()
+        self.what = f"worker {number}"
+        self._settings = settings
+        self._source = source
+        self._bound = bound
+        self._inherited = inherited
+        self._said = b""
+        self._ready = asyncio.Event()
+        self._hearing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it; returns when it listens.  Raises StartError."""
+        await self._launch()
+
+    async def stop(self) -> None:
+        """End it, cleanly if it can be."""
+        self._stopping = True
+        await self._end()
+        await self._forget()
+
+    async def _launch(self) -> None:
+        await self._forget()
+        try:
+            process = self._process = self._spawn()
+        except OSError as error:
+            raise StartError(f"cannot start {self.what}: {error.strerror or error}") from None
+        self._ready.clear()
+        self._hearing = asyncio.create_task(self._hear(process))
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({ready, self._hearing}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not self._ready.is_set():
+            raise StartError(self._said.decode().strip() or f"{self.what} ended while it started; its log says why")
+        log.info("%s is process %d", self.what, process.pid)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """The process.  Raises OSError."""
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(share(bound)) for bound in self._bound]
+            descriptors = tuple(opened.fileno() for opened in sockets)
+            # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
+            # group of its own, so that Ctrl-C in a terminal reaches the parent alone.
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                pass_fds=[*descriptors, *self._inherited], process_group=0,
+            )  # fmt: skip
+        assert process.stdin  # noqa: S101
+        # It may have ended already, which shows elsewhere.
+        with suppress(BrokenPipeError):
+            Task(os.getpid(), self._settings, self._source, descriptors).give(process.stdin)
+        return process
+
+    async def _ended(self) -> int:
+        assert self._process  # noqa: S101
+        if self._hearing:
+            await asyncio.wait({self._hearing})
+        return self._process.wait()
+
+    async def _hear(self, process: subprocess.Popen[bytes]) -> None:
+        """What it says, until its end."""
+        loop = asyncio.get_running_loop()
+        lines = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
+        try:
+            self._said = await lines.readline()
+            if self._said == READY:
+                self._ready.set()
+            await lines.read()
+        finally:
+            transport.close()
+
+    async def _forget(self) -> None:
+        """Let go of a process that has ended."""
+        if self._process and self._process.stdin:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+        if self._hearing:
+            self._hearing.cancel()
+            await asyncio.gather(self._hearing, return_exceptions=True)
+            self._hearing = None
+
+
+def _share(guard: socket.socket) -> socket.socket:
+    try:
+        return share(guard)
+    except OSError as error:
+        raise StartError(f"cannot share an address among workers: {error.strerror or error}") from None
