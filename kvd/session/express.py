@@ -55,20 +55,29 @@ class Express:
         self.open = False
 
     def take(self, chunk: bytes) -> bool:
-        """Have a chunk answered; False: it is not plain, or another one is being answered."""
-        if not self.open or self._chunk or not self._output.is_clear():
-            self.open = False
-            return False
-        if (keys := plain.reads(chunk)) is not None and len(keys) <= self._store.batch_items:
+        """Have a chunk answered; False: it is not plain, or something else has to be answered before it."""
+        if self.open and not self._chunk and self._output.is_clear():
             self._chunk = chunk
-            self._store.read_plain(keys, self._read)
-        elif (pairs := plain.writes(chunk, self._max_value)) is not None and len(pairs) <= 2 * self._store.batch_items:
-            self._chunk = chunk
+            if self._ask(chunk):
+                return True
+            self._chunk = b""
+        # The next chunk must not overtake this one.
+        self.open = False
+        return False
+
+    def _ask(self, chunk: bytes) -> bool:
+        """Ask the store, if a chunk is plain and not too much for one batch."""
+        most = self._store.batch_items
+        if chunk.startswith(b"S"):
+            pairs = plain.writes(chunk, self._max_value)
+            if pairs is None or len(pairs) > 2 * most:
+                return False
             self._store.write_plain(pairs, len(chunk), self._written)
         else:
-            # The next chunk must not overtake this one.
-            self.open = False
-            return False
+            keys = plain.reads(chunk)
+            if keys is None or len(keys) > most:
+                return False
+            self._store.read_plain(keys, self._read)
         return True
 
     async def finish(self) -> bytes:

@@ -1,6 +1,7 @@
 """Group commit: what waits when a connection to Redis has room goes as one command.
 
-A lane is one connection that is always read, a queue of jobs before it, and up to DEPTH batches under way.
+A lane is one connection, a queue of jobs before it, and up to DEPTH batches under way.  It wakes no task: a batch is
+sent when all sockets that were ready have been read, and settled as its reply arrives.
 """
 
 import asyncio
@@ -8,15 +9,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from random import random
-from typing import Any
+from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
+from kvd.store.link import Dialer, Link, Pipe
 
 log = logging.getLogger("kvd.store")
 
@@ -103,12 +103,16 @@ def resolve(future: asyncio.Future[Any], result: Any) -> None:
 class Lane(ABC):
     """One kind of requests on one connection, which comes back when it is lost."""
 
+    REPLIES: ClassVar[int] = 1
+    """Of Redis to a batch."""
+
     def __init__(self, dialer: Dialer, name: str) -> None:
         self._dialer = dialer
         self._name = name
         self._waiting: deque[Job] = deque()
         self._under_way: deque[Batch] = deque()
-        self._wake = asyncio.Event()
+        self._pipe: Pipe | None = None
+        self._flushing = False
         self._down = False
         self._refusing = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -129,7 +133,7 @@ class Lane(ABC):
             job.done(self._unavailable())
         else:
             self._waiting.append(job)
-            self._wake.set()
+            self._flush_soon()
 
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
@@ -152,27 +156,39 @@ class Lane(ABC):
     # ---- while it is there
 
     async def _serve(self, link: Link) -> None:
-        """Send and receive until the connection is lost.  Raises StoreLost."""
-        tasks = [asyncio.create_task(part) for part in (self._send(link), self._receive(link), self._watch_time())]
+        """Send and settle until the connection is lost.  Raises StoreLost."""
+        self._pipe = pipe = link.pipe(self._settle, self.REPLIES)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            self._flush()
+            while not pipe.lost.done():
+                await asyncio.wait({pipe.lost}, timeout=REPLY_TIMEOUT / 4)
+                if self._under_way and asyncio.get_running_loop().time() - self._under_way[0].sent > REPLY_TIMEOUT:
+                    raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
+            await pipe.lost
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._pipe = None
+            pipe.lost.cancel()
 
-    async def _send(self, link: Link) -> None:
-        while True:
-            while not self._waiting or not self._has_room():
-                self._wake.clear()
-                await self._wake.wait()
+    def _flush_soon(self) -> None:
+        """Send when all that has arrived by now is queued."""
+        if self._pipe and not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what waits, as far as there is room."""
+        self._flushing = False
+        while self._pipe and self._waiting and self._has_room():
             batch = self._take()
             if batch.jobs:
                 packed = self._encode(batch)
                 self._under_way.append(batch)
-                await link.send(packed)
+                self._pipe.write(packed)
+
+    def _settle(self, *replies: Any) -> None:
+        """The replies to the oldest batch under way."""
+        self._take_replies(*replies)
+        self._flush()
 
     def _has_room(self) -> bool:
         return len(self._under_way) < DEPTH
@@ -194,14 +210,8 @@ class Lane(ABC):
         """The commands for a batch."""
 
     @abstractmethod
-    async def _receive(self, link: Link) -> None:
-        """Settle batches as their replies come.  Raises StoreLost."""
-
-    async def _watch_time(self) -> None:
-        while True:
-            await asyncio.sleep(REPLY_TIMEOUT / 4)
-            if self._under_way and asyncio.get_running_loop().time() - self._under_way[0].sent > REPLY_TIMEOUT:
-                raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
+    def _take_replies(self, *replies: Any) -> None:
+        """Settle the oldest batch under way.  A reply may be a Rejected.  Raises StoreLost."""
 
     # ---- while it is away
 
@@ -235,46 +245,3 @@ class Lane(ABC):
     @staticmethod
     def _unavailable() -> Unavailable:
         return Unavailable("the store is away; nothing was done; try again")
-
-
-class Channel:
-    """A connection for one call at a time.  Only for calls that may be repeated."""
-
-    def __init__(self, dialer: Dialer) -> None:
-        self._dialer = dialer
-        self._lock = asyncio.Lock()
-        self._link: Link | None = None
-
-    async def call(self, packed: bytes) -> Any:
-        """The reply to a command.  Raises Unavailable, and Rejected as Redis answers it."""
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
-        async with self._lock:
-            if loop.time() > asked + REPLY_TIMEOUT:
-                raise Unavailable("the store answers too slowly; nothing was done; try again")
-            give_up = loop.time() + GRACE
-            while True:
-                with suppress(StoreLost, TimeoutError):
-                    return await self._try(packed)
-                await self.close()
-                if loop.time() > give_up:
-                    raise Unavailable("the store is away; nothing was done; try again")
-                await asyncio.sleep(FIRST_PAUSE)
-
-    async def _try(self, packed: bytes) -> Any:
-        if self._link is None:
-            self._link = await self._dialer.open()
-        try:
-            async with asyncio.timeout(REPLY_TIMEOUT):
-                return await self._link.call(packed)
-        except Rejected as error:
-            if error.word == NOSCRIPT:
-                # A new connection loads the scripts.
-                raise StoreLost(str(error)) from None
-            raise
-
-    async def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()

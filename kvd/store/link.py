@@ -5,7 +5,7 @@ redis-py's own client costs ten times as much a call and may send one twice; see
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ NOSCRIPT = "NOSCRIPT"
 """First word of Redis's error for a script that is not loaded."""
 
 Argument = bytes | str | int
+Replies = Callable[..., None]
+"""Takes the replies to one batch; a reply may be a Rejected.  Raises StoreLost."""
 
 
 class Rejected(Exception):
@@ -45,6 +47,16 @@ class Rejected(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.word = text.partition(" ")[0]
+
+    @classmethod
+    def of(cls, error: Exception) -> "Rejected":
+        """That for an error of hiredis or redis-py.  The latter takes the first word off those that it knows."""
+        text = str(error).removeprefix("ERR ").partition(" script: ")[0]
+        if isinstance(error, NoScriptError):
+            text = f"{NOSCRIPT} {text}"
+        if isinstance(error, OutOfMemoryError) or text.startswith("OOM "):
+            text = "OOM its memory is full (maxmemory)"
+        return cls(text)
 
 
 def command(*arguments: Argument) -> bytes:
@@ -129,13 +141,8 @@ class Link:
         """The next reply, as RESP2 gives it.  Raises Rejected, StoreLost."""
         try:
             return await self._connection.read_response(disable_decoding=True)
-        except NoScriptError as error:
-            # redis-py takes the first word off the errors that it knows.
-            raise Rejected(f"{NOSCRIPT} {error}") from None
-        except OutOfMemoryError:
-            raise Rejected("OOM its memory is full (maxmemory)") from None
         except ResponseError as error:
-            raise Rejected(str(error).partition(" script: ")[0]) from None
+            raise Rejected.of(error) from None
         except (RedisError, OSError) as error:
             raise StoreLost(str(error)) from None
 
@@ -147,3 +154,53 @@ class Link:
     async def close(self) -> None:
         """Close at once."""
         await self._connection.disconnect(nowait=True)
+
+    def pipe(self, take: Replies, count: int) -> "Pipe":
+        """Hand replies over as they arrive, `count` at a time; from now on, this link only closes.  Raises StoreLost."""
+        # Of redis-py, only the connection that it has made is used: its streams cost a task and 3 us a reply.
+        streams: Any = self._connection._writer
+        if streams is None:
+            raise StoreLost("the connection was closed")
+        pipe = Pipe(streams.transport, take, count)
+        streams.transport.set_protocol(pipe)
+        return pipe
+
+
+class Pipe(asyncio.Protocol):
+    """An open connection whose replies wake no task.
+
+    lost: future of None, raises StoreLost when the connection is lost, and whatever else `take` raises.
+    """
+
+    def __init__(self, transport: asyncio.Transport, take: Replies, count: int) -> None:
+        self._transport = transport
+        self._take = take
+        self._count = count
+        self._reader = hiredis.Reader()
+        self._replies: list[Any] = []
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def write(self, packed: bytes) -> None:
+        """Send commands; what `lost` says tells whether they arrived.  How many may wait is the caller's care."""
+        if not self._transport.is_closing():
+            self._transport.write(packed)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport."""
+        self._reader.feed(data)
+        try:
+            while not self.lost.done() and (reply := self._reader.gets()) is not False:
+                self._replies.append(Rejected.of(reply) if isinstance(reply, hiredis.ReplyError) else reply)
+                if len(self._replies) == self._count:
+                    replies, self._replies = self._replies, []
+                    self._take(*replies)
+        except Exception as error:  # to be raised where somebody waits
+            self._end(StoreLost(str(error)) if isinstance(error, hiredis.HiredisError) else error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport."""
+        self._end(StoreLost(str(exc) if exc else "the connection was closed"))
+
+    def _end(self, error: Exception) -> None:
+        if not self.lost.done():
+            self.lost.set_exception(error)

@@ -62,6 +62,8 @@ class ReadLane(Lane):
     Of a plain job, results are what `plain_values` makes of them.
     """
 
+    REPLIES = 2
+
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
         super().__init__(dialer, "reads")
         self._clock = clock
@@ -70,23 +72,17 @@ class ReadLane(Lane):
         # The clock is asked after the records: a key that it finds alive was alive when it was read.
         return command("HMGET", DATA, *batch.items()) + _TIME
 
-    async def _receive(self, link: Link) -> None:
-        while True:
-            raws = error = None
-            try:
-                raws = await link.receive()
-            except Rejected as rejected:
-                error = rejected
-            now = self._clock.see(milliseconds(await link.receive()))
-            batch = self._under_way.popleft()
-            if raws is None:
-                batch.fail(Unavailable(f"the store says: {error}"))
-            else:
-                self._settle(batch, raws, now)
-            self._wake.set()
+    def _take_replies(self, *replies: Any) -> None:
+        raws, time = replies
+        now = self._clock.see(milliseconds(time))
+        batch = self._under_way.popleft()
+        if isinstance(raws, Rejected):
+            batch.fail(Unavailable(f"the store says: {raws}"))
+        else:
+            self._give(batch, raws, now)
 
     @staticmethod
-    def _settle(batch: Batch, raws: Sequence[bytes | None], now: int) -> None:
+    def _give(batch: Batch, raws: Sequence[bytes | None], now: int) -> None:
         values = plain_values(raws, now)
         start = 0
         for job in batch.jobs:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
+from kvd.store.channel import Channel
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Channel, Job
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
 from kvd.store.link import (
     ALL,
     BIG,

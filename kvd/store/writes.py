@@ -102,17 +102,14 @@ class WriteLane(Lane):
         arguments: list[Argument] = [self.daemon, batch.number, self._clock.now, b"plain" if plain else b"any", *writes]
         return script("write", ALL, arguments)
 
-    async def _receive(self, link: Link) -> None:
-        while True:
-            try:
-                reply: bytes = await link.receive()
-            except Rejected as error:
-                self._reject(error)
-            else:
-                self._settle(self._under_way.popleft(), reply)
-            self._wake.set()
+    def _take_replies(self, *replies: Any) -> None:
+        (reply,) = replies
+        if isinstance(reply, Rejected):
+            self._reject(reply)
+        else:
+            self._acknowledge(self._under_way.popleft(), reply)
 
-    def _settle(self, batch: Batch, reply: bytes) -> None:
+    def _acknowledge(self, batch: Batch, reply: bytes) -> None:
         self._acknowledged = batch.number
         if reply.startswith(b"="):
             # All are revisions, and only the first one is told.
@@ -157,7 +154,7 @@ class WriteLane(Lane):
         self._under_way.clear()
         for answer in answers:
             if answer is not None:
-                self._settle(unknown.popleft(), answer)
+                self._acknowledge(unknown.popleft(), answer)
         self._again(unknown)
 
     async def _resolve(self, link: Link, first: int) -> list[bytes | None]:

@@ -1,0 +1,52 @@
+"""Calls that go one at a time."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from kvd.errors import StoreLost, Unavailable
+from kvd.store.lanes import FIRST_PAUSE, GRACE, REPLY_TIMEOUT
+from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
+
+
+class Channel:
+    """A connection for one call at a time.  Only for calls that may be repeated."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._lock = asyncio.Lock()
+        self._link: Link | None = None
+
+    async def call(self, packed: bytes) -> Any:
+        """The reply to a command.  Raises Unavailable, and Rejected as Redis answers it."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        async with self._lock:
+            if loop.time() > asked + REPLY_TIMEOUT:
+                raise Unavailable("the store answers too slowly; nothing was done; try again")
+            give_up = loop.time() + GRACE
+            while True:
+                with suppress(StoreLost, TimeoutError):
+                    return await self._try(packed)
+                await self.close()
+                if loop.time() > give_up:
+                    raise Unavailable("the store is away; nothing was done; try again")
+                await asyncio.sleep(FIRST_PAUSE)
+
+    async def _try(self, packed: bytes) -> Any:
+        if self._link is None:
+            self._link = await self._dialer.open()
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                return await self._link.call(packed)
+        except Rejected as error:
+            if error.word == NOSCRIPT:
+                # A new connection loads the scripts.
+                raise StoreLost(str(error)) from None
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
