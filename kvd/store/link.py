@@ -156,7 +156,7 @@ class Link:
         await self._connection.disconnect(nowait=True)
 
     def pipe(self, take: Replies, count: int) -> "Pipe":
-        """Hand replies over as they arrive, `count` at a time; from now on, this link only closes.  Raises StoreLost."""
+        """Hand replies over as they arrive, `count` at a time; from now on, the link only closes.  Raises StoreLost."""
         # Of redis-py, only the connection that it has made is used: its streams cost a task and 3 us a reply.
         streams: Any = self._connection._writer
         if streams is None:
