@@ -22,7 +22,7 @@ log = logging.getLogger("kvd.embedded")
 STOP_WAIT = 2.0
 """Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
 SPARE_CLIENTS, CLIENTS_EACH = 56, 8
-"""Connections that the server accepts: so many, and so many for each process that serves, which has six.  Its own
+"""Connections that the server accepts: so many, and so many for each process that serves, which has seven.  Its own
 default asks for more descriptors than many a container may have."""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""

@@ -28,7 +28,7 @@ class Store(Protocol):
     batch_bytes: int
 
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
-        """The values of keys, or None if not all of them are text of at most 4 KiB."""
+        """The values of keys, or None if not all of them are text, or any of several is large."""
 
     def write_plain(
         self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]

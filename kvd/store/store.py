@@ -27,7 +27,7 @@ from kvd.store.link import (
     command,
     script,
 )
-from kvd.store.reads import Clock, ReadLane, living, unpack
+from kvd.store.reads import Clock, LargeLane, ReadLane, living, unpack
 from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
@@ -79,7 +79,8 @@ class Store:
         self._history = history
         self._room = room
         self._clock = Clock()
-        self._reads = ReadLane(self._dialer, self._clock)
+        self._large = LargeLane(self._dialer, self._clock)
+        self._reads = ReadLane(self._dialer, self._clock, self._large.put_plain)
         self._writes = WriteLane(self._dialer, self._clock, room, self._attach)
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
@@ -111,8 +112,10 @@ class Store:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for part in (self._reads.run(), self._writes.run(), self._sweep(), self._trim(), self._shrink()):
-                group.create_task(part)
+            for lane in (self._reads, self._large, self._writes):
+                group.create_task(lane.run())
+            for housekeeping in (self._sweep(), self._trim(), self._shrink()):
+                group.create_task(housekeeping)
 
     async def close(self) -> None:
         """Close what `run` does not close."""
@@ -134,14 +137,15 @@ class Store:
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         """Have `done` called with the values of at most BATCH_ITEMS keys, None for those that are not there.
 
-        It is called with None if not all of them are text of at most 4 KiB, and with Unavailable as `read` raises it.
+        It is called with None if not all of them are text, or any of several is large, and with Unavailable as `read`
+        raises it.
         """
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""
-        listing, _ = await self._page(b"[" + key, b"[" + key, 1, records=True)
-        return listing.items[0][1] if listing.items else None
+        (record,) = await self._large.read(key)
+        return record
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.

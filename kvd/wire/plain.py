@@ -8,6 +8,8 @@ import re
 LONGEST_VALUE = 4096
 """Bytes of a value that the store keeps in its record; longer ones are not plain."""
 
+_LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 1
+
 _READS = re.compile(rb"(?:GET [!-)+-~]{1,512}\r?\n)+").fullmatch
 _WRITES = re.compile("(?:SET [!-)+-~]{1,512} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
 
@@ -22,6 +24,9 @@ def writes(chunk: bytes, max_value: int) -> list[bytes] | None:
 
     max_value: int, bytes of the longest value, of which LONGEST_VALUE at the most are plain.
     """
+    # A piece of a large value, or all of it, is not worth a look.
+    if not chunk.endswith(b"\n") or chunk.find(b"\n") > _LONGEST_LINE:
+        return None
     try:
         if not _WRITES(chunk.decode()):
             return None
