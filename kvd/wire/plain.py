@@ -35,4 +35,5 @@ def writes(chunk: bytes, max_value: int) -> list[bytes] | None:
     if b"\r" in chunk:
         chunk = chunk.replace(b"\r\n", b"\n")
     pairs = [word for line in chunk[4:-1].split(b"\nSET ") for word in line.split(b" ", 1)]
-    return pairs if max(map(len, pairs[1::2])) <= min(max_value, LONGEST_VALUE) else None
+    longest = min(max_value, LONGEST_VALUE)
+    return pairs if len(chunk) <= longest or max(map(len, pairs[1::2])) <= longest else None
