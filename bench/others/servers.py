@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 HOST = "127.0.0.1"
-START_WAIT = 15.0
-"""Seconds for a server to answer."""
+START_WAIT = 60.0
+"""Seconds for a server to answer: it may have a million keys to read first."""
 ASK_WAIT = 1.0
 """Seconds for one attempt to ask it."""
 ASK_PAUSE = 0.02
