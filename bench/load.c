@@ -4,6 +4,7 @@
  *   load fill     PROTOCOL ADDRESS [name=value ...]   SET of every key, once
  *   load fan-out  PROTOCOL ADDRESS [name=value ...]   one writer, many watchers
  *
+ * With rate= the loop is open: a light load, to see what else makes the server slow.
  * PROTOCOL is kvd, redis, memcached (requests and fill) or nats (fan-out).  ADDRESS is HOST:PORT (IPv4) or unix:PATH.
  * Names, with their defaults, are in `settings` below.  pid= may be given several times: processes whose processor
  * time is taken over the measured time.  Prints one JSON object, and exits with 1 if it could not do what was asked.
@@ -24,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,11 +33,12 @@
 enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 64, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
 
 static struct {
-    long connections, depth, reads, keys, value, watchers, flight, distinct;
+    long connections, depth, rate, reads, keys, value, watchers, flight, distinct;
     double seconds, warmup;
 } settings = {
     .connections = 50, /* requests: connections, and */
-    .depth = 1,        /* requests in flight on each */
+    .depth = 1,        /* requests in flight on each; or, instead of so many, */
+    .rate = 0,         /* requests a second over all, each sent when it is due, whatever is unanswered */
     .reads = 100,      /* per cent of GETs */
     .keys = 10000,     /* keys key:00000000 and so on, chosen at random */
     .value = 32,       /* bytes in a value */
@@ -272,7 +275,7 @@ static void take(connection *c, const char *data, size_t size, void (*line)(conn
     }
 }
 
-static void (*on_line)(connection *), (*on_taken)(connection *);
+static void (*on_line)(connection *), (*on_taken)(connection *), (*on_timer)(void);
 
 static void turn(int timeout) {
     static char buffer[READ_BYTES];
@@ -281,6 +284,10 @@ static void turn(int timeout) {
     now = now_ns();
     for (int i = 0; i < ready; i++) {
         connection *c = events[i].data.ptr;
+        if (!c) {
+            on_timer();
+            continue;
+        }
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
             ssize_t n = read(c->fd, buffer, sizeof buffer);
             if (n == 0 || (n < 0 && errno != EAGAIN))
@@ -344,26 +351,67 @@ static void reply_line(connection *c) {
     operations++;
 }
 
+static void ask(connection *c) {
+    push_request(c, (long)(chance() % 100) < settings.reads ? 'g' : 's', chance() % settings.keys);
+}
+
 static void keep_asking(connection *c) {
     while (c->count < settings.depth) {
-        if (filling) {
-            if (next_key >= settings.keys)
-                return;
+        if (!filling)
+            ask(c);
+        else if (next_key < settings.keys)
             push_request(c, 's', next_key++);
-        } else
-            push_request(c, (long)(chance() % 100) < settings.reads ? 'g' : 's', chance() % settings.keys);
+        else
+            return;
     }
+}
+
+/* ---- requests at a fixed rate, on the connections in turn */
+
+static connection **paced;
+static int timer_fd;
+static uint64_t asked;
+
+static void ask_what_is_due(void) {
+    uint64_t due;
+    if (read(timer_fd, &due, sizeof due) != sizeof due)
+        return;
+    while (due--) {
+        connection *c = paced[asked++ % settings.connections];
+        if (c->count == MAX_DEPTH)
+            die("the server is slower than rate=%ld", settings.rate);
+        ask(c);
+        flush(c);
+    }
+}
+
+static void ask_no_more(connection *c) {
+    (void)c;
+}
+
+static void start_timer(void) {
+    long interval = 1000000000 / settings.rate;
+    struct timespec every = {.tv_sec = interval / 1000000000, .tv_nsec = interval % 1000000000};
+    struct itimerspec timer = {.it_interval = every, .it_value = every};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    timerfd_settime(timer_fd, 0, &timer, NULL);
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer_fd, &event);
+    on_timer = ask_what_is_due;
 }
 
 static void run_requests(const char *address) {
     on_line = reply_line;
-    on_taken = keep_asking;
+    on_taken = settings.rate ? ask_no_more : keep_asking;
     now = now_ns();
+    paced = calloc(settings.connections, sizeof *paced);
     for (int i = 0; i < settings.connections; i++) {
-        connection *c = connect_to(address);
-        keep_asking(c);
+        connection *c = paced[i] = connect_to(address);
+        on_taken(c);
         flush(c);
     }
+    if (settings.rate)
+        start_timer();
     if (!filling) {
         measure();
         return;
@@ -401,7 +449,19 @@ static void write_changes(void) {
     flush(writer);
 }
 
+/* NATS asks each connection, 2 s after it began and later again, whether it is there. */
+static int answered_ping(connection *c) {
+    int is_ping = *protocol == 'n' && !c->lines && !strncmp(c->head, "PING", 4);
+    if (is_ping) {
+        push(c, "PONG\r\n", 6);
+        flush(c);
+    }
+    return is_ping;
+}
+
 static void fan_out_line(connection *c) {
+    if (answered_ping(c))
+        return;
     if (c == writer) {
         if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':')
             die("the writer was answered: %.60s", c->head);
@@ -474,9 +534,9 @@ static void run_fan_out(const char *address) {
 
 static void set(const char *argument) {
     struct { const char *name; long *number; double *seconds; } known[] = {
-        {"connections", &settings.connections, 0}, {"depth", &settings.depth, 0}, {"reads", &settings.reads, 0},
-        {"keys", &settings.keys, 0}, {"value", &settings.value, 0}, {"watchers", &settings.watchers, 0},
-        {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
+        {"connections", &settings.connections, 0}, {"depth", &settings.depth, 0}, {"rate", &settings.rate, 0},
+        {"reads", &settings.reads, 0}, {"keys", &settings.keys, 0}, {"value", &settings.value, 0},
+        {"watchers", &settings.watchers, 0}, {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
         {"seconds", 0, &settings.seconds}, {"warmup", 0, &settings.warmup},
     };
     const char *equals = strchr(argument, '=');

@@ -28,6 +28,8 @@ class Result(TypedDict, total=False):
     p99_us: int
     cpu_seconds: float
     """User and system, of the client alone."""
+    server_cpu_seconds: float
+    """The same of the process given as pid."""
     errors: int
     puts: int
     """In mode watch: the puts acknowledged."""
@@ -40,7 +42,7 @@ def build(directory: Path) -> Path:
         raise NotInstalled("etcd's Go client is not installed (Debian's package: golang-etcd-server-dev)")
     program = directory / "etcd-load"
     settings = {"GO111MODULE": "off", "GOFLAGS": "", "GOPATH": str(PACKAGES)}
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [go, "build", "-o", str(program), str(SOURCE)], env=os.environ | settings, check=True, timeout=BUILD_WAIT
     )
     return program
@@ -52,7 +54,5 @@ def run(
     """Load the etcd at HOST:PORT.  Modes: get, put, watch; the other flags are those of etcd.go."""
     command = [str(program), "-endpoint", address, "-mode", mode, f"-seconds={seconds}", f"-warmup={warmup}"]
     command += [f"-{name}={str(value).lower()}" for name, value in flags.items()]
-    done = subprocess.run(  # noqa: S603
-        command, stdout=subprocess.PIPE, check=True, timeout=warmup + seconds + EXTRA_WAIT
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=warmup + seconds + EXTRA_WAIT)
     return cast(Result, json.loads(done.stdout))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 HOST = "127.0.0.1"
-START_WAIT = 15.0
-"""Seconds for a server to answer."""
+START_WAIT = 60.0
+"""Seconds for a server to answer: it may have a million keys to read first."""
 ASK_WAIT = 1.0
 """Seconds for one attempt to ask it."""
 ASK_PAUSE = 0.02
@@ -59,10 +59,14 @@ class Server:
 
 
 @contextmanager
-def redis(fsync: Fsync = "always", program: str = "redis-server") -> Iterator[Server]:
-    """Redis without snapshots.  `program` is a name or a path, for there may be several."""
+def redis(fsync: Fsync = "always", program: str = "redis-server", directory: str = ".") -> Iterator[Server]:
+    """Redis without snapshots, which never rewrites its append-only file.
+
+    `program` is a name or a path, for there may be several.  `directory`: its data, if they are to outlast it.
+    """
     binary, port = find(program, "redis-server"), free_port()
-    command = [binary, "--bind", HOST, "--port", str(port), "--save", "", "--dir", "."]
+    command = [binary, "--bind", HOST, "--port", str(port), "--save", "", "--dir", directory]
+    command += ["--auto-aof-rewrite-percentage", "0"]
     if fsync != "off":
         command += ["--appendonly", "yes", "--appendfsync", fsync]
     with running("redis", command, port, ask=b"PING\r\n", answer=b"+PONG\r\n") as server:
@@ -125,12 +129,26 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(name: str, command: Sequence[str], port: int, *, ask: bytes, answer: bytes) -> Iterator[Server]:
-    """Run a server in a directory of its own from when it gives that answer on, to the end of the block."""
+def running(
+    name: str,
+    command: Sequence[str],
+    port: int,
+    *,
+    ask: bytes,
+    answer: bytes,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    """Run a server in a directory of its own from when it gives that answer on, to the end of the block.
+
+    environment: variables beside those of this process.
+    """
     with tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as directory:
         home = Path(directory)
         with (home / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603
+            process = subprocess.Popen(
+                command, cwd=home, env=os.environ | (environment or {}),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
         try:
             wait_for_answer(process, port, ask, answer, home / "log")
             yield Server(name, process.pid, port, home)

@@ -1,0 +1,16 @@
+"""The growth curves, by name: each is a function that measures and gives one curve or more."""
+
+from collections.abc import Callable, Mapping
+
+from bench.curves import Curve
+from bench.growth import idle, interference, keys, values, watchers, workers
+from bench.measure import Bench
+
+CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
+    "keys": keys.measure,
+    "watchers": watchers.measure,
+    "idle": idle.measure,
+    "values": values.measure,
+    "interference": interference.measure,
+    "workers": workers.measure,
+}

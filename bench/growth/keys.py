@@ -1,0 +1,131 @@
+"""More keys: time per operation, memory per key, and the time to start."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+from redis import Redis
+
+from bench import servers
+from bench.curves import Check, Curve
+from bench.load import Result
+from bench.measure import Bench, Spread, alternate, ratio
+from bench.servers import System
+from bench.targets import VALUE
+
+SIZES = (10_000, 100_000, 1_000_000)
+MOST_TIME = 1.25
+"""Of an operation, as a multiple of that at the smallest size."""
+MOST_BYTES = 240
+"""Of the store for each key."""
+MOST_START = 1.5
+"""As a multiple of bare Redis's on the same file."""
+LOG = "{kvd}:log"
+"""Where kvd keeps its history."""
+KINDS = {"GET": 100, "SET": 0}
+"""Per cent of reads."""
+POLL = 0.05
+"""Seconds between looks whether the store rewrites its file."""
+
+Loads = Mapping[tuple[str, str, int], Sequence[Result]]
+"""Results by system, kind and number of keys."""
+
+
+def measure(bench: Bench) -> list[Curve]:
+    """Fill kvd and bare Redis with each number of keys, load all alternately, and start the fullest again."""
+    with tempfile.TemporaryDirectory(prefix="bench-keys-") as directory:
+        home = Path(directory)
+        with ExitStack() as stack:
+            full: list[tuple[int, System]] = []
+            memory = []
+            for size in SIZES:
+                bench.say(f"fill {size:,} keys ...")
+                system = stack.enter_context(servers.kvd("always", bench.kvd_arguments, str(home / str(size))))
+                memory.append(bytes_per_key(bench, system, home / str(size), size))
+                redis = stack.enter_context(servers.bare_redis())
+                bench.generator.fill(redis, size, VALUE)
+                full += [(size, system), (size, redis)]
+            loads = load(bench, full)
+        bench.say(f"start with {SIZES[-1]:,} keys ...")
+        starts = start_times(bench, home / str(SIZES[-1]))
+    return [_curve(loads, memory, starts)]
+
+
+def bytes_per_key(bench: Bench, system: System, data: Path, size: int) -> float:
+    """What the store needs for each key, without the history."""
+    with Redis(unix_socket_path=str(data / "run" / "redis.sock")) as store:
+        before = store.info("memory")["used_memory"]
+        bench.generator.fill(system, size, VALUE)
+        while store.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(POLL)
+        servers.settle(system)
+        history = store.memory_usage(LOG, samples=0) or 0
+        return float(store.info("memory")["used_memory"] - history - before) / size
+
+
+def load(bench: Bench, full: Sequence[tuple[int, System]]) -> Loads:
+    """Reads, then writes, of random keys, in alternating rounds."""
+    found: dict[tuple[str, str, int], list[Result]] = {}
+    pace = bench.growth_pace
+    for kind, reads in KINDS.items():
+        bench.say(f"{kind} of many keys ...")
+        for size, system in alternate(full, pace.rounds):
+            settings = {"keys": size, "value": VALUE, "connections": 50, "reads": reads}
+            result = bench.generator.run(system, "requests", settings, seconds=pace.seconds, warmup=pace.warmup)
+            found.setdefault((system.name, kind, size), []).append(result)
+    return found
+
+
+def start_times(bench: Bench, data: Path) -> Spread:
+    """kvd's time to its first answer from the store, as a multiple of bare Redis's on a copy of the same file."""
+    copy = data.with_name("copy")
+    copy.mkdir()
+    shutil.copy(data / "appendonly.aof", copy)
+
+    def start_kvd() -> AbstractContextManager[System]:
+        return servers.kvd("always", bench.kvd_arguments, str(data))
+
+    def start_redis() -> AbstractContextManager[System]:
+        return servers.bare_redis(str(copy))
+
+    times: dict[object, list[float]] = {start_kvd: [], start_redis: []}
+    for start in alternate([start_kvd, start_redis], bench.pace.rounds):
+        began = time.monotonic()
+        with start():
+            times[start].append(time.monotonic() - began)
+    return ratio(times[start_kvd], times[start_redis])
+
+
+def _curve(loads: Loads, memory: Sequence[float], starts: Spread) -> Curve:
+    columns = {}
+    checks = []
+    for system, title in (("kvd", "kvd"), ("redis", "bare Redis")):
+        for kind in KINDS:
+            times = [[1e6 / result.rate for result in loads[system, kind, size]] for size in SIZES]
+            spreads = [ratio(some, times[0]) for some in times]
+            columns[f"{title} {kind}, µs"] = [sorted(some)[len(some) // 2] for some in times]
+            limit = MOST_TIME if system == "kvd" else None
+            checks.append(
+                Check(f"{title} {kind} with {SIZES[-1]:,} keys / with {SIZES[0]:,}", spreads[-1].median, limit=limit)
+            )
+    return Curve(
+        "keys", "More keys", HOW, "keys", [f"{size:,}" for size in SIZES],
+        {**columns, "store, bytes a key": memory},
+        [
+            *checks,
+            Check(f"bytes a key with {SIZES[-1]:,}", memory[-1], limit=MOST_BYTES),
+            Check(f"start with {SIZES[-1]:,} keys, kvd / bare Redis", starts.median, limit=MOST_START),
+        ],
+        list(columns), "µs an operation",
+    )  # fmt: skip
+
+
+HOW = (
+    "50 connections, unpipelined; the time is one second over the throughput, and the ratios are of the same round. "
+    "Bytes a key: used_memory of the embedded Redis after filling (12-byte keys, 32-byte values), less what it was "
+    "before, less MEMORY USAGE of the history, over the number of keys. Start: from starting the process to the first "
+    "answer that needs the store (kvd: COUNT, Redis: PING), bare Redis on a copy of kvd's append-only file."
+)

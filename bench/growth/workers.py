@@ -1,0 +1,67 @@
+"""More worker processes of kvd, where it has them."""
+
+from contextlib import ExitStack
+from statistics import median
+
+from bench import servers
+from bench.curves import Check, Curve
+from bench.load import Result
+from bench.measure import Bench, alternate, ratio
+from bench.servers import System
+from bench.targets import KEYS, VALUE, Mode
+from kvd.__main__ import __doc__ as kvd_help
+
+COUNTS = (1, 2)
+LOADS: dict[str, tuple[Mode, dict[str, int]]] = {
+    "GET": ("requests", {"connections": 50, "reads": 100, "keys": KEYS, "value": VALUE}),
+    "SET": ("requests", {"connections": 50, "reads": 0, "keys": KEYS, "value": VALUE}),
+    "fan-out": ("fan-out", {"watchers": 1000, "flight": 16, "value": VALUE}),
+}
+
+
+def measure(bench: Bench) -> list[Curve]:
+    """A daemon for each number of workers, loaded alternately; none if kvd has no such option."""
+    if "--workers" not in (kvd_help or ""):
+        bench.say("Left out: this kvd has no --workers")
+        return []
+    with ExitStack() as stack:
+        daemons = []
+        for count in COUNTS:
+            arguments = [*bench.kvd_arguments, "--workers", str(count)]
+            daemons.append((count, stack.enter_context(servers.kvd("always", arguments))))
+            bench.generator.fill(daemons[-1][1], KEYS, VALUE)
+        seen = {name: _load(bench, daemons, name) for name in LOADS}
+    columns: dict[str, list[float]] = {}
+    checks = []
+    for name, results in seen.items():
+        columns[f"{name}/s"] = [median(r.rate for r in results[count]) for count in COUNTS]
+        for part in ("daemon_us", "store_us"):
+            title = f"{name}: {part.removesuffix('_us')}, µs"
+            columns[title] = [median(r.figure(part) for r in results[count]) for count in COUNTS]
+        more = ratio([r.rate for r in results[COUNTS[-1]]], [r.rate for r in results[COUNTS[0]]]).median
+        checks.append(Check(f"{name} with {COUNTS[-1]} workers / with {COUNTS[0]}", more, "at least"))
+        daemon, store = (columns[f"{name}: {part}, µs"][-1] for part in ("daemon", "store"))
+        if store:
+            checks.append(Check(f"{name}: workers at which Redis is busy all the time", daemon / store))
+    plot = [f"{name}/s" for name in ("GET", "SET")]
+    counts = [str(count) for count in COUNTS]
+    return [Curve("workers", "More workers", HOW, "workers", counts, columns, checks, plot, "operations a second")]
+
+
+def _load(bench: Bench, daemons: list[tuple[int, System]], name: str) -> dict[int, list[Result]]:
+    bench.say(f"{name} with more workers ...")
+    mode, settings = LOADS[name]
+    found: dict[int, list[Result]] = {count: [] for count, _ in daemons}
+    pace = bench.growth_pace
+    for count, system in alternate(daemons, pace.rounds):
+        result = bench.generator.run(system, mode, settings, seconds=pace.seconds, warmup=pace.warmup)
+        found[count].append(result)
+        servers.settle(system)
+    return found
+
+
+HOW = (
+    "The daemon's processor time is that of all its processes but the store. Where the generator, the workers and Redis "
+    "share fewer cores than they could use, throughput tells little: the number of workers that keep one Redis busy is "
+    "the workers' processor time of an operation over Redis's."
+)
