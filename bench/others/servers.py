@@ -60,13 +60,12 @@ class Server:
 
 @contextmanager
 def redis(fsync: Fsync = "always", program: str = "redis-server", directory: str = ".") -> Iterator[Server]:
-    """Redis without snapshots, which never rewrites its append-only file.
+    """Redis without snapshots, which rewrites its append-only file when its defaults say so, as kvd's store does.
 
     `program` is a name or a path, for there may be several.  `directory`: its data, if they are to outlast it.
     """
     binary, port = find(program, "redis-server"), free_port()
     command = [binary, "--bind", HOST, "--port", str(port), "--save", "", "--dir", directory]
-    command += ["--auto-aof-rewrite-percentage", "0"]
     if fsync != "off":
         command += ["--appendonly", "yes", "--appendfsync", fsync]
     with running("redis", command, port, ask=b"PING\r\n", answer=b"+PONG\r\n") as server:
