@@ -144,6 +144,7 @@ static uint64_t chance(void) {
 static connection *connect_to(const char *address) {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr_in internet = {.sin_family = AF_INET};
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
     char host[64];
     int port, one = 1, is_local = !strncmp(address, "unix:", 5);
     if (is_local)
@@ -157,6 +158,9 @@ static connection *connect_to(const char *address) {
         die("cannot connect to %s: %s", address, strerror(errno));
     if (!is_local)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* At the end a reset, which says that nobody reads any more: after a mere half-close kvd goes on sending to a
+     * watcher until that fails. */
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     connection *c = calloc(1, sizeof *c);
     c->fd = fd;

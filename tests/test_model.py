@@ -211,7 +211,8 @@ class World:
         return exactly(f"OK {len(self._page(pattern, '', 0))}")
 
     def sync(self, patterns: list[str]) -> Allowed:
-        keys = [key for key in self.there() if any(is_of(key, pattern) for pattern in patterns)]
+        # A copy is that of the history: a key whose time is over is in it until its EXPIRE.
+        keys = [key for key in self.entries if any(is_of(key, pattern) for pattern in patterns)]
         wanted = sorted(self.pairs(keys))
         return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(lines[:-1]) == wanted
 
