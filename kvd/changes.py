@@ -14,6 +14,9 @@ BLOCK = 1000
 """Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""
 READ_ENTRIES = 16
 """Log entries in a read; each is a batch, of 512 KiB at the most, or one transaction or one larger value."""
+PUBLISH_BYTES = 16 * 1024
+"""Bytes of keys and values that are enough to be published; less is published together with what comes next, if that
+has been read already."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between attempts to connect; each pause doubles, up to the longest."""
 
@@ -141,11 +144,19 @@ class Follower:
     def _publish(self, position: Position, entries: list[Entry]) -> bool:
         """Publish entries as far as they follow on what was published; whether all of them do."""
         revision = position.revision
-        for tag, changes in entries:
-            if changes[0].revision != revision + 1:
-                return False
-            # One by one: what is published at once is pushed at once, and waits for slow watchers in one piece.
+        changes: list[Change] = []
+        size = 0
+        for entry in entries:
+            if entry.changes[0].revision != revision + 1:
+                break
+            revision, self._tag = entry.changes[-1].revision, entry.tag
+            changes += entry.changes
+            size += sum(len(change.key) + len(change.value) for change in entry.changes)
+            # What is published at once is pushed at once: cheaper, but it waits for slow watchers in one piece.
+            if size >= PUBLISH_BYTES:
+                self._audience.publish(position.store, changes)
+                changes, size = [], 0
+        if changes:
             self._audience.publish(position.store, changes)
-            revision = changes[-1].revision
-            self._position, self._tag = Position(revision, position.store), tag
-        return True
+        self._position = Position(revision, position.store)
+        return not entries or revision == entries[-1].changes[-1].revision
