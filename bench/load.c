@@ -33,7 +33,7 @@
 enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 128, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
 
 static struct {
-    long connections, depth, rate, reads, keys, value, watchers, flight, distinct;
+    long connections, depth, rate, reads, keys, value, watchers, flight, durable, distinct;
     double seconds, warmup;
 } settings = {
     .connections = 50, /* requests: connections, and */
@@ -44,6 +44,7 @@ static struct {
     .value = 32,       /* bytes in a value */
     .watchers = 1,     /* fan-out: connections that watch, and */
     .flight = 1,       /* those that write, each one change at a time, until it has reached all of them */
+    .durable = 0,      /* fan-out: 1 Redis also SETs the key before it PUBLISHes, as kvd does by itself */
     .distinct = 0,     /* fan-out: 0 all watch one key, 1 each its own key, 2 each its own prefix */
     .seconds = 3,      /* measured, after */
     .warmup = 0.5,     /* seconds that are not */
@@ -447,6 +448,9 @@ static void write_change(unsigned slot) {
     snprintf(text, sizeof text, "%0*lu", width, writers[slot].number);
     if (*protocol == 'k')
         pushf(c, settings.distinct == 2 ? "SET key:%08u/x %s\n" : "SET key:%08u %s\n", key, text);
+    else if (*protocol == 'r' && settings.durable)
+        pushf(c, "*3\r\n$3\r\nSET\r\n$12\r\nkey:%08u\r\n$%d\r\n%s\r\n"
+                 "*3\r\n$7\r\nPUBLISH\r\n$12\r\nkey:%08u\r\n$%d\r\n%s\r\n", key, width, text, key, width, text);
     else if (*protocol == 'r')
         pushf(c, "*3\r\n$7\r\nPUBLISH\r\n$12\r\nkey:%08u\r\n$%d\r\n%s\r\n", key, width, text);
     else
@@ -477,9 +481,9 @@ static void fan_out_line(connection *c) {
     if (answered_ping(c))
         return;
     if (c->is_writer) {
-        if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':')
+        if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':' && !settings.durable)
             die("a writer was answered: %.60s", c->head);
-        writers[c->first].acknowledged = 1;
+        writers[c->first].acknowledged = *c->head != '+' || !settings.durable;
         return;
     }
     if (++c->lines < lines_of_message)
@@ -553,6 +557,7 @@ static void set(const char *argument) {
         {"connections", &settings.connections, 0}, {"depth", &settings.depth, 0}, {"rate", &settings.rate, 0},
         {"reads", &settings.reads, 0}, {"keys", &settings.keys, 0}, {"value", &settings.value, 0},
         {"watchers", &settings.watchers, 0}, {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
+        {"durable", &settings.durable, 0},
         {"seconds", 0, &settings.seconds}, {"warmup", 0, &settings.warmup},
     };
     const char *equals = strchr(argument, '=');

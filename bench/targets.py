@@ -113,4 +113,7 @@ ROWS = (
         (at_most(3.0, 3.0), at_most(2.0, 2.0, KVD_NO_SYNC)), {"watchers": 1, "flight": 1}, "p50_us",
         note="From sending the SET (PUBLISH, PUB, Put) to having its change in the one watcher, one change at a time. "
         f"For kvd the durable write is part of it; with --fsync no, the write without its sync. {FORGETFUL}"),
+    Row("latency-durable", "from writer to watcher, durable for both: p50", "fan-out", (KVD, REDIS, REDIS_7),
+        (), {"watchers": 1, "flight": 1, "durable": 1}, "p50_us",
+        note="As above, but Redis, too, is sent a SET, synced to disk, before the PUBLISH, in one piece."),
 )  # fmt: skip

@@ -46,7 +46,6 @@ def test_every_row_compares_kvd_with_bare_redis() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
     for row in ROWS:
         assert {KVD, REDIS} <= set(row.systems)
-        assert any(target.base == REDIS for target in row.targets)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ def test_the_generator_counts_what_kvd_and_redis_answer(tmp_path: Path) -> None:
                 seen = generator.run(system, "requests", {"keys": 100, "value": 32, **settings}, seconds=0.2, warmup=0)
                 assert seen.operations
                 assert seen.p50_us <= seen.p99_us
-            fan_out = {"watchers": 5, "flight": 3}
+            fan_out = {"watchers": 5, "flight": 3, "durable": 1}
             assert generator.run(system, "fan-out", fan_out, seconds=0.2, warmup=0).operations
             for distinct in (1, 2) if system is kvd else (1,):
                 seen = generator.run(system, "fan-out", {**fan_out, "distinct": distinct}, seconds=0.2, warmup=0)
