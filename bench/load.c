@@ -144,6 +144,7 @@ static uint64_t chance(void) {
 static connection *connect_to(const char *address) {
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     struct sockaddr_in internet = {.sin_family = AF_INET};
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
     char host[64];
     int port, one = 1, is_local = !strncmp(address, "unix:", 5);
     if (is_local)
@@ -157,6 +158,9 @@ static connection *connect_to(const char *address) {
         die("cannot connect to %s: %s", address, strerror(errno));
     if (!is_local)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* At the end a reset, which says that nobody reads any more: after a mere half-close kvd goes on sending to a
+     * watcher until that fails, and keeps its descriptor. */
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     connection *c = calloc(1, sizeof *c);
     c->fd = fd;
@@ -498,6 +502,31 @@ static void await_lines(connection *c, int wanted) {
     }
 }
 
+static void subscribe(connection *c, unsigned number) {
+    unsigned key = settings.distinct ? number : 0;
+    c->first = number;
+    if (*protocol == 'k')
+        pushf(c, settings.distinct == 2 ? "WATCH key:%08u/*\n" : "WATCH key:%08u\n", key);
+    else if (*protocol == 'r')
+        pushf(c, "*2\r\n$9\r\nSUBSCRIBE\r\n$12\r\nkey:%08u\r\n", key);
+    else
+        pushf(c, "CONNECT {\"verbose\":false}\r\nSUB key:%08u 1\r\nPING\r\n", key);
+    flush(c);
+}
+
+/* So many at a time: together they are faster than one by one, and all would be more than may wait to be accepted. */
+static void start_watchers(const char *address) {
+    connection *batch[100];
+    long size = sizeof batch / sizeof *batch;
+    for (long first = 0; first < settings.watchers; first += size) {
+        long count = settings.watchers - first < size ? settings.watchers - first : size;
+        for (long i = 0; i < count; i++)
+            subscribe(batch[i] = connect_to(address), first + i);
+        for (long i = 0; i < count; i++)
+            await_lines(batch[i], *protocol == 'k' ? 1 : *protocol == 'r' ? 6 : 2);
+    }
+}
+
 static void run_fan_out(const char *address) {
     if (settings.flight > MAX_DEPTH)
         die("at most flight=%d", MAX_DEPTH);
@@ -507,19 +536,7 @@ static void run_fan_out(const char *address) {
     on_line = fan_out_line;
     on_taken = fan_out_taken;
     writer = connect_to(address);
-    for (unsigned i = 0; i < settings.watchers; i++) {
-        connection *c = connect_to(address);
-        unsigned key = settings.distinct ? i : 0;
-        c->first = i;
-        if (*protocol == 'k')
-            pushf(c, settings.distinct == 2 ? "WATCH key:%08u/*\n" : "WATCH key:%08u\n", key);
-        else if (*protocol == 'r')
-            pushf(c, "*2\r\n$9\r\nSUBSCRIBE\r\n$12\r\nkey:%08u\r\n", key);
-        else
-            pushf(c, "CONNECT {\"verbose\":false}\r\nSUB key:%08u 1\r\nPING\r\n", key);
-        flush(c);
-        await_lines(c, *protocol == 'k' ? 1 : *protocol == 'r' ? 6 : 2);
-    }
+    start_watchers(address);
     if (*protocol == 'n') {
         pushf(writer, "CONNECT {\"verbose\":false}\r\nPING\r\n");
         flush(writer);
