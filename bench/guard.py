@@ -1,6 +1,7 @@
 """The regression guard: has kvd become far slower, next to bare Redis, than when docs/benchmarks.json was written?
 
-Only ratios of one run are compared, and only a factor of two is an alarm: machines differ, and are noisy.
+Only ratios of one run are compared, and only a factor of two is an alarm, and only if it is there when measured again:
+machines differ, and are noisy.
 """
 
 import json
@@ -22,9 +23,9 @@ def recorded_ratios(path: Path) -> dict[str, float]:
     return {name: row["ratio_to_redis"][KVD]["median"] for name, row in rows.items() if KVD in row["ratio_to_redis"]}
 
 
-def complaints(measured: Sequence[Measured], recorded: Mapping[str, float]) -> list[str]:
-    """A line for each row that is more than FACTOR times worse than recorded."""
-    found = []
+def complaints(measured: Sequence[Measured], recorded: Mapping[str, float]) -> dict[str, str]:
+    """What to say, by the rows' names, of each that is more than FACTOR times worse than recorded."""
+    found = {}
     for one in measured:
         now, then = one.ratio(KVD), recorded.get(one.row.name)
         if now is None or then is None:
@@ -32,7 +33,7 @@ def complaints(measured: Sequence[Measured], recorded: Mapping[str, float]) -> l
         is_latency = one.row.figure == "p50_us"
         worse = now.median / then if is_latency else then / now.median
         if worse > FACTOR:
-            found.append(
+            found[one.row.name] = (
                 f"{one.row.title}: {now.median:.2f} times bare Redis, recorded {then:.2f}: {worse:.1f} times worse"
             )
     return found

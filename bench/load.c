@@ -516,24 +516,37 @@ static void await_lines(connection *c, int wanted) {
     }
 }
 
+static void subscribe(connection *c, unsigned number) {
+    unsigned key = settings.distinct ? number : 0;
+    if (*protocol == 'k')
+        pushf(c, settings.distinct == 2 ? "WATCH key:%08u/*\n" : "WATCH key:%08u\n", key);
+    else if (*protocol == 'r')
+        pushf(c, "*2\r\n$9\r\nSUBSCRIBE\r\n$12\r\nkey:%08u\r\n", key);
+    else
+        pushf(c, "CONNECT {\"verbose\":false}\r\nSUB key:%08u 1\r\nPING\r\n", key);
+    flush(c);
+}
+
+/* So many at a time: together they are faster than one by one, and all would be more than may wait to be accepted. */
+static void start_watchers(const char *address) {
+    connection *batch[100];
+    long size = sizeof batch / sizeof *batch;
+    for (long first = 0; first < settings.watchers; first += size) {
+        long count = settings.watchers - first < size ? settings.watchers - first : size;
+        for (long i = 0; i < count; i++)
+            subscribe(batch[i] = connect_to(address), first + i);
+        for (long i = 0; i < count; i++)
+            await_lines(batch[i], *protocol == 'k' ? 1 : *protocol == 'r' ? 6 : 2);
+    }
+}
+
 static void run_fan_out(const char *address) {
     if (settings.flight > MAX_DEPTH)
         die("at most flight=%d", MAX_DEPTH);
     lines_of_message = *protocol == 'k' ? 1 : *protocol == 'r' ? 7 : 2;
     on_line = fan_out_line;
     on_taken = fan_out_taken;
-    for (unsigned i = 0; i < settings.watchers; i++) {
-        connection *c = connect_to(address);
-        unsigned key = settings.distinct ? i : 0;
-        if (*protocol == 'k')
-            pushf(c, settings.distinct == 2 ? "WATCH key:%08u/*\n" : "WATCH key:%08u\n", key);
-        else if (*protocol == 'r')
-            pushf(c, "*2\r\n$9\r\nSUBSCRIBE\r\n$12\r\nkey:%08u\r\n", key);
-        else
-            pushf(c, "CONNECT {\"verbose\":false}\r\nSUB key:%08u 1\r\nPING\r\n", key);
-        flush(c);
-        await_lines(c, *protocol == 'k' ? 1 : *protocol == 'r' ? 6 : 2);
-    }
+    start_watchers(address);
     for (unsigned slot = 0; slot < settings.flight; slot++) {
         connection *c = writers[slot].connection = connect_to(address);
         c->is_writer = 1;

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from statistics import median
 
 from redis import Redis
 
@@ -106,7 +107,7 @@ def _curve(loads: Loads, memory: Sequence[float], starts: Spread) -> Curve:
         for kind in KINDS:
             times = [[1e6 / result.rate for result in loads[system, kind, size]] for size in SIZES]
             spreads = [ratio(some, times[0]) for some in times]
-            columns[f"{title} {kind}, µs"] = [sorted(some)[len(some) // 2] for some in times]
+            columns[f"{title} {kind}, µs"] = [median(some) for some in times]
             limit = MOST_TIME if system == "kvd" else None
             checks.append(
                 Check(f"{title} {kind} with {SIZES[-1]:,} keys / with {SIZES[0]:,}", spreads[-1].median, limit=limit)

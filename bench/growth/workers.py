@@ -61,7 +61,7 @@ def _load(bench: Bench, daemons: list[tuple[int, System]], name: str) -> dict[in
 
 
 HOW = (
-    "The daemon's processor time is that of all its processes but the store. Where the generator, the workers and "
-    "Redis share fewer cores than they could use, throughput tells little: the number of workers that keep one Redis "
-    "busy is the workers' processor time of an operation over Redis's."
+    "The daemon's processor time is that of all its processes but the store. Where generator, workers and Redis "
+    "share fewer cores than they could use, throughput tells little: the number of workers that keep one Redis busy is "
+    "the workers' processor time of an operation over Redis's."
 )
