@@ -124,8 +124,8 @@ def judge(bench: Bench, measured: list[Measured], record: Path, say: Callable[[s
     """The regression guard; the exit status."""
     recorded = guard.recorded_ratios(record)
     if not recorded:
-        say(f"guard: {record} records nothing to compare with")
-        return 0
+        say(f"guard: {record} records nothing to compare with; a full run of python -m bench writes it")
+        return 1
     found = guard.complaints(measured, recorded)
     if found:
         say(f"guard: once more, as it may be the machine: {', '.join(found)}")

@@ -481,7 +481,7 @@ static void fan_out_line(connection *c) {
     if (answered_ping(c))
         return;
     if (c->is_writer) {
-        if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':' && !settings.durable)
+        if (*protocol == 'k' ? memcmp(c->head, "OK ", 3) : *protocol == 'r' && *c->head != ':' && (!settings.durable || *c->head != '+'))
             die("a writer was answered: %.60s", c->head);
         writers[c->first].acknowledged = *c->head != '+' || !settings.durable;
         return;

@@ -127,8 +127,8 @@ class Hub:
                 places.setdefault(pattern, []).append(place)
         merged: dict[Watcher, set[int]] = {}
         for pattern, found in places.items():
-            its_lines = [(changes[place].revision, lines[place]) for place in found]
-            self._hand(self._alone.get(pattern, ()), before, its_lines)
+            if alone := self._alone.get(pattern):
+                self._hand(alone, before, [(changes[place].revision, lines[place]) for place in found])
             for watcher in self._among_others.get(pattern, ()):
                 merged.setdefault(watcher, set()).update(found)
         for watcher, its in merged.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvd.store import link
+from kvd.wire import plain
 
 SCRIPTS = sorted((Path(link.__file__).parent.parent / "lua").glob("*.lua"))
 
@@ -32,6 +33,11 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     arguments = re.split(r"[;,]", parts["ARGV"])[0].split()
     used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
     assert used <= set(range(1, len(arguments) + 1))
+
+
+def test_what_is_plain_is_not_large() -> None:
+    (script,) = (path.read_text() for path in SCRIPTS if path.name == "write.lua")
+    assert f"local LARGE = {plain.LONGEST_VALUE} " in script
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -275,6 +275,28 @@ async def test_plain_reads_of_what_is_not_plain_are_answered_line_by_line(
     assert await begun.ask("GET dead") == "NONE"
 
 
+@pytest.mark.parametrize("end", ["more", "eof", "gone"])
+async def test_what_comes_in_the_moment_in_which_a_plain_chunk_is_returned_stands_behind_it(
+    end: str, begun: MemoryPeer
+) -> None:
+    """It has been given to the reader, but the session's task has not run yet."""
+    begun.send("PUT bytes base64 = AAA=\n")
+    assert await begun.line() == "OK 1"
+    await asyncio.sleep(0)
+    express = begun.session._express
+    express._chunk = b"GET bytes\n"
+    if end == "more":
+        begun.send("PING\n")
+    elif end == "eof":
+        begun.transport.receive_eof()
+    else:
+        begun.transport.lose()
+    express._read(None)
+    wanted = {"more": ["OK64 AAA=", "OK"], "eof": ["OK64 AAA="], "gone": []}[end]
+    assert await begun.lines(len(wanted)) == wanted
+    await begun.close()
+
+
 async def test_a_half_line_behind_a_plain_chunk_is_completed(begun: MemoryPeer) -> None:
     begun.send("SET a 1\nSET b 2")
     assert await begun.line() == "OK 1"

@@ -330,6 +330,42 @@ async def test_a_store_that_does_not_come_back_leaves_writes_uncertain(
         await eventually(back)
 
 
+@pytest.mark.parametrize("reached", [True, False])
+async def test_a_write_that_was_given_up_is_answered_once_and_not_done_later(
+    reached: bool, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the store had applied it, or never saw it."""
+    monkeypatch.setattr(writes, "UNCERTAIN_AFTER", 0.3)
+    monkeypatch.setattr(lanes, "GRACE", 0.2)
+    async with proxied(redis) as (proxy, url), running(url) as store:
+        await write(store, put(b"k", b"0"))
+        if reached:
+            proxy.hiding = b"caught"
+        else:
+            proxy.holding = b"caught"
+        given: list[object] = []
+        store.write_plain([b"k", b"caught"], 6, given.append)
+        pipe = await proxy.caught.get()
+        proxy.refusing = True
+        pipe.client.transport.abort()
+
+        async def told() -> bool:
+            return bool(given)
+
+        await eventually(told)
+        assert [type(outcome) for outcome in given] == [Uncertain]
+        proxy.refusing, proxy.hiding, proxy.holding = False, None, None
+
+        async def back() -> bool:
+            with suppress(Unavailable):
+                return await write(store, Increment(b"n", b"1")) == [b"1"]
+            return False
+
+        await eventually(back)
+        assert await value_of(store, b"k") == (b"caught" if reached else b"0")
+        assert len(given) == 1
+
+
 async def test_scripts_that_redis_forgot_are_loaded_again(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         for number in range(1, 4):

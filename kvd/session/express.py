@@ -20,6 +20,20 @@ class Streams(asyncio.StreamReaderProtocol):
         if self.take is None or not self.take(data):
             super().data_received(data)
 
+    def eof_received(self) -> bool | None:
+        """Called by the transport; the end comes out of the reader, and `take` is given nothing more."""
+        self._offer_nothing()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the transport, as the above."""
+        self._offer_nothing()
+        super().connection_lost(exc)
+
+    def _offer_nothing(self) -> None:
+        if self.take:
+            self.take(b"")
+
 
 class Store(Protocol):
     """See `store.Store`.  Both call `done` later, with an error in place of what was asked for."""
@@ -55,7 +69,10 @@ class Express:
         self.open = False
 
     def take(self, chunk: bytes) -> bool:
-        """Have a chunk answered; False: it is not plain, or something else has to be answered before it."""
+        """Have a chunk answered; False: it is not plain, or something else has to be answered before it.
+
+        No bytes stand for the end: they are not taken.
+        """
         if self.open and not self._chunk and self._output.is_clear():
             self._chunk = chunk
             if self._ask(chunk):
@@ -68,14 +85,16 @@ class Express:
     def _ask(self, chunk: bytes) -> bool:
         """Ask the store, if a chunk is plain and not too much for one batch."""
         most = self._store.batch_items
+        if chunk.count(b"\n") > most:
+            return False
         if chunk.startswith(b"S"):
             pairs = plain.writes(chunk, self._max_value)
-            if pairs is None or len(pairs) > 2 * most:
+            if pairs is None:
                 return False
             self._store.write_plain(pairs, len(chunk), self._written)
         else:
             keys = plain.reads(chunk)
-            if keys is None or len(keys) > most:
+            if keys is None:
                 return False
             self._store.read_plain(keys, self._read)
         return True
@@ -108,14 +127,13 @@ class Express:
         self._end(replies.refused(error) * self._chunk.count(b"\n"))
 
     def _return(self) -> None:
-        chunk = self._chunk
-        if self._finished:
-            self._left = chunk
-            self._end(b"")
-        else:
-            self._end(b"")
+        if self.open:
             self.open = False
-            self._give_back(chunk)
+            self._give_back(self._chunk)
+        else:
+            # More has come, and whoever takes that asks for this first.
+            self._left = self._chunk
+        self._end(b"")
 
     def _end(self, data: bytes) -> None:
         self._chunk = b""

@@ -42,6 +42,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._idle = False
         self._stopping = False
+        self._interrupted = False
 
     # ---- the connection
 
@@ -62,6 +63,7 @@ class Session:
         """Finish what is being answered, tell a watcher, and end."""
         self._stopping = True
         if self._idle and self._task:
+            self._interrupted = True
             self._task.cancel()
 
     def abort(self) -> None:
@@ -75,25 +77,36 @@ class Session:
                 self._watching.close_with_it()
                 await self._wait(self._only_watch())
         except asyncio.CancelledError:
-            if not self._stopping:
+            # Only `stop` interrupts; whoever cancels again means it.
+            if not self._interrupted:
                 raise
-        await self._express.finish()
+            self._interrupted = False
+            await self._answer(await self._express.finish())
         self._watching.end("shutdown", "the daemon stops")
         await self._output.flush()
 
     async def _converse(self) -> None:
         while not self._answers.quitting and not self._stopping:
-            self._express.open = self._lines.between and not self._answers.in_transaction
-            data = await self._wait(self._reader.read(READ_BYTES))
-            self._express.open = False
-            data = await self._express.finish() + data
+            data = await self._read()
             if not data:
                 return
-            try:
-                await self._answers.answer(self._lines.feed(data))
-            finally:
-                self._output.write()
-            await self._output.flush()
+            await self._answer(data)
+
+    async def _read(self) -> bytes:
+        """What is to be answered line by line; b"" at the end."""
+        self._express.open = self._lines.between and not self._answers.in_transaction
+        try:
+            data: bytes = await self._wait(self._reader.read(READ_BYTES))
+        finally:
+            self._express.open = False
+        return await self._express.finish() + data
+
+    async def _answer(self, data: bytes) -> None:
+        try:
+            await self._answers.answer(self._lines.feed(data))
+        finally:
+            self._output.write()
+        await self._output.flush()
 
     async def _only_watch(self) -> None:
         """The peer has shut down its sending side only, and goes on watching until it is gone.

@@ -44,6 +44,7 @@ class Job:
 
     count: int, how many they are for BATCH_ITEMS, a transaction as many as it has writes.
     results: int, how many results they have.
+    done: called once, with the results or the error.
     plain: whether its requests are of the plainest kind, which the lane does in a shorter way.
     """
 
@@ -53,6 +54,20 @@ class Job:
     results: int
     done: Done
     plain: bool = False
+    finished: bool = False
+
+    def finish(self, result: Any) -> None:
+        """Give the results, or the KvdError, unless something was given already.
+
+        Writes whose outcome is unknown are given up, and found out about later.
+        """
+        if self.finished:
+            return
+        self.finished = True
+        try:
+            self.done(result)
+        except Exception:  # of one session; the others go on
+            log.exception("a reply could not be given")
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +91,7 @@ class Batch:
         start = 0
         for job in self.jobs:
             end = start + job.results
-            job.done(results[start:end])
+            job.finish(results[start:end])
             start = end
 
     def fail(self, error: KvdError) -> None:
@@ -87,7 +102,7 @@ class Batch:
 def fail(jobs: Sequence[Job], error: KvdError) -> None:
     """Give jobs an error."""
     for job in jobs:
-        job.done(error)
+        job.finish(error)
 
 
 def resolve(future: asyncio.Future[Any], result: Any) -> None:
@@ -130,7 +145,7 @@ class Lane(ABC):
     def put(self, job: Job) -> None:
         """Queue a job of at most BATCH_ITEMS requests."""
         if self._refusing:
-            job.done(self._unavailable())
+            job.finish(self._unavailable())
         else:
             self._waiting.append(job)
             self._flush_soon()
@@ -178,12 +193,16 @@ class Lane(ABC):
     def _flush(self) -> None:
         """Send what waits, as far as there is room."""
         self._flushing = False
-        while self._pipe and self._waiting and self._has_room():
-            batch = self._take()
-            if batch.jobs:
-                packed = self._encode(batch)
-                self._under_way.append(batch)
-                self._pipe.write(packed)
+        try:
+            while self._pipe and self._waiting and self._has_room():
+                batch = self._take()
+                if batch.jobs:
+                    packed = self._encode(batch)
+                    self._under_way.append(batch)
+                    self._pipe.write(packed)
+        except Exception as error:  # unforeseen: `run` raises it
+            if self._pipe:
+                self._pipe.fail(error)
 
     def _settle(self, *replies: Any) -> None:
         """The replies to the oldest batch under way."""
@@ -202,7 +221,10 @@ class Lane(ABC):
             size += job.size
             if jobs and (items > BATCH_ITEMS or size > BATCH_BYTES):
                 break
-            jobs.append(self._waiting.popleft())
+            self._waiting.popleft()
+            # What was given up must not be done after all.
+            if not job.finished:
+                jobs.append(job)
         return Batch(jobs, asyncio.get_running_loop().time())
 
     @abstractmethod

@@ -159,7 +159,7 @@ class Link:
         """Hand replies over as they arrive, `count` at a time; from now on, the link only closes.  Raises StoreLost."""
         # Of redis-py, only the connection that it has made is used: its streams cost a task and 3 us a reply.
         streams: Any = self._connection._writer
-        if streams is None:
+        if streams is None or self._connection._reader.at_eof():  # type: ignore[union-attr]  # both or none are there
             raise StoreLost("the connection was closed")
         pipe = Pipe(streams.transport, take, count)
         streams.transport.set_protocol(pipe)
@@ -195,12 +195,13 @@ class Pipe(asyncio.Protocol):
                     replies, self._replies = self._replies, []
                     self._take(*replies)
         except Exception as error:  # to be raised where somebody waits
-            self._end(StoreLost(str(error)) if isinstance(error, hiredis.HiredisError) else error)
+            self.fail(StoreLost(str(error)) if isinstance(error, hiredis.HiredisError) else error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
-        self._end(StoreLost(str(exc) if exc else "the connection was closed"))
+        self.fail(StoreLost(str(exc) if exc else "the connection was closed"))
 
-    def _end(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Have `lost` raise an error, if it does not yet."""
         if not self.lost.done():
             self.lost.set_exception(error)

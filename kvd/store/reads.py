@@ -1,5 +1,6 @@
 """The lanes of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -62,50 +63,26 @@ def _is_large_text(raw: bytes | None) -> bool:
     return raw is not None and raw.split(b" ", 3)[2] == b"T"
 
 
-class ReadLane(Lane):
-    """Items are keys; results are records as the store packs them, None for no such key.
+class _Reading(Lane):
+    """What both lanes have in common: to read again does no harm.  The last reply to a batch is that of TIME."""
 
-    Of a plain job, results are what `plain_values` makes of them.
-    """
-
-    REPLIES = 2
-
-    def __init__(self, dialer: Dialer, clock: Clock, fetch: Callable[[Job], None]) -> None:
-        """fetch: does a plain job of one key whose value is a large text."""
-        super().__init__(dialer, "reads")
+    def __init__(self, dialer: Dialer, name: str, clock: Clock) -> None:
+        super().__init__(dialer, name)
         self._clock = clock
-        self._fetch = fetch
-
-    def _encode(self, batch: Batch) -> bytes:
-        # The clock is asked after the records: a key that it finds alive was alive when it was read.
-        return command("HMGET", DATA, *batch.items()) + _TIME
 
     def _take_replies(self, *replies: Any) -> None:
-        raws, time = replies
-        now = self._clock.see(milliseconds(time))
         batch = self._under_way.popleft()
-        if isinstance(raws, Rejected):
-            batch.fail(Unavailable(f"the store says: {raws}"))
+        rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
+        if rejected:
+            batch.fail(Unavailable(f"the store says: {rejected}"))
         else:
-            self._give(batch, raws, now)
+            self._give(batch, replies[-2], self._clock.see(milliseconds(replies[-1])))
 
-    def _give(self, batch: Batch, raws: Sequence[bytes | None], now: int) -> None:
-        values = plain_values(raws, now)
-        start = 0
-        for job in batch.jobs:
-            end = start + job.results
-            if not job.plain:
-                job.done(raws[start:end])
-            elif values is not None:
-                job.done(values[start:end])
-            elif job.count == 1 and _is_large_text(raws[start]):
-                self._fetch(job)
-            else:
-                job.done(plain_values(raws[start:end], now))
-            start = end
+    @abstractmethod
+    def _give(self, batch: Batch, found: list[Any], now: int) -> None:
+        """Settle a batch by the reply to its reading command, as of `now`, milliseconds of the store's clock."""
 
     def _lost(self, lost: StoreLost) -> None:
-        # Reading again does no harm.
         while self._under_way:
             self._waiting.extendleft(reversed(self._under_way.pop().jobs))
         super()._lost(lost)
@@ -114,14 +91,46 @@ class ReadLane(Lane):
         """Nothing is unknown."""
 
 
-class LargeLane(ReadLane):
+class ReadLane(_Reading):
+    """Items are keys; results are a pair: records as the store packs them, None for no such key, and the clock then.
+
+    Of a plain job, results are what `plain_values` makes of them.
+    """
+
+    REPLIES = 2
+
+    def __init__(self, dialer: Dialer, clock: Clock, fetch: Callable[[Job], None]) -> None:
+        """fetch: does a plain job of one key whose value is a large text."""
+        super().__init__(dialer, "reads", clock)
+        self._fetch = fetch
+
+    def _encode(self, batch: Batch) -> bytes:
+        # The clock is asked after the records: a key that it finds alive was alive when it was read.
+        return command("HMGET", DATA, *batch.items()) + _TIME
+
+    def _give(self, batch: Batch, found: list[bytes | None], now: int) -> None:
+        values = plain_values(found, now) if all(job.plain for job in batch.jobs) else None
+        start = 0
+        for job in batch.jobs:
+            end = start + job.results
+            if not job.plain:
+                job.finish((found[start:end], now))
+            elif values is not None:
+                job.finish(values[start:end])
+            elif job.count == 1 and _is_large_text(found[start]):
+                self._fetch(job)
+            else:
+                job.finish(plain_values(found[start:end], now))
+            start = end
+
+
+class LargeLane(_Reading):
     """Items are single keys; results are records with their values, however large, None for no such key."""
 
     REPLIES = 5
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
-        super().__init__(dialer, clock, self.put_plain)
-        self._name = "large reads"
+        super().__init__(dialer, "large reads", clock)
 
     def read(self, key: bytes) -> Awaitable[list[Record | None]]:
         """The result for one key.  Raises Unavailable."""
@@ -129,21 +138,18 @@ class LargeLane(ReadLane):
 
     def put_plain(self, job: Job) -> None:
         """Do a plain job of one key."""
-        self.put(Job(job.items, BATCH_ITEMS, 0, 1, partial(_give_plain, job.done)))
+        self.put(Job(job.items, BATCH_ITEMS, 0, 1, partial(_give_plain, job.finish)))
 
     def _encode(self, batch: Batch) -> bytes:
         (key,) = batch.items()
         # Together: the value is that of the record.
         return _MULTI + command("HGET", DATA, key) + command("HGET", BIG, key) + _EXEC + _TIME
 
-    def _take_replies(self, *replies: Any) -> None:
-        *_, found, time = replies
-        now = self._clock.see(milliseconds(time))
-        batch = self._under_way.popleft()
-        if isinstance(found, Rejected):
-            batch.fail(Unavailable(f"the store says: {found}"))
+    def _give(self, batch: Batch, found: list[Any], now: int) -> None:
+        raw, value = found
+        if isinstance(raw, Exception) or isinstance(value, Exception):
+            batch.fail(Unavailable("the store refuses to read; is it kvd's?"))
         else:
-            raw, value = found
             batch.settle([living(raw, now, value or b"")])
 
 

@@ -130,8 +130,7 @@ class Store:
 
         Values of large records are left out; `fetch` gets one.  Raises Unavailable.
         """
-        raws = await self._reads.submit(keys, 0)
-        now = self._clock.now
+        raws, now = await self._reads.submit(keys, 0)
         return [living(raw, now) for raw in raws], now
 
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
