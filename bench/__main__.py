@@ -46,8 +46,7 @@ WIDTH = 150
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    # As SystemExit, SIGTERM ends every server on its way out, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, end)
     names = [*(row.name for row in ROWS), *CURVES]
     options = docopt(__doc__.format(names=", ".join(names)), arguments)
     unknown = [name for name in options["NAME"] if name not in names]
@@ -60,6 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (NotInstalled, DidNotStart, LoadFailed) as error:
         console.print(f"bench: {error}", style="red", markup=False)
         return 1
+
+
+def end(number: int, _frame: object) -> None:
+    """On SIGTERM: as SystemExit, it ends every server on its way out, as Ctrl-C does."""
+    sys.stderr.write("bench: asked to end\n")
+    sys.exit(128 + number)
 
 
 def run(console: Console, options: dict[str, Any]) -> int:

@@ -34,15 +34,20 @@ def draw(path: Path, measured: Sequence[Measured], curves: Sequence[Curve]) -> N
          [(one, *pair) for one in measured for pair in one.targets() if pair[0].base == ETCD]),
     ]  # fmt: skip
     groups = [(title, bars) for title, bars in groups if bars]
+    bar_heights = [BAR_HEIGHT * len(bars) + 0.8 for _, bars in groups]
     panel_rows = -(-len(curves) // COLUMNS)
-    heights = [BAR_HEIGHT * len(bars) + 0.8 for _, bars in groups] + [PANEL_HEIGHT] * panel_rows
+    heights = [height for height in (sum(bar_heights), PANEL_HEIGHT * panel_rows) if height]
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     figure = plt.figure(figsize=(12, sum(heights) or 1), layout="constrained")
-    grid = figure.add_gridspec(max(1, len(heights)), COLUMNS, height_ratios=heights or [1])
-    for number, (title, bars) in enumerate(groups):
-        _bars(figure.add_subplot(grid[number, :]), title, bars)
+    # Two parts, so that the long names of the bars do not push the panels aside.
+    parts = list(figure.subfigures(max(1, len(heights)), 1, height_ratios=heights or [1], squeeze=False)[:, 0])
+    if groups:
+        part = parts.pop(0)
+        grid = part.add_gridspec(len(groups), 1, height_ratios=bar_heights)
+        for number, (title, bars) in enumerate(groups):
+            _bars(part.add_subplot(grid[number]), title, bars)
     for number, curve in enumerate(curves):
-        _panel(figure.add_subplot(grid[len(groups) + number // COLUMNS, number % COLUMNS]), curve)
+        _panel(parts[0].add_subplot(panel_rows, COLUMNS, number + 1), curve)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
@@ -72,15 +77,18 @@ def _bars(axes: Any, title: str, bars: Sequence[tuple[Measured, Target, Spread]]
 
 def _panel(axes: Any, curve: Curve) -> None:
     places = range(len(curve.x))
-    if len(curve.plot) == 1 and len(curve.x) > 1 and not curve.is_growth:
-        axes.bar(places, curve.columns[curve.plot[0]], color=LINES[0], width=0.6)
-    else:
+    if curve.is_growth:
+        axes.set_ylim(0, 1.3 * max(max(curve.columns[name]) for name in curve.plot))
+        axes.set_ylabel(curve.y_title)
         for name, colour in zip(curve.plot, LINES, strict=False):
             axes.plot(places, curve.columns[name], marker="o", markersize=4, color=colour, label=name)
-        axes.legend(frameon=False, fontsize=8)
-    axes.set_xticks(places, [size.replace(" ", "\n") if len(size) > 9 else size for size in curve.x])
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel(curve.y_title)
-    if curve.is_growth:
+        axes.set_xticks(places, curve.x)
         axes.set_xlabel(curve.x_title)
+    else:
+        axes.barh(places, curve.columns[curve.plot[0]], color=GOOD, height=0.6)
+        axes.set_yticks(places, curve.x)
+        axes.invert_yaxis()
+        axes.set_xlabel(curve.y_title)
+    if len(curve.plot) > 1:
+        axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
     axes.set_title(curve.title, loc="left", fontsize=10, fontweight="bold")

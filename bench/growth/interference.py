@@ -118,9 +118,9 @@ def _ask_until(connection: socket.socket, request: bytes, over: threading.Event)
 DISTURBANCES: dict[str, Disturbance] = {
     "alone": lambda _bench, _system: nullcontext(),
     "writes": _writes,
-    "writes, stalled watcher": _stalled_watcher,
-    "SYNC of everything": _again_and_again(b"SYNC\n"),
-    "KEYS of everything": _again_and_again(b"KEYS\n"),
+    "stalled watcher": _stalled_watcher,
+    "SYNC": _again_and_again(b"SYNC\n"),
+    "KEYS": _again_and_again(b"KEYS\n"),
 }
 INFORMATION = ("writes",)
 """Those without a limit."""
