@@ -120,7 +120,7 @@ def measure_curves(bench: Bench, only: set[str], quick: bool) -> list[Curve]:
     for name in names:
         try:
             found += CURVES[name](bench)
-        except NotInstalled as missing:
+        except (NotInstalled, LoadFailed) as missing:
             bench.say(f"Left out: {missing}")
     return found
 

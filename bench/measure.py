@@ -11,6 +11,9 @@ from bench.targets import KEYS, REDIS, VALUE, Row, Target
 
 T = TypeVar("T")
 
+SHORTEST_GROWTH = 1.0
+"""Seconds; a megabyte that is synced to a slow disk takes a part of it."""
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -34,8 +37,8 @@ class Bench:
 
     @property
     def growth_pace(self) -> Pace:
-        """For the curves, which have many points: half as long."""
-        return Pace(self.pace.rounds, self.pace.seconds / 2, self.pace.warmup)
+        """For the curves, which have many points: half as long, but long enough for large values."""
+        return Pace(self.pace.rounds, max(self.pace.seconds / 2, SHORTEST_GROWTH), self.pace.warmup)
 
 
 @dataclass(frozen=True)

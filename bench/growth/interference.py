@@ -46,7 +46,11 @@ def measure(bench: Bench) -> list[Curve]:
             found[name].append(result.p99_us)
             servers.settle(system)
     checks = [
-        Check(f"{name} / alone", ratio(found[name], found["alone"]).median, limit=None if name in INFORMATION else MOST)
+        Check(
+            f"{name} / {BASES.get(name, 'alone')}",
+            ratio(found[name], found[BASES.get(name, "alone")]).median,
+            limit=None if name in INFORMATION else MOST,
+        )
         for name in DISTURBANCES
         if name != "alone"
     ]
@@ -122,6 +126,8 @@ DISTURBANCES: dict[str, Disturbance] = {
     "SYNC": _again_and_again(b"SYNC\n"),
     "KEYS": _again_and_again(b"KEYS\n"),
 }
+BASES = {"stalled watcher": "writes"}
+"""What a disturbance is compared with, if not with the light load alone: a watcher is stalled by writes only."""
 INFORMATION = ("writes",)
 """Those without a limit."""
 
