@@ -14,6 +14,7 @@ from bench import report, servers
 from bench.curves import Curve
 from bench.measure import Bench, Measured
 from bench.others.servers import NotInstalled, find
+from kvd import __version__
 
 BY_HAND = Path(__file__).with_name("did-not-help.md")
 """The part of the document that nobody measures."""
@@ -49,7 +50,7 @@ def machine(disk: str) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "data": disk,
         "Python": platform.python_version(),
-        "kvd": version("kvd"),
+        "kvd": __version__,
         "uvloop": version("uvloop"),
         "hiredis": version("hiredis"),
         "bare Redis": _first_line([servers.shipped_redis(), "--version"]),
