@@ -124,6 +124,30 @@ def test_an_incomplete_end_of_the_append_only_file_is_cut_off_kept_and_reported(
     assert kept.read_bytes().endswith(b"$10\r\n{kvd}")
 
 
+def test_a_batch_that_was_cut_behind_a_whole_command_is_cut_off_whole(daemon: Daemon) -> None:
+    """Redis's own repair leaves its MULTI there, and all that is written later stands behind it."""
+    fill(daemon, 5)
+    daemon.stop()
+    aof = daemon.data / AOF
+    whole = aof.read_bytes()
+    batch = (
+        b"*1\r\n$5\r\nMULTI\r\n*4\r\n$4\r\nHSET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n$7\r\n9 0 t v\r\n*4\r\n$4\r\nHSET"
+    )
+    aof.write_bytes(whole + batch)
+    daemon.start()
+    assert aof.read_bytes().startswith(whole)
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT") == "OK 5"
+        assert peer.ask("SET later value").startswith("OK ")
+    (kept,) = daemon.data.glob(f"{AOF}.cut-*")
+    assert kept.read_bytes() == batch
+    for _ in range(2):
+        daemon.stop()
+        daemon.start()
+        with daemon.connect() as peer:
+            assert peer.ask("GET later") == "OK value"
+
+
 def test_damage_in_the_middle_stops_the_start_and_the_message_repairs_it(daemon: Daemon) -> None:
     fill(daemon, 50)
     fill(daemon, 50)

