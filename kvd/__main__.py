@@ -14,6 +14,8 @@ Options:
                         everysec or no (faster; a power failure loses acknowledged writes) (default always).
   --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
   --watch-buffer SIZE   What may wait for one watcher that reads slowly (default 1MiB).
+  --read-cache SIZE     Memory for values that were read before, 0 for none; unused with --store or several workers
+                        (default 64MiB).
   --history-changes N   How many of the latest changes are kept (default 100000).
   --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
   --workers N           Processes that share the port and the store, to use several cores (default 1).
@@ -22,7 +24,8 @@ Options:
   --help                Print this.
 
 Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_STORE,
-KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_WORKERS, KVD_LOG_LEVEL.
+KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_WORKERS,
+KVD_LOG_LEVEL.
 """
 
 import os

@@ -17,7 +17,7 @@ from kvd.session.answers import Context
 from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
-from kvd.store.room import on_disk, unlimited
+from kvd.store.room import on_disk
 from kvd.store.store import History, Store
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
@@ -39,7 +39,8 @@ REFUSED = replies.refused(Unavailable("there are too many connections; try again
 class Source(NamedTuple):
     """Where the store is.
 
-    url: as Dialer takes it.  disk: a directory on the disk that it fills, None if that is somebody else's care.
+    url: as Dialer takes it.  disk: a directory on the disk that it fills, None if that is somebody else's care, who
+    then may also write to it.
     """
 
     url: str
@@ -48,7 +49,11 @@ class Source(NamedTuple):
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
         history = History(settings.history_changes, settings.history_bytes)
-        return Store(self.url, history, on_disk(self.disk) if self.disk else unlimited)
+        if self.disk is None:
+            return Store(self.url, history)
+        # Several workers cannot know what the others write.
+        cache = settings.read_cache if settings.workers == 1 else 0
+        return Store(self.url, history, on_disk(self.disk), cache)
 
 
 class Server:

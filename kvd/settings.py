@@ -38,6 +38,7 @@ class Settings:
     data: directory of the embedded store.  store: URL of another store, "" for the embedded one.
     fsync: Redis's appendfsync for the embedded store.
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
+    read_cache: bytes for values that were read before.
     history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
     workers: processes that serve.
     """
@@ -48,6 +49,7 @@ class Settings:
     fsync: str = "always"
     max_value: int = MIB
     watch_buffer: int = MIB
+    read_cache: int = 64 * MIB
     history_changes: int = 100_000
     history_bytes: int = 64 * MIB
     workers: int = 1
@@ -85,6 +87,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
         max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
         watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
+        read_cache=_size_or_none(*given("read-cache"), default.read_cache),
         history_changes=_count(*given("history-changes")) or default.history_changes,
         history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
         workers=_count(*given("workers"), MOST_WORKERS) or default.workers,
@@ -111,6 +114,11 @@ def _size(text: str, where: str, most: int) -> int:
     if not 0 < value <= most:
         raise StartError(f"{where}: {text!r} is no size; wanted bytes, or a number with KiB, MiB or GiB, up to {most}")
     return value
+
+
+def _size_or_none(text: str, where: str, default: int) -> int:
+    """Bytes as `_size` takes them, or 0 for none."""
+    return 0 if text.strip() == "0" else _size(text, where, 1024 * MIB) or default
 
 
 def _count(text: str, where: str, most: int = 2**53) -> int:

@@ -33,6 +33,13 @@ def test_sizes_take_units(text: str, size: int) -> None:
     assert read({"--max-value": text}, {}).max_value == size
 
 
+def test_the_read_cache_may_be_off() -> None:
+    assert read({"--read-cache": "0"}, {}).read_cache == 0
+    assert read({}, {"KVD_READ_CACHE": "2MiB"}).read_cache == 2 * MIB
+    with pytest.raises(StartError, match=r"--read-cache: .* no size; wanted"):
+        read({"--read-cache": "-1"}, {})
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5MiB", "MiB", "1TiB", "1e6", "512MiB", "\u0661", "9" * 5000])
 def test_what_is_no_size_is_refused_by_name(text: str) -> None:
     with pytest.raises(StartError, match=r"--max-value: .* no size; wanted"):
@@ -80,7 +87,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_makes_it_raise_anything_else(text: str) -> None:
-    for name in ("--max-value", "--fsync", "--history-changes", "--log-level", "--history-bytes", "--watch-buffer"):
+    for name in ("--max-value", "--fsync", "--history-changes", "--log-level", "--history-bytes", "--watch-buffer", "--read-cache"):
         try:
             read({name: text}, {})
         except StartError:

@@ -72,11 +72,15 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Jobs that went in one command; number is set by lanes that number theirs."""
+    """Jobs that went in one command.
+
+    number: int, set by lanes that number theirs.  mark: what the cache gave for it, set when it was sent.
+    """
 
     jobs: list[Job]
     sent: float
     number: int = 0
+    mark: Any = None
 
     def items(self) -> list[Any]:
         """All items, in order."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
+from kvd.store.cache import Cache
 from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
 from kvd.store.link import BIG, DATA, Dialer, Link, Rejected, command
 
@@ -59,6 +60,14 @@ def plain_values(raws: Sequence[bytes | None], now: int) -> list[bytes | None] |
     return values
 
 
+def _lasting_text(raw: bytes | None) -> bytes | None:
+    """The value of a record, if it is a text that stands in it and does not expire."""
+    if raw is None:
+        return None
+    _, deadline, kind, value = raw.split(b" ", 3)
+    return value if kind == TEXT and deadline == b"0" else None
+
+
 def _is_large_text(raw: bytes | None) -> bool:
     return raw is not None and raw.split(b" ", 3)[2] == b"T"
 
@@ -66,14 +75,25 @@ def _is_large_text(raw: bytes | None) -> bool:
 class _Reading(Lane):
     """What both lanes have in common: to read again does no harm.  The last reply to a batch is that of TIME."""
 
-    def __init__(self, dialer: Dialer, name: str, clock: Clock) -> None:
+    def __init__(self, dialer: Dialer, name: str, clock: Clock, cache: Cache) -> None:
         super().__init__(dialer, name)
         self._clock = clock
+        self._cache = cache
+
+    def _encode(self, batch: Batch) -> bytes:
+        batch.mark = self._cache.begin_read()
+        # The clock is asked after the records: a key that it finds alive was alive when it was read.
+        return self._ask(batch.items()) + _TIME
+
+    @abstractmethod
+    def _ask(self, keys: list[bytes]) -> bytes:
+        """The reading command."""
 
     def _take_replies(self, *replies: Any) -> None:
         batch = self._under_way.popleft()
         rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
         if rejected:
+            self._cache.end_read(batch.mark)
             batch.fail(Unavailable(f"the store says: {rejected}"))
         else:
             self._give(batch, replies[-2], self._clock.see(milliseconds(replies[-1])))
@@ -83,12 +103,16 @@ class _Reading(Lane):
         """Settle a batch by the reply to its reading command, as of `now`, milliseconds of the store's clock."""
 
     def _lost(self, lost: StoreLost) -> None:
+        self._cache.clear()
         while self._under_way:
-            self._waiting.extendleft(reversed(self._under_way.pop().jobs))
+            batch = self._under_way.pop()
+            self._cache.end_read(batch.mark)
+            self._waiting.extendleft(reversed(batch.jobs))
         super()._lost(lost)
 
-    async def _recover(self, link: Link) -> None:
-        """Nothing is unknown."""
+    async def _recover(self, link: Link) -> None:  # noqa: ARG002
+        """Nothing is unknown; but the store may have been set back."""
+        self._cache.clear()
 
 
 class ReadLane(_Reading):
@@ -99,16 +123,16 @@ class ReadLane(_Reading):
 
     REPLIES = 2
 
-    def __init__(self, dialer: Dialer, clock: Clock, fetch: Callable[[Job], None]) -> None:
+    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[Job], None]) -> None:
         """fetch: does a plain job of one key whose value is a large text."""
-        super().__init__(dialer, "reads", clock)
+        super().__init__(dialer, "reads", clock, cache)
         self._fetch = fetch
 
-    def _encode(self, batch: Batch) -> bytes:
-        # The clock is asked after the records: a key that it finds alive was alive when it was read.
-        return command("HMGET", DATA, *batch.items()) + _TIME
+    def _ask(self, keys: list[bytes]) -> bytes:
+        return command("HMGET", DATA, *keys)
 
     def _give(self, batch: Batch, found: list[bytes | None], now: int) -> None:
+        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting_text, found), strict=True))
         values = plain_values(found, now) if all(job.plain for job in batch.jobs) else None
         start = 0
         for job in batch.jobs:
@@ -129,8 +153,8 @@ class LargeLane(_Reading):
 
     REPLIES = 5
 
-    def __init__(self, dialer: Dialer, clock: Clock) -> None:
-        super().__init__(dialer, "large reads", clock)
+    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache) -> None:
+        super().__init__(dialer, "large reads", clock, cache)
 
     def read(self, key: bytes) -> Awaitable[list[Record | None]]:
         """The result for one key.  Raises Unavailable."""
@@ -140,17 +164,21 @@ class LargeLane(_Reading):
         """Do a plain job of one key."""
         self.put(Job(job.items, BATCH_ITEMS, 0, 1, partial(_give_plain, job.finish)))
 
-    def _encode(self, batch: Batch) -> bytes:
-        (key,) = batch.items()
+    def _ask(self, keys: list[bytes]) -> bytes:
+        (key,) = keys
         # Together: the value is that of the record.
-        return _MULTI + command("HGET", DATA, key) + command("HGET", BIG, key) + _EXEC + _TIME
+        return _MULTI + command("HGET", DATA, key) + command("HGET", BIG, key) + _EXEC
 
     def _give(self, batch: Batch, found: list[Any], now: int) -> None:
         raw, value = found
         if isinstance(raw, Exception) or isinstance(value, Exception):
+            self._cache.end_read(batch.mark)
             batch.fail(Unavailable("the store refuses to read; is it kvd's?"))
-        else:
-            batch.settle([living(raw, now, value or b"")])
+            return
+        record = living(raw, now, value or b"")
+        lasting = record and record.deadline == b"0" and record.kind == TEXT
+        self._cache.end_read(batch.mark, [(batch.jobs[0].items[0], record.value)] if record and lasting else ())
+        batch.settle([record])
 
 
 def _give_plain(done: Done, records: list[Record | None] | KvdError) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
+from kvd.store.cache import Cache
 from kvd.store.channel import Channel
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
@@ -68,21 +69,28 @@ class History(NamedTuple):
     bytes: int = 64 * 1024 * 1024
 
 
+USUAL_HISTORY = History()
+
+
 class Store:
     """One Redis, by URL.  `start` it, keep `run` running, `close` it."""
 
     batch_items = BATCH_ITEMS
     batch_bytes = BATCH_BYTES
 
-    def __init__(self, url: str, history: History = History(), room: Room = unlimited) -> None:  # noqa: B008
-        """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none."""
+    def __init__(self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: int = 0) -> None:
+        """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
+
+        cache: int, bytes for values that were read; 0 if anybody else writes to the store.
+        """
         self._dialer = Dialer(url)
         self._history = history
         self._room = room
         self._clock = Clock()
-        self._large = LargeLane(self._dialer, self._clock)
-        self._reads = ReadLane(self._dialer, self._clock, self._large.put_plain)
-        self._writes = WriteLane(self._dialer, self._clock, room, self._attach)
+        self._cache = Cache(cache)
+        self._large = LargeLane(self._dialer, self._clock, self._cache)
+        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.put_plain)
+        self._writes = WriteLane(self._dialer, self._clock, self._cache, room, self._attach)
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
         self._past = Channel(self._dialer)
@@ -138,8 +146,12 @@ class Store:
         """Have `done` called with the values of at most BATCH_ITEMS keys, None for those that are not there.
 
         It is called with None if not all of them are text, or any of several is large, and with Unavailable as `read`
-        raises it.
+        raises it; at once, if all values are kept here.
         """
+        kept = self._cache.look_up(keys)
+        if kept is not None and (len(keys) == 1 or sum(map(len, filter(None, kept))) <= BATCH_BYTES):
+            done(kept)
+            return
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
 
     async def fetch(self, key: bytes) -> Record | None:

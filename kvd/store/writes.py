@@ -12,7 +12,8 @@ from itertools import chain, repeat
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
-from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
+from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.store.cache import Cache
 from kvd.store.lanes import Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
@@ -51,6 +52,17 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     return (_ARGUMENTS[type(write)](write) for write in job.items)
 
 
+def _keys(job: Job) -> Iterable[bytes]:
+    """Those that a job may change."""
+    if job.plain:
+        return job.items[::2]
+    return (key for write in job.items for key in _keys_of(write))
+
+
+def _keys_of(write: Write) -> Iterable[bytes]:
+    return (part.key for part in write.writes) if isinstance(write, Transaction) else (write.key,)
+
+
 def _only_deletes(job: Job) -> bool:
     return all(isinstance(write, Delete) for write in job.items)
 
@@ -58,7 +70,9 @@ def _only_deletes(job: Job) -> bool:
 class WriteLane(Lane):
     """Items are writes; results are outcomes."""
 
-    def __init__(self, dialer: Dialer, clock: Clock, room: Room, attach: Callable[[Link, int], Awaitable[Any]]) -> None:
+    def __init__(
+        self, dialer: Dialer, clock: Clock, cache: Cache, room: Room, attach: Callable[[Link, int], Awaitable[Any]]
+    ) -> None:
         """room: how much there is on the store's disk.
 
         attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
@@ -66,6 +80,7 @@ class WriteLane(Lane):
         """
         super().__init__(dialer, "writes")
         self._clock = clock
+        self._cache = cache
         self._room = room
         self.starved = False
         self._attach = attach
@@ -97,6 +112,7 @@ class WriteLane(Lane):
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
         batch.number = self._number
+        batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
         plain = all(job.plain for job in batch.jobs)
         writes = batch.items() if plain else chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
         arguments: list[Argument] = [self.daemon, batch.number, self._clock.now, b"plain" if plain else b"any", *writes]
@@ -111,6 +127,7 @@ class WriteLane(Lane):
 
     def _acknowledge(self, batch: Batch, reply: bytes) -> None:
         self._acknowledged = batch.number
+        self._cache.end_write(batch.mark)
         if reply.startswith(b"="):
             # All are revisions, and only the first one is told.
             first = int(reply[1:])
@@ -137,10 +154,13 @@ class WriteLane(Lane):
     def _again(self, batches: deque[Batch]) -> None:
         """Send batches that were certainly not applied once more, before all that waits."""
         while batches:
-            self._waiting.extendleft(reversed(batches.pop().jobs))
+            batch = batches.pop()
+            self._cache.end_write(batch.mark)
+            self._waiting.extendleft(reversed(batch.jobs))
         self._refused = 0
 
     async def _recover(self, link: Link) -> None:
+        self._cache.clear()
         if self._room(0) < DELETES_ROOM:
             # To resolve is to write.
             raise StoreLost(FULL)
@@ -165,6 +185,7 @@ class WriteLane(Lane):
         return answers
 
     def _lost(self, lost: StoreLost) -> None:
+        self._cache.clear()
         if not self._down:
             self._after(UNCERTAIN_AFTER, self._give_up_unknown)
         super()._lost(lost)

@@ -1,0 +1,130 @@
+"""Values that were read lately, kept by a daemon that alone writes to its store.
+
+What is found here is what the store would answer.  A value that a write is about to replace is dropped when that write
+is sent, and kept again only when a read that shared no moment with the write has found it: until the write is
+acknowledged all reads of the key go to the store, which alone knows whether the write has been done.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+OVERHEAD = 200
+"""Bytes that a kept value costs beyond its key and itself, roughly."""
+LARGEST_SHARE = 256
+"""A value that takes more than this part of the cache is not kept: it would drive out too many."""
+
+
+MOST_WRITES = 64
+"""Writes beside one read, after which nothing that it finds is kept: it is slow, and to remember them takes room."""
+
+
+class Reading:
+    """A read under way.
+
+    writes: the keys of each write that was under way at any time meanwhile; None if there were too many.
+    """
+
+    def __init__(self, writes: Iterable[Collection[bytes]]) -> None:
+        self.writes: list[Collection[bytes]] | None = list(writes)
+
+    def add(self, keys: Collection[bytes]) -> None:
+        """A write has begun."""
+        if self.writes is not None:
+            self.writes.append(keys)
+            if len(self.writes) > MOST_WRITES:
+                self.writes = None
+
+
+class Cache:
+    """Texts without a time to live, by key.
+
+    Kept are the latest in use: what is looked up goes to the young ones; when these take half of the room, they are the
+    old ones, and what was old until then is dropped.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """limit: int, bytes that everything may take; 0 keeps nothing."""
+        self._half = limit // 2
+        self._largest = limit // LARGEST_SHARE
+        self._young: dict[bytes, bytes] = {}
+        self._old: dict[bytes, bytes] = {}
+        self._size = 0
+        self._readings: set[Reading] = set()
+        self._writes: list[Collection[bytes]] = []
+
+    def look_up(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """The values of keys, none of them None; None if not all are kept."""
+        found: list[bytes | None] = list(map(self._young.get, keys))
+        if None in found:
+            for place, value in enumerate(found):
+                if value is None:
+                    found[place] = self._renew(keys[place])
+                    if found[place] is None:
+                        return None
+        return found
+
+    def clear(self) -> None:
+        """Keep nothing of what was kept."""
+        self._young, self._old, self._size = {}, {}, 0
+
+    # ---- what the store is asked
+
+    def begin_read(self) -> Reading:
+        """A read is sent; `end_read` ends it."""
+        reading = Reading(self._writes)
+        self._readings.add(reading)
+        return reading
+
+    def end_read(self, reading: Reading, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+        """A read was answered, or will not be.
+
+        found: each key with its value, None for what cannot be kept: no text, or one that will expire.
+        """
+        self._readings.remove(reading)
+        if self._largest and reading.writes is not None:
+            for key, value in found:
+                if value is not None and not any(key in keys for keys in reading.writes):
+                    self._keep(key, value)
+
+    def begin_write(self, keys: Iterable[bytes]) -> Collection[bytes]:
+        """A write of keys is sent; returns what `end_write` takes."""
+        unique = frozenset(keys if self._largest else ())
+        if self._young or self._old:
+            for key in unique:
+                self._drop(key)
+        self._writes.append(unique)
+        for reading in self._readings:
+            reading.add(unique)
+        return unique
+
+    def end_write(self, keys: Collection[bytes]) -> None:
+        """A write was acknowledged, or is certain not to be done."""
+        self._writes.remove(keys)
+
+    # ---- what is kept
+
+    def _keep(self, key: bytes, value: bytes) -> None:
+        cost = _cost(key, value)
+        if cost > self._largest or key in self._young:
+            return
+        if self._size + cost > self._half:
+            self._old, self._young, self._size = self._young, {}, 0
+        self._old.pop(key, None)
+        self._young[key] = value
+        self._size += cost
+
+    def _renew(self, key: bytes) -> bytes | None:
+        """The value of a key, young from now on."""
+        value = self._young.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self._keep(key, value)
+        return value
+
+    def _drop(self, key: bytes) -> None:
+        value = self._young.pop(key, None)
+        if value is not None:
+            self._size -= _cost(key, value)
+        self._old.pop(key, None)
+
+
+def _cost(key: bytes, value: bytes) -> int:
+    return len(key) + len(value) + OVERHEAD

@@ -1,0 +1,123 @@
+"""The store with its read cache, before a real Redis: what it asks Redis for, and what it must not answer itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.store.store import Store
+from tests.processes import Redis
+from tests.test_store import running
+
+CACHE = 64 * 1024 * 1024
+
+
+@pytest.fixture
+async def store(redis: Redis) -> AsyncIterator[Store]:
+    async with running(redis.unix_url, cache=CACHE) as store:
+        yield store
+
+
+async def read(store: Store, *keys: bytes) -> Any:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    store.read_plain(keys, future.set_result)
+    return await future
+
+
+def asked(redis: Redis) -> int:
+    """How many reading commands Redis has had."""
+    lines = redis.cli("INFO", "commandstats").splitlines()
+    reading = [line for line in lines if line.startswith(("cmdstat_hmget:calls", "cmdstat_hget:calls"))]
+    return sum(int(line.partition("calls=")[2].partition(",")[0]) for line in reading)
+
+
+async def put(store: Store, key: bytes, value: bytes) -> None:
+    await store.write([Put(key, TEXT, value)], len(value))
+
+
+async def test_a_text_that_was_read_is_not_asked_for_again(redis: Redis, store: Store) -> None:
+    await put(store, b"a", b"1")
+    await put(store, b"large", b"x" * 100_000)
+    for _ in range(2):
+        assert await read(store, b"a") == [b"1"]
+        assert await read(store, b"large") == [b"x" * 100_000]
+    # The sweep asks Redis now and then, too, but by scripts that name no key of ours while none has a time to live.
+    redis.cli("CONFIG", "RESETSTAT")
+    for _ in range(200):
+        assert await read(store, b"a", b"a") == [b"1", b"1"]
+        assert await read(store, b"large") == [b"x" * 100_000]
+    assert asked(redis) < 100
+
+
+@pytest.mark.parametrize(
+    ("write", "after"),
+    [
+        (Put(b"k", TEXT, b"2"), [b"2"]),
+        (Put(b"k", BYTES, b"2"), None),
+        (Delete(b"k"), [None]),
+        (Increment(b"k", b"4"), [b"5"]),
+        (Transaction((Put(b"other", TEXT, b"x"), Put(b"k", TEXT, b"3"))), [b"3"]),
+    ],
+)  # fmt: skip
+async def test_a_write_is_seen_at_once(store: Store, write: Write, after: Any) -> None:
+    await put(store, b"k", b"1")
+    assert await read(store, b"k") == [b"1"]
+    if isinstance(write, Transaction):
+        await store.transact(write, 2)
+    else:
+        await store.write([write], 1)
+    assert await read(store, b"k") == after
+
+
+async def test_a_key_that_gets_a_time_to_live_is_gone_when_it_is_over(store: Store) -> None:
+    await put(store, b"k", b"1")
+    assert await read(store, b"k") == [b"1"]
+    await store.write([Touch(b"k", 50)], 0)
+    assert await read(store, b"k") == [b"1"]
+    async with asyncio.timeout(20):
+        while await read(store, b"k") != [None]:
+            await asyncio.sleep(0.01)
+
+
+async def test_several_large_values_are_left_to_one_by_one(store: Store) -> None:
+    for key in (b"a", b"b", b"c"):
+        await put(store, key, b"x" * 250_000)
+        assert await read(store, key) == [b"x" * 250_000]
+    assert await read(store, b"a", b"b", b"c") is None
+
+
+async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store) -> None:
+    await put(store, b"k", b"1")
+    assert await read(store, b"k") == [b"1"]
+    # What was lost with a store that did not sync, say.
+    redis.cli("HSET", "{kvd}:data", "k", "1 0 t older")
+    assert await read(store, b"k") == [b"1"]
+    redis.cli("CLIENT", "KILL", "TYPE", "normal")
+    async with asyncio.timeout(20):
+        while await read(store, b"k") != [b"older"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_writers_and_readers_of_the_same_keys_agree(store: Store) -> None:
+    """Each writer reads what it has just written, and no reader sees a number go back."""
+    keys = [b"a", b"b", b"c"]
+    done = 0
+
+    async def write(key: bytes) -> None:
+        nonlocal done
+        for number in range(300):
+            await put(store, key, b"%d" % number)
+            assert await read(store, key) == [b"%d" % number]
+        done += 1
+
+    async def look(key: bytes) -> None:
+        seen = -1
+        while done < len(keys):
+            (value,) = await read(store, key)
+            assert int(value or -1) >= seen
+            seen = int(value or -1)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*map(write, keys), *map(look, keys * 3))
