@@ -110,6 +110,13 @@ class Put(NamedTuple):
     condition: bytes = b""
 
 
+class PlainPuts(NamedTuple):
+    """Many SETs of texts, without conditions.  lines: bytes, for each the key, a space, the value and a line feed."""
+
+    keys: list[bytes]
+    lines: bytes
+
+
 class Delete(NamedTuple):
     """DEL: remove one key.  condition: bytes, as in `Put`."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
-from kvd.model import Change, Outcome, Page, Position, Record, Write
+from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Write
 from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
@@ -65,10 +65,8 @@ class ObservedStore(Store):
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         self._later("read_plain", len(keys), partial(super().read_plain, keys, done), done)
 
-    def write_plain(
-        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
-        self._later("write_plain", len(pairs) // 2, partial(super().write_plain, pairs, size, done), done)
+    def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
+        self._later("write_plain", len(puts.keys), partial(super().write_plain, puts, done), done)
 
     def _later(self, name: str, count: int, call: Callable[[], None], done: Callable[[Refusal], None]) -> None:
         async def run() -> None:

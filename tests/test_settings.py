@@ -87,7 +87,15 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_makes_it_raise_anything_else(text: str) -> None:
-    for name in ("--max-value", "--fsync", "--history-changes", "--log-level", "--history-bytes", "--watch-buffer", "--read-cache"):
+    for name in (
+        "--max-value",
+        "--fsync",
+        "--history-changes",
+        "--log-level",
+        "--history-bytes",
+        "--watch-buffer",
+        "--read-cache",
+    ):
         try:
             read({name: text}, {})
         except StartError:

@@ -9,7 +9,7 @@ import pytest
 from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
 from kvd.store.store import Store
 from tests.processes import Redis
-from tests.test_store import running
+from tests.test_store import eventually, running
 
 CACHE = 64 * 1024 * 1024
 
@@ -76,9 +76,11 @@ async def test_a_key_that_gets_a_time_to_live_is_gone_when_it_is_over(store: Sto
     assert await read(store, b"k") == [b"1"]
     await store.write([Touch(b"k", 50)], 0)
     assert await read(store, b"k") == [b"1"]
-    async with asyncio.timeout(20):
-        while await read(store, b"k") != [None]:
-            await asyncio.sleep(0.01)
+
+    async def is_gone() -> bool:
+        return bool(await read(store, b"k") == [None])
+
+    await eventually(is_gone)
 
 
 async def test_several_large_values_are_left_to_one_by_one(store: Store) -> None:
@@ -95,9 +97,11 @@ async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store
     redis.cli("HSET", "{kvd}:data", "k", "1 0 t older")
     assert await read(store, b"k") == [b"1"]
     redis.cli("CLIENT", "KILL", "TYPE", "normal")
-    async with asyncio.timeout(20):
-        while await read(store, b"k") != [b"older"]:
-            await asyncio.sleep(0.01)
+
+    async def is_asked() -> bool:
+        return bool(await read(store, b"k") == [b"older"])
+
+    await eventually(is_asked)
 
 
 async def test_writers_and_readers_of_the_same_keys_agree(store: Store) -> None:

@@ -1,8 +1,8 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.
 -- KEYS: data big index ttl log meta
 -- ARGV: layout store daemon
--- RETURNS: the store's id, its revision, the number of the daemon's last batch; or the error FOREIGN, and nothing
---   was done
+-- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms; or the error
+--   FOREIGN, and nothing was done
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash'}
 local found = false
 for i, key in ipairs(KEYS) do
@@ -15,20 +15,25 @@ for i, key in ipairs(KEYS) do
   end
 end
 local meta = KEYS[6]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kept = redis.call('HMGET', meta, 'layout', 'store', 'revision', 'clock')
 if not kept[1] then
   if found then
     return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
   end
   redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
-  return {ARGV[2], '0', '0'}
+  return {ARGV[2], '0', '0', string.format('%.0f', now)}
 end
-if kept[1] ~= ARGV[1] then
+now = math.max(now, tonumber(kept[4]))
+if kept[1] == '1' then
+  -- The same, but for the entries of its log that are lines: there are none.
+  redis.call('HSET', meta, 'layout', ARGV[1])
+elseif kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
 end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.
-local time = redis.call('TIME')
-local old = time[1] * 1000 - 86400000
+local old = now - 86400000
 local fields = redis.call('HGETALL', meta)
 for i = 1, #fields, 2 do
   local daemon = string.match(fields[i], '^batch:(.*)$')
@@ -40,4 +45,4 @@ for i = 1, #fields, 2 do
   end
 end
 local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3]) or '0'
-return {kept[2], kept[3], string.match(batch, '^%d+')}
+return {kept[2], kept[3], string.match(batch, '^%d+'), string.format('%.0f', now)}

@@ -24,7 +24,8 @@ while true do
     return page
   end
   page[#page + 1] = entry
-  changes = changes + #entry[2] / 2 - 1
+  -- A field that is a number says how many changes stand in it as lines.
+  changes = changes + (tonumber(entry[2][3]) or #entry[2] / 2 - 1)
   for i = 3, #entry[2] do
     bytes = bytes + #entry[2][i]
   end

@@ -19,7 +19,10 @@ local function entry(from)
   if not found then
     return nil
   end
-  return tonumber(string.match(found[1], '^%d+')), #found[2] / 2 - 1, tonumber(string.match(found[2][2], '%d+$'))
+  local fields = found[2]
+  -- A field that is a number says how many changes stand in it as lines.
+  local count = tonumber(fields[3]) or #fields / 2 - 1
+  return tonumber(string.match(found[1], '^%d+')), count, tonumber(string.match(fields[2], '%d+$'))
 end
 
 -- Revisions have no gaps, so the first one to keep is found by halving.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kvd.errors import KvdError, Refusal
-from kvd.model import Outcome
+from kvd.model import Outcome, PlainPuts
 from kvd.session.output import Output
 from kvd.wire import plain, replies
 
@@ -44,9 +44,7 @@ class Store(Protocol):
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         """The values of keys, or None if not all of them are text, or any of several is large."""
 
-    def write_plain(
-        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
+    def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
         """Set keys to texts of at most 4 KiB, and give the revisions."""
 
 
@@ -88,10 +86,10 @@ class Express:
         if chunk.count(b"\n") > most:
             return False
         if chunk.startswith(b"S"):
-            pairs = plain.writes(chunk, self._max_value)
-            if pairs is None:
+            puts = plain.writes(chunk, self._max_value)
+            if puts is None:
                 return False
-            self._store.write_plain(pairs, len(chunk), self._written)
+            self._store.write_plain(puts, self._written)
         else:
             keys = plain.reads(chunk)
             if keys is None:

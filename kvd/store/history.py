@@ -14,6 +14,9 @@ PAGE_CHANGES = 1000
 PAGE_BYTES: bytes in it, the last entry excepted: a page keeps Redis from other work for less than 5 ms."""
 PAGE_BYTES = 512 * 1024
 
+FIELDS_OF_LINES = 4
+"""Names and values in a log entry whose changes are lines: the tag, and how many lines with the lines."""
+
 META_COMMAND = command("HMGET", META, "revision", "store", "floor")
 
 _VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
@@ -35,6 +38,12 @@ def read_entry(raw: list[Any]) -> Entry:
     """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps."""
     identity, fields = raw
     last = int(identity.partition(b"-")[0])
+    if len(fields) == FIELDS_OF_LINES and fields[2].isdigit():
+        lines = fields[3][:-1].split(b"\n")
+        revisions = range(last + 1 - len(lines), last + 1)
+        return Entry(
+            fields[1], [_set(number, *line.split(b" ", 1)) for number, line in zip(revisions, lines, strict=True)]
+        )
     revision = last - (len(fields) // 2 - 1)
     changes = []
     for name, value in zip(fields[2::2], fields[3::2], strict=True):
@@ -42,6 +51,10 @@ def read_entry(raw: list[Any]) -> Entry:
         verb, kind, more = _LETTERS[name[:1]]
         changes.append(Change(revision, verb, name[1:], kind, value, more))
     return Entry(fields[1], changes)
+
+
+def _set(revision: int, key: bytes, value: bytes) -> Change:
+    return Change(revision, b"SET", key, TEXT, value)
 
 
 def check(asked: Position, here: Position, floor: int) -> None:

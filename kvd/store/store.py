@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
-from kvd.model import Change, Outcome, Page, Position, Record, Transaction, Write
+from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
 from kvd.store.cache import Cache
 from kvd.store.channel import Channel
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
@@ -34,8 +34,8 @@ from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 
-LAYOUT = "1"
-"""Version of how keys are laid out in Redis; attach.lua refuses any other."""
+LAYOUT = "2"
+"""Version of how keys are laid out in Redis; attach.lua makes it of "1", and refuses any other."""
 PAGE_KEYS = 100
 """Keys in a page of a listing, and
 PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis and the daemon from other work for half a
@@ -167,15 +167,12 @@ class Store:
         outcomes: list[Outcome] = await self._writes.submit(writes, size)
         return outcomes
 
-    def write_plain(
-        self, pairs: Sequence[bytes], size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
-        """Set at most BATCH_ITEMS keys to texts of at most 4 KiB, and have `done` called with the revisions.
+    def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
+        """Do at most BATCH_ITEMS writes of at most 4 KiB each, and have `done` called with the revisions.
 
-        pairs: each key with its value behind it.  `done` may be called with the errors that `write` raises.
+        `done` may be called with the errors that `write` raises.
         """
-        count = len(pairs) // 2
-        self._writes.put(Job(pairs, count, size, count, done, plain=True))
+        self._writes.put(Job([puts], len(puts.keys), len(puts.lines), len(puts.keys), done, plain=True))
 
     async def transact(self, transaction: Transaction, size: int) -> Outcome:
         """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""
@@ -293,7 +290,8 @@ class Store:
         """
         try:
             arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon]
-            store, _, kept = await link.call(script("attach", ALL, arguments))
+            store, _, kept, clock = await link.call(script("attach", ALL, arguments))
+            self._clock.see(int(clock))
             if int(kept) < batch:
                 log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)
                 store, _ = await link.call(rewind_command(store))

@@ -8,7 +8,7 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
@@ -48,14 +48,15 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
     if job.plain:
-        return zip(repeat(TEXT), job.items[::2], job.items[1::2])
+        lines = job.items[0].lines
+        return ((TEXT, *line.split(b" ", 1)) for line in lines[:-1].split(b"\n"))
     return (_ARGUMENTS[type(write)](write) for write in job.items)
 
 
 def _keys(job: Job) -> Iterable[bytes]:
     """Those that a job may change."""
     if job.plain:
-        return job.items[::2]
+        return (key for puts in job.items for key in puts.keys)
     return (key for write in job.items for key in _keys_of(write))
 
 
@@ -113,9 +114,11 @@ class WriteLane(Lane):
         self._number += 1
         batch.number = self._number
         batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
-        plain = all(job.plain for job in batch.jobs)
-        writes = batch.items() if plain else chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
-        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now, b"plain" if plain else b"any", *writes]
+        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now]
+        if all(job.plain for job in batch.jobs):
+            arguments += (b"plain", b"".join([job.items[0].lines for job in batch.jobs]))
+        else:
+            arguments += (b"any", *chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs))))
         return script("write", ALL, arguments)
 
     def _take_replies(self, *replies: Any) -> None:

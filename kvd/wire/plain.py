@@ -5,6 +5,8 @@ What is recognised means the same here as line by line (see `requests`); the res
 
 import re
 
+from kvd.model import PlainPuts
+
 LONGEST_VALUE = 4096
 """Bytes of a value that the store keeps in its record; longer ones are not plain."""
 
@@ -19,8 +21,8 @@ def reads(chunk: bytes) -> list[bytes] | None:
     return chunk.split()[1::2] if _READS(chunk) else None
 
 
-def writes(chunk: bytes, max_value: int) -> list[bytes] | None:
-    """Each key and its value, if a chunk is complete lines `SET key value` with ASCII keys, and nothing else.
+def writes(chunk: bytes, max_value: int) -> PlainPuts | None:
+    """What they say, if a chunk is complete lines `SET key value` with ASCII keys, and nothing else.
 
     max_value: int, bytes of the longest value, of which LONGEST_VALUE at the most are plain.
     """
@@ -34,6 +36,10 @@ def writes(chunk: bytes, max_value: int) -> list[bytes] | None:
         return None
     if b"\r" in chunk:
         chunk = chunk.replace(b"\r\n", b"\n")
-    pairs = [word for line in chunk[4:-1].split(b"\nSET ") for word in line.split(b" ", 1)]
+    text = chunk.replace(b"\nSET ", b"\n")[4:]
+    lines = text[:-1].split(b"\n")
+    keys = [line.split(b" ", 1)[0] for line in lines]
     longest = min(max_value, LONGEST_VALUE)
-    return pairs if len(chunk) <= longest or max(map(len, pairs[1::2])) <= longest else None
+    if len(chunk) > longest and any(len(line) - len(key) - 1 > longest for key, line in zip(keys, lines, strict=True)):
+        return None
+    return PlainPuts(keys, text)
