@@ -1,6 +1,7 @@
 """The store against a real Redis: group commit, lost connections, refusals."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, PlainPuts, Put, Touch, Transaction, Write
 from kvd.store import lanes, writes
-from kvd.store.link import Dialer, command
+from kvd.store.link import Dialer, Rejected, command
 from kvd.store.store import History, Store, bounds
 from tests.processes import Redis
 from tests.proxy import Proxy
@@ -377,16 +378,29 @@ async def test_scripts_that_redis_forgot_are_loaded_again(redis: Redis) -> None:
 
 async def test_a_link_that_redis_closed_says_so_however_it_is_used(redis: Redis) -> None:
     link = await Dialer(redis.unix_url).open()
+    redis.kill(signal.SIGSTOP)
+    waiting = asyncio.create_task(link.call(command("PING")))
+    await asyncio.sleep(0)
     redis.kill()
-
-    async def send_until_it_fails() -> None:
-        while True:
-            await link.send(command("PING"))
-
     with pytest.raises(StoreLost):
-        await send_until_it_fails()
+        await waiting
     with pytest.raises(StoreLost):
-        await link.receive()
+        await link.call(command("PING"))
+    with pytest.raises(StoreLost):
+        await link.lost
+    link.write(command("PING"))
+    await link.close()
+
+
+async def test_a_call_that_nobody_waits_for_does_not_shift_the_replies(redis: Redis) -> None:
+    link = await Dialer(redis.unix_url).open()
+    given_up = asyncio.create_task(link.call(command("ECHO", "first")))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await link.call(command("ECHO", "second")) == b"second"
+    with pytest.raises(Rejected, match="unknown command"):
+        await link.call(command("NONSENSE"))
+    assert await link.call(command("ECHO", "third")) == b"third"
     await link.close()
 
 

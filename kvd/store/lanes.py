@@ -16,7 +16,7 @@ from random import random
 from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.store.link import Dialer, Link, Pipe
+from kvd.store.link import Dialer, Link
 
 log = logging.getLogger("kvd.store")
 
@@ -130,7 +130,7 @@ class Lane(ABC):
         self._name = name
         self._waiting: deque[Job] = deque()
         self._under_way: deque[Batch] = deque()
-        self._pipe: Pipe | None = None
+        self._link: Link | None = None
         self._flushing = False
         self._down = False
         self._refusing = False
@@ -176,21 +176,22 @@ class Lane(ABC):
 
     async def _serve(self, link: Link) -> None:
         """Send and settle until the connection is lost.  Raises StoreLost."""
-        self._pipe = pipe = link.pipe(self._settle, self.REPLIES)
+        link.deliver(self._settle, self.REPLIES)
+        self._link = link
         try:
             self._flush()
-            while not pipe.lost.done():
-                await asyncio.wait({pipe.lost}, timeout=REPLY_TIMEOUT / 4)
+            while not link.lost.done():
+                await asyncio.wait({link.lost}, timeout=REPLY_TIMEOUT / 4)
                 if self._under_way and asyncio.get_running_loop().time() - self._under_way[0].sent > REPLY_TIMEOUT:
                     raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
-            await pipe.lost
+            await link.lost
         finally:
-            self._pipe = None
-            pipe.lost.cancel()
+            self._link = None
+            link.lost.cancel()
 
     def _flush_soon(self) -> None:
         """Send when all that has arrived by now is queued."""
-        if self._pipe and not self._flushing:
+        if self._link and not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -198,15 +199,15 @@ class Lane(ABC):
         """Send what waits, as far as there is room."""
         self._flushing = False
         try:
-            while self._pipe and self._waiting and self._has_room():
+            while self._link and self._waiting and self._has_room():
                 batch = self._take()
                 if batch.jobs:
                     packed = self._encode(batch)
                     self._under_way.append(batch)
-                    self._pipe.write(packed)
+                    self._link.write(packed)
         except Exception as error:  # unforeseen: `run` raises it
-            if self._pipe:
-                self._pipe.fail(error)
+            if self._link:
+                self._link.fail(error)
 
     def _settle(self, *replies: Any) -> None:
         """The replies to the oldest batch under way."""

@@ -1,10 +1,11 @@
 """One connection to Redis: redis-py opens it (URL, TLS, password), bytes go through it directly.
 
-redis-py's own client costs ten times as much a call and may send one twice; see `Link.open`.
+redis-py's own client costs ten times as much a call and may send one twice; its streams cost a task and 3 us a reply.
 """
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from kvd.errors import StartError, StoreLost
 
@@ -50,13 +51,9 @@ class Rejected(Exception):
 
     @classmethod
     def of(cls, error: Exception) -> "Rejected":
-        """That for an error of hiredis or redis-py.  The latter takes the first word off those that it knows."""
+        """That for an error of hiredis."""
         text = str(error).removeprefix("ERR ").partition(" script: ")[0]
-        if isinstance(error, NoScriptError):
-            text = f"{NOSCRIPT} {text}"
-        if isinstance(error, OutOfMemoryError) or text.startswith("OOM "):
-            text = "OOM its memory is full (maxmemory)"
-        return cls(text)
+        return cls("OOM its memory is full (maxmemory)" if text.startswith("OOM ") else text)
 
 
 def command(*arguments: Argument) -> bytes:
@@ -92,98 +89,77 @@ class Dialer:
 
     async def open(self) -> "Link":
         """A new connection, with kvd's scripts loaded.  Raises StoreLost."""
-        link = Link(self._pool.make_connection())  # type: ignore[no-untyped-call]
+        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await link.prepare()
-        except TimeoutError:
-            await link.close()
-            raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
-        except Rejected as error:
-            await link.close()
-            raise StoreLost(str(error)) from None
-        except BaseException:
-            await link.close()
+                await connection.connect()
+                link = Link(connection)
+                await _load_scripts(link)
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
+            if isinstance(error, RedisError | OSError | Rejected):
+                raise StoreLost(str(error)) from None
             raise
         return link
 
 
-class Link:
-    """One open connection.  Replies come in the order of the commands."""
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-
-    async def prepare(self) -> None:
-        """Connect, and load what scripts are missing.  Raises StoreLost, Rejected."""
-        try:
-            await self._connection.connect()  # type: ignore[no-untyped-call]
-        except (RedisError, OSError) as error:
-            raise StoreLost(str(error)) from None
-        # Asked first: loading is a write, which a store with a full disk refuses.
-        known = await self.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
-        for source, present in zip(SCRIPTS.values(), known, strict=True):
-            if not present:
-                await self.call(command("SCRIPT", "LOAD", source))
-
-    async def send(self, packed: bytes) -> None:
-        """Send commands.  Raises StoreLost."""
-        if not self._connection.is_connected:
-            # redis-py would connect again by itself, and send to a store that nobody has looked at.
-            raise StoreLost("the connection was closed")
-        try:
-            await self._connection.send_packed_command([packed], check_health=False)
-        except (RedisError, OSError, RuntimeError) as error:
-            # RuntimeError: uvloop's word for a transport that was closed a moment ago.
-            raise StoreLost(str(error)) from None
-
-    async def receive(self) -> Any:
-        """The next reply, as RESP2 gives it.  Raises Rejected, StoreLost."""
-        try:
-            return await self._connection.read_response(disable_decoding=True)
-        except ResponseError as error:
-            raise Rejected.of(error) from None
-        except (RedisError, OSError) as error:
-            raise StoreLost(str(error)) from None
-
-    async def call(self, packed: bytes) -> Any:
-        """Send one command and wait for its reply.  Raises Rejected, StoreLost."""
-        await self.send(packed)
-        return await self.receive()
-
-    async def close(self) -> None:
-        """Close at once."""
-        await self._connection.disconnect(nowait=True)
-
-    def pipe(self, take: Replies, count: int) -> "Pipe":
-        """Hand replies over as they arrive, `count` at a time; from now on, the link only closes.  Raises StoreLost."""
-        # Of redis-py, only the connection that it has made is used: its streams cost a task and 3 us a reply.
-        streams: Any = self._connection._writer
-        if streams is None or self._connection._reader.at_eof():  # type: ignore[union-attr]  # both or none are there
-            raise StoreLost("the connection was closed")
-        pipe = Pipe(streams.transport, take, count)
-        streams.transport.set_protocol(pipe)
-        return pipe
+async def _load_scripts(link: "Link") -> None:
+    """Load those that are missing.  Raises StoreLost, Rejected."""
+    # Asked first: loading is a write, which a store with a full disk refuses.
+    known = await link.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
+    for source, present in zip(SCRIPTS.values(), known, strict=True):
+        if not present:
+            await link.call(command("SCRIPT", "LOAD", source))
 
 
-class Pipe(asyncio.Protocol):
-    """An open connection whose replies wake no task.
+class Link(asyncio.Protocol):
+    """One open connection, whose replies wake no task.  They come in the order of the commands.
 
-    lost: future of None, raises StoreLost when the connection is lost, and whatever else `take` raises.
+    lost: future of None, raises StoreLost when the connection is lost, and whatever else `deliver`'s `take` raises.
     """
 
-    def __init__(self, transport: asyncio.Transport, take: Replies, count: int) -> None:
-        self._transport = transport
-        self._take = take
-        self._count = count
+    def __init__(self, connection: AbstractConnection) -> None:
+        """connection: connected; from now on it only closes.  Raises StoreLost if it is lost by now."""
+        streams: Any = connection._writer
+        if streams is None or connection._reader.at_eof():  # type: ignore[union-attr]  # both or none are there
+            raise StoreLost("the connection was closed")
+        self._connection = connection
+        self._transport: asyncio.Transport = streams.transport
         self._reader = hiredis.Reader()
+        self._asked: deque[asyncio.Future[Any]] = deque()
+        self._take: Replies = self._answer
+        self._count = 1
         self._replies: list[Any] = []
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Not everybody asks for it.
+        self.lost.add_done_callback(lambda lost: lost.cancelled() or lost.exception())
+        self._transport.set_protocol(self)
+
+    async def call(self, packed: bytes) -> Any:
+        """Send one command and wait for its reply, as RESP2 gives it.  Raises Rejected, StoreLost."""
+        if self.lost.done():
+            raise StoreLost("the connection was closed")
+        reply = asyncio.get_running_loop().create_future()
+        self._asked.append(reply)
+        self.write(packed)
+        return await reply
+
+    def deliver(self, take: Replies, count: int) -> None:
+        """From now on, hand replies over as they arrive, `count` at a time; nothing is called any more."""
+        self._take = take
+        self._count = count
 
     def write(self, packed: bytes) -> None:
         """Send commands; what `lost` says tells whether they arrived.  How many may wait is the caller's care."""
         if not self._transport.is_closing():
             self._transport.write(packed)
+
+    async def close(self) -> None:
+        """Close at once."""
+        await self._connection.disconnect(nowait=True)
+        self.fail(StoreLost("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
@@ -202,6 +178,18 @@ class Pipe(asyncio.Protocol):
         self.fail(StoreLost(str(exc) if exc else "the connection was closed"))
 
     def fail(self, error: Exception) -> None:
-        """Have `lost` raise an error, if it does not yet."""
+        """Have `lost` and every call raise an error, if `lost` does not yet."""
         if not self.lost.done():
             self.lost.set_exception(error)
+        while self._asked:
+            self._answer(error)
+
+    def _answer(self, reply: Any) -> None:
+        """The reply to the oldest call, or the error that it raises."""
+        call = self._asked.popleft()
+        if call.done():
+            return
+        if isinstance(reply, Exception):
+            call.set_exception(reply)
+        else:
+            call.set_result(reply)
