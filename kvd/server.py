@@ -137,7 +137,7 @@ class Server:
         now = asyncio.get_running_loop().time()
         if now >= self._refused_told + REFUSED_INTERVAL:
             log.warning(
-                "refused %d connections: there are %d, as many as the limit of open files allows; %s",
+                "refused connections (%d): there are as many as the limit of open files allows (%d); %s",
                 self._refused, self._most, descriptors.REMEDY,
             )  # fmt: skip
             self._refused, self._refused_told = 0, now
