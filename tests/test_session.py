@@ -14,7 +14,7 @@ from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
-from kvd.store.store import Listing, Store
+from kvd.store.store import History, Listing, Store
 from tests.memory import FULL, MemoryPeer, Service, serving
 from tests.processes import PATIENCE
 
@@ -604,6 +604,28 @@ async def test_a_line_longer_than_the_limit_passes_an_empty_socket(tmp_path: Pat
         peer.transport.go_on_reading()
         for n in range(3):
             assert (await peer.line()).split(" ")[4] == str(n)
+
+
+async def test_a_history_that_is_too_short_for_a_copy_is_said(tmp_path: Path) -> None:
+    """The reader sleeps in the middle of the copy for longer than the history reaches."""
+    async with serving(tmp_path / "data", lambda url: Store(url, History(changes=10))) as service:
+        peer, other = service.connect(), service.connect()
+        other.send("".join(f"SET k{n} {'x' * 100_000}\n" for n in range(50)))
+        await other.lines(50)
+        peer.transport.stop_reading()
+        peer.send("SYNC\n")
+        # The next page is asked for only when this one is read.
+        await until(lambda: peer.transport.is_full)
+        assert [await other.ask(f"SET other {n}") for n in range(20)] == [f"OK {n + 51}" for n in range(20)]
+        async with asyncio.timeout(PATIENCE):
+            while (await service.store.history())[1] <= 50:  # noqa: ASYNC110  # a trim has no event
+                await asyncio.sleep(0.01)
+        peer.transport.go_on_reading()
+        line = await peer.line()
+        while line.startswith("PAIR "):
+            line = await peer.line()
+        assert line.startswith("ERR compacted ")
+        assert await peer.ask("PING goes on") == "OK goes on"
 
 
 # ---- pushed lines and replies

@@ -211,26 +211,6 @@ def test_a_copy_comes_in_pages_and_does_not_grow_the_daemon(daemon: Daemon) -> N
         assert len(copy) == 500
 
 
-def test_a_history_that_is_too_short_for_a_copy_is_said(start_daemon: StartDaemon) -> None:
-    """The reader sleeps in the middle of the copy for longer than the history reaches."""
-    daemon = start_daemon("--history-changes", "10")
-    with daemon.connect() as peer, daemon.connect() as copier:
-        copier.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        fill(peer, 500, value="x" * 100_000)
-        copier.send("SYNC\n")
-        wait_for("the first page", lambda: copier.socket.recv(1, 2))
-        # Twice: the copy goes on until the kernel's buffers are full, which the first trim outlasts.
-        for _ in range(2):
-            before = revision_of(peer.ask("UNWATCH"))
-            fill(peer, 1000, "other")
-            wait_for("the trim", lambda b=before: oldest(peer) > b)
-        line = copier.line()
-        while line.startswith("PAIR "):
-            line = copier.line()
-        assert line.startswith("ERR compacted ")
-        assert copier.ask("PING goes on") == "OK goes on"
-
-
 # ---- PROGRESS
 
 
