@@ -321,24 +321,22 @@ async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPe
     assert await begun.lines(2) == ["ERR uncertain lost"] * 2
 
 
-async def test_a_peer_that_stops_sending_behind_a_plain_chunk_gets_its_replies(
-    begun: MemoryPeer, store: ObservedStore
+@pytest.mark.parametrize("end", ["the peer stops sending", "the daemon stops"])
+@pytest.mark.parametrize(
+    ("request_", "call", "reply"), [("GET a", "read_plain", "NONE"), ("SET a 1", "write_plain", "OK 1")]
+)
+async def test_a_plain_chunk_is_answered_before_the_connection_ends(
+    end: str, request_: str, call: str, reply: str, begun: MemoryPeer, store: ObservedStore
 ) -> None:
-    gate = store.stop_at("read_plain")
-    begun.send("GET a\n")
-    begun.transport.receive_eof()
+    gate = store.stop_at(call)
+    begun.send(f"{request_}\n")
+    if end == "the peer stops sending":
+        begun.transport.receive_eof()
+    else:
+        begun.session.stop()
     await reached(gate)
     gate.open.set()
-    assert await begun.rest() == ["NONE"]
-
-
-async def test_a_session_answers_a_plain_chunk_before_it_ends(begun: MemoryPeer, store: ObservedStore) -> None:
-    gate = store.stop_at("write_plain")
-    begun.send("SET a 1\n")
-    await reached(gate)
-    begun.session.stop()
-    gate.open.set()
-    assert await begun.rest() == ["OK 1"]
+    assert await begun.rest() == [reply]
 
 
 async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: MemoryPeer, store: ObservedStore) -> None:

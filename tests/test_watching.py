@@ -36,6 +36,19 @@ def fill(peer: Peer, count: int, name: str = "k", value: str = "v") -> None:
         assert all(line.startswith("OK") for line in peer.lines(len(part)))
 
 
+def filled(daemon: Daemon, count: int, name: str = "k") -> str:
+    """Set so many keys; the position then."""
+    with daemon.connect() as peer:
+        fill(peer, count, name)
+        return position_of(peer.ask("UNWATCH"))
+
+
+def resumed(daemon: Daemon, position: str) -> str:
+    """What is answered to RESUME."""
+    with daemon.connect() as peer:
+        return peer.ask(f"RESUME {position}")
+
+
 @contextmanager
 def writing(daemon: Daemon, keys: int = 100) -> Iterator[None]:
     """Somebody writes all the time."""
@@ -300,9 +313,7 @@ def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: 
 
 
 def test_complaint_9_a_restored_backup_is_another_store_never_a_silent_mixture(daemon: Daemon, tmp_path: Path) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        backup = peer.ask("UNWATCH")[3:]
+    backup = filled(daemon, 10)
     daemon.stop()
     shutil.copytree(daemon.data, tmp_path / "backup")
     daemon.start()
@@ -425,26 +436,20 @@ def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
 
 
 def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
+    filled(daemon, 10)
     daemon.stop()
     aof = daemon.data / "appendonly.aof"
     backup = aof.read_bytes()
     daemon.start()
-    with daemon.connect() as peer:
-        fill(peer, 10, "later")
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10, "later")
     daemon.stop()
     aof.write_bytes(backup)
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")
 
 
 def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 3000)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 3000)
     daemon.kill()
     daemon.wait()
     aof = daemon.data / "appendonly.aof"
@@ -454,21 +459,17 @@ def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> N
         daemon.start()
     aof.write_bytes(whole[: whole.rindex(b"*1\r\n$5\r\nMULTI")])
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")
 
 
 def test_an_owner_who_touches_the_directory_does_not_make_it_another_history(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10)
     daemon.stop()
     for path in daemon.data.iterdir():
         os.chown(path, os.getuid(), os.getgid())
         path.chmod(path.stat().st_mode)
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+    assert resumed(daemon, position) == f"OK {position}"
 
 
 def test_many_stalled_watchers_cost_their_bound_each_also_after_a_jam(start_daemon: StartDaemon, redis: Redis) -> None:
@@ -524,15 +525,11 @@ def test_a_large_store_is_copied_exactly_under_load(daemon: Daemon) -> None:
 
 def test_a_store_that_synced_every_second_and_ended_badly_is_another_history(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--fsync", "everysec")
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10)
     daemon.stop()
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+    assert resumed(daemon, position) == f"OK {position}"
     daemon.kill()
     daemon.wait()
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")
