@@ -104,6 +104,7 @@ class EmbeddedServer(Child):
         await self._forget()
 
     async def launch(self) -> None:
+        """Start the server in the directory that `start` locked.  Raises StartError."""
         if not await self._spawn():
             if not any(_BAD_FILE.search(line) for line in self._said):
                 raise StartError(self._why_not())

@@ -87,6 +87,7 @@ class Worker(Child):
         await self._forget()
 
     async def launch(self) -> None:
+        """Start it; returns when it listens.  Raises StartError."""
         await self._forget()
         try:
             process = self._process = self._spawn()
