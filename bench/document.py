@@ -88,7 +88,7 @@ HEAD = """# Benchmarks
 
 Written by `python -m bench`, as a whole, and so is the picture; nothing here is copied from elsewhere. To repeat it, in
 a checkout: `.venv/bin/pip install -q -e '.[bench]' && .venv/bin/python -m bench` (it needs a C compiler; with
-`--quick` it takes less than a minute, and writes nothing).
+`--quick` it takes about a minute, and writes nothing).
 
 ![Ratios to bare Redis, and what grows](benchmarks.png)
 """

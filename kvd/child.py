@@ -37,7 +37,7 @@ class Child(ABC):
         self._stopping = False
 
     @abstractmethod
-    async def _launch(self) -> None:
+    async def launch(self) -> None:
         """Start the process and wait until it is ready.  Raises StartError."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Child(ABC):
             if self._stopping:
                 return
             try:
-                await self._launch()
+                await self.launch()
             except StartError as error:
                 if not self._stopping:
                     log.error("%s", error)

@@ -30,7 +30,7 @@ class Daemon:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
         if descriptors.connections() < descriptors.FEW:
             log.warning(
-                "the limit of open files allows a process only %d connections; %s",
+                "the limit of open files leaves few connections to a process (%d); %s",
                 descriptors.connections(), descriptors.REMEDY,
             )  # fmt: skip
         source = await self._open_store()

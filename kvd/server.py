@@ -33,6 +33,9 @@ DRAIN_TIMEOUT = 2.0
 """Seconds that connections have to take their last replies when the daemon stops."""
 REFUSED_INTERVAL = 10.0
 """Seconds between two words in the log about connections that were refused."""
+PARTING, PARTING_TIME = 16, 1.0
+"""Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
+seconds that one may wait; others are closed at once."""
 REFUSED = replies.refused(Unavailable("there are too many connections; try again later"))
 
 
@@ -70,6 +73,7 @@ class Server:
         self._most = descriptors.connections()
         self._refused = 0
         self._refused_told = -REFUSED_INTERVAL
+        self._parting = asyncio.Semaphore(PARTING)
         self._store = source.open(settings)
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
@@ -119,30 +123,44 @@ class Server:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101
-        if len(self._sessions) >= self._most:
-            self._refuse(writer)
-            return
-        _keep_alive(writer.get_extra_info("socket"))
-        session = Session(self._context, reader, writer)
-        self._sessions.add(session)
         self._tasks.add(task)
         try:
             # Cancelled by `drain` only; asyncio would log that as an error.
             with suppress(asyncio.CancelledError):
-                await session.run()
+                if len(self._sessions) < self._most:
+                    await self._serve(reader, writer)
+                else:
+                    await self._refuse(reader, writer)
         finally:
-            self._sessions.discard(session)
             self._tasks.discard(task)
 
-    def _refuse(self, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _keep_alive(writer.get_extra_info("socket"))
+        session = Session(self._context, reader, writer)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
-        writer.write(REFUSED)
-        writer.close()
+        self._tell_of_refusal()
+        if not writer.is_closing():
+            writer.write(REFUSED)
+        try:
+            if not self._parting.locked():
+                async with self._parting:
+                    await _part(reader, writer)
+        finally:
+            writer.close()
+
+    def _tell_of_refusal(self) -> None:
         self._refused += 1
         now = asyncio.get_running_loop().time()
         if now >= self._refused_told + REFUSED_INTERVAL:
             log.warning(
-                "refused %d connections: there are %d, as many as the limit of open files allows; %s",
+                "refused connections (%d): there are as many as the limit of open files allows (%d); %s",
                 self._refused, self._most, descriptors.REMEDY,
             )  # fmt: skip
             self._refused, self._refused_told = 0, now
@@ -161,6 +179,18 @@ class Server:
             "max-line": self._max_line,
         }
         return [f"{name} {value}" for name, value in facts.items()]
+
+
+async def _part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Shut down the sending side, and drop what comes, up to its end or to READ_BYTES.
+
+    The kernel resets a connection that is closed while it has input, and the peer may lose what it has not read yet.
+    """
+    if not writer.is_closing():
+        writer.write_eof()
+    with suppress(OSError, EOFError):
+        async with asyncio.timeout(PARTING_TIME):
+            await reader.readexactly(READ_BYTES)
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -82,6 +82,11 @@ class MemoryTransport(asyncio.Transport):
         return bytes(self._waiting)
 
     @property
+    def is_full(self) -> bool:
+        """Whether the daemon waits for the peer to read."""
+        return self._paused
+
+    @property
     def is_stopped(self) -> bool:
         """Whether neither side goes on: the daemon waits for the peer to read, and reads nothing itself."""
         return self._paused and not self._takes

@@ -1,14 +1,22 @@
-"""The daemon as a whole: connections that nobody ends."""
+"""The daemon as a whole: connections that nobody ends, and those that are refused."""
 
+import asyncio
 import socket
 import struct
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
+import pytest
 
-from tests.processes import ROOT, wait_for
+from kvd import descriptors, server
+from kvd.server import PARTING, REFUSED, Server, Source
+from kvd.session.session import READ_BYTES
+from kvd.settings import Settings
+from tests.processes import PATIENCE, ROOT, wait_for
 
 IMPATIENT = """
 import sys
@@ -52,3 +60,75 @@ def test_half_closed_watchers_that_are_gone_are_found(tmp_path: Path) -> None:
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+# ---- one connection too many
+
+
+class Refused:
+    """A connection that has its refusal."""
+
+    def __init__(self, address: tuple[str, int], stack: ExitStack) -> None:
+        self._address = address
+        self._socket = stack.enter_context(socket.socket())
+        self._socket.setblocking(False)
+
+    async def connect(self) -> "Refused":
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self._socket, self._address)
+        assert await loop.sock_recv(self._socket, 1000) == REFUSED
+        assert await loop.sock_recv(self._socket, 1000) == b""
+        return self
+
+    async def takes(self, data: bytes) -> bool:
+        """Send: whether the connection is still whole."""
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        except ConnectionError:
+            return False
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+    async def is_let_go(self, data: bytes) -> bool:
+        """Send again and again, until the connection breaks."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.takes(data):  # noqa: ASYNC110  # a reset is seen by sending only
+                await asyncio.sleep(0.001)
+        return True
+
+
+@pytest.fixture
+async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
+    """Where a server listens that serves nobody, and waits long enough for whom it refuses."""
+    monkeypatch.setattr(descriptors, "connections", lambda: 0)
+    monkeypatch.setattr(server, "PARTING_TIME", PATIENCE)
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    service = Server(Settings(), Source("unix:///nowhere", None), [bound])
+    await service.start()
+    yield bound.getsockname()
+    await service.drain()
+    await service.close()
+
+
+async def test_a_refusal_is_not_lost_on_who_goes_on_sending(full: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        peer = await Refused(full, stack).connect()
+        assert [await peer.takes(b"GET a\n" * 100) for _ in range(10)] == [True] * 10
+
+
+async def test_what_refused_peers_send_is_read_within_bounds(full: tuple[str, int]) -> None:
+    with ExitStack() as stack:
+        peers = [await Refused(full, stack).connect() for _ in range(PARTING)]
+        one_more = await Refused(full, stack).connect()
+        assert await one_more.is_let_go(b"G")
+        assert await peers[0].is_let_go(bytes(READ_BYTES))
+        # That one has made room.
+        another = await Refused(full, stack).connect()
+        assert [await another.takes(b"GET a\n") for _ in range(10)] == [True] * 10
+
+
+async def test_a_refused_peer_that_stays_is_let_go(full: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PARTING_TIME", 0.01)
+    with ExitStack() as stack:
+        peer = await Refused(full, stack).connect()
+        assert await peer.is_let_go(b"G")

@@ -14,7 +14,7 @@ from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
-from kvd.store.store import Listing, Store
+from kvd.store.store import History, Listing, Store
 from tests.memory import FULL, MemoryPeer, Service, serving
 from tests.processes import PATIENCE
 
@@ -319,24 +319,22 @@ async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPe
     assert await begun.lines(2) == ["ERR uncertain lost"] * 2
 
 
-async def test_a_peer_that_stops_sending_behind_a_plain_chunk_gets_its_replies(
-    begun: MemoryPeer, store: ObservedStore
+@pytest.mark.parametrize("end", ["the peer stops sending", "the daemon stops"])
+@pytest.mark.parametrize(
+    ("request_", "call", "reply"), [("GET a", "read_plain", "NONE"), ("SET a 1", "write_plain", "OK 1")]
+)
+async def test_a_plain_chunk_is_answered_before_the_connection_ends(
+    end: str, request_: str, call: str, reply: str, begun: MemoryPeer, store: ObservedStore
 ) -> None:
-    gate = store.stop_at("read_plain")
-    begun.send("GET a\n")
-    begun.transport.receive_eof()
+    gate = store.stop_at(call)
+    begun.send(f"{request_}\n")
+    if end == "the peer stops sending":
+        begun.transport.receive_eof()
+    else:
+        begun.session.stop()
     await reached(gate)
     gate.open.set()
-    assert await begun.rest() == ["NONE"]
-
-
-async def test_a_session_answers_a_plain_chunk_before_it_ends(begun: MemoryPeer, store: ObservedStore) -> None:
-    gate = store.stop_at("write_plain")
-    begun.send("SET a 1\n")
-    await reached(gate)
-    begun.session.stop()
-    gate.open.set()
-    assert await begun.rest() == ["OK 1"]
+    assert await begun.rest() == [reply]
 
 
 async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: MemoryPeer, store: ObservedStore) -> None:
@@ -602,6 +600,28 @@ async def test_a_line_longer_than_the_limit_passes_an_empty_socket(tmp_path: Pat
         peer.transport.go_on_reading()
         for n in range(3):
             assert (await peer.line()).split(" ")[4] == str(n)
+
+
+async def test_a_history_that_is_too_short_for_a_copy_is_said(tmp_path: Path) -> None:
+    """The reader sleeps in the middle of the copy for longer than the history reaches."""
+    async with serving(tmp_path / "data", lambda url: Store(url, History(changes=10))) as service:
+        peer, other = service.connect(), service.connect()
+        other.send("".join(f"SET k{n} {'x' * 100_000}\n" for n in range(50)))
+        await other.lines(50)
+        peer.transport.stop_reading()
+        peer.send("SYNC\n")
+        # The next page is asked for only when this one is read.
+        await until(lambda: peer.transport.is_full)
+        assert [await other.ask(f"SET other {n}") for n in range(20)] == [f"OK {n + 51}" for n in range(20)]
+        async with asyncio.timeout(PATIENCE):
+            while (await service.store.history())[1] <= 50:  # noqa: ASYNC110  # a trim has no event
+                await asyncio.sleep(0.01)
+        peer.transport.go_on_reading()
+        line = await peer.line()
+        while line.startswith("PAIR "):
+            line = await peer.line()
+        assert line.startswith("ERR compacted ")
+        assert await peer.ask("PING goes on") == "OK goes on"
 
 
 # ---- pushed lines and replies

@@ -36,6 +36,19 @@ def fill(peer: Peer, count: int, name: str = "k", value: str = "v") -> None:
         assert all(line.startswith("OK") for line in peer.lines(len(part)))
 
 
+def filled(daemon: Daemon, count: int, name: str = "k") -> str:
+    """Set so many keys; the position then."""
+    with daemon.connect() as peer:
+        fill(peer, count, name)
+        return position_of(peer.ask("UNWATCH"))
+
+
+def resumed(daemon: Daemon, position: str) -> str:
+    """What is answered to RESUME."""
+    with daemon.connect() as peer:
+        return peer.ask(f"RESUME {position}")
+
+
 @contextmanager
 def writing(daemon: Daemon, keys: int = 100) -> Iterator[None]:
     """Somebody writes all the time."""
@@ -211,26 +224,6 @@ def test_a_copy_comes_in_pages_and_does_not_grow_the_daemon(daemon: Daemon) -> N
         assert len(copy) == 500
 
 
-def test_a_history_that_is_too_short_for_a_copy_is_said(start_daemon: StartDaemon) -> None:
-    """The reader sleeps in the middle of the copy for longer than the history reaches."""
-    daemon = start_daemon("--history-changes", "10")
-    with daemon.connect() as peer, daemon.connect() as copier:
-        copier.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        fill(peer, 500, value="x" * 100_000)
-        copier.send("SYNC\n")
-        wait_for("the first page", lambda: copier.socket.recv(1, 2))
-        # Twice: the copy goes on until the kernel's buffers are full, which the first trim outlasts.
-        for _ in range(2):
-            before = revision_of(peer.ask("UNWATCH"))
-            fill(peer, 1000, "other")
-            wait_for("the trim", lambda b=before: oldest(peer) > b)
-        line = copier.line()
-        while line.startswith("PAIR "):
-            line = copier.line()
-        assert line.startswith("ERR compacted ")
-        assert copier.ask("PING goes on") == "OK goes on"
-
-
 # ---- PROGRESS
 
 
@@ -320,9 +313,7 @@ def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: 
 
 
 def test_complaint_9_a_restored_backup_is_another_store_never_a_silent_mixture(daemon: Daemon, tmp_path: Path) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        backup = peer.ask("UNWATCH")[3:]
+    backup = filled(daemon, 10)
     daemon.stop()
     shutil.copytree(daemon.data, tmp_path / "backup")
     daemon.start()
@@ -445,26 +436,20 @@ def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
 
 
 def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
+    filled(daemon, 10)
     daemon.stop()
     aof = daemon.data / "appendonly.aof"
     backup = aof.read_bytes()
     daemon.start()
-    with daemon.connect() as peer:
-        fill(peer, 10, "later")
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10, "later")
     daemon.stop()
     aof.write_bytes(backup)
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")
 
 
 def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 3000)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 3000)
     daemon.kill()
     daemon.wait()
     aof = daemon.data / "appendonly.aof"
@@ -474,21 +459,17 @@ def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> N
         daemon.start()
     aof.write_bytes(whole[: whole.rindex(b"*1\r\n$5\r\nMULTI")])
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")
 
 
 def test_an_owner_who_touches_the_directory_does_not_make_it_another_history(daemon: Daemon) -> None:
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10)
     daemon.stop()
     for path in daemon.data.iterdir():
         os.chown(path, os.getuid(), os.getgid())
         path.chmod(path.stat().st_mode)
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+    assert resumed(daemon, position) == f"OK {position}"
 
 
 def test_many_stalled_watchers_cost_their_bound_each_also_after_a_jam(start_daemon: StartDaemon, redis: Redis) -> None:
@@ -544,15 +525,11 @@ def test_a_large_store_is_copied_exactly_under_load(daemon: Daemon) -> None:
 
 def test_a_store_that_synced_every_second_and_ended_badly_is_another_history(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--fsync", "everysec")
-    with daemon.connect() as peer:
-        fill(peer, 10)
-        position = peer.ask("UNWATCH")[3:]
+    position = filled(daemon, 10)
     daemon.stop()
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}") == f"OK {position}"
+    assert resumed(daemon, position) == f"OK {position}"
     daemon.kill()
     daemon.wait()
     daemon.start()
-    with daemon.connect() as peer:
-        assert peer.ask(f"RESUME {position}").startswith("ERR store ")
+    assert resumed(daemon, position).startswith("ERR store ")

@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from kvd.listening import BACKLOG
 from kvd.server import Source
 from kvd.settings import Settings
 from kvd.workers.task import Task
@@ -117,6 +120,27 @@ def test_modules_are_not_looked_for_where_the_daemon_is_started(tmp_path: Path) 
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_connections_that_come_while_they_start_are_served(daemon: Daemon) -> None:
+    daemon.stop()
+    starting = threading.Thread(target=daemon.start)
+    starting.start()
+    with ExitStack() as stack:
+        peers: list[Peer] = []
+        # Fewer than may wait to be accepted.
+        while starting.is_alive() and len(peers) < BACKLOG / 2:
+            # There is nobody yet.
+            with suppress(ConnectionRefusedError):
+                peers.append(stack.enter_context(daemon.connect()))
+                peers[-1].send("PING served\n")
+            time.sleep(0.002)
+        starting.join()
+        assert peers
+        assert [peer.line() for peer in peers] == ["OK served"] * len(peers)
+    # Also where those waited, not all are served by one.
+    with one_each(daemon) as peers:
+        assert [peer.ask("PING") for peer in peers] == ["OK", "OK"]
 
 
 # ---- when one of them ends

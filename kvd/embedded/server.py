@@ -91,7 +91,7 @@ class EmbeddedServer(Child):
         self._binary = server_binary()
         await self._directory.claim()
         self.doubt = self._directory.doubt(weak=self._fsync != "always")
-        await self._launch()
+        await self.launch()
 
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
@@ -103,7 +103,8 @@ class EmbeddedServer(Child):
         await super()._end()
         await self._forget()
 
-    async def _launch(self) -> None:
+    async def launch(self) -> None:
+        """Start the server in the directory that `start` locked.  Raises StartError."""
         if not await self._spawn():
             if not any(_BAD_FILE.search(line) for line in self._said):
                 raise StartError(self._why_not())

@@ -25,20 +25,21 @@ class Workers:
     def __init__(
         self, settings: Settings, source: Source, sockets: Sequence[socket.socket], inherited: Sequence[int]
     ) -> None:
-        """sockets: what listens on the addresses so far; from now on they are ours.  inherited: more descriptors."""
-        self._guards = list(sockets)
-        self._bound: list[socket.socket] = []
+        """sockets: they listen on the addresses, and from now on are ours.  inherited: more descriptors.
+
+        Raises StartError if the addresses cannot be shared.
+        """
+        # These never listen; they keep the ports while a worker is away.
+        self._bound = [_share(listening) for listening in sockets]
         self._workers = [
             Worker(number, settings, source, self._bound, inherited) for number in range(1, settings.workers + 1)
         ]
+        # Connections may wait in these already, which would break if they were closed, and others opened instead.
+        self._workers[0].begin_with(sockets)
 
     async def start(self) -> None:
         """Start the workers; returns when all listen.  Raises StartError."""
-        # These never listen; they keep the ports while a worker is away.
-        self._bound += [_share(guard) for guard in self._guards]
-        await asyncio.gather(*(worker.start() for worker in self._workers))
-        # From here on it is the workers' listening that refuses the addresses to others.
-        self._free(self._guards)
+        await asyncio.gather(*(worker.launch() for worker in self._workers))
 
     async def run(self) -> None:
         """Start those that end again, until `drain`."""
@@ -46,18 +47,12 @@ class Workers:
 
     async def drain(self) -> None:
         """End the workers in order: each answers what is being done, and tells its watchers."""
-        self._free(self._guards)
-        self._free(self._bound)
+        while self._bound:
+            self._bound.pop().close()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
 
-    async def close(self) -> None:
-        """End what `drain` has not ended."""
-        await self.drain()
-
-    @staticmethod
-    def _free(sockets: list[socket.socket]) -> None:
-        while sockets:
-            sockets.pop().close()
+    close = drain
+    """A second time, it finds nothing to do; and a start that failed leaves nothing else."""
 
 
 class Worker(Child):
@@ -75,14 +70,15 @@ class Worker(Child):
         self._settings = settings
         self._source = source
         self._bound = bound
+        self._first: Sequence[socket.socket] = ()
         self._inherited = inherited
         self._said = b""
         self._ready = asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start it; returns when it listens.  Raises StartError."""
-        await self._launch()
+    def begin_with(self, sockets: Sequence[socket.socket]) -> None:
+        """Have it listen on these very sockets when it is first started; from now on they are its own."""
+        self._first = sockets
 
     async def stop(self) -> None:
         """End it, cleanly if it can be."""
@@ -90,7 +86,8 @@ class Worker(Child):
         await self._end()
         await self._forget()
 
-    async def _launch(self) -> None:
+    async def launch(self) -> None:
+        """Start it; returns when it listens.  Raises StartError."""
         await self._forget()
         try:
             process = self._process = self._spawn()
@@ -107,8 +104,9 @@ class Worker(Child):
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """The process.  Raises OSError."""
+        first, self._first = self._first, ()
         with ExitStack() as stack:
-            sockets = [stack.enter_context(share(bound)) for bound in self._bound]
+            sockets = [stack.enter_context(opened) for opened in first or map(share, self._bound)]
             descriptors = tuple(opened.fileno() for opened in sockets)
             # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
             # group of its own, so that Ctrl-C in a terminal reaches the parent alone.
