@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -17,6 +18,9 @@ READ_ENTRIES = 16
 PUBLISH_BYTES = 16 * 1024
 """Bytes of keys and values that are enough to be published; less is published together with what comes next, if that
 has been read already."""
+SHORTEST_WAIT = 0.001
+"""Seconds that handing changes to the audience must have taken for more of them to be waited for: Redis counts in
+milliseconds."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between attempts to connect; each pause doubles, up to the longest."""
 
@@ -31,6 +35,9 @@ class Link(Protocol):
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
         """At most `count` entries behind a revision; waits `block` ms for one."""
+
+    def is_written(self) -> bool:
+        """Whether this daemon has writes under way, which will be in the log soon."""
 
     async def entry_at(self, revision: int) -> Entry | None:
         """The entry that ends at a revision, if it is kept."""
@@ -69,6 +76,7 @@ class Follower:
         self._following = asyncio.Event()
         self._position: Position | None = None
         self._tag: bytes | None = None
+        self._took = 0.0
 
     async def join(self) -> None:
         """Want the log; returns when all that the store does from now on will be published."""
@@ -128,8 +136,12 @@ class Follower:
     async def _read(self, link: Link) -> None:
         while self._users:
             assert self._position  # noqa: S101
-            entries = await link.read_log(self._position.revision, READ_ENTRIES, BLOCK)
-            if not self._publish(self._position, entries):
+            entries = await self._next(link, self._position.revision)
+            began = time.monotonic()
+            is_whole = self._publish(self._position, entries)
+            # uvloop's clock stands still within a turn of its loop.
+            self._took = time.monotonic() - began
+            if not is_whole:
                 here = await link.where()
                 self._replace(here, "compacted" if here.store == self._position.store else "store")
             elif not entries:
@@ -140,6 +152,19 @@ class Follower:
         self._wanted.clear()
         self._following.clear()
         self._position = None
+
+    async def _next(self, link: Link, revision: int) -> list[Entry]:
+        """The entries behind a revision.
+
+        Where there are very many watchers, also those that are about to follow: to hand them over together takes half
+        the time.  They are waited for no longer than handing over the last ones took.
+        """
+        entries = await link.read_log(revision, READ_ENTRIES, BLOCK)
+        end = time.monotonic() + self._took
+        while entries and len(entries) < READ_ENTRIES and end - time.monotonic() >= SHORTEST_WAIT and link.is_written():
+            more = await link.read_log(entries[-1].changes[-1].revision, READ_ENTRIES - len(entries), 1)
+            entries += more
+        return entries
 
     def _publish(self, position: Position, entries: list[Entry]) -> bool:
         """Publish entries as far as they follow on what was published; whether all of them do."""

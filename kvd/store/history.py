@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
@@ -93,8 +94,10 @@ def rewind_command(store: bytes) -> bytes:
 class LogLink:
     """A connection of its own for `changes.Follower`, which may wait on it.  All raise StoreLost."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, is_written: Callable[[], bool]) -> None:
+        """is_written: whether this daemon has writes under way."""
         self._link = link
+        self.is_written = is_written
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
         """At most `count` entries behind a revision; waits `block` ms for one."""

@@ -154,6 +154,10 @@ class Lane(ABC):
             self._waiting.append(job)
             self._flush_soon()
 
+    def is_busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._under_way)
+
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
         pause = FIRST_PAUSE

@@ -116,7 +116,7 @@ class Store:
 
     async def open_log(self) -> "LogLink":
         """A connection on which the log can be followed.  Raises StoreLost."""
-        return LogLink(await self._dialer.open())
+        return LogLink(await self._dialer.open(), self._writes.is_busy)
 
     async def run(self) -> None:
         """Serve until cancelled."""
