@@ -53,22 +53,22 @@ local function plain(lines)
     keys[n] = key
     sets[2 * n - 1], sets[2 * n] = key, format(INTEGER, revision + n) .. ' 0 t ' .. value
   end
-  local raws, adds = redis.call('HMGET', data, unpack(keys)), {}
-  for i = 1, n do
-    local raw = raws[i]
-    if not raw then
-      adds[#adds + 1] = 0
-      adds[#adds + 1] = keys[i]
-    elseif not find(raw, '^%d+ 0 %l') then
-      return nil
+  -- Where nothing has a deadline or is large, nothing that is replaced has.
+  if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 then
+    for _, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
+      if raw and not find(raw, '^%d+ 0 %l') then
+        return nil
+      end
     end
   end
   local answer = format('=' .. INTEGER, revision + 1)
   revision, bytes = revision + n, bytes + #lines - 2 * n
   append(n, lines)
-  redis.call('HSET', data, unpack(sets))
-  if #adds > 0 then
-    redis.call('ZADD', index, unpack(adds))
+  if redis.call('HSET', data, unpack(sets)) > 0 then
+    for i = 1, n do
+      sets[2 * i - 1], sets[2 * i] = 0, keys[i]
+    end
+    redis.call('ZADD', index, unpack(sets))
   end
   -- No deadline is looked at: the daemon's clock will do, and both have 13 digits, or are 0.
   return finish(clock > kept[2] and clock or kept[2], answer)

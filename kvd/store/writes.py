@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
-from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
 from kvd.store.cache import Cache
 from kvd.store.lanes import Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
@@ -56,12 +56,11 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
 def _keys(job: Job) -> Iterable[bytes]:
     """Those that a job may change."""
     if job.plain:
-        return (key for puts in job.items for key in puts.keys)
-    return (key for write in job.items for key in _keys_of(write))
-
-
-def _keys_of(write: Write) -> Iterable[bytes]:
-    return (part.key for part in write.writes) if isinstance(write, Transaction) else (write.key,)
+        keys: list[bytes] = job.items[0].keys
+        return keys
+    return chain.from_iterable(
+        [part.key for part in write.writes] if isinstance(write, Transaction) else (write.key,) for write in job.items
+    )
 
 
 def _only_deletes(job: Job) -> bool:

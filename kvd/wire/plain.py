@@ -13,6 +13,8 @@ LONGEST_VALUE = 4096
 _LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 1
 
 _READS = re.compile(rb"(?:GET [!-)+-~]{1,512}\r?\n)+").fullmatch
+_WRITE = re.compile(rb"SET ([!-)+-~]{1,512}) ([\t -~]{0,%d})\n" % LONGEST_VALUE).fullmatch
+"""One line of ASCII: what is sent when nobody pipelines, at half the cost."""
 _WRITES = re.compile("(?:SET [!-)+-~]{1,512} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
 
 
@@ -26,6 +28,8 @@ def writes(chunk: bytes, max_value: int) -> PlainPuts | None:
 
     max_value: int, bytes of the longest value, of which LONGEST_VALUE at the most are plain.
     """
+    if line := _WRITE(chunk):
+        return PlainPuts([line[1]], chunk[4:]) if len(line[2]) <= max_value else None
     # A piece of a large value, or all of it, is not worth a look.
     if not chunk.endswith(b"\n") or chunk.find(b"\n") > _LONGEST_LINE:
         return None
