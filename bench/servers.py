@@ -14,7 +14,7 @@ import psutil
 
 from bench import targets
 from bench.others import servers
-from bench.others.servers import Fsync, NotInstalled, Server
+from bench.others.servers import NotInstalled, Server
 
 ROOT = Path(__file__).parent.parent
 QUIET = 0.05
@@ -46,12 +46,11 @@ class System:
 
 
 @contextmanager
-def kvd(fsync: Fsync = "always", arguments: Sequence[str] = (), data: str = "data") -> Iterator[System]:
+def kvd(arguments: Sequence[str] = (), data: str = "data", name: str = targets.KVD) -> Iterator[System]:
     """This checkout's kvd with its embedded store.  `arguments`: more of its options.  `data`: its directory."""
     port = servers.free_port()
-    command = [sys.executable, "-m", "kvd", "--listen", f"{servers.HOST}:{port}", "--data", data, "--fsync", fsync]
+    command = [sys.executable, "-m", "kvd", "--listen", f"{servers.HOST}:{port}", "--data", data]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    name = targets.KVD if fsync == "always" else targets.KVD_NO_SYNC
     with servers.running(
         "kvd", [*command, *arguments], port, ask=b"COUNT\n", answer=b"OK ", environment={"PYTHONPATH": path}
     ) as server:
@@ -87,8 +86,9 @@ def _other(name: str, protocol: str, start: Callable[[], AbstractContextManager[
 def start(name: str, kvd_arguments: Sequence[str]) -> AbstractContextManager[System]:
     """The system of that name.  Entering raises NotInstalled."""
     starters: dict[str, Callable[[], AbstractContextManager[System]]] = {
-        targets.KVD: lambda: kvd("always", kvd_arguments),
-        targets.KVD_NO_SYNC: lambda: kvd("no", kvd_arguments),
+        targets.KVD: lambda: kvd(kvd_arguments),
+        targets.KVD_NO_SYNC: lambda: kvd([*kvd_arguments, "--fsync", "no"], name=name),
+        targets.KVD_NO_CACHE: lambda: kvd([*kvd_arguments, "--read-cache", "0"], name=name),
         targets.REDIS: bare_redis,
         targets.REDIS_7: lambda: _other(name, "redis", servers.redis),
         targets.MEMCACHED: lambda: _other(name, "memcached", servers.memcached),

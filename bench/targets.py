@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 KVD, REDIS = "kvd", "redis"
-KVD_NO_SYNC = "kvd-no-sync"
+KVD_NO_SYNC, KVD_NO_CACHE = "kvd-no-sync", "kvd-no-cache"
 REDIS_7, MEMCACHED, ETCD, NATS = "redis-7", "memcached", "etcd", "nats"
 
 CORE = (KVD, KVD_NO_SYNC, REDIS)
 """The systems of a quick run: those that kvd's own dependencies bring."""
-OTHERS = (REDIS_7, MEMCACHED, ETCD, NATS)
+OTHERS = (KVD_NO_CACHE, REDIS_7, MEMCACHED, ETCD, NATS)
 
 TITLES = {
     KVD: "kvd",
     KVD_NO_SYNC: "kvd --fsync no",
+    KVD_NO_CACHE: "kvd --read-cache 0",
     REDIS: "bare Redis",
     REDIS_7: "Debian's Redis",
     MEMCACHED: "memcached",
@@ -70,6 +71,7 @@ class Row:
 KEYS, VALUE = 10_000, 32
 """Keys, and bytes of a value, unless said otherwise."""
 LINES = (KVD, REDIS, REDIS_7, MEMCACHED)
+READS = (KVD, KVD_NO_CACHE, *LINES[1:])
 CHANNELS = (KVD, REDIS, REDIS_7, NATS, ETCD)
 NOT_DURABLE = "memcached keeps nothing on disk."
 PIPELINED = "memcached turns to another connection after 20 requests of one (its -R)."
@@ -91,13 +93,13 @@ def at_most(wanted: float, stretch: float, system: str = KVD) -> Target:
 
 # Reads come before writes: etcd answers reads slowly for a while after many writes.
 ROWS = (
-    Row("get", "GET, 50 connections", "requests", (*LINES, ETCD),
+    Row("get", "GET, 50 connections", "requests", (*READS, ETCD),
         (at_least(0.65, 0.80), at_least(8, 10, ETCD)), {"connections": 50, "reads": 100}),
-    Row("get-deep", "GET, 50 connections, 16 deep", "requests", LINES,
+    Row("get-deep", "GET, 50 connections, 16 deep", "requests", READS,
         (at_least(0.60, 0.80),), {"connections": 50, "reads": 100, "depth": 16}, note=PIPELINED),
-    Row("get-one", "GET, 1 connection: p50", "requests", LINES,
+    Row("get-one", "GET, 1 connection: p50", "requests", READS,
         (at_most(1.5, 1.35),), {"connections": 1, "reads": 100}, "p50_us"),
-    Row("mixed", "90 % GET, 10 % SET, 50 connections", "requests", LINES,
+    Row("mixed", "90 % GET, 10 % SET, 50 connections", "requests", READS,
         (at_least(0.65, 0.80),), {"connections": 50, "reads": 90}, note=NOT_DURABLE),
     Row("set", "durable SET, 50 connections", "requests", (*LINES, ETCD),
         (at_least(0.65, 0.85), at_least(6, 10, ETCD)), {"connections": 50, "reads": 0}, note=NOT_DURABLE),

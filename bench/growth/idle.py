@@ -26,7 +26,7 @@ def measure(bench: Bench) -> list[Curve]:
     _allow_descriptors(STEPS[-1] + SPARE)
     each = []
     with ExitStack() as stack:
-        system = stack.enter_context(servers.kvd("always", bench.kvd_arguments))
+        system = stack.enter_context(servers.kvd(bench.kvd_arguments))
         before, opened = _resident(system), 0
         for step in STEPS:
             for _ in range(step - opened):

@@ -34,7 +34,7 @@ def measure(bench: Bench) -> list[Curve]:
     """The light load alone and beside each disturbance, in alternating rounds on one daemon."""
     bench.say(f"fill {KEYS:,} keys ...")
     found: dict[str, list[float]] = {name: [] for name in DISTURBANCES}
-    with servers.kvd("always", bench.kvd_arguments) as system:
+    with servers.kvd(bench.kvd_arguments) as system:
         bench.generator.fill(system, KEYS, VALUE)
         servers.settle(system)
         for name in alternate(list(DISTURBANCES), bench.pace.rounds):

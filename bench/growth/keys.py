@@ -44,7 +44,7 @@ def measure(bench: Bench) -> list[Curve]:
             memory = []
             for size in SIZES:
                 bench.say(f"fill {size:,} keys ...")
-                system = stack.enter_context(servers.kvd("always", bench.kvd_arguments, str(home / str(size))))
+                system = stack.enter_context(servers.kvd(bench.kvd_arguments, str(home / str(size))))
                 memory.append(bytes_per_key(bench, system, home / str(size), size))
                 redis = stack.enter_context(servers.bare_redis())
                 bench.generator.fill(redis, size, VALUE)
@@ -87,7 +87,7 @@ def start_times(bench: Bench, data: Path) -> Spread:
     shutil.copy(data / "appendonly.aof", copy)
 
     def start_kvd() -> AbstractContextManager[System]:
-        return servers.kvd("always", bench.kvd_arguments, str(data))
+        return servers.kvd(bench.kvd_arguments, str(data))
 
     def start_redis() -> AbstractContextManager[System]:
         return servers.bare_redis(str(copy))

@@ -30,7 +30,7 @@ def measure(bench: Bench) -> list[Curve]:
     checks = []
     for title, size in SIZES.items():
         bench.say(f"values of {title} ...")
-        with servers.kvd("always", bench.kvd_arguments) as system, servers.bare_redis() as redis:
+        with servers.kvd(bench.kvd_arguments) as system, servers.bare_redis() as redis:
             for each in (system, redis):
                 bench.generator.fill(each, KEYS, size)
             for kind, reads in KINDS.items():

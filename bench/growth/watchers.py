@@ -20,7 +20,7 @@ def measure(bench: Bench) -> list[Curve]:
     """A daemon for each number of watchers, all loaded alternately with changes of which each matches one watcher."""
     columns, checks = {}, []
     with ExitStack() as stack:
-        daemons = [(size, stack.enter_context(servers.kvd("always", bench.kvd_arguments))) for size in SIZES]
+        daemons = [(size, stack.enter_context(servers.kvd(bench.kvd_arguments))) for size in SIZES]
         for kind, distinct in KINDS.items():
             bench.say(f"watchers, each of its {kind} ...")
             costs = _costs(bench, daemons, distinct)

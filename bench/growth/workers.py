@@ -28,7 +28,7 @@ def measure(bench: Bench) -> list[Curve]:
         daemons = []
         for count in COUNTS:
             arguments = [*bench.kvd_arguments, "--workers", str(count)]
-            daemons.append((count, stack.enter_context(servers.kvd("always", arguments))))
+            daemons.append((count, stack.enter_context(servers.kvd(arguments))))
             bench.generator.fill(daemons[-1][1], KEYS, VALUE)
         seen = {name: _load(bench, daemons, name) for name in LOADS}
     columns: dict[str, list[float]] = {}

@@ -35,6 +35,8 @@ TURN_LINES = 256
 class Store(express.Store, watching.Store, Protocol):
     """What a session asks of the store; see `store.Store`.  All raise Unavailable."""
 
+    batch_bytes: int
+
     async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
         """Records and the store's clock."""
 

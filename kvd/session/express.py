@@ -36,10 +36,9 @@ class Streams(asyncio.StreamReaderProtocol):
 
 
 class Store(Protocol):
-    """See `store.Store`.  Both call `done` later, with an error in place of what was asked for."""
+    """See `store.Store`.  Both call `done` at once or later, with an error in place of what was asked for."""
 
     batch_items: int
-    batch_bytes: int
 
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         """The values of keys, or None if not all of them are text, or any of several is large."""

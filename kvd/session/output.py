@@ -41,7 +41,10 @@ class Output:
     def write(self) -> None:
         """Hand all replies to the socket.  Raises ConnectionError."""
         if self._replies:
-            self._send(b"".join(self._replies))
+            # uvloop raises RuntimeError for a transport that is closed.
+            if self._transport.is_closing():
+                raise ConnectionResetError("the peer is gone")
+            self._transport.write(b"".join(self._replies))
             self._replies.clear()
             self._size = 0
 
@@ -51,14 +54,8 @@ class Output:
 
     def send(self, data: bytes) -> None:
         """Hand complete replies to the socket, unless the connection is closed."""
-        # uvloop raises RuntimeError for a transport that is closed.
         if not self._transport.is_closing():
             self._transport.write(data)
-
-    def _send(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            raise ConnectionResetError("the peer is gone")
-        self._transport.write(data)
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
