@@ -554,6 +554,24 @@ async def test_a_daemon_that_was_idle_for_days_does_not_take_its_store_for_a_rew
         assert (await other.history())[0].store == position.store
 
 
+async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(redis: Redis) -> None:
+    """The store's clock stands still while nothing is written; who comes back is there nevertheless."""
+    async with running(redis.unix_url) as store:
+        await write(store, put(b"k"))
+        position, _ = await store.history()
+        (field,) = [name for name in redis.cli("HKEYS", "{kvd}:meta").split() if name.startswith("batch:")]
+        redis.cli("HSET", "{kvd}:meta", "clock", "1000", field, "1 1000")
+        redis.cli("CLIENT", "KILL", "TYPE", "normal")
+
+        async def is_back() -> bool:
+            return redis.cli("HGET", "{kvd}:meta", field) != "1 1000"
+
+        await eventually(is_back)
+        async with running(redis.unix_url) as other:
+            assert await write(store, put(b"k")) == [b"2"]
+            assert (await other.history())[0].store == position.store
+
+
 @pytest.mark.parametrize("daemons", [3])
 async def test_expiry_with_three_daemons_on_one_store_is_logged_once(redis: Redis, daemons: int) -> None:
     async with AsyncExitStack() as stack:

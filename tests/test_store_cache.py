@@ -9,7 +9,7 @@ import pytest
 from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
 from kvd.store.store import Store
 from tests.processes import Redis
-from tests.test_store import eventually, running
+from tests.test_store import eventually, proxied, running
 
 CACHE = 64 * 1024 * 1024
 
@@ -102,6 +102,34 @@ async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store
         return bool(await read(store, b"k") == [b"older"])
 
     await eventually(is_asked)
+
+
+async def test_nothing_is_kept_while_a_write_may_still_run(redis: Redis) -> None:
+    """Its bytes wait in a socket that is lost to us, and are not fenced off yet."""
+    async with proxied(redis) as (proxy, url), running(url, cache=CACHE) as store:
+        await put(store, b"k", b"1")
+        assert await read(store, b"k") == [b"1"]
+        proxy.holding = b"hold me"
+        writing = asyncio.create_task(put(store, b"k", b"hold me"))
+        pipe = await proxy.caught.get()
+        proxy.refusing, proxy.holding = True, None
+        pipe.client.transport.abort()
+
+        async def is_lost() -> bool:
+            return store._writes._link is None
+
+        await eventually(is_lost)
+        assert await read(store, b"k") == [b"1"]
+        pipe.server.write(b"".join(pipe.held))
+
+        async def has_run() -> bool:
+            return redis.cli("HGET", "{kvd}:data", "k").endswith("hold me")
+
+        await eventually(has_run)
+        assert await read(store, b"k") == [b"hold me"]
+        proxy.refusing = False
+        await writing
+        assert await read(store, b"k") == [b"hold me"]
 
 
 async def test_writers_and_readers_of_the_same_keys_agree(store: Store) -> None:

@@ -120,6 +120,16 @@ async def test_the_history_of_lines_keeps_its_bounds(redis: Redis) -> None:
         assert (await store.history())[1] == 2000
 
 
+@pytest.mark.parametrize("kept", ["90000", "99999999999999"])
+async def test_lines_never_set_the_clock_back(redis: Redis, store: Store, kept: str) -> None:
+    """Not even next to one with more digits, or fewer: a machine may begin in 1970."""
+    await set_plain(store, (b"k", b"1"))
+    before = redis.cli("HGET", "{kvd}:meta", "clock")
+    redis.cli("HSET", "{kvd}:meta", "clock", kept)
+    await set_plain(store, (b"k", b"2"))
+    assert int(redis.cli("HGET", "{kvd}:meta", "clock")) >= max(int(before), int(kept))
+
+
 async def test_a_store_of_the_layout_before_is_taken_over_and_one_of_another_refused(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await write(store, put(b"k", b"1"))

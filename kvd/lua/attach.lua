@@ -16,16 +16,15 @@ for i, key in ipairs(KEYS) do
 end
 local meta = KEYS[6]
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local present = time[1] * 1000 + math.floor(time[2] / 1000)
 local kept = redis.call('HMGET', meta, 'layout', 'store', 'revision', 'clock')
 if not kept[1] then
   if found then
     return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
   end
   redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
-  return {ARGV[2], '0', '0', string.format('%.0f', now)}
+  return {ARGV[2], '0', '0', string.format('%.0f', present)}
 end
-now = math.max(now, tonumber(kept[4]))
 if kept[1] == '1' then
   -- The same, but for the entries of its log that are lines: there are none.
   redis.call('HSET', meta, 'layout', ARGV[1])
@@ -33,7 +32,7 @@ elseif kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
 end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.
-local old = now - 86400000
+local old = present - 86400000
 local fields = redis.call('HGETALL', meta)
 for i = 1, #fields, 2 do
   local daemon = string.match(fields[i], '^batch:(.*)$')
@@ -45,4 +44,5 @@ for i = 1, #fields, 2 do
   end
 end
 local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3]) or '0'
-return {kept[2], kept[3], string.match(batch, '^%d+'), string.format('%.0f', now)}
+local clock = math.max(present, tonumber(kept[4]))
+return {kept[2], kept[3], string.match(batch, '^%d+'), string.format('%.0f', clock)}

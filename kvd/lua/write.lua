@@ -70,8 +70,8 @@ local function plain(lines)
     end
     redis.call('ZADD', index, unpack(sets))
   end
-  -- No deadline is looked at: the daemon's clock will do, and both have 13 digits, or are 0.
-  return finish(clock > kept[2] and clock or kept[2], answer)
+  -- No deadline is looked at, so that the daemon's clock will do.
+  return finish(tonumber(clock) > tonumber(kept[2]) and clock or kept[2], answer)
 end
 
 local arguments = ARGV

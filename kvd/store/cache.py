@@ -11,8 +11,6 @@ OVERHEAD = 200
 """Bytes that a kept value costs beyond its key and itself, roughly."""
 LARGEST_SHARE = 256
 """A value that takes more than this part of the cache is not kept: it would drive out too many."""
-
-
 MOST_WRITES = 64
 """Writes beside one read, after which nothing that it finds is kept: it is slow, and to remember them takes room."""
 

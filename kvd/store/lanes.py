@@ -165,12 +165,15 @@ class Lane(ABC):
             try:
                 link = await self._dialer.open()
                 try:
-                    await self._recover(link)
+                    async with asyncio.timeout(REPLY_TIMEOUT):
+                        await self._recover(link)
                     self._up()
                     pause = FIRST_PAUSE
                     await self._serve(link)
                 finally:
                     await link.close()
+            except TimeoutError:
+                self._lost(StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s"))
             except StoreLost as lost:
                 self._lost(lost)
             await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311

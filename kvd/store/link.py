@@ -99,7 +99,8 @@ class Dialer:
             await connection.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
-            if isinstance(error, RedisError | OSError | Rejected):
+            # RuntimeError: uvloop's word for a transport that was closed a moment ago.
+            if isinstance(error, RedisError | OSError | RuntimeError | Rejected):
                 raise StoreLost(str(error)) from None
             raise
         return link
@@ -123,7 +124,7 @@ class Link(asyncio.Protocol):
     def __init__(self, connection: AbstractConnection) -> None:
         """connection: connected; from now on it only closes.  Raises StoreLost if it is lost by now."""
         streams: Any = connection._writer
-        if streams is None or connection._reader.at_eof():  # type: ignore[union-attr]  # both or none are there
+        if streams is None or streams.transport.is_closing() or connection._reader.at_eof():  # type: ignore[union-attr]
             raise StoreLost("the connection was closed")
         self._connection = connection
         self._transport: asyncio.Transport = streams.transport

@@ -72,7 +72,7 @@ def _is_large_text(raw: bytes | None) -> bool:
     return raw is not None and raw.split(b" ", 3)[2] == b"T"
 
 
-class _Reading(Lane):
+class _ReadingLane(Lane):
     """What both lanes have in common: to read again does no harm.  The last reply to a batch is that of TIME."""
 
     def __init__(self, dialer: Dialer, name: str, clock: Clock, cache: Cache) -> None:
@@ -115,7 +115,7 @@ class _Reading(Lane):
         self._cache.clear()
 
 
-class ReadLane(_Reading):
+class ReadLane(_ReadingLane):
     """Items are keys; results are a pair: records as the store packs them, None for no such key, and the clock then.
 
     Of a plain job, results are what `plain_values` makes of them.
@@ -148,7 +148,7 @@ class ReadLane(_Reading):
             start = end
 
 
-class LargeLane(_Reading):
+class LargeLane(_ReadingLane):
     """Items are single keys; results are records with their values, however large, None for no such key."""
 
     REPLIES = 5

@@ -181,7 +181,8 @@ class WriteLane(Lane):
 
     async def _resolve(self, link: Link, first: int) -> list[bytes | None]:
         try:
-            answers: list[bytes | None] = await link.call(script("resolve", [META], [self.daemon, first, self._number]))
+            arguments: list[Argument] = [self.daemon, first, self._number, self._clock.now]
+            answers: list[bytes | None] = await link.call(script("resolve", [META], arguments))
         except Rejected as error:
             raise StoreLost(str(error)) from None
         return answers
