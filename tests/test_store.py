@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, PlainPuts, Put, Touch, Transaction, Write
 from kvd.store import lanes, writes
+from kvd.store import store as store_module
 from kvd.store.link import Dialer, Rejected, command
 from kvd.store.store import History, Store, bounds
 from tests.processes import Redis
@@ -554,8 +555,11 @@ async def test_a_daemon_that_was_idle_for_days_does_not_take_its_store_for_a_rew
         assert (await other.history())[0].store == position.store
 
 
-async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(redis: Redis) -> None:
-    """The store's clock stands still while nothing is written; who comes back is there nevertheless."""
+async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's clock stands still while nothing is written; who comes back is there, also before the next trim."""
+    monkeypatch.setattr(store_module, "TRIM_INTERVAL", 3600)
     async with running(redis.unix_url) as store:
         await write(store, put(b"k"))
         position, _ = await store.history()
