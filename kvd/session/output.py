@@ -67,6 +67,12 @@ class Output:
         if self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES:
             await self.flush()
 
+    def forget(self) -> None:
+        """Drop what was not handed to the socket: the connection has ended."""
+        self._replies.clear()
+        self._late.clear()
+        self._size = 0
+
     def close(self) -> None:
         """Close the connection when all is sent."""
         self._writer.close()

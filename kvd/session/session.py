@@ -55,9 +55,13 @@ class Session:
             log.warning("closed the connection of %s: it sent %s", self._peer, error)
         except OSError as error:
             log.debug("lost %s: %s", self._peer, error)
+            # The reader keeps the error, which would keep the stack and all that stands on it, such as a page of a
+            # copy, until the garbage collector comes.
+            error.__traceback__ = None
         finally:
             self._watching.close()
             self._writer.close()
+            self._output.forget()
 
     def stop(self) -> None:
         """Finish what is being answered, tell a watcher, and end."""
