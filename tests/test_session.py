@@ -1,7 +1,9 @@
 """kvd.session over in-memory streams, on a real store: order, pipelines, pushed lines, ends."""
 
 import asyncio
+import gc
 import logging
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -600,6 +602,27 @@ async def test_a_line_longer_than_the_limit_passes_an_empty_socket(tmp_path: Pat
         peer.transport.go_on_reading()
         for n in range(3):
             assert (await peer.line()).split(" ")[4] == str(n)
+
+
+async def test_an_ended_connection_leaves_nothing_large_behind(tmp_path: Path) -> None:
+    """Not even until the garbage collector comes: many that come and go would take much."""
+    async with serving(tmp_path / "data", Store) as service:
+        peer, other = service.connect(), service.connect()
+        other.send("".join(f"SET k{n} {'x' * 400_000}\n" for n in range(20)))
+        await other.lines(20)
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            peer.transport.stop_reading()
+            peer.send("SYNC\n")
+            await until(lambda: peer.transport.is_full)
+            assert tracemalloc.get_traced_memory()[0] > 400_000
+            await peer.close()
+            await until(lambda: tracemalloc.get_traced_memory()[0] < 200_000)
+        finally:
+            tracemalloc.stop()
+            gc.enable()
 
 
 async def test_a_history_that_is_too_short_for_a_copy_is_said(tmp_path: Path) -> None:
