@@ -43,7 +43,7 @@ async def test_a_text_that_was_read_is_not_asked_for_again(redis: Redis, store: 
     for _ in range(2):
         assert await read(store, b"a") == [b"1"]
         assert await read(store, b"large") == [b"x" * 100_000]
-    # The sweep asks Redis now and then, too, but by scripts that name no key of ours while none has a time to live.
+    # The sweep, too, reads what it needs now and then.
     redis.cli("CONFIG", "RESETSTAT")
     for _ in range(200):
         assert await read(store, b"a", b"a") == [b"1", b"1"]

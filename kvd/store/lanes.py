@@ -16,7 +16,7 @@ from random import random
 from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.store.link import Dialer, Link
+from kvd.store.link import Dialer, Link, answer
 
 log = logging.getLogger("kvd.store")
 
@@ -109,16 +109,6 @@ def fail(jobs: Sequence[Job], error: KvdError) -> None:
         job.finish(error)
 
 
-def resolve(future: asyncio.Future[Any], result: Any) -> None:
-    """Give a future, unless nobody waits for it any more, what a job came to."""
-    if future.done():
-        return
-    if isinstance(result, KvdError):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
-
-
 class Lane(ABC):
     """One kind of requests on one connection, which comes back when it is lost."""
 
@@ -143,7 +133,7 @@ class Lane(ABC):
         count: int, if that is not the number of items.
         """
         future = asyncio.get_running_loop().create_future()
-        self.put(Job(items, count or len(items), size, len(items), partial(resolve, future)))
+        self.put(Job(items, count or len(items), size, len(items), partial(answer, future)))
         return future
 
     def put(self, job: Job) -> None:

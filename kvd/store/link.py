@@ -187,10 +187,14 @@ class Link(asyncio.Protocol):
 
     def _answer(self, reply: Any) -> None:
         """The reply to the oldest call, or the error that it raises."""
-        call = self._asked.popleft()
-        if call.done():
-            return
-        if isinstance(reply, Exception):
-            call.set_exception(reply)
-        else:
-            call.set_result(reply)
+        answer(self._asked.popleft(), reply)
+
+
+def answer(future: asyncio.Future[Any], result: Any) -> None:
+    """Give a future its result, or the error that it raises, unless nobody waits for it any more."""
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
