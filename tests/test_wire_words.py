@@ -3,7 +3,7 @@
 import base64
 import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import example, given
@@ -105,11 +105,18 @@ def test_the_kind_is_text_if_a_line_may_carry_it(value: bytes) -> None:
     except UnicodeDecodeError:
         is_text = False
     assert words.kind_of(value) == (TEXT if is_text else BYTES)
+    # Long ones are looked at in another way.
+    assert words.kind_of(value + b"x" * words.LONG) == words.kind_of(value)
 
 
-def test_the_kind_of_every_character() -> None:
-    for point in [*range(0xD800), *range(0xE000, 0x110000)]:
-        assert words.kind_of(chr(point).encode()) == (BYTES if point in FORBIDDEN else TEXT), hex(point)
+@pytest.mark.parametrize(
+    ("points", "beside"),
+    [([*range(0xD800), *range(0xE000, 0x110000)], b""), (range(0x2100), b"x" * words.LONG)],
+    ids=["all, alone", "the first, in long values"],
+)
+def test_the_kind_of_every_character(points: Iterable[int], beside: bytes) -> None:
+    for point in points:
+        assert words.kind_of(beside + chr(point).encode()) == (BYTES if point in FORBIDDEN else TEXT), hex(point)
 
 
 @given(st.binary(max_size=MAX_VALUE) | st.text(max_size=250).map(str.encode))

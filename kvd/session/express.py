@@ -81,8 +81,8 @@ class Express:
 
     def _ask(self, chunk: bytes) -> bool:
         """Ask the store, if a chunk is plain and not too much for one batch."""
-        most = self._store.batch_items
-        if chunk.count(b"\n") > most:
+        lines = plain.count(chunk)
+        if lines is None or lines > self._store.batch_items:
             return False
         if chunk.startswith(b"S"):
             puts = plain.writes(chunk, self._max_value)

@@ -30,6 +30,16 @@ def is_stranger(line: bytes | bytearray) -> bool:
     return head.startswith(_STRANGERS) or head[:5].lower() == _STRANGER_HEADER
 
 
+def _split(data: bytes) -> list[bytes]:
+    """As data.split(b"\\n"), which takes ten times as long for a piece of a large value."""
+    end = data.find(b"\n")
+    if end < 0:
+        return [data]
+    if data.find(b"\n", end + 1) < 0:
+        return [data[:end], data[end + 1 :]]
+    return data.split(b"\n")
+
+
 class LineBuffer:
     """Collects bytes and gives whole lines, without their ends.
 
@@ -56,8 +66,7 @@ class LineBuffer:
         if self._ended:
             return []
         interrupt = data.find(TELNET_IAC)
-        pieces = (data if interrupt < 0 else data[:interrupt]).split(b"\n")
-        tail = pieces.pop()
+        *pieces, tail = _split(data if interrupt < 0 else data[:interrupt])
         items: list[Line] = []
         if pieces and (self._open or self._skipping or self._first):
             self._hold(pieces.pop(0), items)
@@ -121,7 +130,9 @@ class LineBuffer:
             return
         self._first = None
         if not self._skipping:
-            items.append(bytes(self._open.removesuffix(b"\r")))
+            if self._open.endswith(b"\r"):
+                del self._open[-1:]
+            items.append(bytes(self._open))
         self._skipping = False
         self._open.clear()
 

@@ -23,10 +23,14 @@ MAX_TRANSACTION = 128
 MAX_TRANSACTION_BYTES: bytes of keys and values in it: it goes to the store in one piece."""
 MAX_TRANSACTION_BYTES = 1024 * 1024
 MAX_SECONDS = 10**9
+LONG = 1024
+"""Bytes of a value from which to look for each control character is faster than to look at each of its characters."""
 
 _PLAIN_KEY = re.compile(rb"[!-)+-~]{1,512}").fullmatch
 _ANY_KEY = re.compile(r"[^\s\x00-\x1f\x7f-\x9f*]+").fullmatch
 _NOT_TEXT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search
+_CONTROLS = bytes({*range(0x20), 0x7F} - {ord("\t")})
+_C1_CONTROL = re.compile(b"\xc2[\x80-\x9f]").search
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}").fullmatch
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*").fullmatch
 _SECONDS = re.compile(rb"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,3}))?").fullmatch
@@ -65,8 +69,19 @@ def kind_of(value: bytes) -> bytes:
         text = value.decode()
     except UnicodeDecodeError:
         return BYTES
+    if len(value) >= LONG:
+        return BYTES if _has_control(value) else TEXT
     # isprintable() is one C call and true of most text; of the rest, most are TABs and odd spaces.
     return TEXT if text.isprintable() or not _NOT_TEXT(text) else BYTES
+
+
+def _has_control(value: bytes) -> bool:
+    """Whether UTF-8 holds what _NOT_TEXT finds."""
+    if any(control in value for control in _CONTROLS):
+        return True
+    if value.isascii():
+        return False
+    return b"\xe2\x80\xa8" in value or b"\xe2\x80\xa9" in value or _C1_CONTROL(value) is not None
 
 
 def text_value(raw: bytes, max_value: int) -> bytes:
