@@ -136,7 +136,7 @@ async def test_a_store_of_the_layout_before_is_taken_over_and_one_of_another_ref
     redis.cli("HSET", "{kvd}:meta", "layout", "1")
     async with running(redis.unix_url) as store:
         assert await value_of(store, b"k") == b"1"
-    assert redis.cli("HGET", "{kvd}:meta", "layout") == "2"
-    redis.cli("HSET", "{kvd}:meta", "layout", "3")
-    with pytest.raises(StartError, match="its layout is 3"):
+    assert redis.cli("HGET", "{kvd}:meta", "layout") == "3"
+    redis.cli("HSET", "{kvd}:meta", "layout", "4")
+    with pytest.raises(StartError, match="its layout is 4"):
         await Store(redis.unix_url).start()

@@ -1,9 +1,9 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.
--- KEYS: data big index ttl log meta
+-- KEYS: data big index ttl log meta replaced
 -- ARGV: layout store daemon
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms; or the error
 --   FOREIGN, and nothing was done
-local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash'}
+local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
 local found = false
 for i, key in ipairs(KEYS) do
   local type = redis.call('TYPE', key).ok
@@ -25,8 +25,20 @@ if not kept[1] then
   redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
   return {ARGV[2], '0', '0', string.format('%.0f', present)}
 end
-if kept[1] == '1' then
-  -- The same, but for the entries of its log that are lines: there are none.
+if kept[1] == '1' or kept[1] == '2' then
+  -- Large values stood by their key.  Lines in log entries are as new as 2, and need nothing.
+  local data, big = KEYS[1], KEYS[2]
+  local before = big .. ':before'
+  if redis.call('EXISTS', before) == 0 and redis.call('EXISTS', big) == 1 then
+    redis.call('RENAME', big, before)
+  end
+  for _, key in ipairs(redis.call('HKEYS', before)) do
+    local revision = string.match(redis.call('HGET', data, key) or '', '^(%d+) %d+ [TB] ')
+    if revision then
+      redis.call('HSET', big, revision, redis.call('HGET', before, key))
+    end
+    redis.call('HDEL', before, key)
+  end
   redis.call('HSET', meta, 'layout', ARGV[1])
 elseif kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')

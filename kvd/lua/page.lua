@@ -23,8 +23,8 @@ local function add(key, record)
   page[#page + 1] = key
   size = size + #key
   if records then
-    local apart = string.match(record, '^%d+ %d+ [TB] ')
-    local value = apart and redis.call('HGET', big, key) or ''
+    local large = string.match(record, '^(%d+) %d+ [TB] ')
+    local value = large and redis.call('HGET', big, large) or ''
     page[#page + 1] = record
     page[#page + 1] = value
     size = size + #record + #value

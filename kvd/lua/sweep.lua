@@ -1,9 +1,9 @@
 -- Deletes keys whose deadline has passed, and logs each as expired.  Safe to repeat; a few keys at a time.
--- KEYS: data big index ttl log meta
+-- KEYS: data big index ttl log meta replaced
 -- ARGV: daemon clock limit
 -- RETURNS: how many were deleted, the store's clock in ms
 local time = redis.call('TIME')
-local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes')
+local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes', 'floor')
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(ARGV[2]))
 local clock = string.format('%.0f', now)
 local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'LIMIT', 0, ARGV[3])
@@ -21,8 +21,17 @@ redis.call('HDEL', KEYS[6], 'nothing')
 local revision = string.format('%.0f', tonumber(kept[1]) + #due)
 local tag = string.format('%s:sweep:%s %.0f', ARGV[1], clock, bytes)
 redis.call('XADD', KEYS[5], revision .. '-0', 'tag', tag, unpack(changes))
+if redis.call('HLEN', KEYS[2]) > 0 then
+  for _, record in ipairs(redis.call('HMGET', KEYS[1], unpack(due))) do
+    local large = string.match(record or '', '^(%d+) %d+ [TB] ')
+    if large and tonumber(large) > tonumber(kept[4]) then
+      redis.call('ZADD', KEYS[7], large, large)
+    elseif large then
+      redis.call('HDEL', KEYS[2], large)
+    end
+  end
+end
 redis.call('HDEL', KEYS[1], unpack(due))
-redis.call('HDEL', KEYS[2], unpack(due))
 redis.call('ZREM', KEYS[3], unpack(due))
 redis.call('ZREM', KEYS[4], unpack(due))
 redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))

@@ -1,5 +1,5 @@
 -- Applies a batch of writes: consecutive revisions, one log entry, once.
--- KEYS: data big index ttl log meta
+-- KEYS: data big index ttl log meta replaced
 -- ARGV: daemon number clock form writes; if the form is plain, writes are lines in one argument: for each write, done
 --   as t does it, the key, a space, the text, a line feed; else each write is one of
 --   t key value, b key value: set a text or byte value without conditions
@@ -12,22 +12,24 @@
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or, if they are revisions that follow on each other,
 --   = and the first; or the error FENCED, and nothing was done
 --
+-- A large value stands in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
+-- does: with the record if the log has dropped the change, else with the log entry (trim.lua), and waits in replaced.
+--
 -- A script that fails keeps what it had done, so all is computed before the first effect, and that is the
 -- log's: it fails for want of memory or disk, and leaves nothing behind.  Numbers are doubles: print by INTEGER.
-local data, big, index, ttl, log, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local data, big, index, ttl, log, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local find, match, gmatch, format, sub = string.find, string.match, string.gmatch, string.format, string.sub
 local LARGE = 4096 -- bytes; longer values stand apart, so that looking at a record is cheap
-local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3, m = 2}
 -- By %d it takes a third of the time, where C's long has 64 bits.
 local INTEGER = format('%d', 2 ^ 40) == '1099511627776' and '%d' or '%.0f'
 local LINE = '([^ ]+) ([^\n]*)\n'
 
 local daemon, number, clock = ARGV[1], ARGV[2], ARGV[3]
-local kept = redis.call('HMGET', meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes')
+local kept = redis.call('HMGET', meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes', 'floor')
 if not kept[1] or tonumber(number) ~= tonumber(match(kept[4] or '0', '^%d+')) + 1 then
   return redis.error_reply('FENCED this batch is not the next one of this store')
 end
-local revision, bytes = tonumber(kept[1]), tonumber(kept[5])
+local revision, bytes, floor = tonumber(kept[1]), tonumber(kept[5]), tonumber(kept[6])
 
 -- The log entry that ends at the present revision.
 local function append(...)
@@ -88,6 +90,9 @@ end
 local time = redis.call('TIME')
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(clock))
 
+local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3, m = 2}
+local REFERENCE = {t = 'g', b = 'h'} -- in the log, to a value in big, by its kind
+
 -- What each key holds, before and while the batch runs.
 local keys, seen = {}, {}
 local at, only_deletes = 5, true
@@ -110,37 +115,36 @@ for i, key in ipairs(keys) do
     local _, last, rev, deadline, kind = find(raw, '^(%d+) (%d+) (%a) ')
     deadline = tonumber(deadline)
     entries[key] = {revision = rev, deadline = deadline, kind = kind, raw = raw, from = last + 1,
-      had = true, had_ttl = deadline > 0, had_big = kind == 'T' or kind == 'B'}
+      had = true, had_ttl = deadline > 0, large = (kind == 'T' or kind == 'B') and rev}
   else
     entries[key] = {deadline = 0}
   end
 end
 
 local changes, values = {}, {}
-local function change(letter, key, value)
+local function change(letter, key, size, value)
   revision = revision + 1
-  bytes = bytes + #key + #value
+  bytes = bytes + #key + size
   changes[#changes + 1] = letter .. key
   changes[#changes + 1] = value
   return format(INTEGER, revision)
 end
 
 local function put(entry, key, kind, value, deadline)
-  entry.revision = change(kind, key, value)
   entry.deadline, entry.raw, entry.changed = deadline, nil, true
   if #value > LARGE then
-    values[key] = value
     entry.kind, entry.payload = string.upper(kind), #value
+    entry.revision = change(REFERENCE[kind], key, #value, #value)
+    values[#values + 1] = {key, entry.revision, value}
   else
-    values[key] = nil
     entry.kind, entry.payload = kind, value
+    entry.revision = change(kind, key, #value, value)
   end
 end
 
 local function remove(entry, letter, key)
   entry.revision, entry.deadline, entry.raw, entry.changed = nil, 0, nil, true
-  values[key] = nil
-  return change(letter, key, '')
+  return change(letter, key, 0, '')
 end
 
 local function payload(entry)
@@ -250,16 +254,16 @@ end
 
 -- All that the writes from one place to another may change, to go back to.
 local function snapshot(from, behind)
-  local kept_entries, kept_values = {}, {}
+  local kept_entries = {}
   while from < behind do
     local key, copy = arguments[from + 1], {}
     for name, field in pairs(entries[key]) do
       copy[name] = field
     end
-    kept_entries[key], kept_values[key] = copy, values[key]
+    kept_entries[key] = copy
     from = from + ARITY[arguments[from]]
   end
-  return {revision, bytes, #changes, kept_entries, kept_values}
+  return {revision, bytes, #changes, #values, kept_entries}
 end
 
 local function restore(saved)
@@ -267,8 +271,11 @@ local function restore(saved)
   for i = #changes, saved[3] + 1, -1 do
     changes[i] = nil
   end
-  for key, entry in pairs(saved[4]) do
-    entries[key], values[key] = entry, saved[5][key]
+  for i = #values, saved[4] + 1, -1 do
+    values[i] = nil
+  end
+  for key, entry in pairs(saved[5]) do
+    entries[key] = entry
   end
 end
 
@@ -317,11 +324,21 @@ end
 if #changes > 0 then
   append(unpack(changes))
 end
-local sets, drops, bigs, unbigs, adds, gone, ttls, unttls = {}, {}, {}, {}, {}, {}, {}, {}
+local sets, drops, bigs, unbigs, waits, adds, gone, ttls, unttls = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local function wait(large)
+  waits[#waits + 1] = large
+  waits[#waits + 1] = large
+end
+for _, value in ipairs(values) do
+  bigs[#bigs + 1] = value[2]
+  bigs[#bigs + 1] = value[3]
+  if entries[value[1]].revision ~= value[2] then
+    wait(value[2])
+  end
+end
 for _, key in ipairs(keys) do
   local entry = entries[key]
   if entry.changed then
-    local value = values[key]
     if entry.revision then
       sets[#sets + 1] = key
       local deadline = format(INTEGER, entry.deadline)
@@ -334,11 +351,12 @@ for _, key in ipairs(keys) do
       drops[#drops + 1] = key
       gone[#gone + 1] = key
     end
-    if value then
-      bigs[#bigs + 1] = key
-      bigs[#bigs + 1] = value
-    elseif entry.had_big and not (entry.revision and (entry.kind == 'T' or entry.kind == 'B')) then
-      unbigs[#unbigs + 1] = key
+    if entry.large and entry.large ~= entry.revision then
+      if tonumber(entry.large) > floor then
+        wait(entry.large)
+      else
+        unbigs[#unbigs + 1] = entry.large
+      end
     end
     if entry.deadline > 0 then
       ttls[#ttls + 1] = format(INTEGER, entry.deadline)
@@ -355,6 +373,7 @@ local function effect(command, key, arguments)
 end
 effect('HSET', big, bigs)
 effect('HDEL', big, unbigs)
+effect('ZADD', replaced, waits)
 effect('HSET', data, sets)
 effect('HDEL', data, drops)
 effect('ZADD', index, adds)

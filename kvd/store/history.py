@@ -8,7 +8,7 @@ from typing import Any
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
 from kvd.model import BYTES, TEXT, Change, Entry, Position
 from kvd.store.lanes import REPLY_TIMEOUT
-from kvd.store.link import LOG, META, Link, Rejected, command, script
+from kvd.store.link import BIG, LOG, META, Link, Rejected, command, script
 
 PAGE_CHANGES = 1000
 """Changes in a page of the history, and
@@ -25,6 +25,8 @@ _VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e
 _LETTERS = {letter: (*parts, False) for letter, parts in _VERBS.items()} | {
     letter.upper(): (*parts, True) for letter, parts in _VERBS.items()
 }
+_REFERENCES = {b"g": b"t", b"h": b"b", b"G": b"T", b"H": b"B"}
+"""Letters of changes whose value stands apart, by their revision, to those of changes that hold it."""
 
 
 def read_meta(reply: list[Any]) -> tuple[Position, int]:
@@ -36,7 +38,10 @@ def read_meta(reply: list[Any]) -> tuple[Position, int]:
 
 
 def read_entry(raw: list[Any]) -> Entry:
-    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps."""
+    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps.
+
+    All values must be in it.
+    """
     identity, fields = raw
     last = int(identity.partition(b"-")[0])
     if len(fields) == FIELDS_OF_LINES and fields[2].isdigit():
@@ -52,6 +57,14 @@ def read_entry(raw: list[Any]) -> Entry:
         verb, kind, more = _LETTERS[name[:1]]
         changes.append(Change(revision, verb, name[1:], kind, value, more))
     return Entry(fields[1], changes)
+
+
+def references(raw: list[Any]) -> list[tuple[bytes, int]]:
+    """The revisions of those changes of a log entry whose values stand apart, and their places among its fields."""
+    identity, fields = raw
+    last = int(identity.partition(b"-")[0])
+    places = [place for place in range(2, len(fields), 2) if fields[place][:1] in _REFERENCES]
+    return [(b"%d" % (last - (len(fields) - place) // 2 + 1), place) for place in places]
 
 
 def _set(revision: int, key: bytes, value: bytes) -> Change:
@@ -70,7 +83,7 @@ def check(asked: Position, here: Position, floor: int) -> None:
 
 def page_command(after: Position) -> bytes:
     """Asks for the page of the history behind a position."""
-    return script("history", [LOG, META], [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES])
+    return script("history", [BIG, LOG, META], [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES])
 
 
 def read_page(after: Position, reply: list[Any]) -> list[Change]:
@@ -103,12 +116,24 @@ class LogLink:
         """At most `count` entries behind a revision; waits `block` ms for one."""
         packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
         reply = await self._call(packed, block / 1000)
-        return [read_entry(raw) for raw in reply[0][1]] if reply else []
+        return await self._entries(reply[0][1]) if reply else []
+
+    async def _entries(self, raws: list[Any]) -> list[Entry]:
+        """Log entries as Redis gives them, once the values that they refer to are in them."""
+        wanted = [(raw[1], *reference) for raw in raws for reference in references(raw)]
+        if wanted:
+            values = await self._call(command("HMGET", BIG, *[revision for _, revision, _ in wanted]))
+            for (fields, _, place), value in zip(wanted, values, strict=True):
+                if value is None:
+                    raise StoreLost("changes were dropped while they were read")
+                fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
+        return [read_entry(raw) for raw in raws]
 
     async def entry_at(self, revision: int) -> Entry | None:
         """The entry that ends at a revision, if it is kept."""
         reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
-        return read_entry(reply[0]) if reply else None
+        entries = await self._entries(reply)
+        return entries[0] if entries else None
 
     async def where(self) -> Position:
         """The store's position."""

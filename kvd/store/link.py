@@ -20,10 +20,9 @@ from kvd.errors import StartError, StoreLost
 
 PREFIX = "{kvd}:"
 """Before every key in Redis.  The braces keep all of them in one slot of a cluster."""
-DATA, BIG, INDEX, TTL, LOG, META = (
-    f"{PREFIX}{name}".encode() for name in ("data", "big", "index", "ttl", "log", "meta")
+DATA, BIG, INDEX, TTL, LOG, META, REPLACED = ALL = tuple(
+    f"{PREFIX}{name}".encode() for name in ("data", "big", "index", "ttl", "log", "meta", "replaced")
 )
-ALL = (DATA, BIG, INDEX, TTL, LOG, META)
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection and its handshake."""
@@ -53,7 +52,8 @@ class Rejected(Exception):
     def of(cls, error: Exception) -> "Rejected":
         """That for an error of hiredis."""
         text = str(error).removeprefix("ERR ").partition(" script: ")[0]
-        return cls("OOM its memory is full (maxmemory)" if text.startswith("OOM ") else text)
+        # Redis 6.2 puts where in the script it was before it.
+        return cls("OOM its memory is full (maxmemory)" if "OOM command not allowed" in text else text)
 
 
 def command(*arguments: Argument) -> bytes:

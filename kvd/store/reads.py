@@ -9,13 +9,12 @@ from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
 from kvd.store.cache import Cache
 from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
-from kvd.store.link import BIG, DATA, Dialer, Link, Rejected, command
+from kvd.store.link import BIG, DATA, NOSCRIPT, Dialer, Link, Rejected, command, script
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value stands apart, to the kind of the value."""
 
 _TIME = command("TIME")
-_MULTI, _EXEC = command("MULTI"), command("EXEC")
 
 
 class Clock:
@@ -90,8 +89,11 @@ class _ReadingLane(Lane):
         """The reading command."""
 
     def _take_replies(self, *replies: Any) -> None:
-        batch = self._under_way.popleft()
         rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
+        if rejected and rejected.word == NOSCRIPT:
+            # A new connection loads the scripts, and all is asked again.
+            raise StoreLost(str(rejected))
+        batch = self._under_way.popleft()
         if rejected:
             self._cache.end_read(batch.mark)
             batch.fail(Unavailable(f"the store says: {rejected}"))
@@ -151,7 +153,7 @@ class ReadLane(_ReadingLane):
 class LargeLane(_ReadingLane):
     """Items are single keys; results are records with their values, however large, None for no such key."""
 
-    REPLIES = 5
+    REPLIES = 2
 
     def __init__(self, dialer: Dialer, clock: Clock, cache: Cache) -> None:
         super().__init__(dialer, "large reads", clock, cache)
@@ -165,16 +167,10 @@ class LargeLane(_ReadingLane):
         self.put(Job(job.items, BATCH_ITEMS, 0, 1, partial(_give_plain, job.finish)))
 
     def _ask(self, keys: list[bytes]) -> bytes:
-        (key,) = keys
-        # Together: the value is that of the record.
-        return _MULTI + command("HGET", DATA, key) + command("HGET", BIG, key) + _EXEC
+        return script("large", [DATA, BIG], keys)
 
     def _give(self, batch: Batch, found: list[Any], now: int) -> None:
         raw, value = found
-        if isinstance(raw, Exception) or isinstance(value, Exception):
-            self._cache.end_read(batch.mark)
-            batch.fail(Unavailable("the store refuses to read; is it kvd's?"))
-            return
         record = living(raw, now, value or b"")
         lasting = record and record.deadline == b"0" and record.kind == TEXT
         self._cache.end_read(batch.mark, [(batch.jobs[0].items[0], record.value)] if record and lasting else ())

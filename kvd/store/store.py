@@ -20,6 +20,7 @@ from kvd.store.link import (
     INDEX,
     LOG,
     META,
+    REPLACED,
     TTL,
     Argument,
     Dialer,
@@ -34,8 +35,8 @@ from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 
-LAYOUT = "2"
-"""Version of how keys are laid out in Redis; attach.lua makes it of "1", and refuses any other."""
+LAYOUT = "3"
+"""Version of how keys are laid out in Redis; attach.lua makes it of those before, and refuses any other."""
 PAGE_KEYS = 100
 """Keys in a page of a listing, and
 PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis and the daemon from other work for half a
@@ -250,7 +251,7 @@ class Store:
                 await asyncio.sleep(SWEEP_INTERVAL)
 
     async def _trim(self) -> None:
-        packed = script("trim", [LOG, META], [*self._history, self._writes.daemon])
+        packed = script("trim", [BIG, LOG, META, REPLACED], [*self._history, self._writes.daemon])
         while True:
             await asyncio.sleep(TRIM_INTERVAL)
             await self._quietly(packed, b"0")

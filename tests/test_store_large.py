@@ -1,0 +1,156 @@
+"""Large values: they stand in the store once, for the record and for the history, as long as either needs them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from kvd.errors import StoreLost
+from kvd.model import BYTES, TEXT, Change, Delete, Position, Transaction
+from kvd.store.history import LogLink
+from kvd.store.store import History, Store
+from tests.processes import Redis
+from tests.test_store import eventually, nothing_large, put, running, write
+
+ONE, TWO, RAW = b"1" * 5000, b"2" * 5001, b"\xff" * 5002
+SHORT = History(changes=1)
+
+
+@asynccontextmanager
+async def reading(store: Store) -> AsyncIterator[LogLink]:
+    log = await store.open_log()
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+async def changes_of(store: Store) -> list[Change]:
+    position, floor = await store.history()
+    return await store.changes_after(Position(floor, position.store))
+
+
+async def fetched(store: Store, key: bytes) -> bytes | None:
+    record = await store.fetch(key)
+    return record and record.value
+
+
+def stands(redis: Redis) -> list[str]:
+    """The revisions whose values stand apart."""
+    return sorted(redis.cli("HKEYS", "{kvd}:big").split(), key=int)
+
+
+async def test_the_history_has_every_large_value_and_the_store_has_it_once(redis: Redis) -> None:
+    async with running(redis.unix_url) as store, reading(store) as log:
+        await write(store, put(b"k", ONE), put(b"k", TWO), put(b"other"))
+        await write(store, Transaction((put(b"k", RAW, kind=BYTES), put(b"k", ONE), Delete(b"other"))))
+        expected = [
+            Change(1, b"SET", b"k", TEXT, ONE),
+            Change(2, b"SET", b"k", TEXT, TWO),
+            Change(3, b"SET", b"other", TEXT, b"v"),
+            Change(4, b"SET", b"k", BYTES, RAW, more=True),
+            Change(5, b"SET", b"k", TEXT, ONE, more=True),
+            Change(6, b"DEL", b"other"),
+        ]
+        assert await changes_of(store) == expected
+        entries = await log.read_log(0, 16, 1000)
+        assert [change for entry in entries for change in entry.changes] == expected
+        entry = await log.entry_at(6)
+        assert entry == entries[1]
+        assert await fetched(store, b"k") == ONE
+        assert stands(redis) == ["1", "2", "4", "5"]
+        for key in ("log", "data"):
+            assert int(redis.cli("MEMORY", "USAGE", f"{{kvd}}:{key}", "SAMPLES", "0")) < len(ONE)
+
+
+async def test_a_refused_transaction_leaves_no_large_value(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        await write(store, put(b"k", b"text"))
+        refused = Transaction((put(b"a", ONE), put(b"k", TWO, condition=b"7")))
+        assert await write(store, refused, put(b"a", RAW, kind=BYTES)) == [b"c1:k", b"2"]
+        assert stands(redis) == ["2"]
+        assert [change.value for change in await changes_of(store)] == [b"text", RAW]
+
+
+@pytest.mark.parametrize("end", [b"small", TWO, None])
+async def test_a_replaced_value_goes_with_its_log_entry(redis: Redis, end: bytes | None) -> None:
+    async with running(redis.unix_url, history=SHORT) as store:
+        await write(store, put(b"k", ONE))
+        await write(store, Delete(b"k") if end is None else put(b"k", end))
+        await write(store, put(b"last"))
+        kept = ["2"] if end == TWO else []
+
+        async def done() -> bool:
+            return stands(redis) == kept and redis.cli("EXISTS", "{kvd}:replaced") == "0"
+
+        await eventually(done)
+        assert await fetched(store, b"k") == end
+
+
+@pytest.mark.parametrize("end", [b"small", TWO, None])
+async def test_a_value_that_outlived_its_log_entry_goes_when_it_is_replaced(redis: Redis, end: bytes | None) -> None:
+    async with running(redis.unix_url, history=SHORT) as store:
+        await write(store, put(b"k", ONE))
+        await write(store, put(b"last"))
+
+        async def dropped() -> bool:
+            return redis.cli("HGET", "{kvd}:meta", "floor") == "1"
+
+        await eventually(dropped)
+        assert await fetched(store, b"k") == ONE
+        await write(store, Delete(b"k") if end is None else put(b"k", end))
+        assert stands(redis) == (["3"] if end == TWO else [])
+
+
+async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
+    async with running(redis.unix_url, history=SHORT) as store:
+        await write(store, put(b"soon", ONE, ttl=1), put(b"late", TWO, ttl=1500))
+
+        async def expired() -> bool:
+            return (await store.history())[0].revision == 4
+
+        await eventually(expired)
+        await write(store, put(b"last"))
+        await eventually(lambda: nothing_large(redis))
+
+
+async def test_what_is_dropped_while_it_is_read_is_not_made_up(redis: Redis) -> None:
+    async with running(redis.unix_url) as store, reading(store) as log:
+        await write(store, put(b"k", ONE))
+        redis.cli("HDEL", "{kvd}:big", "1")
+        with pytest.raises(StoreLost, match="dropped"):
+            await log.read_log(0, 16, 1000)
+
+
+def as_layout_2(redis: Redis, keys: dict[str, bytes]) -> None:
+    """Large values by key, and again in the log."""
+    redis.cli("DEL", "{kvd}:big", "{kvd}:log")
+    for revision, (key, value) in enumerate(keys.items(), 1):
+        redis.cli("HSET", "{kvd}:big", key, value.decode())
+        redis.cli("XADD", "{kvd}:log", str(revision), "tag", f"old:{revision} {revision}", f"t{key}", value.decode())
+    redis.cli("HSET", "{kvd}:meta", "layout", "2")
+
+
+async def test_a_store_whose_large_values_stand_by_key_is_taken_over(redis: Redis) -> None:
+    # Keys that look like revisions of others.
+    values = {"3": ONE, "1": TWO, "k": ONE + TWO}
+    async with running(redis.unix_url) as store:
+        for key, value in values.items():
+            await write(store, put(key.encode(), value))
+    as_layout_2(redis, values)
+    async with running(redis.unix_url) as store:
+        assert {key: await fetched(store, key.encode()) for key in values} == values
+        assert stands(redis) == ["1", "2", "3"]
+        assert redis.cli("EXISTS", "{kvd}:big:before") == "0"
+        assert [change.value for change in await changes_of(store)] == list(values.values())
+        await write(store, put(b"k", TWO))
+        assert [change.value for change in await changes_of(store)] == [*values.values(), TWO]
+        assert await fetched(store, b"k") == TWO
+
+
+async def test_the_scripts_come_back_under_large_reads(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        await write(store, put(b"k", ONE))
+        assert await fetched(store, b"k") == ONE
+        redis.cli("SCRIPT", "FLUSH")
+        assert await fetched(store, b"k") == ONE
