@@ -60,6 +60,22 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
         sys.stdout.flush()
 
 
+def _end_output(shown: BaseException) -> int:
+    """See that what was printed is written; the exit status."""
+    try:
+        if isinstance(shown, OSError):
+            raise shown
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # who reads has seen enough
+        status = 0
+    except OSError as error:
+        sys.stderr.write(f"kvd: cannot write the output ({error.strerror})\n")
+        status = EXIT_FAILED
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's own last flush
+    return status
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
     running.open_standard_streams()
@@ -67,12 +83,18 @@ def main(arguments: list[str] | None = None) -> int:
         options = docopt(__doc__, arguments, version=f"kvd {__version__}")
     except DocoptExit:
         words = " ".join(sys.argv[1:] if arguments is None else arguments)
-        sys.stderr.write(f"kvd: cannot make sense of {words!a}; kvd --help lists the options\n")
+        sys.stderr.write(
+            f"kvd: cannot make sense of {words!a}: an option that there is not, that comes twice, or that lacks its "
+            "value; kvd --help lists the options\n"
+        )
         return EXIT_USAGE
+    except (SystemExit, OSError) as shown:  # --help, --version
+        return _end_output(shown)
     try:
         chosen = settings.read(options, os.environ)
         running.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)
         descriptors.raise_limit()
+        descriptors.check()
         daemon = Daemon(chosen)
         running.run(daemon, lambda: _greet(daemon, chosen))
     except StartError as error:

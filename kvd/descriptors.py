@@ -3,6 +3,8 @@
 import resource
 from contextlib import suppress
 
+from kvd.errors import StartError
+
 RESERVE = 64
 """Descriptors that are kept for the daemon's own needs: its log, the store's connections, pipes to its children, and
 connections that are being refused.  It has about 25 open, and some more while it starts a child."""
@@ -23,7 +25,16 @@ def raise_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def check() -> None:
+    """See that there may be connections at all.  Raises StartError."""
+    if connections() < 1:
+        raise StartError(
+            f"the limit of open files leaves none for connections: it is {connections() + RESERVE}, and kvd itself "
+            f"needs {RESERVE}; {REMEDY}"
+        )
+
+
 def connections() -> int:
-    """How many connections there may be, beside what the daemon itself needs; at least one."""
+    """How many connections there may be, beside what the daemon itself needs."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (UNLIMITED if soft == resource.RLIM_INFINITY else soft) - RESERVE)
+    return (UNLIMITED if soft == resource.RLIM_INFINITY else soft) - RESERVE

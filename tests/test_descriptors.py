@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvd.descriptors import FEW, RESERVE
-from tests.processes import Daemon, Peer, wait_for
+from tests.processes import ROOT, Daemon, Peer, wait_for
 
 ROOM = 36
 """Connections for which the limited daemon has descriptors."""
@@ -91,3 +93,12 @@ def test_the_limit_is_raised_as_far_as_it_may_be(tmp_path: Path) -> None:
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (FEW + 500, FEW + 500)
     assert "the limit of open files" not in daemon.log
     daemon.stop()
+
+
+def test_a_limit_that_leaves_no_connection_is_said_at_the_start(tmp_path: Path) -> None:
+    command = f"ulimit -n {RESERVE}; exec {sys.executable} -m kvd --listen 127.0.0.1:0 --data {tmp_path}/data"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, cwd=ROOT, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"kvd: the limit of open files leaves none for connections: it is {RESERVE}, ")
+    assert "ulimit -n" in done.stderr
+    assert done.stderr.count("\n") == 1

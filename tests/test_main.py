@@ -1,5 +1,6 @@
 """The command `kvd`: what it prints, and how it ends when it cannot start."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -29,7 +30,26 @@ def test_help_and_version() -> None:
 def test_an_unknown_option_is_a_usage_error() -> None:
     done = kvd("--frob")
     assert done.returncode == 2
-    assert done.stderr == "kvd: cannot make sense of '--frob'; kvd --help lists the options\n"
+    assert done.stderr.startswith("kvd: cannot make sense of '--frob': an option that there is not, that comes twice, ")
+    assert done.stderr.endswith("; kvd --help lists the options\n")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_output_that_cannot_be_written_is_one_line_and_output_that_nobody_reads_none(option: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kvd", option],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "kvd: cannot write the output (No space left on device)\n")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "kvd", option],
+        cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -298,15 +298,35 @@ async def test_two_batches_under_way_are_resolved_in_order(redis: Redis) -> None
         proxy.hiding, proxy.holding = b"hide me", b"hold me"
         first = asyncio.create_task(write(store, put(b"k", b"hide me")))
         pipe = await proxy.caught.get()
-        second = asyncio.create_task(write(store, put(b"k", b"hold me")))
+        # One that is not full would wait for the first.
+        full = [put(b"k", b"hold me")] * Store.batch_items
+        second = asyncio.create_task(write(store, *full))
         assert await proxy.caught.get() is pipe
         proxy.hiding = proxy.holding = None
         pipe.client.transport.abort()
         assert await first == [b"2"]
-        assert await second == [b"3"]
+        assert await second == [b"%d" % (3 + place) for place in range(len(full))]
         pipe.server.write(b"".join(pipe.held))
         assert await value_of(store, b"k") == b"hold me"
-        assert await write(store, put(b"k", b"last")) == [b"4"]
+        assert await write(store, put(b"k", b"last")) == [b"%d" % (3 + len(full))]
+
+
+async def test_a_batch_that_is_not_full_waits_for_the_one_before_it_and_grows(redis: Redis) -> None:
+    async with proxied(redis) as (proxy, url), running(url) as store:
+        await write(store, put(b"k", b"0"))
+        proxy.hiding = b"hide me"
+        first = asyncio.create_task(write(store, put(b"k", b"hide me")))
+        pipe = await proxy.caught.get()
+        others = []
+        for number in range(3):
+            others.append(asyncio.create_task(write(store, put(b"k", b"%d" % number))))
+            # Each comes when the one before it could have been sent.
+            await asyncio.sleep(0.02)
+        proxy.hiding = None
+        pipe.client.transport.abort()
+        assert await first == [b"2"]
+        assert await asyncio.gather(*others) == [[b"3"], [b"4"], [b"5"]]
+        assert redis.cli("XLEN", "{kvd}:log") == "3"
 
 
 async def test_a_store_that_does_not_come_back_leaves_writes_uncertain(

@@ -196,7 +196,7 @@ class Lane(ABC):
         """Send what waits, as far as there is room."""
         self._flushing = False
         try:
-            while self._link and self._waiting and self._has_room():
+            while self._link and self._waiting and self._may_send():
                 batch = self._take()
                 if batch.jobs:
                     packed = self._encode(batch)
@@ -211,8 +211,19 @@ class Lane(ABC):
         self._take_replies(*replies)
         self._flush()
 
-    def _has_room(self) -> bool:
+    def _may_send(self) -> bool:
+        """Whether the next batch may be sent."""
         return len(self._under_way) < DEPTH
+
+    def _is_full(self) -> bool:
+        """Whether what waits fills a batch."""
+        items = size = 0
+        for job in self._waiting:
+            items += job.count
+            size += job.size
+            if items >= BATCH_ITEMS or size >= BATCH_BYTES:
+                return True
+        return False
 
     def _take(self) -> Batch:
         jobs: list[Job] = []

@@ -104,7 +104,7 @@ class Store:
         try:
             link = await self._dialer.open()
         except StoreLost as error:
-            raise StartError(f"cannot reach the store: {error}") from None
+            raise StartError(f"cannot reach the store: {error}; is it running, and is its URL right?") from None
         try:
             await self._check_server(link)
             store = await self._attach(link, 0)

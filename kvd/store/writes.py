@@ -91,8 +91,9 @@ class WriteLane(Lane):
         self._refused = 0
         self._behind: deque[Batch] = deque()
 
-    def _has_room(self) -> bool:
-        return not self._refused and super()._has_room()
+    def _may_send(self) -> bool:
+        # Redis syncs once a batch: one that is not full had better wait for the one before it, and grow.
+        return not self._refused and (not self._under_way or (super()._may_send() and self._is_full()))
 
     def _take(self) -> Batch:
         batch = super()._take()
@@ -130,6 +131,8 @@ class WriteLane(Lane):
     def _acknowledge(self, batch: Batch, reply: bytes) -> None:
         self._acknowledged = batch.number
         self._cache.end_write(batch.mark)
+        # What waits goes first: Redis works on it while these are answered.
+        self._flush()
         if reply.startswith(b"="):
             # All are revisions, and only the first one is told.
             first = int(reply[1:])
