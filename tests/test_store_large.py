@@ -7,6 +7,7 @@ import pytest
 
 from kvd.errors import StoreLost
 from kvd.model import BYTES, TEXT, Change, Delete, Position, Transaction
+from kvd.store import store as store_module
 from kvd.store.history import LogLink
 from kvd.store.store import History, Store
 from tests.processes import Redis
@@ -110,6 +111,17 @@ async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
             return (await store.history())[0].revision == 4
 
         await eventually(expired)
+        await write(store, put(b"last"))
+        await eventually(lambda: nothing_large(redis))
+
+
+async def test_many_replaced_values_go_together(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not one trim's worth a second: at that pace these would take longer than `eventually` waits."""
+    monkeypatch.setattr(store_module, "TRIM_VALUES", 1)
+    async with running(redis.unix_url, history=SHORT) as store:
+        for _ in range(40):
+            await write(store, put(b"k", ONE))
+        await write(store, Delete(b"k"))
         await write(store, put(b"last"))
         await eventually(lambda: nothing_large(redis))
 

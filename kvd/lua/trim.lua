@@ -1,9 +1,8 @@
--- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor; also notes that the
--- daemon is there, if that was last noted an hour ago.
+-- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor; then replaced values
+-- that only they referred to, a few at a time; also notes that the daemon is there, if that was last noted an hour ago.
 -- KEYS: big log meta replaced
--- ARGV: changes bytes daemon; changes and bytes: what to keep at the most
--- RETURNS: the floor, the revision behind which all changes are kept
-local MOST = 5000 -- values that are dropped at once: some milliseconds
+-- ARGV: changes bytes daemon limit; changes and bytes: what to keep at the most; limit: values to drop
+-- RETURNS: how many values were dropped
 local big, log, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor')
 local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
@@ -46,10 +45,9 @@ if redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', low)) > 0 then
   floor = last and last - count or revision
   redis.call('HSET', meta, 'floor', string.format('%.0f', floor))
 end
--- Replaced values that no log entry refers to any more.
-local values = redis.call('ZRANGEBYSCORE', replaced, '-inf', string.format('%.0f', floor), 'LIMIT', 0, MOST)
+local values = redis.call('ZRANGEBYSCORE', replaced, '-inf', string.format('%.0f', floor), 'LIMIT', 0, ARGV[4])
 if #values > 0 then
   redis.call('HDEL', big, unpack(values))
   redis.call('ZREM', replaced, unpack(values))
 end
-return string.format('%.0f', floor)
+return #values

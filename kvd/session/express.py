@@ -81,8 +81,10 @@ class Express:
 
     def _ask(self, chunk: bytes) -> bool:
         """Ask the store, if a chunk is plain and not too much for one batch."""
-        lines = plain.count(chunk)
-        if lines is None or lines > self._store.batch_items:
+        # A piece of a large value, or all of it, is not worth a look.
+        if len(chunk) > plain.LONGEST_LINE and chunk.find(b"\n", 0, plain.LONGEST_LINE) < 0:
+            return False
+        if chunk.count(b"\n") > self._store.batch_items:
             return False
         if chunk.startswith(b"S"):
             puts = plain.writes(chunk, self._max_value)

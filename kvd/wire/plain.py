@@ -10,17 +10,13 @@ from kvd.model import PlainPuts
 LONGEST_VALUE = 4096
 """Bytes of a value that the store keeps in its record; longer ones are not plain."""
 
-_LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 2
+LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 2
+"""Bytes of a plain line with its end."""
 
 _READS = re.compile(rb"(?:GET [!-)+-~]{1,512}\r?\n)+").fullmatch
 _WRITE = re.compile(rb"SET ([!-)+-~]{1,512}) ([\t -~]{0,%d})\n" % LONGEST_VALUE).fullmatch
 """One line of ASCII: what is sent when nobody pipelines, at half the cost."""
 _WRITES = re.compile("(?:SET [!-)+-~]{1,512} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
-
-
-def count(chunk: bytes) -> int | None:
-    """How many lines a chunk has; None if it is a piece of a large value, or all of it, and not worth another look."""
-    return chunk.count(b"\n") if chunk.find(b"\n", 0, _LONGEST_LINE) >= 0 else None
 
 
 def reads(chunk: bytes) -> list[bytes] | None:
