@@ -62,6 +62,8 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
 
 def _end_output(shown: BaseException) -> int:
     """See that what was printed is written; the exit status."""
+    if sys.stdout is None:  # the shell's >&-
+        return 0
     try:
         if isinstance(shown, OSError):
             raise shown

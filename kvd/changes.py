@@ -39,8 +39,8 @@ class Link(Protocol):
     def is_written(self) -> bool:
         """Whether this daemon has writes under way, which will be in the log soon."""
 
-    async def entry_at(self, revision: int) -> Entry | None:
-        """The entry that ends at a revision, if it is kept."""
+    async def tag_at(self, revision: int) -> bytes | None:
+        """The tag of the entry that ends at a revision, if it is kept."""
 
     async def where(self) -> Position:
         """The store's position."""
@@ -122,8 +122,8 @@ class Follower:
         """Whether the store has lost what we have read, and perhaps written anew at its place."""
         if here.revision < ours.revision:
             return True
-        entry = await link.entry_at(ours.revision) if self._tag else None
-        return entry is not None and entry.tag != self._tag
+        tag = await link.tag_at(ours.revision) if self._tag else None
+        return tag is not None and tag != self._tag
 
     def _start_at(self, here: Position) -> None:
         self._position, self._tag = here, None

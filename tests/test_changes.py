@@ -45,7 +45,7 @@ class Log:
     def is_written(self) -> bool:
         return self.left
 
-    async def entry_at(self, revision: int) -> Entry | None:  # noqa: ARG002
+    async def tag_at(self, revision: int) -> bytes | None:  # noqa: ARG002
         raise AssertionError
 
     async def where(self) -> Position:

@@ -50,6 +50,9 @@ def test_output_that_cannot_be_written_is_one_line_and_output_that_nobody_reads_
     )  # fmt: skip
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+    closed = f"exec {sys.executable} -m kvd {option} >&-"
+    done = subprocess.run(["sh", "-c", closed], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

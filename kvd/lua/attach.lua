@@ -1,8 +1,11 @@
--- Checks that the store is kvd's and of this layout, and creates it if there is none.
+-- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
+-- over a piece at a time; what is left to do stands in a key of its own beside big.
 -- KEYS: data big index ttl log meta replaced
 -- ARGV: layout store daemon
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms; or the error
---   FOREIGN, and nothing was done
+--   FOREIGN, and nothing was done; or nothing: a piece was taken over, and there may be more
+local MOVING = '2 to 3' -- a layout: not all large values stand by their revision yet
+local PIECE = 512 * 1024 -- bytes
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
 local found = false
 for i, key in ipairs(KEYS) do
@@ -25,19 +28,30 @@ if not kept[1] then
   redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
   return {ARGV[2], '0', '0', string.format('%.0f', present)}
 end
+local big, before = KEYS[2], KEYS[2] .. ':before'
 if kept[1] == '1' or kept[1] == '2' then
   -- Large values stood by their key.  Lines in log entries are as new as 2, and need nothing.
-  local data, big = KEYS[1], KEYS[2]
-  local before = big .. ':before'
-  if redis.call('EXISTS', before) == 0 and redis.call('EXISTS', big) == 1 then
+  if redis.call('EXISTS', big) == 1 then
     redis.call('RENAME', big, before)
   end
-  for _, key in ipairs(redis.call('HKEYS', before)) do
-    local revision = string.match(redis.call('HGET', data, key) or '', '^(%d+) %d+ [TB] ')
+  redis.call('HSET', meta, 'layout', MOVING)
+  return {}
+elseif kept[1] == MOVING then
+  local size = 0
+  for _, key in ipairs(redis.call('HRANDFIELD', before, 64)) do
+    local value = size < PIECE and redis.call('HGET', before, key)
+    if not value then
+      break
+    end
+    local revision = string.match(redis.call('HGET', KEYS[1], key) or '', '^(%d+) %d+ [TB] ')
     if revision then
-      redis.call('HSET', big, revision, redis.call('HGET', before, key))
+      redis.call('HSET', big, revision, value)
     end
     redis.call('HDEL', before, key)
+    size = size + #value
+  end
+  if redis.call('EXISTS', before) == 1 then
+    return {}
   end
   redis.call('HSET', meta, 'layout', ARGV[1])
 elseif kept[1] ~= ARGV[1] then

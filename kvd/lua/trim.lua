@@ -7,12 +7,6 @@ local big, log, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor')
 local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
 
-local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3])
-local now = redis.call('TIME')[1] * 1000
-if batch and tonumber(string.match(batch, '%d+$')) < now - 3600000 then
-  redis.call('HSET', meta, 'batch:' .. ARGV[3], string.format('%s %.0f', string.match(batch, '^%d+'), now))
-end
-
 -- The first entry that ends at or behind a revision, as: its last revision, how many changes, the bytes up to it.
 local function entry(from)
   local found = redis.call('XRANGE', log, string.format('%.0f-0', from), '+', 'COUNT', 1)[1]
@@ -49,5 +43,12 @@ local values = redis.call('ZRANGEBYSCORE', replaced, '-inf', string.format('%.0f
 if #values > 0 then
   redis.call('HDEL', big, unpack(values))
   redis.call('ZREM', replaced, unpack(values))
+end
+
+-- Last, for it needs memory, which what was done before may have made free.
+local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3])
+local now = redis.call('TIME')[1] * 1000
+if batch and tonumber(string.match(batch, '%d+$')) < now - 3600000 then
+  redis.call('HSET', meta, 'batch:' .. ARGV[3], string.format('%s %.0f', string.match(batch, '^%d+'), now))
 end
 return #values

@@ -129,11 +129,10 @@ class LogLink:
                 fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
         return [read_entry(raw) for raw in raws]
 
-    async def entry_at(self, revision: int) -> Entry | None:
-        """The entry that ends at a revision, if it is kept."""
+    async def tag_at(self, revision: int) -> bytes | None:
+        """The tag of the entry that ends at a revision, if it is kept."""
         reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
-        entries = await self._entries(reply)
-        return entries[0] if entries else None
+        return reply[0][1][1] if reply else None
 
     async def where(self) -> Position:
         """The store's position."""

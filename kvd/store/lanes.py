@@ -215,16 +215,6 @@ class Lane(ABC):
         """Whether the next batch may be sent."""
         return len(self._under_way) < DEPTH
 
-    def _is_full(self) -> bool:
-        """Whether what waits fills a batch."""
-        items = size = 0
-        for job in self._waiting:
-            items += job.count
-            size += job.size
-            if items >= BATCH_ITEMS or size >= BATCH_BYTES:
-                return True
-        return False
-
     def _take(self) -> Batch:
         jobs: list[Job] = []
         items = size = 0

@@ -10,7 +10,8 @@ RESERVE_SHARE = 4
 """On a small disk the reserve is this part of it at the most."""
 
 WRITTEN = 3
-"""Bytes that a byte of a value takes in the append-only file: it stands in the log, in the data, and with some room."""
+"""Bytes that a byte of a value takes in the append-only file: a short one stands in the log and in the data, and there
+is some room."""
 
 Room = Callable[[int], float]
 """How much of the reserve is free behind a batch of so many bytes: 1 and more is enough for every write, 1/2 for

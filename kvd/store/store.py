@@ -294,7 +294,10 @@ class Store:
         """
         try:
             arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon]
-            store, _, kept, clock = await link.call(script("attach", ALL, arguments))
+            found: list[bytes] = []
+            while not found:
+                found = await link.call(script("attach", ALL, arguments))
+            store, _, kept, clock = found
             self._clock.see(int(clock))
             if int(kept) < batch:
                 log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)

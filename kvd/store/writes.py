@@ -14,7 +14,7 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
 from kvd.store.cache import Cache
-from kvd.store.lanes import Batch, Job, Lane, fail
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
 from kvd.store.reads import Clock
 from kvd.store.room import DELETES_ROOM, FULL, Room
@@ -92,8 +92,22 @@ class WriteLane(Lane):
         self._behind: deque[Batch] = deque()
 
     def _may_send(self) -> bool:
-        # Redis syncs once a batch: one that is not full had better wait for the one before it, and grow.
-        return not self._refused and (not self._under_way or (super()._may_send() and self._is_full()))
+        # Redis syncs once a batch: one that is smaller than the one before it had better wait for it, and grow.
+        return not self._refused and super()._may_send() and self._is_worth_it()
+
+    def _is_worth_it(self) -> bool:
+        """Whether what waits fills a batch, or is as much as what is under way.
+
+        As much will do, so that few writers who take turns do not wait for each other.
+        """
+        most = min(BATCH_ITEMS, sum(job.count for batch in self._under_way for job in batch.jobs))
+        items = size = 0
+        for job in self._waiting:
+            items += job.count
+            size += job.size
+            if items >= most or size >= BATCH_BYTES:
+                return True
+        return False
 
     def _take(self) -> Batch:
         batch = super()._take()
