@@ -22,7 +22,7 @@ TAIL_BYTES = 4 * 1024 * 1024
 """How much of the file's end may be incomplete and still be what a crash left of the last batches: some times what an
 ordinary one writes, and
 TAIL_VALUES: so many of the longest values."""
-TAIL_VALUES = 6
+TAIL_VALUES = 3
 
 
 def explain(binary: Path, file: Path) -> str:
