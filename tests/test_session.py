@@ -56,9 +56,9 @@ class ObservedStore(Store):
         await self._called("read", len(keys))
         return await super().read(keys)
 
-    async def fetch(self, key: bytes) -> Record | None:
+    async def fetch(self, key: bytes, record: Record) -> Record | None:
         await self._called("fetch", 1)
-        return await super().fetch(key)
+        return await super().fetch(key, record)
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         await self._called("write", len(writes))
@@ -188,16 +188,18 @@ async def test_large_and_small_values_are_answered_in_order(peer: MemoryPeer, st
     assert store.calls.count("fetch 1") == 3
 
 
-async def test_a_large_value_that_is_gone_meanwhile_is_none(
+async def test_a_large_value_that_is_replaced_meanwhile_is_the_one_that_was_found(
     peer: MemoryPeer, other: MemoryPeer, store: ObservedStore
 ) -> None:
-    assert await other.ask("SET large " + "x" * 100_000) == "OK 1"
+    large = "x" * 100_000
+    assert await other.ask(f"SET large {large}") == "OK 1"
     gate = store.stop_at("fetch")
-    peer.send("GET large\n")
+    peer.send("GETS large\nGET large\n")
     await reached(gate)
-    assert await other.ask("DEL large") == "OK 2"
+    assert await other.ask("SET large small") == "OK 2"
     gate.open.set()
-    assert await peer.line() == "NONE"
+    # What comes behind it must not be older.
+    assert await peer.lines(2) == [f"OK 1 {large}", "OK small"]
 
 
 async def test_a_time_to_live_is_never_more_than_was_asked_for(peer: MemoryPeer) -> None:

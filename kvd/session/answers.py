@@ -13,7 +13,6 @@ from kvd.model import (
     Page,
     Position,
     Put,
-    Read,
     Record,
     Resume,
     Transaction,
@@ -40,7 +39,7 @@ class Store(express.Store, watching.Store, Protocol):
     async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
         """Records and the store's clock."""
 
-    async def fetch(self, key: bytes) -> Record | None:
+    async def fetch(self, key: bytes, record: Record) -> Record | None:
         """One record, however large."""
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
@@ -164,15 +163,15 @@ class Answers:
             if record is not None and record.large and verb.wants_value:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
-                self._output.reply(await self._read_large(verb, arguments))
+                self._output.reply(await self._read_large(verb, arguments.key, record))
                 return group[place:]
             self._output.reply(verb.reply(record, now))
         return []
 
-    async def _read_large(self, verb: Verb, arguments: Read) -> bytes:
+    async def _read_large(self, verb: Verb, key: bytes, record: Record) -> bytes:
         assert verb.reply  # noqa: S101
         try:
-            return verb.reply(await self._store.fetch(arguments.key), 0)
+            return verb.reply(await self._store.fetch(key, record), 0)
         except Refusal as error:
             return replies.refused(error)
 

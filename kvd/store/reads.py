@@ -9,7 +9,7 @@ from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
 from kvd.store.cache import Cache
 from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
-from kvd.store.link import BIG, DATA, NOSCRIPT, Dialer, Link, Rejected, command, script
+from kvd.store.link import BIG, DATA, Dialer, Link, Rejected, command
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value stands apart, to the kind of the value."""
@@ -67,8 +67,10 @@ def _lasting_text(raw: bytes | None) -> bytes | None:
     return value if kind == TEXT and deadline == b"0" else None
 
 
-def _is_large_text(raw: bytes | None) -> bool:
-    return raw is not None and raw.split(b" ", 3)[2] == b"T"
+def _large_text(raw: bytes | None, now: int) -> Record | None:
+    """The record, if it is alive and a text that stands apart."""
+    record = living(raw, now)
+    return record if record and record.large and record.kind == TEXT else None
 
 
 class _ReadingLane(Lane):
@@ -85,24 +87,21 @@ class _ReadingLane(Lane):
         return self._ask(batch.items()) + _TIME
 
     @abstractmethod
-    def _ask(self, keys: list[bytes]) -> bytes:
-        """The reading command."""
+    def _ask(self, items: list[Any]) -> bytes:
+        """The reading commands."""
 
     def _take_replies(self, *replies: Any) -> None:
-        rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
-        if rejected and rejected.word == NOSCRIPT:
-            # A new connection loads the scripts, and all is asked again.
-            raise StoreLost(str(rejected))
         batch = self._under_way.popleft()
+        rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
         if rejected:
             self._cache.end_read(batch.mark)
             batch.fail(Unavailable(f"the store says: {rejected}"))
         else:
-            self._give(batch, replies[-2], self._clock.see(milliseconds(replies[-1])))
+            self._give(batch, self._clock.see(milliseconds(replies[-1])), *replies[:-1])
 
     @abstractmethod
-    def _give(self, batch: Batch, found: list[Any], now: int) -> None:
-        """Settle a batch by the reply to its reading command, as of `now`, milliseconds of the store's clock."""
+    def _give(self, batch: Batch, now: int, *found: Any) -> None:
+        """Settle a batch by the replies to its reading commands, as of `now`, milliseconds of the store's clock."""
 
     def _lost(self, lost: StoreLost) -> None:
         self._cache.clear()
@@ -125,56 +124,83 @@ class ReadLane(_ReadingLane):
 
     REPLIES = 2
 
-    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[Job], None]) -> None:
-        """fetch: does a plain job of one key whose value is a large text."""
+    def __init__(
+        self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]
+    ) -> None:
+        """fetch: gives the text of a large record, as a plain job has it."""
         super().__init__(dialer, "reads", clock, cache)
         self._fetch = fetch
 
-    def _ask(self, keys: list[bytes]) -> bytes:
-        return command("HMGET", DATA, *keys)
+    def _ask(self, items: list[bytes]) -> bytes:
+        return command("HMGET", DATA, *items)
 
-    def _give(self, batch: Batch, found: list[bytes | None], now: int) -> None:
-        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting_text, found), strict=True))
-        values = plain_values(found, now) if all(job.plain for job in batch.jobs) else None
+    def _give(self, batch: Batch, now: int, *found: Any) -> None:
+        (raws,) = found
+        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting_text, raws), strict=True))
+        values = plain_values(raws, now) if all(job.plain for job in batch.jobs) else None
         start = 0
         for job in batch.jobs:
             end = start + job.results
             if not job.plain:
-                job.finish((found[start:end], now))
+                job.finish((raws[start:end], now))
             elif values is not None:
                 job.finish(values[start:end])
-            elif job.count == 1 and _is_large_text(found[start]):
-                self._fetch(job)
+            elif job.count == 1 and (record := _large_text(raws[start], now)):
+                self._fetch(job.items[0], record, job.finish)
             else:
-                job.finish(plain_values(found[start:end], now))
+                job.finish(plain_values(raws[start:end], now))
             start = end
 
 
 class LargeLane(_ReadingLane):
-    """Items are single keys; results are records with their values, however large, None for no such key."""
+    """Items are keys, each with the large record that was found there; results are records with their values.
 
-    REPLIES = 2
+    A value is found by its record's revision.  It may go when the record has been replaced: then what replaced it is
+    the result, None if that is nothing.
+    """
+
+    REPLIES = 3
 
     def __init__(self, dialer: Dialer, clock: Clock, cache: Cache) -> None:
         super().__init__(dialer, "large reads", clock, cache)
 
-    def read(self, key: bytes) -> Awaitable[list[Record | None]]:
+    def read(self, key: bytes, record: Record) -> Awaitable[list[Record | None]]:
         """The result for one key.  Raises Unavailable."""
-        return self.submit([key], 0, BATCH_ITEMS)
+        return self.submit([(key, record)], 0, BATCH_ITEMS)
 
-    def put_plain(self, job: Job) -> None:
-        """Do a plain job of one key."""
-        self.put(Job(job.items, BATCH_ITEMS, 0, 1, partial(_give_plain, job.finish)))
+    def read_plain(self, key: bytes, record: Record, done: Done) -> None:
+        """The text of one key in a list; None instead of the list if it is none by now.  Gives Unavailable, too."""
+        self.put(Job([(key, record)], BATCH_ITEMS, 0, 1, partial(_give_plain, done)))
 
-    def _ask(self, keys: list[bytes]) -> bytes:
-        return script("large", [DATA, BIG], keys)
+    def _ask(self, items: list[tuple[bytes, Record]]) -> bytes:
+        ((key, record),) = items
+        # The record last: if it is still the one that was found, its value was there before.
+        return command("HGET", BIG, record.revision) + command("HGET", DATA, key)
 
-    def _give(self, batch: Batch, found: list[Any], now: int) -> None:
-        raw, value = found
-        record = living(raw, now, value or b"")
-        lasting = record and record.deadline == b"0" and record.kind == TEXT
-        self._cache.end_read(batch.mark, [(batch.jobs[0].items[0], record.value)] if record and lasting else ())
-        batch.settle([record])
+    def _give(self, batch: Batch, now: int, *found: Any) -> None:
+        value, raw = found
+        (job,) = batch.jobs
+        ((key, record),) = job.items
+        present = living(raw, now)
+        kept = value is not None and present == record and record.deadline == b"0" and record.kind == TEXT
+        self._cache.end_read(batch.mark, [(key, value)] if kept else ())
+        if value is not None:
+            job.finish([record._replace(value=value, large=False)])
+        elif present and present.revision == record.revision:
+            job.finish(
+                Unavailable(f"the store is damaged: it has a record, but no value, of revision {int(record.revision)}")
+            )
+        elif present and present.large:
+            job.items = [(key, present)]
+            self._waiting.appendleft(job)
+        else:
+            job.finish([present])
+
+    async def _recover(self, link: Link) -> None:
+        """A store that was set back may give a revision to another value: what waits is looked for anew."""
+        await super()._recover(link)
+        for job in self._waiting:
+            job.items = [(key, record._replace(revision=b"")) for key, record in job.items]
 
 
 def _give_plain(done: Done, records: list[Record | None] | KvdError) -> None:

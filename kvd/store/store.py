@@ -92,7 +92,7 @@ class Store:
         self._clock = Clock()
         self._cache = Cache(cache)
         self._large = LargeLane(self._dialer, self._clock, self._cache)
-        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.put_plain)
+        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)
         self._writes = WriteLane(self._dialer, self._clock, self._cache, room, self._attach)
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
@@ -157,10 +157,13 @@ class Store:
             return
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
 
-    async def fetch(self, key: bytes) -> Record | None:
-        """One record with its value, however large.  Raises Unavailable."""
-        (record,) = await self._large.read(key)
-        return record
+    async def fetch(self, key: bytes, record: Record) -> Record | None:
+        """A large record that `read` found, with its value; if that has gone, what is there now.
+
+        Raises Unavailable.
+        """
+        (full,) = await self._large.read(key, record)
+        return full
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
