@@ -12,11 +12,6 @@ from kvd.store.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, Cache, Reading
 LIMIT = 1024 * 1024
 
 
-def kept(cache: Cache, key: bytes) -> bytes | None:
-    found = cache.look_up([key])
-    return found[0] if found else None
-
-
 def keep(cache: Cache, key: bytes, value: bytes) -> None:
     cache.end_read(cache.begin_read(), [(key, value)])
 
@@ -62,35 +57,29 @@ def test_what_is_kept_is_what_the_store_holds_at_this_moment(steps: list[tuple[s
     for what, key, number in steps:
         simulated.step(what, key, b"%d" % number)
         for known in (b"a", b"b"):
-            assert kept(simulated.cache, known) in (None, simulated.values.get(known))
+            assert simulated.cache.get(known) in (None, simulated.values.get(known))
 
 
 def test_a_quiet_read_is_kept_and_a_write_drops_it() -> None:
     cache = Cache(LIMIT)
     keep(cache, b"key", b"")
-    assert cache.look_up([b"key", b"key"]) == [b"", b""]
+    assert cache.get(b"key") == b""
     mark = cache.begin_write([b"key"])
-    assert cache.look_up([b"key"]) is None
+    assert cache.get(b"key") is None
     keep(cache, b"key", b"of the time of the write")
-    assert cache.look_up([b"key"]) is None
+    assert cache.get(b"key") is None
     cache.end_write(mark)
     keep(cache, b"key", b"new")
-    assert cache.look_up([b"key"]) == [b"new"]
-
-
-def test_one_key_that_is_not_kept_is_enough_to_ask_the_store() -> None:
-    cache = Cache(LIMIT)
-    keep(cache, b"key", b"value")
-    assert cache.look_up([b"key", b"other"]) is None
+    assert cache.get(b"key") == b"new"
 
 
 def test_no_more_is_kept_than_there_is_room_for_and_what_is_used_stays() -> None:
     cache = Cache(LIMIT)
     for number in range(100_000):
         keep(cache, b"key %d" % number, b"value")
-        assert kept(cache, b"key 0") == b"value"
+        assert cache.get(b"key 0") == b"value"
     cost = OVERHEAD + len(b"key 99999") + len(b"value")
-    found = sum(kept(cache, b"key %d" % number) is not None for number in range(100_000))
+    found = sum(cache.get(b"key %d" % number) is not None for number in range(100_000))
     assert LIMIT / 4 < found * cost <= LIMIT
 
 
@@ -100,13 +89,13 @@ def test_dropping_makes_room() -> None:
     for _ in range(100_000):
         keep(cache, b"key", b"value")
         cache.end_write(cache.begin_write([b"key"]))
-    assert kept(cache, b"first") == b"value"
+    assert cache.get(b"first") == b"value"
 
 
 def test_a_value_that_would_drive_out_too_many_is_not_kept() -> None:
     cache = Cache(LIMIT)
     keep(cache, b"key", b"x" * (LIMIT // LARGEST_SHARE))
-    assert cache.look_up([b"key"]) is None
+    assert cache.get(b"key") is None
 
 
 def test_a_slow_read_beside_many_writes_remembers_few_of_them() -> None:
@@ -116,7 +105,7 @@ def test_a_slow_read_beside_many_writes_remembers_few_of_them() -> None:
         cache.end_write(cache.begin_write([b"other"]))
     assert reading.writes is None
     cache.end_read(reading, [(b"key", b"value")])
-    assert cache.look_up([b"key"]) is None
+    assert cache.get(b"key") is None
 
 
 @pytest.mark.parametrize("limit", [0, 1])
@@ -126,4 +115,4 @@ def test_without_room_nothing_is_kept(limit: int) -> None:
     assert not mark
     cache.end_write(mark)
     keep(cache, b"key", b"value")
-    assert cache.look_up([b"key"]) is None
+    assert cache.get(b"key") is None

@@ -247,6 +247,42 @@ async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store
     assert store.calls[2:] == ["read_plain 1", "write_plain 1", "read_plain 1"]
 
 
+@pytest.mark.parametrize("chunk", [
+    "GET a\n", "GET a\r\n", "GET a\nGET b\n", "GET a\r\nGET b\r\n", "GET a\nb\nGET a\n", "GET a\nGET none\n", "XET a\n",
+    "get a\n", "GET  a\n", "GET a \n", "GET é\nGET a\n", "GET a\nPING\n", "GET ax", "GET a\nGET b", "GET a\r",
+    "PING a\n", "\n\n\n\na\n",
+])  # fmt: skip
+async def test_what_is_kept_is_answered_as_the_store_would(chunk: str, tmp_path: Path) -> None:
+    answers = []
+    for cache in (0, 1 << 20):
+        async with serving(tmp_path / str(cache), partial(Store, cache=cache)) as service:
+            peer = service.connect()
+            peer.send("SET a 1\nSET ax 2\nSET b 3\nSET é 4\n")
+            await peer.lines(4)
+            for key in ("a", "ax", "b", "é"):
+                # The first read has it kept, the second one gives what is kept.
+                assert await peer.ask(f"GET {key}") == await peer.ask(f"GET {key}")
+            assert service.store.kept([b"a", b"ax", b"b", "é".encode()]) is None or cache
+            peer.send(chunk)
+            await asyncio.sleep(0)
+            peer.send("\nPING end\nQUIT\n")
+            answers.append(await peer.rest())
+    assert answers[0] == answers[1]
+    assert answers[0][-2:] == ["OK end", "OK bye"]
+
+
+async def test_a_kept_text_does_not_overtake_a_write_before_it(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", partial(Store, cache=1 << 20)) as service:
+        peer = service.connect()
+        assert await peer.ask("SET a 0") == "OK 1"
+        for number in range(2, 100):
+            assert await peer.ask("GET a") == f"OK {number - 2}"
+            assert await peer.ask("GET a") == f"OK {number - 2}"
+            peer.send(f"SET a {number - 1}\n")
+            peer.send("GET a\n")
+            assert await peer.lines(2) == [f"OK {number}", f"OK {number - 1}"]
+
+
 async def test_what_comes_while_a_plain_chunk_is_answered_waits_for_it(begun: MemoryPeer, store: ObservedStore) -> None:
     gate = store.stop_at("write_plain")
     begun.send("SET a 1\n")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.store.lanes import BATCH_BYTES
 from kvd.store.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, proxied, running
@@ -21,6 +22,10 @@ async def store(redis: Redis) -> AsyncIterator[Store]:
 
 
 async def read(store: Store, *keys: bytes) -> Any:
+    kept = store.kept(keys)
+    assert kept == [store.kept_text(key) for key in keys] or kept is None
+    if kept is not None:
+        return kept
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     store.read_plain(keys, future.set_result)
     return await future
@@ -49,6 +54,21 @@ async def test_a_text_that_was_read_is_not_asked_for_again(redis: Redis, store: 
         assert await read(store, b"a", b"a") == [b"1", b"1"]
         assert await read(store, b"large") == [b"x" * 100_000]
     assert asked(redis) < 100
+
+
+async def test_one_key_that_is_not_kept_is_enough_to_ask_the_store(store: Store) -> None:
+    await put(store, b"a", b"1")
+    assert await read(store, b"a") == [b"1"]
+    assert store.kept([b"a", b"b"]) is None
+    assert await read(store, b"a", b"b") == [b"1", None]
+
+
+async def test_more_kept_texts_than_a_reply_may_have_are_not_given_together(store: Store) -> None:
+    await put(store, b"a", b"x" * 100_000)
+    assert await read(store, b"a") == [b"x" * 100_000]
+    most = BATCH_BYTES // 100_000
+    assert store.kept([b"a"] * most) == [b"x" * 100_000] * most
+    assert store.kept([b"a"] * (most + 1)) is None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def pair(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 @given(chunks)
 def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
-    if (keys := plain.reads(chunk)) is not None:
+    if (keys := plain.reads(chunk)) is not None and plain.are_keys(keys):
         assert line_by_line(chunk) == [Read(key) for key in keys]
     if (found := plain.writes(chunk, MAX_VALUE)) is not None:
         puts = [Put(*pair(line)) for line in found.lines.removesuffix(b"\n").split(b"\n")]
@@ -60,15 +60,36 @@ def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
 def test_plain_chunks_are_recognised(keys: list[str]) -> None:
     names = [key.encode() for key in keys]
     assert plain.reads(b"".join(b"GET %b\n" % name for name in names)) == names
+    assert plain.reads(b"".join(b"GET %b\r\n" % name for name in names)) == names
+    assert plain.are_keys(names)
     pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
     chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     lines = b"".join(b"%b %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     assert plain.writes(chunk, MAX_VALUE) == PlainPuts(names, lines)
 
 
-@pytest.mark.parametrize("chunk", [b"", b"\n", b"GET a", b"GET a\nGET b", b"GET  a\n", b"GET a b\n", b"GET a\nPING\n"])
+@given(chunks)
+def test_what_stands_for_keys_is_found_nowhere_among_keys_unless_all_is_plain(chunk: bytes) -> None:
+    """So that whoever knows some keys need not look whether these are any."""
+    known = {b"a", b"\xc3\xa9", b"k" * 512}
+    words = plain.reads(chunk)
+    if words is not None and known.issuperset(words):
+        assert line_by_line(chunk) == [Read(key) for key in words]
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"", b"\n", b"GET a", b"GET a\nGET b", b"GET", b"GET a\nPING\n", b"GET a\nb\nGET c\n"]
+)
 def test_these_are_no_plain_reads(chunk: bytes) -> None:
     assert plain.reads(chunk) is None
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"GET  a\n", b"GET a b\n", b"GET \n", b"GET a*\n", b"GET a\r\r\n", b"GET a\n\nGET b\n"]
+)
+def test_these_are_reads_of_what_are_no_keys(chunk: bytes) -> None:
+    words = plain.reads(chunk)
+    assert words is None or not plain.are_keys(words)
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,19 @@ class Streams(asyncio.StreamReaderProtocol):
 
 
 class Store(Protocol):
-    """See `store.Store`.  Both call `done` at once or later, with an error in place of what was asked for."""
+    """See `store.Store`.
+
+    The latter two call `done` at once or later, with an error in place of what was asked for.
+    """
 
     batch_items: int
+
+    @property
+    def kept_text(self) -> Callable[[bytes], bytes | None]:
+        """Gives the value of a key, if it is at hand."""
+
+    def kept(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The values of keys, if all are at hand."""
 
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         """The values of keys, or None if not all of them are text, or any of several is large."""
@@ -57,6 +67,7 @@ class Express:
     def __init__(self, store: Store, output: Output, max_value: int, give_back: Callable[[bytes], None]) -> None:
         """give_back: takes a chunk that was taken, but has to be answered line by line after all."""
         self._store = store
+        self._kept_text = store.kept_text
         self._output = output
         self._max_value = max_value
         self._give_back = give_back
@@ -71,31 +82,45 @@ class Express:
         No bytes stand for the end: they are not taken.
         """
         if self.open and not self._chunk and self._output.is_clear():
-            self._chunk = chunk
-            if self._ask(chunk):
+            ask = self._ask_write if chunk.startswith(b"S") else self._ask_read
+            if ask(chunk):
                 return True
-            self._chunk = b""
         # The next chunk must not overtake this one.
         self.open = False
         return False
 
-    def _ask(self, chunk: bytes) -> bool:
-        """Ask the store, if a chunk is plain and not too much for one batch."""
+    def _ask_read(self, chunk: bytes) -> bool:
+        """Answer a chunk from what is at hand, or ask the store, if it is plain and not too much for one batch."""
+        # Most chunks are one line; a key that is kept is one, and has no line feed in it.
+        value = self._kept_text(chunk[4:-1])
+        if value is not None and chunk.startswith(b"GET ") and chunk.endswith(b"\n"):
+            self._output.send(replies.ok(value))
+            return True
+        keys = plain.reads(chunk)
+        if keys is None or len(keys) > self._store.batch_items:
+            return False
+        values = self._store.kept(keys)
+        if values is not None:
+            self._output.send(replies.texts(values))
+            return True
+        if not plain.are_keys(keys):
+            return False
+        self._chunk = chunk
+        self._store.read_plain(keys, self._read)
+        return True
+
+    def _ask_write(self, chunk: bytes) -> bool:
+        """Ask the store, as above."""
         # A piece of a large value, or all of it, is not worth a look.
         if len(chunk) > plain.LONGEST_LINE and chunk.find(b"\n", 0, plain.LONGEST_LINE) < 0:
             return False
         if chunk.count(b"\n") > self._store.batch_items:
             return False
-        if chunk.startswith(b"S"):
-            puts = plain.writes(chunk, self._max_value)
-            if puts is None:
-                return False
-            self._store.write_plain(puts, self._written)
-        else:
-            keys = plain.reads(chunk)
-            if keys is None:
-                return False
-            self._store.read_plain(keys, self._read)
+        puts = plain.writes(chunk, self._max_value)
+        if puts is None:
+            return False
+        self._chunk = chunk
+        self._store.write_plain(puts, self._written)
         return True
 
     async def finish(self) -> bytes:

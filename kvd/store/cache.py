@@ -5,7 +5,7 @@ is sent, and kept again only when a read that shared no moment with the write ha
 acknowledged all reads of the key go to the store, which alone knows whether the write has been done.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 OVERHEAD = 200
 """Bytes that a kept value costs beyond its key and itself, roughly."""
@@ -49,16 +49,12 @@ class Cache:
         self._readings: set[Reading] = set()
         self._writes: list[Collection[bytes]] = []
 
-    def look_up(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
-        """The values of keys, none of them None; None if not all are kept."""
-        found: list[bytes | None] = list(map(self._young.get, keys))
-        if None in found:
-            for place, value in enumerate(found):
-                if value is None:
-                    found[place] = self._renew(keys[place])
-                    if found[place] is None:
-                        return None
-        return found
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, if it is kept."""
+        value = self._young.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self._keep(key, value)
+        return value
 
     def clear(self) -> None:
         """Keep nothing of what was kept."""
@@ -109,13 +105,6 @@ class Cache:
         self._old.pop(key, None)
         self._young[key] = value
         self._size += cost
-
-    def _renew(self, key: bytes) -> bytes | None:
-        """The value of a key, young from now on."""
-        value = self._young.get(key)
-        if value is None and (value := self._old.get(key)) is not None:
-            self._keep(key, value)
-        return value
 
     def _drop(self, key: bytes) -> None:
         value = self._young.pop(key, None)

@@ -91,6 +91,7 @@ class Store:
         self._room = room
         self._clock = Clock()
         self._cache = Cache(cache)
+        self.kept_text = self._cache.get
         self._large = LargeLane(self._dialer, self._clock, self._cache)
         self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)
         self._writes = WriteLane(self._dialer, self._clock, self._cache, room, self._attach)
@@ -145,16 +146,22 @@ class Store:
         raws, now = await self._reads.submit(keys, 0)
         return [living(raw, now) for raw in raws], now
 
+    def kept(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The values of keys, if all of them are texts that are kept here, and not too much for one reply."""
+        values: list[bytes] = []
+        size = 0
+        for value in map(self._cache.get, keys):
+            if value is None or (size := size + len(value)) > BATCH_BYTES:
+                return None
+            values.append(value)
+        return values
+
     def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
         """Have `done` called with the values of at most BATCH_ITEMS keys, None for those that are not there.
 
         It is called with None if not all of them are text, or any of several is large, and with Unavailable as `read`
-        raises it; at once, if all values are kept here.
+        raises it.
         """
-        kept = self._cache.look_up(keys)
-        if kept is not None and (len(keys) == 1 or sum(map(len, filter(None, kept))) <= BATCH_BYTES):
-            done(kept)
-            return
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
 
     async def fetch(self, key: bytes, record: Record) -> Record | None:

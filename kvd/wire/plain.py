@@ -13,15 +13,30 @@ LONGEST_VALUE = 4096
 LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 2
 """Bytes of a plain line with its end."""
 
-_READS = re.compile(rb"(?:GET [!-)+-~]{1,512}\r?\n)+").fullmatch
+_KEYS = re.compile(rb"[!-)+-~]{1,512}(?:\n[!-)+-~]{1,512})*").fullmatch
 _WRITE = re.compile(rb"SET ([!-)+-~]{1,512}) ([\t -~]{0,%d})\n" % LONGEST_VALUE).fullmatch
 """One line of ASCII: what is sent when nobody pipelines, at half the cost."""
 _WRITES = re.compile("(?:SET [!-)+-~]{1,512} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
 
 
 def reads(chunk: bytes) -> list[bytes] | None:
-    """The keys, if a chunk is complete lines `GET key` with ASCII keys, and nothing else."""
-    return chunk.split()[1::2] if _READS(chunk) else None
+    """What stands in the places of keys, if a chunk is complete lines `GET ...`, and nothing else.
+
+    Whether those are keys is for `are_keys` to say, or for whoever knows some.
+    """
+    if not chunk.startswith(b"GET "):
+        return None
+    if b"\r" in chunk:
+        chunk = chunk.replace(b"\r\n", b"\n")
+    text = chunk.replace(b"\nGET ", b"\n")
+    words = text[4:-1].split(b"\n")
+    is_whole = chunk.endswith(b"\n") and len(chunk) - len(text) == len(b"GET ") * (len(words) - 1)
+    return words if is_whole else None
+
+
+def are_keys(words: list[bytes]) -> bool:
+    """Whether all words are keys of ASCII."""
+    return _KEYS(b"\n".join(words)) is not None
 
 
 def writes(chunk: bytes, max_value: int) -> PlainPuts | None:
