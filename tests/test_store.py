@@ -188,6 +188,36 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
         assert await store.count(b"short") == 0
 
 
+@pytest.mark.parametrize("asked", ["read", "kept", "written", "nothing"])
+async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
+    asked: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PAGE_KEYS", 1)
+    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    async with running(redis.unix_url) as store:
+        await write(store, *(put(b"%d" % number) for number in range(3)))
+        pages = store.pages(Page(b"*"), records=False)
+        await anext(pages)
+        if asked == "read":
+            await store.read([b"k"])
+        elif asked == "kept":
+            assert store.kept_text(b"k") is None
+        elif asked == "written":
+            await write(store, put(b"k"))
+        following = asyncio.ensure_future(anext(pages))
+        if asked == "nothing":
+            assert (await following).items == [(b"1", None)]
+            assert [key async for _, items in pages for key, _ in items] == [b"2"]
+        else:
+            # The store is asked and answers meanwhile: the listing would be done by then, too.
+            for _ in range(20):
+                await store.count(b"*")
+            assert not following.done()
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+
+
 async def test_expiry_is_logged_once_before_a_write_or_by_the_sweep(redis: Redis) -> None:
     async with running(redis.unix_url) as store, running(redis.unix_url) as other:
         await write(store, *(put(b"k%d" % number, ttl=30) for number in range(300)))

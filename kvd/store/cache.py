@@ -37,10 +37,13 @@ class Cache:
 
     Kept are the latest in use: what is looked up goes to the young ones; when these take half of the room, they are the
     old ones, and what was old until then is dropped.
+
+    asked: int, keys that were ever looked up.
     """
 
     def __init__(self, limit: int) -> None:
         """limit: int, bytes that everything may take; 0 keeps nothing."""
+        self.asked = 0
         self._half = limit // 2
         self._largest = limit // LARGEST_SHARE
         self._young: dict[bytes, bytes] = {}
@@ -51,6 +54,7 @@ class Cache:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, if it is kept."""
+        self.asked += 1
         value = self._young.get(key)
         if value is None and (value := self._old.get(key)) is not None:
             self._keep(key, value)

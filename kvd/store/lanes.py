@@ -110,7 +110,10 @@ def fail(jobs: Sequence[Job], error: KvdError) -> None:
 
 
 class Lane(ABC):
-    """One kind of requests on one connection, which comes back when it is lost."""
+    """One kind of requests on one connection, which comes back when it is lost.
+
+    asked: int, jobs that were ever queued.
+    """
 
     REPLIES: ClassVar[int] = 1
     """Of Redis to a batch."""
@@ -118,6 +121,7 @@ class Lane(ABC):
     def __init__(self, dialer: Dialer, name: str) -> None:
         self._dialer = dialer
         self._name = name
+        self.asked = 0
         self._waiting: deque[Job] = deque()
         self._under_way: deque[Batch] = deque()
         self._link: Link | None = None
@@ -138,6 +142,7 @@ class Lane(ABC):
 
     def put(self, job: Job) -> None:
         """Queue a job of at most BATCH_ITEMS requests."""
+        self.asked += 1
         if self._refusing:
             job.finish(self._unavailable())
         else:
