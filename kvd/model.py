@@ -110,11 +110,8 @@ class Put(NamedTuple):
     condition: bytes = b""
 
 
-class PlainPuts(NamedTuple):
-    """Many SETs of texts, without conditions.  lines: bytes, for each the key, a space, the value and a line feed."""
-
-    keys: list[bytes]
-    lines: bytes
+PlainPuts = tuple[list[bytes], bytes]
+"""SETs of texts, without conditions: the keys, and for each a line of the key, a space, the value and a line feed."""
 
 
 class Delete(NamedTuple):

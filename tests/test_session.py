@@ -68,7 +68,7 @@ class ObservedStore(Store):
         self._later("read_plain", len(keys), partial(super().read_plain, keys, done), done)
 
     def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
-        self._later("write_plain", len(puts.keys), partial(super().write_plain, puts, done), done)
+        self._later("write_plain", len(puts[0]), partial(super().write_plain, puts, done), done)
 
     def _later(self, name: str, count: int, call: Callable[[], None], done: Callable[[Refusal], None]) -> None:
         async def run() -> None:

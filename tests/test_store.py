@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT, Delete, Increment, Page, PlainPuts, Put, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
 from kvd.store import lanes, writes
 from kvd.store import store as store_module
 from kvd.store.link import Dialer, Rejected, command
@@ -398,7 +398,7 @@ async def test_a_write_that_was_given_up_is_answered_once_and_not_done_later(
         else:
             proxy.holding = b"caught"
         given: list[object] = []
-        store.write_plain(PlainPuts([b"k"], b"k caught\n"), given.append)
+        store.write_plain(([b"k"], b"k caught\n"), given.append)
         pipe = await proxy.caught.get()
         proxy.refusing = True
         pipe.client.transport.abort()

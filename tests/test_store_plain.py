@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvd.errors import StartError
-from kvd.model import BYTES, TEXT, Change, Page, PlainPuts, Position
+from kvd.model import BYTES, TEXT, Change, Page, Position
 from kvd.store.store import History, Store
 from tests.processes import Redis
 from tests.test_store import eventually, put, running, value_of, write
@@ -21,7 +21,7 @@ async def store(redis: Redis) -> AsyncIterator[Store]:
 
 async def set_plain(store: Store, *pairs: tuple[bytes, bytes]) -> Any:
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    puts = PlainPuts([key for key, _ in pairs], b"".join(b"%b %b\n" % pair for pair in pairs))
+    puts = ([key for key, _ in pairs], b"".join(b"%b %b\n" % pair for pair in pairs))
     store.write_plain(puts, future.set_result)
     return await future
 

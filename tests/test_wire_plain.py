@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import KvdError
-from kvd.model import TEXT, Arguments, PlainPuts, Put, Read
+from kvd.model import TEXT, Arguments, Put, Read
 from kvd.verbs import find
 from kvd.wire import plain
 from kvd.wire.lines import LineBuffer
@@ -51,9 +51,10 @@ def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
     if (keys := plain.reads(chunk)) is not None and plain.are_keys(keys):
         assert line_by_line(chunk) == [Read(key) for key in keys]
     if (found := plain.writes(chunk, MAX_VALUE)) is not None:
-        puts = [Put(*pair(line)) for line in found.lines.removesuffix(b"\n").split(b"\n")]
+        keys, text = found
+        puts = [Put(*pair(line)) for line in text.removesuffix(b"\n").split(b"\n")]
         assert line_by_line(chunk) == puts
-        assert found.keys == [put.key for put in puts]
+        assert keys == [put.key for put in puts]
 
 
 @given(st.lists(st.text(re.sub(r"\*", "", "".join(map(chr, range(33, 127)))), min_size=1, max_size=20), min_size=1))
@@ -65,7 +66,7 @@ def test_plain_chunks_are_recognised(keys: list[str]) -> None:
     pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
     chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     lines = b"".join(b"%b %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
-    assert plain.writes(chunk, MAX_VALUE) == PlainPuts(names, lines)
+    assert plain.writes(chunk, MAX_VALUE) == (names, lines)
 
 
 @given(chunks)
@@ -100,6 +101,6 @@ def test_these_are_no_plain_writes(chunk: bytes) -> None:
 
 
 def test_a_value_over_the_limit_is_not_plain() -> None:
-    assert plain.writes(b"SET a 12345\n", 5) == PlainPuts([b"a"], b"a 12345\n")
+    assert plain.writes(b"SET a 12345\n", 5) == ([b"a"], b"a 12345\n")
     assert plain.writes(b"SET a 12345\n", 4) is None
     assert plain.writes(b"SET a %b\n" % (b"x" * 4097), MAX_VALUE) is None

@@ -101,7 +101,7 @@ class Express:
             return False
         values = self._store.kept(keys)
         if values is not None:
-            self._output.send(replies.texts(values))
+            self._output.send(replies.oks(values))
             return True
         if not plain.are_keys(keys):
             return False
@@ -144,7 +144,7 @@ class Express:
         if isinstance(revisions, KvdError):
             self._refuse(revisions)
         else:
-            self._end(replies.revisions(revisions))
+            self._end(replies.oks(revisions))
 
     def _refuse(self, error: KvdError) -> None:
         assert isinstance(error, Refusal)  # noqa: S101

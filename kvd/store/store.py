@@ -165,7 +165,7 @@ class Store:
         It is called with None if not all of them are text, or any of several is large, and with Unavailable as `read`
         raises it.
         """
-        self._reads.put(Job(keys, len(keys), 0, len(keys), done, plain=True))
+        self._reads.put(Job(keys, len(keys), 0, len(keys), done, True))
 
     async def fetch(self, key: bytes, record: Record) -> Record | None:
         """A large record that `read` found, with its value; if that has gone, what is there now.
@@ -188,7 +188,8 @@ class Store:
 
         `done` may be called with the errors that `write` raises.
         """
-        self._writes.put(Job([puts], len(puts.keys), len(puts.lines), len(puts.keys), done, plain=True))
+        count = len(puts[0])
+        self._writes.put(Job(puts, count, len(puts[1]), count, done, True))
 
     async def transact(self, transaction: Transaction, size: int) -> Outcome:
         """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""

@@ -48,7 +48,7 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
     if job.plain:
-        lines = job.items[0].lines
+        _, lines = job.items
         return ((TEXT, *line.split(b" ", 1)) for line in lines[:-1].split(b"\n"))
     return (_ARGUMENTS[type(write)](write) for write in job.items)
 
@@ -56,7 +56,7 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
 def _keys(job: Job) -> Iterable[bytes]:
     """Those that a job may change."""
     if job.plain:
-        keys: list[bytes] = job.items[0].keys
+        keys: list[bytes] = job.items[0]
         return keys
     return chain.from_iterable(
         [part.key for part in write.writes] if isinstance(write, Transaction) else (write.key,) for write in job.items
@@ -127,13 +127,16 @@ class WriteLane(Lane):
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
         batch.number = self._number
-        batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
-        arguments: list[Argument] = [self.daemon, batch.number, self._clock.now]
+        keys: Iterable[Iterable[bytes]]
+        writes: Iterable[Argument]
         if all(job.plain for job in batch.jobs):
-            arguments += (b"plain", b"".join([job.items[0].lines for job in batch.jobs]))
+            keys, lines = zip(*[job.items for job in batch.jobs], strict=True)
+            writes = (b"plain", b"".join(lines))
         else:
-            arguments += (b"any", *chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs))))
-        return script("write", ALL, arguments)
+            keys = map(_keys, batch.jobs)
+            writes = (b"any", *chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs))))
+        batch.mark = self._cache.begin_write(chain.from_iterable(keys))
+        return script("write", ALL, [self.daemon, batch.number, self._clock.now, *writes])
 
     def _take_replies(self, *replies: Any) -> None:
         (reply,) = replies

@@ -45,7 +45,7 @@ def writes(chunk: bytes, max_value: int) -> PlainPuts | None:
     max_value: int, bytes of the longest value, of which LONGEST_VALUE at the most are plain.
     """
     if line := _WRITE(chunk):
-        return PlainPuts([line[1]], chunk[4:]) if len(line[2]) <= max_value else None
+        return ([line[1]], chunk[4:]) if len(line[2]) <= max_value else None
     if not chunk.endswith(b"\n"):
         return None
     try:
@@ -61,4 +61,4 @@ def writes(chunk: bytes, max_value: int) -> PlainPuts | None:
     longest = min(max_value, LONGEST_VALUE)
     if len(chunk) > longest and any(len(line) - len(key) - 1 > longest for key, line in zip(keys, lines, strict=True)):
         return None
-    return PlainPuts(keys, text)
+    return keys, text

@@ -16,6 +16,12 @@ def ok(text: bytes) -> bytes:
     return b"OK %b\n" % text
 
 
+def oks(texts: Sequence[bytes]) -> bytes:
+    """`OK text` for each: GET's replies for values, all of them text, and SET's for revisions."""
+    # To join copies once: of a large value, that is all there is to do.
+    return b"".join((b"OK ", b"\nOK ".join(texts), b"\n"))
+
+
 def refused(error: Refusal) -> bytes:
     """`ERR code text`."""
     return f"ERR {error.word} {error}\n".encode()
@@ -39,18 +45,7 @@ def plain_values(values: Sequence[bytes | None]) -> bytes:
     """GET's replies for text values, None where there is no such key."""
     if None in values:
         return b"".join([NONE if value is None else b"OK %b\n" % value for value in values])
-    return texts(values)  # type: ignore[arg-type]  # there is no None among them
-
-
-def texts(values: Sequence[bytes]) -> bytes:
-    """GET's replies for values, all of them text."""
-    # To join copies once: of a large value, that is all there is to do.
-    return b"".join((b"OK ", b"\nOK ".join(values), b"\n"))
-
-
-def revisions(outcomes: Iterable[bytes]) -> bytes:
-    """SET's replies."""
-    return b"OK " + b"\nOK ".join(outcomes) + b"\n"
+    return oks(values)  # type: ignore[arg-type]  # there is no None among them
 
 
 def value_with_revision(record: Record | None) -> bytes:
