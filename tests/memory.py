@@ -207,6 +207,11 @@ class Service:
         self._peers.append(peer)
         return peer
 
+    async def lose(self, peer: MemoryPeer) -> None:
+        """Lose one connection, and forget it."""
+        await peer.close()
+        self._peers.remove(peer)
+
     async def close(self) -> None:
         """End all sessions; each must end by itself."""
         for peer in self._peers:

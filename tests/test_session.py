@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -375,6 +376,21 @@ async def test_a_plain_chunk_is_answered_before_the_connection_ends(
     await reached(gate)
     gate.open.set()
     assert await begun.rest() == [reply]
+
+
+async def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(service: Service) -> None:
+    """It would find an error that nobody has asked for, and log it."""
+    gc.collect()
+    gc.disable()
+    try:
+        peer = service.connect()
+        assert [await peer.ask("GET a") for _ in range(2)] == ["NONE"] * 2
+        protocol = weakref.ref(peer.transport.get_protocol())
+        await service.lose(peer)
+        del peer
+        assert protocol() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: MemoryPeer, store: ObservedStore) -> None:

@@ -26,8 +26,9 @@ class Streams(asyncio.StreamReaderProtocol):
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the transport, as the above."""
+        """Called by the transport, as the above; from here on there is nobody to take anything."""
         self._offer_nothing()
+        self.take = None
         super().connection_lost(exc)
 
     def _offer_nothing(self) -> None:
