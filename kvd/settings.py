@@ -126,7 +126,7 @@ def _count(text: str, where: str, most: int = 2**53) -> int:
     if not text:
         return 0
     if not _COUNT(text):
-        raise StartError(f"{where}: {text!r} is no number; wanted a whole number, at least 1")
+        raise StartError(f"{where}: {text!r} will not do; wanted a whole number, at least 1")
     if int(text) > most:
         raise StartError(f"{where}: {text!r} is too many; wanted {most} at the most")
     return int(text)
