@@ -119,7 +119,7 @@ async def test_values_of_any_size_come_back_whole_and_leave_nothing(redis: Redis
         await write(store, Touch(b"k", 90_000))
         (seen,), now = await store.read([b"k"])
         assert seen
-        record = await store.fetch(b"k", seen) if seen.large else seen
+        record = await store.fetch(b"k")
         assert record
         assert (record.value, record.kind, record.revision) == (value, kind, b"1")
         assert seen.large == (size > 4096)
@@ -186,6 +186,7 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
         assert listed == [b"long", b"none"]
         assert await store.count(b"*") == 2
         assert await store.count(b"short") == 0
+        assert await store.fetch(b"short") is None
 
 
 @pytest.mark.parametrize("asked", ["read", "kept", "written", "nothing"])
@@ -216,6 +217,16 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
+
+
+async def test_a_listing_does_not_make_way_behind_its_end(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    async with running(redis.unix_url) as store:
+        await write(store, *(put(b"%d" % number) for number in range(3)))
+        pages = store.pages(Page(b"*", limit=1), records=False)
+        assert (await anext(pages)).items == [(b"0", None)]
+        await store.read([b"k"])
+        assert [page async for page in pages] == []
 
 
 async def test_expiry_is_logged_once_before_a_write_or_by_the_sweep(redis: Redis) -> None:

@@ -41,11 +41,15 @@ async def found(store: Store, key: bytes) -> Record:
 
 
 async def fetched(store: Store, key: bytes) -> bytes | None:
-    (record,), _ = await store.read([key])
-    if record and record.large:
-        record = await store.fetch(key, record)
-        assert not (record and record.large)
+    record = await store.fetch(key)
+    assert not (record and record.large)
     return record and record.value
+
+
+async def value_of(store: Store, key: bytes, record: Record) -> Record | None:
+    """What comes of a record that was found a while ago."""
+    (found,) = await store._large.read(key, record)
+    return found
 
 
 async def trimmed(redis: Redis, floor: int) -> bool:
@@ -249,12 +253,12 @@ async def test_a_value_that_is_dropped_before_it_is_fetched_is_what_there_is_now
         await write(store, put(b"k", ONE))
         before = await found(store, b"k")
         await write(store, Delete(b"k") if end is None else put(b"k", end))
-        record = await store.fetch(b"k", before)
+        record = await value_of(store, b"k", before)
         assert record
         assert (record.revision, record.value) == (b"1", ONE)
         await write(store, put(b"last"))
         await eventually(lambda: trimmed(redis, 2))
-        record = await store.fetch(b"k", before)
+        record = await value_of(store, b"k", before)
         assert (record and (record.revision, record.value, record.large)) == (end and (b"2", end, False))
 
 
@@ -263,7 +267,7 @@ async def test_a_store_that_was_set_back_has_no_value_for_a_revision_of_before(r
         await write(store, put(b"k", ONE))
         before = await found(store, b"k")
         proxy.holding = b"HGET"
-        fetching = asyncio.create_task(store.fetch(b"k", before))
+        fetching = asyncio.create_task(value_of(store, b"k", before))
         pipe = await proxy.caught.get()
         redis.cli("HSET", "{kvd}:big", "1", "another key's", "2", "present")
         redis.cli("HSET", "{kvd}:data", "k", "2 0 T ")
@@ -295,3 +299,32 @@ async def test_a_value_that_is_missing_is_not_made_up(redis: Redis) -> None:
             await fetched(store, b"k")
         assert await write(store, put(b"k", TWO)) == [b"2"]
         assert await fetched(store, b"k") == TWO
+
+
+async def test_only_a_value_that_is_still_there_for_good_is_kept(redis: Redis) -> None:
+    async with running(redis.unix_url, cache=64 * 1024 * 1024) as store:
+        await write(store, put(b"k", ONE), put(b"dying", ONE, ttl=100_000))
+        before = await found(store, b"k")
+        await write(store, put(b"k", TWO))
+        record = await value_of(store, b"k", before)
+        assert record
+        assert record.value == ONE
+        assert store.kept_text(b"k") is None
+        assert await fetched(store, b"dying") == ONE
+        assert store.kept_text(b"dying") is None
+        assert await fetched(store, b"k") == TWO
+        assert store.kept_text(b"k") == TWO
+
+
+async def test_a_value_whose_time_is_over_before_it_is_fetched_is_none(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        await write(store, put(b"k", ONE, ttl=1000))
+        before = await found(store, b"k")
+        await eventually(lambda: gone(store, b"k"))
+        assert stands(redis) == ["1"]
+        assert await value_of(store, b"k", before) is None
+
+
+async def gone(store: Store, key: bytes) -> bool:
+    (record,), _ = await store.read([key])
+    return record is None

@@ -39,8 +39,8 @@ class Store(express.Store, watching.Store, Protocol):
     async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
         """Records and the store's clock."""
 
-    async def fetch(self, key: bytes, record: Record) -> Record | None:
-        """One record, however large."""
+    async def fetch(self, key: bytes) -> Record | None:
+        """One record with its value, however large."""
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply writes."""
@@ -163,15 +163,15 @@ class Answers:
             if record is not None and record.large and verb.wants_value:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
-                self._output.reply(await self._read_large(verb, arguments.key, record))
+                self._output.reply(await self._read_large(verb, arguments.key))
                 return group[place:]
             self._output.reply(verb.reply(record, now))
         return []
 
-    async def _read_large(self, verb: Verb, key: bytes, record: Record) -> bytes:
+    async def _read_large(self, verb: Verb, key: bytes) -> bytes:
         assert verb.reply  # noqa: S101
         try:
-            return verb.reply(await self._store.fetch(key, record), 0)
+            return verb.reply(await self._store.fetch(key), 0)
         except Refusal as error:
             return replies.refused(error)
 

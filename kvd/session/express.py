@@ -92,13 +92,16 @@ class Express:
 
     def _ask_read(self, chunk: bytes) -> bool:
         """Answer a chunk from what is at hand, or ask the store, if it is plain and not too much for one batch."""
+        if not chunk.startswith(b"GET "):
+            return False
         # Most chunks are one line; a key that is kept is one, and has no line feed in it.
-        value = self._kept_text(chunk[4:-1])
-        if value is not None and chunk.startswith(b"GET ") and chunk.endswith(b"\n"):
+        if chunk.endswith(b"\n") and (value := self._kept_text(chunk[4:-1])) is not None:
             self._output.send(replies.ok(value))
             return True
+        if chunk.count(b"\n") > self._store.batch_items:
+            return False
         keys = plain.reads(chunk)
-        if keys is None or len(keys) > self._store.batch_items:
+        if keys is None:
             return False
         values = self._store.kept(keys)
         if values is not None:

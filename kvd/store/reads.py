@@ -37,12 +37,16 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
     return Record(revision, deadline, kind, payload)
 
 
-def living(raw: bytes | None, now: int, value: bytes = b"") -> Record | None:
+def living(raw: bytes | None, now: int) -> Record | None:
     """The record as `unpack` gives it, unless there is none or its time is over."""
     if raw is None:
         return None
-    record = unpack(raw, value)
-    return None if record.deadline != b"0" and int(record.deadline) <= now else record
+    record = unpack(raw)
+    return None if _is_over(record, now) else record
+
+
+def _is_over(record: Record, now: int) -> bool:
+    return record.deadline != b"0" and int(record.deadline) <= now
 
 
 def plain_values(raws: Sequence[bytes | None], now: int) -> list[bytes | None] | None:
@@ -156,7 +160,7 @@ class LargeLane(_ReadingLane):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
     A value is found by its record's revision.  It may go when the record has been replaced: then what replaced it is
-    the result, None if that is nothing.
+    the result.  None stands for a key that has gone, or whose time is over.
     """
 
     REPLIES = 3
@@ -185,7 +189,7 @@ class LargeLane(_ReadingLane):
         kept = value is not None and present == record and record.deadline == b"0" and record.kind == TEXT
         self._cache.end_read(batch.mark, [(key, value)] if kept else ())
         if value is not None:
-            job.finish([record._replace(value=value, large=False)])
+            job.finish([None if _is_over(record, now) else record._replace(value=value, large=False)])
         elif present and present.revision == record.revision:
             job.finish(
                 Unavailable(f"the store is damaged: it has a record, but no value, of revision {int(record.revision)}")

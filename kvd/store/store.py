@@ -167,13 +167,12 @@ class Store:
         """
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, True))
 
-    async def fetch(self, key: bytes, record: Record) -> Record | None:
-        """A large record that `read` found, with its value; if that has gone, what is there now.
-
-        Raises Unavailable.
-        """
-        (full,) = await self._large.read(key, record)
-        return full
+    async def fetch(self, key: bytes) -> Record | None:
+        """One record with its value, however large.  Raises Unavailable."""
+        (record,), _ = await self.read([key])
+        if record and record.large:
+            (record,) = await self._large.read(key, record)
+        return record
 
     async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
@@ -215,11 +214,11 @@ class Store:
                 return
             left -= len(listing.items)
             least = b"(" + last
-            if self._asked() != asked:
+            if left and self._asked() != asked:
                 await asyncio.sleep(PAGE_PAUSE)
 
     def _asked(self) -> int:
-        """How often single keys were asked for or written."""
+        """How often single keys were read or written."""
         return self._cache.asked + self._reads.asked + self._writes.asked
 
     async def _page(
