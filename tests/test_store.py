@@ -4,6 +4,8 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transact
 from kvd.store import lanes, writes
 from kvd.store import store as store_module
 from kvd.store.link import Dialer, Rejected, command
+from kvd.store.room import on_disk
 from kvd.store.store import History, Store, bounds
+from tests.memory import serving
 from tests.processes import Redis
 from tests.proxy import Proxy
 
@@ -680,3 +684,23 @@ async def test_the_history_says_which_changes_belong_together(redis: Redis) -> N
         assert [(change.key, change.more) for change in changes] == [
             (b"a", False), (b"b", False), (b"c", True), (b"d", True), (b"a", False), (b"e", False),
         ]  # fmt: skip
+
+
+async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SHRINK_INTERVAL", 0.05)
+    monkeypatch.setattr(store_module, "LEAST_FILE", 1_000_000)
+    own = partial(Store, room=on_disk(tmp_path), history=History(changes=1))
+    async with serving(tmp_path / "data", own) as service:
+        (file,) = (tmp_path / "data").glob("*.aof")
+        for number in range(200):
+            await write(service.store, put(b"k", b"%05d" % number * 10_000))
+
+        async def is_short() -> bool:
+            return file.stat().st_size < 1_000_000
+
+        await eventually(is_short)
+        record = await service.store.fetch(b"k")
+        assert record
+        assert record.value == b"00199" * 10_000

@@ -54,7 +54,11 @@ TRIM_INTERVAL = 1.0
 TRIM_VALUES: large values that one trim drops; each takes Redis 6 us."""
 TRIM_VALUES = 200
 SHRINK_INTERVAL = 5.0
-"""Seconds between attempts to make the append-only file smaller while the disk is nearly full."""
+"""Seconds between looks whether the append-only file should be made smaller, and
+LONG_FILE: times the store's memory that it is too long at, and
+LEAST_FILE: bytes that are never too long.  Redis itself keeps to both, but counts from the length at its start."""
+LONG_FILE = 2
+LEAST_FILE = 64 * 1024 * 1024
 EVERYTHING = 2**53
 """More keys than there can be."""
 OLDEST_REDIS = (6, 2)
@@ -280,13 +284,23 @@ class Store:
                 pass
 
     async def _shrink(self) -> None:
-        """When writes lack room, have Redis write its file anew: what was overwritten and trimmed takes room in it."""
+        """Have Redis write its file anew: what was overwritten and trimmed takes room in it.
+
+        That is, when writes lack room, and when an embedded store that was often restarted has let it grow.
+        """
         while True:
             await asyncio.sleep(SHRINK_INTERVAL)
-            if self._writes.starved:
-                self._writes.starved = False
-                with suppress(Refusal):
+            with suppress(Refusal):
+                if self._writes.starved or await self._is_long():
+                    self._writes.starved = False
                     await self._ask(self._short, command("BGREWRITEAOF"))
+
+    async def _is_long(self) -> bool:
+        """Whether the file is our care, and much longer than what it holds."""
+        if self._room is unlimited:
+            return False
+        info = _info(await self._ask(self._short, command("INFO")))
+        return int(info.get("aof_current_size", 0)) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"]))
 
     async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
         """Housekeeping, which writes: what cannot be done now is done in the next round."""
