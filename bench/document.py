@@ -110,7 +110,7 @@ has doubled, no snapshots. For latencies (p50) a ratio below 1 is faster than Re
 everything else above 1.
 
 kvd keeps texts that were read in memory while nobody else can write to its store (`--read-cache`); of so few keys, all
-are kept. *kvd --read-cache 0* asks its store for every read, as several workers, and daemons on a common store, do.
+are kept. *kvd --read-cache 0* asks its store for every read, as daemons on a common store do.
 
 *Daemon*, *store* and *generator* are the processor time, user and system, that an operation takes in the processes of
 the daemon, of the store behind it (for kvd, its embedded Redis; Redis itself is a store) and of the generator. In

@@ -14,7 +14,7 @@ Options:
                         everysec or no (faster; a power failure loses acknowledged writes) (default always).
   --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
   --watch-buffer SIZE   What may wait for one watcher that reads slowly (default 1MiB).
-  --read-cache SIZE     Memory for values that were read before, 0 for none; unused with --store or several workers
+  --read-cache SIZE     Memory of each process for values that were read before, 0 for none; unused with --store
                         (default 64MiB).
   --history-changes N   How many of the latest changes are kept (default 100000).
   --history-bytes SIZE  How many bytes of them are kept (default 64MiB).

@@ -17,7 +17,9 @@ from kvd.session.answers import Context
 from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
+from kvd.store.cache import Cache, LocalCache
 from kvd.store.room import on_disk
+from kvd.store.shared import Seat, SharedCache, Versions
 from kvd.store.store import History, Store
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
@@ -43,19 +45,23 @@ class Source(NamedTuple):
     """Where the store is.
 
     url: as Dialer takes it.  disk: a directory on the disk that it fills, None if that is somebody else's care, who
-    then may also write to it.
+    then may also write to it.  seat: where this process counts its writes, if it is one of several.
     """
 
     url: str
     disk: Path | None
+    seat: Seat | None = None
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
         history = History(settings.history_changes, settings.history_bytes)
         if self.disk is None:
             return Store(self.url, history)
-        # Several workers cannot know what the others write.
-        cache = settings.read_cache if settings.workers == 1 else 0
+        size = settings.read_cache
+        if self.seat:
+            cache: Cache = SharedCache(size, Versions(self.seat))
+        else:
+            cache = LocalCache(size if settings.workers == 1 else 0)
         return Store(self.url, history, on_disk(self.disk), cache)
 
 

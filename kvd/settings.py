@@ -38,7 +38,7 @@ class Settings:
     data: directory of the embedded store.  store: URL of another store, "" for the embedded one.
     fsync: Redis's appendfsync for the embedded store.
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
-    read_cache: bytes for values that were read before.
+    read_cache: bytes of each process for values that were read before.
     history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
     workers: processes that serve.
     """

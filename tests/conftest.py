@@ -1,5 +1,6 @@
 """Fixtures: a real daemon as a subprocess, on its embedded store or on another."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from tests.processes import Daemon, Redis, needs
 
 StartDaemon = Callable[..., Daemon]
+
+# What is started in the background of a script, such as a whole run of the tests, ignores Ctrl-C, and so would all that
+# it starts itself.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

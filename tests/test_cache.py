@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvd.store.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, Cache, Reading
+from kvd.store.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, LocalCache, Reading
 
 LIMIT = 1024 * 1024
 
 
-def keep(cache: Cache, key: bytes, value: bytes) -> None:
-    cache.end_read(cache.begin_read(), [(key, value)])
+def keep(cache: LocalCache, key: bytes, value: bytes) -> None:
+    cache.end_read(cache.begin_read([key]), [(key, value)])
 
 
 class Simulated:
     """A store with a connection for reads and one for writes, each in order, and a cache before it."""
 
     def __init__(self) -> None:
-        self.cache = Cache(LIMIT)
+        self.cache = LocalCache(LIMIT)
         self.values: dict[bytes, bytes] = {}
         self.reads: deque[tuple[Reading, bytes]] = deque()
         self.found: deque[tuple[Reading, bytes, bytes | None]] = deque()
@@ -29,7 +29,7 @@ class Simulated:
 
     def step(self, what: str, key: bytes, value: bytes) -> None:
         if what == "send read":
-            self.reads.append((self.cache.begin_read(), key))
+            self.reads.append((self.cache.begin_read([key]), key))
         elif what == "send write":
             self.writes.append((self.cache.begin_write([key]), key, value))
         elif what == "do read" and self.reads:
@@ -61,7 +61,7 @@ def test_what_is_kept_is_what_the_store_holds_at_this_moment(steps: list[tuple[s
 
 
 def test_a_quiet_read_is_kept_and_a_write_drops_it() -> None:
-    cache = Cache(LIMIT)
+    cache = LocalCache(LIMIT)
     keep(cache, b"key", b"")
     assert cache.get(b"key") == b""
     mark = cache.begin_write([b"key"])
@@ -74,7 +74,7 @@ def test_a_quiet_read_is_kept_and_a_write_drops_it() -> None:
 
 
 def test_no_more_is_kept_than_there_is_room_for_and_what_is_used_stays() -> None:
-    cache = Cache(LIMIT)
+    cache = LocalCache(LIMIT)
     for number in range(100_000):
         keep(cache, b"key %d" % number, b"value")
         assert cache.get(b"key 0") == b"value"
@@ -84,7 +84,7 @@ def test_no_more_is_kept_than_there_is_room_for_and_what_is_used_stays() -> None
 
 
 def test_dropping_makes_room() -> None:
-    cache = Cache(LIMIT)
+    cache = LocalCache(LIMIT)
     keep(cache, b"first", b"value")
     for _ in range(100_000):
         keep(cache, b"key", b"value")
@@ -93,14 +93,14 @@ def test_dropping_makes_room() -> None:
 
 
 def test_a_value_that_would_drive_out_too_many_is_not_kept() -> None:
-    cache = Cache(LIMIT)
+    cache = LocalCache(LIMIT)
     keep(cache, b"key", b"x" * (LIMIT // LARGEST_SHARE))
     assert cache.get(b"key") is None
 
 
 def test_a_slow_read_beside_many_writes_remembers_few_of_them() -> None:
-    cache = Cache(LIMIT)
-    reading = cache.begin_read()
+    cache = LocalCache(LIMIT)
+    reading = cache.begin_read([b"key"])
     for _ in range(10 * MOST_WRITES):
         cache.end_write(cache.begin_write([b"other"]))
     assert reading.writes is None
@@ -110,7 +110,7 @@ def test_a_slow_read_beside_many_writes_remembers_few_of_them() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1])
 def test_without_room_nothing_is_kept(limit: int) -> None:
-    cache = Cache(limit)
+    cache = LocalCache(limit)
     mark = cache.begin_write(iter([b"key"]))
     assert not mark
     cache.end_write(mark)

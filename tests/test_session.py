@@ -16,6 +16,7 @@ from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Write
 from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
+from kvd.store.cache import Cache, LocalCache
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
 from kvd.store.store import History, Listing, Store
 from tests.memory import FULL, MemoryPeer, Service, serving
@@ -33,7 +34,7 @@ class Gate:
 class ObservedStore(Store):
     """The real store, which notes what it is asked, and waits or refuses when it is told to."""
 
-    def __init__(self, url: str, cache: int = 0) -> None:
+    def __init__(self, url: str, cache: Cache | None = None) -> None:
         super().__init__(url, cache=cache)
         self.calls: list[str] = []
         self.gates: dict[str, Gate] = {}
@@ -254,7 +255,7 @@ async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store
 async def test_what_is_kept_is_answered_as_the_store_would(chunk: str, tmp_path: Path) -> None:
     answers = []
     for cache in (0, 1 << 20):
-        async with serving(tmp_path / str(cache), partial(Store, cache=cache)) as service:
+        async with serving(tmp_path / str(cache), partial(Store, cache=LocalCache(cache))) as service:
             peer = service.connect()
             peer.send("SET a 1\nSET ax 2\nSET b 3\nSET é 4\n")
             await peer.lines(4)
@@ -271,7 +272,7 @@ async def test_what_is_kept_is_answered_as_the_store_would(chunk: str, tmp_path:
 
 
 async def test_what_is_kept_is_not_asked_for(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data", partial(ObservedStore, cache=1 << 20)) as service:
+    async with serving(tmp_path / "data", partial(ObservedStore, cache=LocalCache(1 << 20))) as service:
         assert isinstance(service.store, ObservedStore)
         peer = service.connect()
         peer.send("SET a 1\nSET b 2\nGET a\nGET b\n")
@@ -292,7 +293,7 @@ async def test_what_is_kept_is_not_asked_for(tmp_path: Path) -> None:
 
 
 async def test_a_kept_text_does_not_overtake_a_write_before_it(tmp_path: Path) -> None:
-    async with serving(tmp_path / "data", partial(Store, cache=1 << 20)) as service:
+    async with serving(tmp_path / "data", partial(Store, cache=LocalCache(1 << 20))) as service:
         peer = service.connect()
         assert await peer.ask("SET a 0") == "OK 1"
         for number in range(2, 100):

@@ -1,13 +1,15 @@
 """The store with its read cache, before a real Redis: what it asks Redis for, and what it must not answer itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.store.cache import Cache, LocalCache
 from kvd.store.lanes import BATCH_BYTES
+from kvd.store.shared import SharedCache, Versions, share_versions
 from kvd.store.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, proxied, running
@@ -15,9 +17,19 @@ from tests.test_store import eventually, proxied, running
 CACHE = 64 * 1024 * 1024
 
 
-@pytest.fixture
-async def store(redis: Redis) -> AsyncIterator[Store]:
-    async with running(redis.unix_url, cache=CACHE) as store:
+def local_cache() -> Cache:
+    """That of a daemon with one process."""
+    return LocalCache(CACHE)
+
+
+def shared_cache() -> Cache:
+    """That of the second of two workers."""
+    return SharedCache(CACHE, Versions(share_versions(2)[1]))
+
+
+@pytest.fixture(params=[local_cache, shared_cache])
+async def store(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    async with running(redis.unix_url, cache=request.param()) as store:
         yield store
 
 
@@ -124,9 +136,10 @@ async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store
     await eventually(is_asked)
 
 
-async def test_nothing_is_kept_while_a_write_may_still_run(redis: Redis) -> None:
+@pytest.mark.parametrize("cache", [local_cache, shared_cache])
+async def test_nothing_is_kept_while_a_write_may_still_run(redis: Redis, cache: Callable[[], Cache]) -> None:
     """Its bytes wait in a socket that is lost to us, and are not fenced off yet."""
-    async with proxied(redis) as (proxy, url), running(url, cache=CACHE) as store:
+    async with proxied(redis) as (proxy, url), running(url, cache=cache()) as store:
         await put(store, b"k", b"1")
         assert await read(store, b"k") == [b"1"]
         proxy.holding = b"hold me"

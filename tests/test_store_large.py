@@ -9,6 +9,7 @@ import pytest
 from kvd.errors import StoreLost, Unavailable
 from kvd.model import BYTES, TEXT, Change, Delete, Increment, Page, Position, Record, Touch, Transaction
 from kvd.store import store as store_module
+from kvd.store.cache import LocalCache
 from kvd.store.history import LogLink
 from kvd.store.link import ALL, Dialer, script
 from kvd.store.store import LAYOUT, History, Store
@@ -302,7 +303,7 @@ async def test_a_value_that_is_missing_is_not_made_up(redis: Redis) -> None:
 
 
 async def test_only_a_value_that_is_still_there_for_good_is_kept(redis: Redis) -> None:
-    async with running(redis.unix_url, cache=64 * 1024 * 1024) as store:
+    async with running(redis.unix_url, cache=LocalCache(64 * 1024 * 1024)) as store:
         await write(store, put(b"k", ONE), put(b"dying", ONE, ttl=100_000))
         before = await found(store, b"k")
         await write(store, put(b"k", TWO))

@@ -1,11 +1,13 @@
-"""Values that were read lately, kept by a daemon that alone writes to its store.
+"""Values that were read lately, kept where every write to the store is known of before it is sent.
 
-What is found here is what the store would answer.  A value that a write is about to replace is dropped when that write
-is sent, and kept again only when a read that shared no moment with the write has found it: until the write is
-acknowledged all reads of the key go to the store, which alone knows whether the write has been done.
+What is found here is what the store would answer.  A value that a write is about to replace is found no longer when
+that write is sent, and kept again only when a read that shared no moment with the write has found it: until the write
+is acknowledged all reads of the key go to the store, which alone knows whether the write has been done.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
+from typing import Any
 
 OVERHEAD = 200
 """Bytes that a kept value costs beyond its key and itself, roughly."""
@@ -15,24 +17,7 @@ MOST_WRITES = 64
 """Writes beside one read, after which nothing that it finds is kept: it is slow, and to remember them takes room."""
 
 
-class Reading:
-    """A read under way.
-
-    writes: the keys of each write that was under way at any time meanwhile; None if there were too many.
-    """
-
-    def __init__(self, writes: Iterable[Collection[bytes]]) -> None:
-        self.writes: list[Collection[bytes]] | None = list(writes)
-
-    def add(self, keys: Collection[bytes]) -> None:
-        """A write has begun."""
-        if self.writes is not None:
-            self.writes.append(keys)
-            if len(self.writes) > MOST_WRITES:
-                self.writes = None
-
-
-class Cache:
+class Cache(ABC):
     """Texts without a time to live, by key.
 
     Kept are the latest in use: what is looked up goes to the young ones; when these take half of the room, they are the
@@ -49,8 +34,6 @@ class Cache:
         self._young: dict[bytes, bytes] = {}
         self._old: dict[bytes, bytes] = {}
         self._size = 0
-        self._readings: set[Reading] = set()
-        self._writes: list[Collection[bytes]] = []
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key, if it is kept."""
@@ -66,37 +49,24 @@ class Cache:
 
     # ---- what the store is asked
 
-    def begin_read(self) -> Reading:
-        """A read is sent; `end_read` ends it."""
-        reading = Reading(self._writes)
-        self._readings.add(reading)
-        return reading
+    @abstractmethod
+    def begin_read(self, keys: Iterable[bytes]) -> Any:
+        """A read of keys is sent; returns what `end_read` takes."""
 
-    def end_read(self, reading: Reading, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    @abstractmethod
+    def end_read(self, reading: Any, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
         """A read was answered, or will not be.
 
         found: each key with its value, None for what cannot be kept: no text, or one that will expire.
         """
-        self._readings.remove(reading)
-        if self._largest and reading.writes is not None:
-            for key, value in found:
-                if value is not None and not any(key in keys for keys in reading.writes):
-                    self._keep(key, value)
 
-    def begin_write(self, keys: Iterable[bytes]) -> Collection[bytes]:
+    @abstractmethod
+    def begin_write(self, keys: Iterable[bytes]) -> Any:
         """A write of keys is sent; returns what `end_write` takes."""
-        unique = frozenset(keys if self._largest else ())
-        if self._young or self._old:
-            for key in unique:
-                self._drop(key)
-        self._writes.append(unique)
-        for reading in self._readings:
-            reading.add(unique)
-        return unique
 
-    def end_write(self, keys: Collection[bytes]) -> None:
+    @abstractmethod
+    def end_write(self, writing: Any) -> None:
         """A write was acknowledged, or is certain not to be done."""
-        self._writes.remove(keys)
 
     # ---- what is kept
 
@@ -119,3 +89,58 @@ class Cache:
 
 def _cost(key: bytes, value: bytes) -> int:
     return len(key) + len(value) + OVERHEAD
+
+
+class Reading:
+    """A read under way.
+
+    writes: the keys of each write that was under way at any time meanwhile; None if there were too many.
+    """
+
+    def __init__(self, writes: Iterable[Collection[bytes]]) -> None:
+        self.writes: list[Collection[bytes]] | None = list(writes)
+
+    def add(self, keys: Collection[bytes]) -> None:
+        """A write has begun."""
+        if self.writes is not None:
+            self.writes.append(keys)
+            if len(self.writes) > MOST_WRITES:
+                self.writes = None
+
+
+class LocalCache(Cache):
+    """That of a process that alone writes to its store: what a write replaces is dropped."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._readings: set[Reading] = set()
+        self._writes: list[Collection[bytes]] = []
+
+    def begin_read(self, keys: Iterable[bytes]) -> Reading:  # noqa: ARG002
+        """See `Cache`."""
+        reading = Reading(self._writes)
+        self._readings.add(reading)
+        return reading
+
+    def end_read(self, reading: Reading, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+        """See `Cache`."""
+        self._readings.remove(reading)
+        if self._largest and reading.writes is not None:
+            for key, value in found:
+                if value is not None and not any(key in keys for keys in reading.writes):
+                    self._keep(key, value)
+
+    def begin_write(self, keys: Iterable[bytes]) -> Collection[bytes]:
+        """See `Cache`."""
+        unique = frozenset(keys if self._largest else ())
+        if self._young or self._old:
+            for key in unique:
+                self._drop(key)
+        self._writes.append(unique)
+        for reading in self._readings:
+            reading.add(unique)
+        return unique
+
+    def end_write(self, writing: Collection[bytes]) -> None:
+        """See `Cache`."""
+        self._writes.remove(writing)

@@ -1,7 +1,7 @@
 """The lanes of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -86,9 +86,14 @@ class _ReadingLane(Lane):
         self._cache = cache
 
     def _encode(self, batch: Batch) -> bytes:
-        batch.mark = self._cache.begin_read()
+        items = batch.items()
+        batch.mark = self._cache.begin_read(self._keys(items))
         # The clock is asked after the records: a key that it finds alive was alive when it was read.
-        return self._ask(batch.items()) + _TIME
+        return self._ask(items) + _TIME
+
+    @abstractmethod
+    def _keys(self, items: list[Any]) -> Iterable[bytes]:
+        """Those of the items."""
 
     @abstractmethod
     def _ask(self, items: list[Any]) -> bytes:
@@ -135,6 +140,9 @@ class ReadLane(_ReadingLane):
         super().__init__(dialer, "reads", clock, cache)
         self._fetch = fetch
 
+    def _keys(self, items: list[bytes]) -> Iterable[bytes]:
+        return items
+
     def _ask(self, items: list[bytes]) -> bytes:
         return command("HMGET", DATA, *items)
 
@@ -175,6 +183,9 @@ class LargeLane(_ReadingLane):
     def read_plain(self, key: bytes, record: Record, done: Done) -> None:
         """The text of one key in a list; None instead of the list if it is none by now.  Gives Unavailable, too."""
         self.put(Job([(key, record)], BATCH_ITEMS, 0, 1, partial(_give_plain, done)))
+
+    def _keys(self, items: list[tuple[bytes, Record]]) -> Iterable[bytes]:
+        return [key for key, _ in items]
 
     def _ask(self, items: list[tuple[bytes, Record]]) -> bytes:
         ((key, record),) = items

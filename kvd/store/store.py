@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
-from kvd.store.cache import Cache
+from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
@@ -88,16 +88,18 @@ class Store:
     batch_items = BATCH_ITEMS
     batch_bytes = BATCH_BYTES
 
-    def __init__(self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: int = 0) -> None:
+    def __init__(
+        self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: Cache | None = None
+    ) -> None:
         """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
 
-        cache: int, bytes for values that were read; 0 if anybody else writes to the store.
+        cache: for values that were read; None if others write to the store, and it does not know of that.
         """
         self._dialer = Dialer(url)
         self._history = history
         self._room = room
         self._clock = Clock()
-        self._cache = Cache(cache)
+        self._cache = cache or LocalCache(0)
         self.kept_text = self._cache.get
         self._large = LargeLane(self._dialer, self._clock, self._cache)
         self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)

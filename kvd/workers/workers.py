@@ -14,6 +14,7 @@ from kvd.errors import StartError
 from kvd.listening import share
 from kvd.server import DRAIN_TIMEOUT, Source
 from kvd.settings import Settings
+from kvd.store.shared import share_versions
 from kvd.workers.task import READY, Task
 
 log = logging.getLogger("kvd")
@@ -31,8 +32,12 @@ class Workers:
         """
         # These never listen; they keep the ports while a worker is away.
         self._bound = [_share(listening) for listening in sockets]
+        # Nobody else writes to a store that fills our disk: it is the embedded one.
+        keeps = source.disk is not None and settings.read_cache > 0
+        seats = share_versions(settings.workers) if keeps else [None] * settings.workers
         self._workers = [
-            Worker(number, settings, source, self._bound, inherited) for number in range(1, settings.workers + 1)
+            Worker(number, settings, source._replace(seat=seat), self._bound, inherited)
+            for number, seat in enumerate(seats, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
         self._workers[0].begin_with(sockets)
@@ -113,13 +118,16 @@ class Worker(Child):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                pass_fds=[*descriptors, *self._inherited], process_group=0,
+                pass_fds=[*descriptors, *self._inherited, *self._seat()], process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
             Task(os.getpid(), self._settings, self._source, descriptors).give(process.stdin)
         return process
+
+    def _seat(self) -> list[int]:
+        return [self._source.seat.descriptor] if self._source.seat else []
 
     async def _ended(self) -> int:
         assert self._process  # noqa: S101

@@ -1,0 +1,123 @@
+"""The read cache of one of several workers: each says in memory that all of them share which keys it writes to.
+
+Keys fall into slots.  Each worker counts how often it has begun to write to a slot, and how often such a write was
+acknowledged (or is certain not to be done); the counts of all workers are the slot's version.  What was read is kept
+under the version that stood before the read was sent, if no write was under way then, and is found for as long as the
+version stands: until any worker begins to write there.  It is what the Linux kernel calls a sequence counter, with the
+reader's retry left to the store.
+"""
+
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+from zlib import crc32
+
+from kvd.store.cache import Cache
+
+SLOTS = 65_536
+"""Of keys.  A write makes the workers forget a whole slot; a full cache has a few keys in each."""
+COUNT_BYTES = 8
+"""Of one count; it is written as a whole."""
+
+
+class Seat(NamedTuple):
+    """Where a worker counts, in words that can be handed to its process.
+
+    descriptor: int, a file of the shared memory.  number: int, which of `workers` it is, from 0.
+    """
+
+    descriptor: int
+    workers: int
+    number: int
+
+
+def share_versions(workers: int) -> list[Seat]:
+    """Memory for the versions, which lives as long as a process has it open; the seats of all workers."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("kvd-versions")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, SLOTS * 2 * COUNT_BYTES * workers)
+    return [Seat(descriptor, workers, number) for number in range(workers)]
+
+
+class Versions:
+    """The versions of all slots, as one worker sees and makes them.
+
+    A worker that died while it wrote has left counts that differ for ever, for its last bytes may still be on their
+    way to the store: what is in those few slots is not kept again.
+    """
+
+    def __init__(self, seat: Seat) -> None:
+        self._memory = mmap.mmap(seat.descriptor, 0)
+        self._counts = memoryview(self._memory).cast("Q")
+        self._begun = seat.number
+        self._ended = seat.workers + seat.number
+        self._half = COUNT_BYTES * seat.workers
+        self._width = 2 * self._half
+
+    def of(self, key: bytes) -> bytes:
+        """The version of a key's slot: how many writes each worker has begun there, and then, has ended."""
+        start = crc32(key) % SLOTS * self._width
+        return self._memory[start : start + self._width]
+
+    def is_quiet(self, version: bytes) -> bool:
+        """Whether no write was under way."""
+        return version[: self._half] == version[self._half :]
+
+    def begin(self, slots: Iterable[int]) -> None:
+        """Count writes that begin."""
+        self._count(slots, self._begun)
+
+    def end(self, slots: Iterable[int]) -> None:
+        """Count writes that have ended."""
+        self._count(slots, self._ended)
+
+    def slots(self, keys: Iterable[bytes]) -> Collection[int]:
+        """Those that keys fall into."""
+        return {crc32(key) % SLOTS for key in keys}
+
+    def _count(self, slots: Iterable[int], place: int) -> None:
+        row = self._width // COUNT_BYTES
+        for slot in slots:
+            self._counts[slot * row + place] += 1
+
+
+class SharedCache(Cache):
+    """That of a process beside others that write to the same store.
+
+    A value is kept by its slot's version and its key.  So it is found for as long as the version stands, and nobody has
+    to drop it.
+    """
+
+    def __init__(self, limit: int, versions: Versions) -> None:
+        super().__init__(limit)
+        self._versions = versions
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, if it is kept."""
+        return super().get(self._versions.of(key) + key)
+
+    def begin_read(self, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        """See `Cache`."""
+        return {key: self._versions.of(key) for key in keys}
+
+    def end_read(self, reading: Mapping[bytes, bytes], found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+        """See `Cache`."""
+        for key, value in found:
+            if value is not None and self._versions.is_quiet(reading[key]):
+                self._keep(reading[key] + key, value)
+
+    def begin_write(self, keys: Iterable[bytes]) -> Collection[int]:
+        """See `Cache`."""
+        slots = self._versions.slots(keys)
+        self._versions.begin(slots)
+        return slots
+
+    def end_write(self, writing: Collection[int]) -> None:
+        """See `Cache`."""
+        self._versions.end(writing)
