@@ -24,6 +24,11 @@ STOP_WAIT = 2.0
 SPARE_CLIENTS, CLIENTS_EACH = 56, 8
 """Connections that the server accepts: so many, and so many for each process that serves, which has seven.  Its own
 default asks for more descriptors than many a container may have."""
+REWRITE_FROM = "256mb"
+"""Length from which on the server writes its append-only file anew when it has doubled.  Each time it also writes the
+history again, 64 MiB of it: by its own default, 64mb, half of what it wrote for values of 64 KiB was that.  Small writes,
+of which such a file takes over a second to load, are found sooner by the store (`store.LEAST_FILE`).
+"""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
@@ -129,7 +134,7 @@ class EmbeddedServer(Child):
             "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
             "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
-            "aof-load-truncated": "no", "maxmemory-policy": "noeviction",
+            "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
             "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
         command = [str(self._binary)]

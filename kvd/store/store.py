@@ -56,7 +56,8 @@ TRIM_VALUES = 200
 SHRINK_INTERVAL = 5.0
 """Seconds between looks whether the append-only file should be made smaller, and
 LONG_FILE: times the store's memory that it is too long at, and
-LEAST_FILE: bytes that are never too long.  Redis itself keeps to both, but counts from the length at its start."""
+LEAST_FILE: bytes that are never too long.  Redis itself looks more often, but counts from the length at its start, and
+begins later."""
 LONG_FILE = 2
 LEAST_FILE = 64 * 1024 * 1024
 EVERYTHING = 2**53
