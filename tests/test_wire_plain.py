@@ -48,6 +48,8 @@ def pair(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 @given(chunks)
 def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
+    if (key := plain.read(chunk)) is not None:
+        assert line_by_line(chunk) == [Read(key)]
     if (keys := plain.reads(chunk)) is not None and plain.are_keys(keys):
         assert line_by_line(chunk) == [Read(key) for key in keys]
     if (found := plain.writes(chunk, MAX_VALUE)) is not None:
@@ -63,6 +65,7 @@ def test_plain_chunks_are_recognised(keys: list[str]) -> None:
     assert plain.reads(b"".join(b"GET %b\n" % name for name in names)) == names
     assert plain.reads(b"".join(b"GET %b\r\n" % name for name in names)) == names
     assert plain.are_keys(names)
+    assert [plain.read(b"GET %b\n" % name) for name in names] == names
     pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
     chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     lines = b"".join(b"%b %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
@@ -83,6 +86,7 @@ def test_what_stands_for_keys_is_found_nowhere_among_keys_unless_all_is_plain(ch
 )
 def test_these_are_no_plain_reads(chunk: bytes) -> None:
     assert plain.reads(chunk) is None
+    assert plain.read(chunk) is None
 
 
 @pytest.mark.parametrize(
@@ -91,6 +95,7 @@ def test_these_are_no_plain_reads(chunk: bytes) -> None:
 def test_these_are_reads_of_what_are_no_keys(chunk: bytes) -> None:
     words = plain.reads(chunk)
     assert words is None or not plain.are_keys(words)
+    assert plain.read(chunk) is None
 
 
 @pytest.mark.parametrize(

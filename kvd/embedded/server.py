@@ -25,10 +25,9 @@ SPARE_CLIENTS, CLIENTS_EACH = 56, 8
 """Connections that the server accepts: so many, and so many for each process that serves, which has seven.  Its own
 default asks for more descriptors than many a container may have."""
 REWRITE_FROM = "256mb"
-"""Length from which on the server writes its append-only file anew when it has doubled.  Each time it also writes the
-history again, 64 MiB of it: by its own default, 64mb, half of what it wrote for values of 64 KiB was that.  Small writes,
-of which such a file takes over a second to load, are found sooner by the store (`store.LEAST_FILE`).
-"""
+"""Length from which on the server writes its append-only file anew when it has doubled.  Each time that includes the
+history, up to 64 MiB: by the server's own default, 64mb, half of all it wrote for values of 64 KiB was that.  A file
+of small writes, which at this length takes over a second to load, is found sooner by the store (`store.LEAST_FILE`)."""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 

@@ -98,6 +98,9 @@ class Express:
         if chunk.endswith(b"\n") and (value := self._kept_text(chunk[4:-1])) is not None:
             self._output.send(replies.ok(value))
             return True
+        if key := plain.read(chunk):
+            self._ask([key], chunk)
+            return True
         if chunk.count(b"\n") > self._store.batch_items:
             return False
         keys = plain.reads(chunk)
@@ -109,9 +112,13 @@ class Express:
             return True
         if not plain.are_keys(keys):
             return False
+        self._ask(keys, chunk)
+        return True
+
+    def _ask(self, keys: Sequence[bytes], chunk: bytes) -> None:
+        """Ask the store for all that a chunk reads."""
         self._chunk = chunk
         self._store.read_plain(keys, self._read)
-        return True
 
     def _ask_write(self, chunk: bytes) -> bool:
         """Ask the store, as above."""

@@ -49,26 +49,23 @@ def _is_over(record: Record, now: int) -> bool:
     return record.deadline != b"0" and int(record.deadline) <= now
 
 
-def plain_values(raws: Sequence[bytes | None], now: int) -> list[bytes | None] | None:
+def plain_values(parts: Sequence[list[bytes] | None], now: int) -> list[bytes | None] | None:
     """The values of records, None for those that are not there; None for them all if any is no text or large."""
     values: list[bytes | None] = []
-    for raw in raws:
-        if raw is None:
+    for part in parts:
+        if part is None:
             values.append(None)
             continue
-        _, deadline, kind, value = raw.split(b" ", 3)
+        _, deadline, kind, value = part
         if kind != TEXT:
             return None
         values.append(value if deadline == b"0" or int(deadline) > now else None)
     return values
 
 
-def _lasting_text(raw: bytes | None) -> bytes | None:
-    """The value of a record, if it is a text that stands in it and does not expire."""
-    if raw is None:
-        return None
-    _, deadline, kind, value = raw.split(b" ", 3)
-    return value if kind == TEXT and deadline == b"0" else None
+def _lasting_texts(parts: Sequence[list[bytes] | None]) -> Iterable[bytes | None]:
+    """The value of each record that is a text, stands in it and does not expire."""
+    return (part[3] if part and part[2] == TEXT and part[1] == b"0" else None for part in parts)
 
 
 def _large_text(raw: bytes | None, now: int) -> Record | None:
@@ -148,8 +145,9 @@ class ReadLane(_ReadingLane):
 
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
         (raws,) = found
-        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting_text, raws), strict=True))
-        values = plain_values(raws, now) if all(job.plain for job in batch.jobs) else None
+        parts = [None if raw is None else raw.split(b" ", 3) for raw in raws]
+        self._cache.end_read(batch.mark, zip(batch.items(), _lasting_texts(parts), strict=True))
+        values = plain_values(parts, now) if all(job.plain for job in batch.jobs) else None
         start = 0
         for job in batch.jobs:
             end = start + job.results
@@ -160,7 +158,7 @@ class ReadLane(_ReadingLane):
             elif job.count == 1 and (record := _large_text(raws[start], now)):
                 self._fetch(job.items[0], record, job.finish)
             else:
-                job.finish(plain_values(raws[start:end], now))
+                job.finish(plain_values(parts[start:end], now))
             start = end
 
 

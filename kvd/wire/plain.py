@@ -13,10 +13,18 @@ LONGEST_VALUE = 4096
 LONGEST_LINE = 4 + 512 + 1 + LONGEST_VALUE + 2
 """Bytes of a plain line with its end."""
 
-_KEYS = re.compile(rb"[!-)+-~]{1,512}(?:\n[!-)+-~]{1,512})*").fullmatch
-_WRITE = re.compile(rb"SET ([!-)+-~]{1,512}) ([\t -~]{0,%d})\n" % LONGEST_VALUE).fullmatch
-"""One line of ASCII: what is sent when nobody pipelines, at half the cost."""
-_WRITES = re.compile("(?:SET [!-)+-~]{1,512} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
+_KEY = "[!-)+-~]{1,512}"
+_KEYS = re.compile(f"{_KEY}(?:\n{_KEY})*".encode()).fullmatch
+_READ = re.compile(f"GET ({_KEY})\n".encode()).fullmatch
+_WRITE = re.compile(f"SET ({_KEY}) ([\t -~]{{0,{LONGEST_VALUE}}})\n".encode()).fullmatch
+"""One line of ASCII, like _READ: what is sent when nobody pipelines, at half the cost."""
+_WRITES = re.compile(f"(?:SET {_KEY} [^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*\r?\n)+").fullmatch
+
+
+def read(chunk: bytes) -> bytes | None:
+    """The key, if a chunk is one line `GET key` with a key of ASCII, and nothing else."""
+    line = _READ(chunk)
+    return line[1] if line else None
 
 
 def reads(chunk: bytes) -> list[bytes] | None:
