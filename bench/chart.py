@@ -15,7 +15,7 @@ from bench.targets import ETCD, TITLES, Target
 
 GOOD, BAD, MARK = "#3b6ea5", "#c26a4a", "#222222"
 """Colours: a target that is met, one that is not, and where it lies."""
-LINES = ("#3b6ea5", "#c26a4a", "#6a9a58", "#8a6fa8")
+LINES = ("#3b6ea5", "#c26a4a", "#6a9a58", "#8a6fa8", "#b59a3c")
 COLUMNS = 3
 """Panels side by side."""
 BAR_HEIGHT, PANEL_HEIGHT = 0.42, 2.9

@@ -133,7 +133,7 @@ typedef struct connection {
 static int poll_fd;
 static const char *protocol;
 static uint64_t operations, errors, now;
-static uint64_t seed = 88172645463325252u;
+static uint64_t seed = 88172645463325252u; /* to which `main` adds the time: no two runs choose the same keys */
 static char *value;
 
 static uint64_t chance(void) {
@@ -602,6 +602,7 @@ int main(int count, char **arguments) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     poll_fd = epoll_create1(0);
+    seed += now_ns();
     value = malloc(settings.value);
     for (long i = 0; i < settings.value; i++)
         value[i] = 'a' + chance() % 26;
