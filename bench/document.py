@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import report
 from bench.curves import Curve
+from bench.growth import CURVES
 from bench.measure import Bench, Measured
 from bench.others.servers import NotInstalled, find
 from kvd import __version__
@@ -81,6 +82,8 @@ def text(bench: Bench, about: dict[str, str], measured: Sequence[Measured], curv
     sections = [HEAD, "## Next to bare Redis\n", report.markdown_table(measured)]
     if curves:
         sections += ["## What grows\n", *(report.markdown_curve(curve) for curve in curves)]
+        left_out = set(CURVES) - {curve.name for curve in curves}
+        sections += [f"Not measured in this run: {name}.\n" for name in sorted(left_out)]
     sections += [HOW.format(rewrite_from=REWRITE_FROM, **asdict(pace))]
     sections += ["## The machine\n", *(f"- {name}: {value}" for name, value in about.items()), ""]
     return "\n".join([*sections, BY_HAND.read_text()])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kvd.store import shared
 from kvd.store.shared import Seat, SharedCache, Versions, share_versions
+from kvd.workers import workers
 
 LIMIT = 1024 * 1024
 WORKERS = 3
@@ -153,3 +154,14 @@ def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_rep
         keep(cache, b"other", b"value")
         assert cache.get(b"key") == cache.get(b"other") == b"value"
     assert len(cache._young) + len(cache._old) < LIMIT / 200
+
+
+def test_without_shared_memory_the_workers_keep_nothing_and_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(count: int) -> None:
+        raise OSError(f"no memory for {count}")
+
+    monkeypatch.setattr(workers, "share_versions", fail)
+    assert workers._seats(2) == [None, None]
+    assert "no memory for 2" in caplog.text

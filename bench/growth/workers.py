@@ -39,7 +39,7 @@ def measure(bench: Bench) -> list[Curve]:
             title = f"{name}: {part.removesuffix('_us')}, µs"
             columns[title] = [median(r.figure(part) for r in results[count]) for count in COUNTS]
         more = ratio([r.rate for r in results[COUNTS[-1]]], [r.rate for r in results[COUNTS[0]]]).median
-        checks.append(Check(f"{name} with {COUNTS[-1]} workers / with {COUNTS[0]}", more, "at least"))
+        checks.append(Check(f"{name} with {COUNTS[-1]} workers / with {COUNTS[0]}", more, "at least", 1.0))
         daemon, store = (columns[f"{name}: {part}, µs"][-1] for part in ("daemon", "store"))
         if store:
             checks.append(Check(f"{name}: workers at which Redis is busy all the time", daemon / store))

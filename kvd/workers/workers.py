@@ -14,7 +14,7 @@ from kvd.errors import StartError
 from kvd.listening import share
 from kvd.server import DRAIN_TIMEOUT, Source
 from kvd.settings import Settings
-from kvd.store.shared import share_versions
+from kvd.store.shared import Seat, share_versions
 from kvd.workers.task import READY, Task
 
 log = logging.getLogger("kvd")
@@ -34,7 +34,7 @@ class Workers:
         self._bound = [_share(listening) for listening in sockets]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = source.disk is not None and settings.read_cache > 0
-        seats = share_versions(settings.workers) if keeps else [None] * settings.workers
+        seats = _seats(settings.workers) if keeps else [None] * settings.workers
         self._workers = [
             Worker(number, settings, source._replace(seat=seat), self._bound, inherited)
             for number, seat in enumerate(seats, 1)
@@ -164,3 +164,14 @@ def _share(guard: socket.socket) -> socket.socket:
         return share(guard)
     except OSError as error:
         raise StartError(f"cannot share an address among workers: {error.strerror or error}") from None
+
+
+def _seats(workers: int) -> Sequence[Seat | None]:
+    """What the workers' read caches share.  Without it they have none, and serve all the same."""
+    try:
+        return share_versions(workers)
+    except OSError as error:
+        log.warning(
+            "no memory to be shared by the workers: %s; values that are read are not kept (--read-cache)", error
+        )
+        return [None] * workers
