@@ -33,14 +33,15 @@
 enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 128, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
 
 static struct {
-    long connections, depth, rate, reads, keys, value, watchers, flight, durable, distinct;
+    long connections, depth, rate, reads, first, keys, value, watchers, flight, durable, distinct;
     double seconds, warmup;
 } settings = {
     .connections = 50, /* requests: connections, and */
     .depth = 1,        /* requests in flight on each; or, instead of so many, */
     .rate = 0,         /* requests a second over all, each sent when it is due, whatever is unanswered */
     .reads = 100,      /* per cent of GETs */
-    .keys = 10000,     /* keys key:00000000 and so on, chosen at random */
+    .first = 0,        /* number of the first key, and */
+    .keys = 10000,     /* how many there are, key:00000000 and so on, chosen at random */
     .value = 32,       /* bytes in a value */
     .watchers = 1,     /* fan-out: connections that watch, and */
     .flight = 1,       /* those that write, each one change at a time, until it has reached all of them */
@@ -357,7 +358,7 @@ static void reply_line(connection *c) {
 }
 
 static void ask(connection *c) {
-    push_request(c, (long)(chance() % 100) < settings.reads ? 'g' : 's', chance() % settings.keys);
+    push_request(c, (long)(chance() % 100) < settings.reads ? 'g' : 's', settings.first + chance() % settings.keys);
 }
 
 static void keep_asking(connection *c) {
@@ -365,7 +366,7 @@ static void keep_asking(connection *c) {
         if (!filling)
             ask(c);
         else if (next_key < settings.keys)
-            push_request(c, 's', next_key++);
+            push_request(c, 's', settings.first + next_key++);
         else
             return;
     }
@@ -568,7 +569,8 @@ static void run_fan_out(const char *address) {
 static void set(const char *argument) {
     struct { const char *name; long *number; double *seconds; } known[] = {
         {"connections", &settings.connections, 0}, {"depth", &settings.depth, 0}, {"rate", &settings.rate, 0},
-        {"reads", &settings.reads, 0}, {"keys", &settings.keys, 0}, {"value", &settings.value, 0},
+        {"reads", &settings.reads, 0}, {"first", &settings.first, 0}, {"keys", &settings.keys, 0},
+        {"value", &settings.value, 0},
         {"watchers", &settings.watchers, 0}, {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
         {"durable", &settings.durable, 0},
         {"seconds", 0, &settings.seconds}, {"warmup", 0, &settings.warmup},

@@ -16,8 +16,8 @@ from bench.targets import VALUE
 KEYS = 1_000_000
 LIGHT = {"connections": 10, "rate": 1000, "reads": 100, "keys": KEYS, "value": VALUE}
 """1,000 GETs a second over 10 connections, sent when they are due."""
-WRITES = {"connections": 1, "rate": 2000, "reads": 0, "keys": 1000, "value": 1024}
-"""2 MiB of changes a second: a watcher that does not read is stalled within seconds."""
+WRITES = {"connections": 1, "rate": 2000, "reads": 0, "first": KEYS, "keys": 1000, "value": 1024}
+"""2 MiB of changes a second, of keys that are not read: a watcher that does not read is stalled within seconds."""
 STALL_SECONDS = 4.0
 """Until the stalled watcher's buffers, the kernel's and the daemon's, are certainly full."""
 MOST = 2.0
