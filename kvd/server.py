@@ -18,9 +18,10 @@ from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
 from kvd.store.cache import Cache, LocalCache
+from kvd.store.housekeeping import History
 from kvd.store.room import on_disk
 from kvd.store.shared import Seat, SharedCache, Versions
-from kvd.store.store import History, Store
+from kvd.store.store import Store
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 

@@ -17,8 +17,9 @@ from kvd.session import watching
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.session.session import READ_BYTES
 from kvd.store.cache import Cache, LocalCache
+from kvd.store.housekeeping import History
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
-from kvd.store.store import History, Listing, Store
+from kvd.store.store import Listing, Store
 from tests.memory import FULL, MemoryPeer, Service, serving
 from tests.processes import PATIENCE
 

@@ -1,7 +1,10 @@
 """The store against a real Redis: group commit, lost connections, refusals."""
 
 import asyncio
+import os
+import random
 import signal
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -14,11 +17,12 @@ from hypothesis import strategies as st
 
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
-from kvd.store import lanes, writes
-from kvd.store import store as store_module
+from kvd.store import housekeeping, lanes, writes
+from kvd.store.housekeeping import History
 from kvd.store.link import Dialer, Rejected, command
 from kvd.store.room import on_disk
-from kvd.store.store import History, Store, bounds
+from kvd.store.store import Store, bounds
+from tests.faults.faults import small_disk
 from tests.memory import serving
 from tests.processes import Redis
 from tests.proxy import Proxy
@@ -197,8 +201,8 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
 async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
     asked: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PAGE_KEYS", 1)
-    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(housekeeping, "PAGE_KEYS", 1)
+    monkeypatch.setattr(housekeeping, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(Page(b"*"), records=False)
@@ -224,7 +228,7 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
 
 
 async def test_a_listing_does_not_make_way_behind_its_end(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(housekeeping, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(Page(b"*", limit=1), records=False)
@@ -629,7 +633,7 @@ async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store's clock stands still while nothing is written; who comes back is there, also before the next trim."""
-    monkeypatch.setattr(store_module, "TRIM_INTERVAL", 3600)
+    monkeypatch.setattr(housekeeping, "TRIM_INTERVAL", 3600)
     async with running(redis.unix_url) as store:
         await write(store, put(b"k"))
         position, _ = await store.history()
@@ -689,8 +693,8 @@ async def test_the_history_says_which_changes_belong_together(redis: Redis) -> N
 async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "SHRINK_INTERVAL", 0.05)
-    monkeypatch.setattr(store_module, "LEAST_FILE", 1_000_000)
+    monkeypatch.setattr(housekeeping, "SHRINK_INTERVAL", 0.05)
+    monkeypatch.setattr(housekeeping, "LEAST_FILE", 1_000_000)
     own = partial(Store, room=on_disk(tmp_path), history=History(changes=1))
     async with serving(tmp_path / "data", own) as service:
         (file,) = (tmp_path / "data").glob("*.aof")
@@ -704,3 +708,31 @@ async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
         record = await service.store.fetch(b"k")
         assert record
         assert record.value == b"00199" * 10_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+async def test_history_that_leaves_no_room_to_write_the_file_anew_gives_way_to_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 32 MiB a quarter is the reserve, beside which a file with 20 MiB of history has no room."""
+    monkeypatch.setattr(housekeeping, "SHRINK_INTERVAL", 0.05)
+    values = [b64encode(random.Random(number).randbytes(12_000)) for number in range(6000)]
+    wanted = list(values)
+    with small_disk(tmp_path / "small", 32):
+        own = partial(Store, room=on_disk(tmp_path / "small"), history=History(bytes=20_000_000))
+        async with serving(tmp_path / "small" / "data", own) as service, asyncio.timeout(60):
+            while wanted:
+                try:
+                    await write(service.store, put(b"k", wanted[-1]))
+                    wanted.pop()
+                except Unavailable:
+                    await asyncio.sleep(0.01)
+            record = await service.store.fetch(b"k")
+            assert record
+            assert record.value == values[0]
+
+            async def is_shorter() -> bool:
+                position, floor = await service.store.history()
+                return position.revision - floor <= 10_000_000 / len(values[0])
+
+            await eventually(is_shorter)

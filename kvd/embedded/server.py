@@ -27,7 +27,7 @@ default asks for more descriptors than many a container may have."""
 REWRITE_FROM = "256mb"
 """Length from which on the server writes its append-only file anew when it has doubled.  Each time that includes the
 history, up to 64 MiB: by the server's own default, 64mb, half of all it wrote for values of 64 KiB was that.  A
-file that is long beside the memory that the store takes is found sooner by the store itself (`store.LONG_FILE`)."""
+file that is long beside the memory that the store takes is found sooner by the store (`housekeeping.LONG_FILE`)."""
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 

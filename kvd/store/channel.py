@@ -18,7 +18,7 @@ class Channel:
         self._link: Link | None = None
 
     async def call(self, packed: bytes) -> Any:
-        """The reply to a command.  Raises Unavailable, and Rejected as Redis answers it."""
+        """The reply to a command.  Raises Unavailable, also for an error that Redis answers."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._lock:
@@ -43,7 +43,7 @@ class Channel:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
-            raise
+            raise Unavailable(f"the store says: {error}") from None
 
     async def close(self) -> None:
         """Close the connection; the next call opens another."""

@@ -67,6 +67,12 @@ def script(name: str, keys: Sequence[bytes], arguments: Sequence[Argument]) -> b
     return command("EVALSHA", _SHAS[name], len(keys), *keys, *arguments)
 
 
+def info_of(raw: bytes) -> dict[str, str]:
+    """The reply to INFO, value by name."""
+    lines = (line.partition(":") for line in raw.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
 class Dialer:
     """Opens connections to the Redis of one URL."""
 

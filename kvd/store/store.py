@@ -4,33 +4,32 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kvd.errors import KvdError, Refusal, StartError, StoreLost, Unavailable
+from kvd.errors import KvdError, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
+from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
 from kvd.store.link import (
     ALL,
     BIG,
     DATA,
     INDEX,
-    LOG,
     META,
-    REPLACED,
     TTL,
     Argument,
     Dialer,
     Link,
     Rejected,
     command,
+    info_of,
     script,
 )
 from kvd.store.reads import Clock, LargeLane, ReadLane, living, unpack
-from kvd.store.room import DELETES_ROOM, Room, unlimited
+from kvd.store.room import Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
@@ -45,21 +44,6 @@ PAGE_BYTES = 256 * 1024
 PAGE_PAUSE = 0.001
 """Seconds that a listing makes way for others behind a page in whose time they asked for something.  The slowest of
 them then take a quarter of the time, and the listing twice its own."""
-SWEEP_INTERVAL = 0.05
-"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
-SWEEP_KEYS = 100
-"""Keys that one sweep deletes: 2.4 ms at the most."""
-TRIM_INTERVAL = 1.0
-"""Seconds between trims of the history, and
-TRIM_VALUES: large values that one trim drops; each takes Redis 6 us."""
-TRIM_VALUES = 200
-SHRINK_INTERVAL = 5.0
-"""Seconds between looks whether the append-only file should be made smaller, and
-LONG_FILE: times the store's memory that it is too long at, and
-LEAST_FILE: bytes that are never too long.  Redis itself looks more often, but counts from the length at its start, and
-begins later."""
-LONG_FILE = 2
-LEAST_FILE = 64 * 1024 * 1024
 EVERYTHING = 2**53
 """More keys than there can be."""
 OLDEST_REDIS = (6, 2)
@@ -71,16 +55,6 @@ class Listing(NamedTuple):
 
     position: Position
     items: list[tuple[bytes, Record | None]]
-
-
-class History(NamedTuple):
-    """How much of the history is kept: a number of changes, and bytes of keys and values."""
-
-    changes: int = 100_000
-    bytes: int = 64 * 1024 * 1024
-
-
-USUAL_HISTORY = History()
 
 
 class Store:
@@ -97,8 +71,6 @@ class Store:
         cache: for values that were read; None if others write to the store, and it does not know of that.
         """
         self._dialer = Dialer(url)
-        self._history = history
-        self._room = room
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept_text = self._cache.get
@@ -108,6 +80,7 @@ class Store:
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
         self._past = Channel(self._dialer)
+        self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room)
 
     async def start(self, *, doubtful: bool = False) -> None:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
@@ -137,8 +110,7 @@ class Store:
         async with asyncio.TaskGroup() as group:
             for lane in (self._reads, self._large, self._writes):
                 group.create_task(lane.run())
-            for housekeeping in (self._sweep(), self._trim(), self._shrink()):
-                group.create_task(housekeeping)
+            group.create_task(self._housekeeping.run())
 
     async def close(self) -> None:
         """Close what `run` does not close."""
@@ -233,9 +205,7 @@ class Store:
     ) -> tuple[Listing, bytes]:
         """One page, and the key behind which the next begins, b"" at the end."""
         arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
-        revision, store, last, *flat = await self._ask(
-            self._long, script("page", [DATA, BIG, INDEX, TTL, META], arguments)
-        )
+        revision, store, last, *flat = await self._long.call(script("page", [DATA, BIG, INDEX, TTL, META], arguments))
         items: list[tuple[bytes, Record | None]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -248,7 +218,7 @@ class Store:
         """How many keys match.  Raises Unavailable."""
         least, most = bounds(pattern)
         arguments: list[Argument] = [least, most, pattern.removesuffix(b"*"), self._clock.now]
-        return int(await self._ask(self._long, script("count", [INDEX, TTL, META], arguments)))
+        return int(await self._long.call(script("count", [INDEX, TTL, META], arguments)))
 
     # ---- the history
 
@@ -258,7 +228,8 @@ class Store:
         copying: for a copy, which has its own way to the store and so keeps step with the listing that it follows.
         Raises Unavailable, and OtherStore, Future, Compacted if not all of it is kept.
         """
-        return read_page(position, await self._ask(self._long if copying else self._past, page_command(position)))
+        channel = self._long if copying else self._past
+        return read_page(position, await channel.call(page_command(position)))
 
     async def check(self, position: Position) -> None:
         """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted, Unavailable."""
@@ -267,60 +238,9 @@ class Store:
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
         try:
-            return read_meta(await self._ask(self._short, META_COMMAND))
+            return read_meta(await self._short.call(META_COMMAND))
         except StoreLost as error:
             raise Unavailable(str(error)) from None
-
-    async def _sweep(self) -> None:
-        while True:
-            packed = script("sweep", ALL, [self._writes.daemon, self._clock.now, SWEEP_KEYS])
-            found, clock = await self._quietly(packed, (0, b"0"))
-            self._clock.see(int(clock))
-            if found < SWEEP_KEYS:
-                await asyncio.sleep(SWEEP_INTERVAL)
-
-    async def _trim(self) -> None:
-        packed = script("trim", [BIG, LOG, META, REPLACED], [*self._history, self._writes.daemon, TRIM_VALUES])
-        while True:
-            await asyncio.sleep(TRIM_INTERVAL)
-            while await self._quietly(packed, 0) == TRIM_VALUES:
-                pass
-
-    async def _shrink(self) -> None:
-        """Have Redis write its file anew: what was overwritten and trimmed takes room in it.
-
-        That is, when writes lack room, and when an embedded store that was often restarted has let it grow.
-        """
-        while True:
-            await asyncio.sleep(SHRINK_INTERVAL)
-            with suppress(Refusal):
-                if self._writes.starved or await self._is_long():
-                    self._writes.starved = False
-                    await self._ask(self._short, command("BGREWRITEAOF"))
-
-    async def _is_long(self) -> bool:
-        """Whether the file is our care, and much longer than what it holds."""
-        if self._room is unlimited:
-            return False
-        info = _info(await self._ask(self._short, command("INFO")))
-        return int(info.get("aof_current_size", 0)) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"]))
-
-    async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
-        """Housekeeping, which writes: what cannot be done now is done in the next round."""
-        if self._room(0) < DELETES_ROOM:
-            return otherwise
-        try:
-            return await self._ask(self._short, packed)
-        except Refusal as error:
-            log.debug("put off: %s", error)
-            return otherwise
-
-    @staticmethod
-    async def _ask(channel: Channel, packed: bytes) -> Any:
-        try:
-            return await channel.call(packed)
-        except Rejected as error:
-            raise Unavailable(f"the store says: {error}") from None
 
     # ---- looking at a store
 
@@ -346,7 +266,7 @@ class Store:
     @staticmethod
     async def _check_server(link: Link) -> None:
         """Raises StartError for a Redis that is too old or may drop keys."""
-        info = _info(await link.call(command("INFO")))
+        info = info_of(await link.call(command("INFO")))
         version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
         if version < OLDEST_REDIS:
             raise StartError(f"the store is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
@@ -368,8 +288,3 @@ def bounds(pattern: bytes) -> tuple[bytes, bytes]:
     if pattern.endswith(b"*"):
         return b"[" + pattern[:-1], b"(" + pattern[:-1] + b"\xff"
     return b"[" + pattern, b"[" + pattern
-
-
-def _info(raw: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in raw.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in lines if colon}

@@ -47,10 +47,10 @@ async def until(what: str, condition: Callable[[], bool], patience: float = PATI
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[None]:
-    """A file system of its own in memory.  Needs root."""
+def small_disk(path: Path, size: int = DISK) -> Iterator[None]:
+    """A file system of its own in memory.  size: MiB.  Needs root."""
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=700", "tmpfs", str(path)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(path)], check=True)
     try:
         yield
     finally:

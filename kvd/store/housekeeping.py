@@ -1,0 +1,121 @@
+"""What a store does by itself: keys end, the history is kept within its bounds, the file within its disk."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from kvd.errors import Refusal
+from kvd.store.channel import Channel
+from kvd.store.link import ALL, BIG, LOG, META, REPLACED, command, info_of, script
+from kvd.store.reads import Clock
+from kvd.store.room import DELETES_ROOM, Room, unlimited
+from kvd.store.writes import WriteLane
+
+log = logging.getLogger("kvd.store")
+
+SWEEP_INTERVAL = 0.05
+"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
+SWEEP_KEYS = 100
+"""Keys that one sweep deletes: 2.4 ms at the most."""
+TRIM_INTERVAL = 1.0
+"""Seconds between trims of the history, and
+TRIM_VALUES: large values that one trim drops; each takes Redis 6 us."""
+TRIM_VALUES = 200
+SHRINK_INTERVAL = 5.0
+"""Seconds between looks whether the append-only file should be made smaller, and
+LONG_FILE: times the store's memory that it is too long at, and
+LEAST_FILE: bytes that are never too long.  Redis itself looks more often, but counts from the length at its start, and
+begins later."""
+LONG_FILE = 2
+LEAST_FILE = 64 * 1024 * 1024
+MOST_HALVINGS = 6
+"""How often the history is halved at the most, when the disk has no room for the file with all of it."""
+
+
+class History(NamedTuple):
+    """How much of the history is kept: a number of changes, and bytes of keys and values."""
+
+    changes: int = 100_000
+    bytes: int = 64 * 1024 * 1024
+
+
+USUAL_HISTORY = History()
+
+
+class Housekeeping:
+    """The tasks of one store; keep `run` running."""
+
+    def __init__(self, channel: Channel, writes: WriteLane, clock: Clock, history: History, room: Room) -> None:
+        """history: how much of it is kept, where the disk has room for that."""
+        self._channel = channel
+        self._writes = writes
+        self._clock = clock
+        self._history = history
+        self._room = room
+        self._halvings = 0
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for task in (self._sweep(), self._trim(), self._shrink()):
+                group.create_task(task)
+
+    async def _sweep(self) -> None:
+        while True:
+            packed = script("sweep", ALL, [self._writes.daemon, self._clock.now, SWEEP_KEYS])
+            found, clock = await self._quietly(packed, (0, b"0"))
+            self._clock.see(int(clock))
+            if found < SWEEP_KEYS:
+                await asyncio.sleep(SWEEP_INTERVAL)
+
+    async def _trim(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_INTERVAL)
+            await self._trim_now()
+
+    async def _trim_now(self) -> None:
+        limits = (limit >> self._halvings for limit in self._history)
+        packed = script("trim", [BIG, LOG, META, REPLACED], [*limits, self._writes.daemon, TRIM_VALUES])
+        while await self._quietly(packed, 0) == TRIM_VALUES:
+            pass
+
+    async def _shrink(self) -> None:
+        """Have Redis write its file anew: what was overwritten and trimmed takes room in it.
+
+        That is, when writes lack room, and when an embedded store that was often restarted has let it grow.
+        """
+        if self._room is unlimited:
+            return
+        while True:
+            await asyncio.sleep(SHRINK_INTERVAL)
+            with suppress(Refusal):
+                info = info_of(await self._channel.call(command("INFO")))
+                if info.get("aof_rewrite_in_progress") == "0":
+                    await self._shrink_as(info)
+
+    async def _shrink_as(self, info: dict[str, str]) -> None:
+        starved, self._writes.starved = self._writes.starved, False
+        if starved and info["aof_last_bgrewrite_status"] != "ok":
+            await self._halve()
+        elif self._room(self._history.bytes) >= 1:
+            self._halvings = 0
+        if starved or int(info["aof_current_size"]) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"])):
+            await self._channel.call(command("BGREWRITEAOF"))
+
+    async def _halve(self) -> None:
+        """Keep less of the history: the file is written anew beside the old one, and there was no room for it."""
+        if self._halvings < MOST_HALVINGS:
+            self._halvings += 1
+            log.warning("the store's disk is nearly full: only 1/%d of the history is kept", 2**self._halvings)
+            await self._trim_now()
+
+    async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
+        """The reply to what writes; what cannot be done now is done in the next round."""
+        if self._room(0) < DELETES_ROOM:
+            return otherwise
+        try:
+            return await self._channel.call(packed)
+        except Refusal as error:
+            log.debug("put off: %s", error)
+            return otherwise
