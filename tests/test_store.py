@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
 from kvd.store import housekeeping, lanes, writes
+from kvd.store import store as store_module
 from kvd.store.housekeeping import History
 from kvd.store.link import Dialer, Rejected, command
 from kvd.store.room import on_disk
@@ -201,8 +202,8 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
 async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
     asked: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "PAGE_KEYS", 1)
-    monkeypatch.setattr(housekeeping, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(store_module, "PAGE_KEYS", 1)
+    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(Page(b"*"), records=False)
@@ -228,7 +229,7 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
 
 
 async def test_a_listing_does_not_make_way_behind_its_end(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(Page(b"*", limit=1), records=False)
