@@ -37,6 +37,14 @@ def fill(daemon: Daemon, count: int) -> None:
         assert peer.lines(count)[-1].startswith("OK ")
 
 
+def setting(daemon: Daemon, name: str) -> str:
+    """What the server itself says of one."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(str(daemon.data / "run" / "redis.sock"))
+        peer.sendall(f"CONFIG GET {name}\r\n".encode())
+        return peer.recv(1000).decode().split("\r\n")[-2]
+
+
 def test_a_second_daemon_on_the_same_directory_is_refused(daemon: Daemon) -> None:
     message = one_line_error(run_kvd("--data", str(daemon.data)))
     assert f"in use by another kvd (process {daemon.pid})" in message
@@ -213,18 +221,17 @@ def test_the_server_has_no_tcp_port_and_its_socket_is_private(daemon: Daemon) ->
     server = psutil.Process(daemon.redis_pid())
     assert [c for c in server.net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
     assert (daemon.data / "run").stat().st_mode & 0o777 == 0o700
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(daemon.data / "run" / "redis.sock"))
-        peer.sendall(b"CONFIG GET appendfsync\r\n")
-        assert peer.recv(1000).endswith(b"always\r\n")
+    assert setting(daemon, "appendfsync") == "always"
 
 
 def test_fsync_is_a_choice(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--fsync", "everysec")
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(daemon.data / "run" / "redis.sock"))
-        peer.sendall(b"CONFIG GET appendfsync\r\n")
-        assert peer.recv(1000).endswith(b"everysec\r\n")
+    assert setting(daemon, "appendfsync") == "everysec"
+
+
+def test_the_file_is_not_written_anew_for_the_history_alone(daemon: Daemon) -> None:
+    """Which may take 64 MiB; by Redis's default, 64 MiB are what a file is written anew from."""
+    assert setting(daemon, "auto-aof-rewrite-min-size") == str(256 * 1024 * 1024)
 
 
 def test_the_binary_is_redislites() -> None:

@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -120,17 +121,23 @@ def test_a_quiet_read_is_kept_until_any_worker_writes(seats: list[Seat], writes:
     assert one.get(b"key") == b"new"
 
 
-def test_a_read_beside_a_write_is_not_kept_whichever_ends_first(seats: list[Seat]) -> None:
+@pytest.mark.parametrize("write_begins_first", [False, True])
+@pytest.mark.parametrize("write_ends_first", [False, True])
+def test_a_read_beside_a_write_is_not_kept(seats: list[Seat], write_begins_first: bool, write_ends_first: bool) -> None:
     reader, writer = (SharedCache(LIMIT, Versions(seat)) for seat in seats[:2])
-    for write_first in (False, True):
-        if write_first:
-            mark = writer.begin_write([b"key"])
+    if write_begins_first:
+        writing = writer.begin_write([b"key"])
         reading = reader.begin_read([b"key"])
-        if not write_first:
-            mark = writer.begin_write([b"key"])
-        writer.end_write(mark)
+    else:
+        reading = reader.begin_read([b"key"])
+        writing = writer.begin_write([b"key"])
+    if write_ends_first:
+        writer.end_write(writing)
         reader.end_read(reading, [(b"key", b"value")])
-        assert reader.get(b"key") is None
+    else:
+        reader.end_read(reading, [(b"key", b"value")])
+        writer.end_write(writing)
+    assert reader.get(b"key") is None
 
 
 def test_what_a_dead_worker_was_writing_is_not_kept_again(seats: list[Seat]) -> None:
@@ -163,5 +170,5 @@ def test_without_shared_memory_the_workers_keep_nothing_and_say_so(
         raise OSError(f"no memory for {count}")
 
     monkeypatch.setattr(workers, "share_versions", fail)
-    assert workers._seats(2) == [None, None]
+    assert workers._seats(2, ExitStack()) == [None, None]
     assert "no memory for 2" in caplog.text

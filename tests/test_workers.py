@@ -90,6 +90,22 @@ def test_each_worker_sees_what_the_others_acknowledged_and_watchers_see_all(daem
         assert infos[0] == infos[1]
 
 
+def test_each_worker_answers_what_it_has_read_without_the_store(daemon: Daemon) -> None:
+    with one_each(daemon) as peers:
+        assert peers[0].ask("SET a 1") == "OK 1"
+        for peer in peers:
+            assert peer.ask("GET a") == "OK 1"
+        store = psutil.Process(daemon.redis_pid())
+        store.suspend()
+        try:
+            for peer in peers:
+                assert peer.ask("GET a") == "OK 1"
+        finally:
+            store.resume()
+        assert peers[1].ask("SET a 2") == "OK 2"
+        assert peers[0].ask("GET a") == "OK 2"
+
+
 def test_port_0_is_one_port_for_all_of_them(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--workers", "3")
     ports = [

@@ -48,8 +48,8 @@ def share_versions(workers: int) -> list[Seat]:
 class Versions:
     """The versions of all slots, as one worker sees and makes them.
 
-    A worker that died while it wrote has left counts that differ for ever, for its last bytes may still be on their
-    way to the store: what is in those few slots is not kept again.
+    A worker that died while it wrote has left counts that differ, for its last bytes may still be on their way to the
+    store: what is in those slots, as many as it wrote keys at that moment, is not kept again until all start anew.
     """
 
     def __init__(self, seat: Seat) -> None:

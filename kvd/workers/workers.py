@@ -30,13 +30,14 @@ class Workers:
 
         Raises StartError if the addresses cannot be shared.
         """
+        self._held = ExitStack()
         # These never listen; they keep the ports while a worker is away.
-        self._bound = [_share(listening) for listening in sockets]
+        bound = [self._held.enter_context(_share(listening)) for listening in sockets]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = source.disk is not None and settings.read_cache > 0
-        seats = _seats(settings.workers) if keeps else [None] * settings.workers
+        seats = _seats(settings.workers, self._held) if keeps else [None] * settings.workers
         self._workers = [
-            Worker(number, settings, source._replace(seat=seat), self._bound, inherited)
+            Worker(number, settings, source._replace(seat=seat), bound, inherited)
             for number, seat in enumerate(seats, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
@@ -52,8 +53,7 @@ class Workers:
 
     async def drain(self) -> None:
         """End the workers in order: each answers what is being done, and tells its watchers."""
-        while self._bound:
-            self._bound.pop().close()
+        self._held.close()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     close = drain
@@ -166,12 +166,14 @@ def _share(guard: socket.socket) -> socket.socket:
         raise StartError(f"cannot share an address among workers: {error.strerror or error}") from None
 
 
-def _seats(workers: int) -> Sequence[Seat | None]:
-    """What the workers' read caches share.  Without it they have none, and serve all the same."""
+def _seats(workers: int, held: ExitStack) -> Sequence[Seat | None]:
+    """What the workers' read caches share, until `held` is closed; without it they have none, and serve all the same."""
     try:
-        return share_versions(workers)
+        seats = share_versions(workers)
     except OSError as error:
         log.warning(
             "no memory to be shared by the workers: %s; values that are read are not kept (--read-cache)", error
         )
         return [None] * workers
+    held.callback(os.close, seats[0].descriptor)
+    return seats
