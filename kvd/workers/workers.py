@@ -53,8 +53,8 @@ class Workers:
 
     async def drain(self) -> None:
         """End the workers in order: each answers what is being done, and tells its watchers."""
-        self._held.close()
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        with self._held:
+            await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     close = drain
     """A second time, it finds nothing to do; and a start that failed leaves nothing else."""
@@ -167,7 +167,7 @@ def _share(guard: socket.socket) -> socket.socket:
 
 
 def _seats(workers: int, held: ExitStack) -> Sequence[Seat | None]:
-    """What the workers' read caches share, until `held` is closed; without it they have none, and serve all the same."""
+    """What the workers' read caches share, given back with `held`; without it they have none, and serve all the same."""
     try:
         seats = share_versions(workers)
     except OSError as error:
