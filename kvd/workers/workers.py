@@ -167,7 +167,7 @@ def _share(guard: socket.socket) -> socket.socket:
 
 
 def _seats(workers: int, held: ExitStack) -> Sequence[Seat | None]:
-    """What the workers' read caches share, given back with `held`; without it they have none, and serve all the same."""
+    """What read caches share, given back with `held`; without it the workers have none, and serve all the same."""
     try:
         seats = share_versions(workers)
     except OSError as error:
