@@ -17,7 +17,8 @@ from bench.growth import CURVES
 from bench.measure import Bench, Measured
 from bench.others.servers import NotInstalled, find
 from kvd import __version__
-from kvd.embedded.server import REWRITE_FROM, server_binary
+from kvd.embedded import engines
+from kvd.embedded.server import REWRITE_FROM
 
 BY_HAND = Path(__file__).with_name("did-not-help.md")
 """The part of the document that nobody measures."""
@@ -56,7 +57,7 @@ def machine(disk: str) -> dict[str, str]:
         "kvd": __version__,
         "uvloop": version("uvloop"),
         "hiredis": version("hiredis"),
-        "bare Redis": _first_line([str(server_binary()), "--version"]),
+        "bare Redis": str(engines.choose(os.environ.get("KVD_ENGINE", ""))),
     }
     for name, (program, option) in PROGRAMS.items():
         try:

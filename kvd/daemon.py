@@ -22,8 +22,8 @@ class Daemon:
         self.embedded: EmbeddedServer | None = None
         if not settings.store:
             self.embedded = EmbeddedServer(
-                settings.data, settings.fsync, settings.max_value, processes=settings.workers
-            )  # fmt: skip
+                settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers
+            )
         self.addresses: list[Address] = []
 
     async def start(self) -> None:
@@ -55,6 +55,8 @@ class Daemon:
         if doubt:
             log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
         await source.open(self._settings).start(doubtful=bool(doubt))
+        if self.embedded:
+            self.embedded.use()
         return source
 
     async def run(self) -> None:

@@ -177,6 +177,7 @@ class Server:
         facts = {
             "protocol": PROTOCOL,
             "version": __version__,
+            "engine": await self._store.engine(),
             "features": FEATURES,
             "store": position.store.decode(),
             "revision": position.revision,

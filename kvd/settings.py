@@ -35,7 +35,8 @@ class Settings:
     """All settings, checked.
 
     listen: addresses; port 0 takes a free one.
-    data: directory of the embedded store.  store: URL of another store, "" for the embedded one.
+    data: directory of the embedded store.  engine: its server program, as `engines.choose` takes it.
+    store: URL of another store, "" for the embedded one.
     fsync: Redis's appendfsync for the embedded store.
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
     read_cache: bytes of each process for values that were read before.
@@ -45,6 +46,7 @@ class Settings:
 
     listen: tuple[Address, ...] = (Address("127.0.0.1", DEFAULT_PORT),)
     data: Path = Path("kvd-data")
+    engine: str = ""
     store: str = ""
     fsync: str = "always"
     max_value: int = MIB
@@ -83,6 +85,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
     return Settings(
         listen=tuple(address(text, where) for text in addresses) or default.listen,
         data=Path(given("data")[0] or default.data),
+        engine=given("engine")[0],
         store=given("store")[0],
         fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
         max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,

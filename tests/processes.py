@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kvd.embedded.aof import AppendOnlyFile
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 """Seconds until a test that waits for something gives up; never a measure of speed."""
@@ -64,6 +66,11 @@ class Daemon:
         return self._process.pid
 
     @property
+    def append_only_file(self) -> Path:
+        """The file that its embedded server appends to."""
+        return AppendOnlyFile(self.data).tail()
+
+    @property
     def log(self) -> str:
         """What it has written to standard error so far."""
         return self._log.decode()
@@ -93,7 +100,7 @@ class Daemon:
     def redis_pid(self) -> int:
         """The embedded server's process."""
         for child in psutil.Process(self.pid).children():
-            if "redis-server" in child.name():
+            if "unixsocket:" in " ".join(_command_line(child)) or child.name() in ("redis-server", "valkey-server"):
                 return int(child.pid)
         raise LookupError("no embedded server runs")
 

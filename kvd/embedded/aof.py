@@ -1,70 +1,144 @@
-"""A damaged append-only file: what a crash leaves is cut off and kept; anything else is for a person.
+"""The append-only file of a data directory, in either of its forms.
 
-Redis's own repair (`aof-load-truncated yes`) cuts at the first place that looks like an end, even if that is in
-the middle: a changed length loses all that stands behind it.  And Redis 6.2 cuts inside of a transaction, so that all
-that is written later stands in one that never ends.  So its checker is asked where the last whole one ends.
+Redis 6.2 keeps one file, appendonly.aof.  Redis 7 and Valkey keep parts in appendonlydir/: a base, which each rewrite
+makes anew, and increments, of which the last one grows; a manifest lists them.  They move a file of the first form in
+there at their first start, and a 6.2 that finds the second form would begin an empty file beside it: so both forms,
+and what the manifest says, are looked at before any engine is started.
 """
 
-import logging
+import fcntl
+import hashlib
 import os
 import re
-import subprocess
-import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from kvd.errors import StartError
 
-log = logging.getLogger("kvd.embedded")
+NAME = "appendonly.aof"
+PARTS = "appendonlydir"
 
-TAIL_BYTES = 4 * 1024 * 1024
-"""How much of the file's end may be incomplete and still be what a crash left of the last batches: some times what an
-ordinary one writes, and
-TAIL_VALUES: so many of the longest values."""
-TAIL_VALUES = 3
-
-
-def explain(binary: Path, file: Path) -> str:
-    """What is wrong with a file that is damaged in the middle, and what to do, in one line."""
-    return (
-        f"{file} is damaged in the middle; restore a copy of it, or keep what stands before the damage: "
-        f"cp '{file}' '{file}.damaged' && bash -c 'exec -a redis-check-aof \"{binary}\" --fix \"{file}\"'"
-    )
+_FS_IOC_GETVERSION = 0x80087601
+"""Linux's ioctl for a file's generation (linux/fs.h)."""
+_MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq \d+ type ([bih])(?: .*)?")
+_BASE, _HISTORY = "b", "h"
+_WRITER = re.compile(rb"(redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
+_HEADER_BYTES = 200
+"""Of a base in the snapshot's format; the name and version of its writer stand at its beginning."""
 
 
-def cut_tail(binary: Path, file: Path, said: Sequence[str], max_value: int) -> None:
-    """Make sure that only the end of the file is incomplete, and cut it off; it is kept beside the file.
+class Part(NamedTuple):
+    """One file that the manifest lists, in the order in which they are loaded."""
 
-    said: the log of the server that refused the file.  max_value: int, bytes of the longest value.  Raises StartError
-    if it is damaged otherwise.
+    path: Path
+    kind: str
+
+
+class AppendOnlyFile:
+    """That of one data directory; nothing is kept of it but where it is."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.single = directory / NAME
+        self._parts = directory / PARTS
+        self.manifest = self._parts / f"{NAME}.manifest"
+
+    def exists(self) -> bool:
+        """Whether there is any of it."""
+        return self.single.exists() or self.in_parts()
+
+    def is_empty(self) -> bool:
+        """Whether there is none of it, or nothing in it."""
+        return all(not file.exists() or file.stat().st_size == 0 for file in self.files())
+
+    def in_parts(self) -> bool:
+        """Whether it has the form of Redis 7 and Valkey."""
+        return self.manifest.exists() or any(self._parts.glob(f"{NAME}.*"))
+
+    def files(self) -> list[Path]:
+        """Its files in the order in which they are loaded.  Raises StartError if the manifest is damaged."""
+        if not self.in_parts():
+            return [self.single] if self.single.exists() else []
+        return [part.path for part in self._listed()]
+
+    def tail(self) -> Path:
+        """The file that grows.  Raises StartError if the manifest is damaged."""
+        files = self.files()
+        return files[-1] if files else self.single
+
+    def temporary(self) -> list[Path]:
+        """Parts that an engine that was killed had begun to write."""
+        return list(self._parts.glob("temp-*"))
+
+    def check(self) -> None:
+        """See that it is of one form and complete.  Raises StartError that says what is wrong."""
+        if not self.in_parts():
+            return
+        if not self.manifest.exists():
+            raise StartError(self._incomplete(f"{self.manifest} is missing"))
+        missing = [part.path.name for part in self._listed() if not part.path.exists()]
+        if missing:
+            raise StartError(self._incomplete(f"{missing[0]}, which {self.manifest} lists, is missing"))
+        if self.single.exists() and self.single not in self.files():
+            raise StartError(
+                f"{self._directory} holds an append-only file in two forms, {NAME} and {PARTS}/: two engines have "
+                "written to it; move the one away that is not wanted"
+            )
+
+    def writer(self) -> tuple[str, str]:
+        """The name and version of the engine that wrote the base, two empty strings if that does not say."""
+        for file in self.files()[:1]:
+            with suppress(OSError), file.open("rb") as base:
+                if found := _WRITER.search(base.read(_HEADER_BYTES)):
+                    return found[1].decode().capitalize(), found[2].decode()
+        return "", ""
+
+    def fingerprint(self) -> str:
+        """What no other append-only file has, nor this one when it is longer; "" if there is none."""
+        try:
+            files = self.files()
+        except StartError:
+            return "damaged"
+        if self.in_parts():
+            files.append(self.manifest)
+        sizes = " ".join(f"{identity(file)}:{file.stat().st_size}" for file in files if file.exists())
+        # Of many parts, something short: the note that it goes into has a fixed length.
+        return hashlib.blake2b(sizes.encode(), digest_size=16).hexdigest() if len(files) > 1 else sizes
+
+    def _listed(self) -> list[Part]:
+        """What the manifest lists, but for what a rewrite has replaced.  Raises StartError if it is damaged."""
+        try:
+            lines = self.manifest.read_text().splitlines()
+        except FileNotFoundError:
+            lines = []
+        except UnicodeDecodeError:
+            lines = ["damaged"]
+        found = [_MANIFEST_LINE.fullmatch(line) for line in lines if not line.startswith("#")]
+        parts = [Part(self._where(line[1]), line[2]) for line in found if line and line[2] != _HISTORY]
+        if self.manifest.exists() and (not parts or None in found):
+            raise StartError(self._incomplete(f"{self.manifest} is empty or damaged"))
+        return parts
+
+    def _where(self, name: str) -> Path:
+        """Where a part is.  An engine that died while it moved a file of the first form goes on with that."""
+        path = self._parts / name
+        return self.single if name == NAME and not path.exists() else path
+
+    def _incomplete(self, what: str) -> str:
+        return f"the append-only file in {self._directory} is not complete: {what}; restore a copy of the directory"
+
+
+def identity(path: Path) -> str:
+    """What no other file has, nor one that is made when this one is gone; "" if there is none.
+
+    The number of an inode is used again, with another generation; not every file system tells that one.
     """
-    cut = _incomplete_bytes(binary, file) if any("Unexpected end of file" in line for line in said) else None
-    if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value):
-        raise StartError(explain(binary, file))
-    keep = file.with_name(f"{file.name}.cut-{int(time.time())}")
-    # It is kept for a person to look at; a full disk must not keep the daemon from starting.
-    with suppress(OSError), file.open("rb") as whole:
-        whole.seek(-cut, os.SEEK_END)
-        keep.write_bytes(whole.read())
-    with file.open("rb+") as whole:
-        whole.truncate(whole.seek(0, os.SEEK_END) - cut)
-        os.fsync(whole.fileno())
-    log.warning(
-        "the end of %s was incomplete, as a crash of the machine leaves it; "
-        "its last %d bytes, a write that nobody was told is done, were moved to %s",
-        file, cut, keep.name,
-    )  # fmt: skip
-
-
-def _incomplete_bytes(binary: Path, file: Path) -> int | None:
-    """How many bytes at the end are no whole command; None if the checker does not say.
-
-    The server's binary is also redis-check-aof, when it is called by that name.
-    """
-    checked = subprocess.run(  # noqa: S603
-        ["redis-check-aof", str(file)],  # noqa: S607
-        executable=binary, capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    found = re.search(r"diff=(\d+)", checked.stdout)
-    return int(found[1]) if found else None
+    try:
+        with path.open("rb") as file:
+            generation = bytearray(8)
+            with suppress(OSError):
+                fcntl.ioctl(file, _FS_IOC_GETVERSION, generation)
+            return f"{os.fstat(file.fileno()).st_ino}:{int.from_bytes(generation, 'little')}"
+    except FileNotFoundError:
+        return ""

