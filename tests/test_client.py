@@ -457,6 +457,7 @@ async def test_each_kind_of_change_and_the_end() -> None:
             "CHANGE 9@c3d1a7f0 EXPIRE hits",
             "END 9@c3d1a7f0 store it was replaced",
         )
+        await peer.expect("PROGRESS 10.000")
         await peer.expect_end()
 
     async with serving(script) as address, Watch(address, "lock/*", "hits") as changes:
@@ -507,6 +508,7 @@ async def test_a_cancelled_wait_for_a_change_loses_none() -> None:
         peer.writer.write(b"CHANGE 4@c3d1a7f0 S")
         await go_on.wait()
         peer.say("ET a 1")
+        await peer.expect("PROGRESS 10.000")
         await peer.expect_end()
 
     async with serving(script) as address, Watch(address) as changes:

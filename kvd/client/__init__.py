@@ -6,12 +6,13 @@
             async for event in changes:
                 print(event.position, event.verb, event.key, event.value)
 
-Its errors are those of kvd.errors, and BadAddress, Unreachable, Conflict and WatchEnded.
+Its errors are those of kvd.errors, and BadAddress, Unreachable, TimedOut, ProtocolError, Conflict and WatchEnded.
+Arguments of a wrong type are a TypeError, before anything is sent.
 """
 
 from kvd.client.client import Client, connect
-from kvd.client.connection import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
-from kvd.client.errors import BadAddress, Conflict, Unreachable, WatchEnded
+from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
+from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
 from kvd.client.watch import Watch
 from kvd.client.words import Event, Item, is_text
 
@@ -23,6 +24,8 @@ __all__ = [
     "Conflict",
     "Event",
     "Item",
+    "ProtocolError",
+    "TimedOut",
     "Unreachable",
     "Watch",
     "WatchEnded",

@@ -2,13 +2,31 @@
 
 from kvd.errors import ConnectionLost, KvdError
 
+SHOWN = 60
+"""Characters of what a stranger sent that a message repeats."""
+
 
 class BadAddress(KvdError):
     """Not the address of a daemon."""
 
 
 class Unreachable(ConnectionLost):
-    """No daemon answers there; nothing was asked of it."""
+    """No daemon answers there; nothing was asked of it.
+
+    refused: bool, nothing listens there: the machine refused the connection.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+class TimedOut(ConnectionLost):
+    """The daemon was silent for too long; the connection is closed."""
+
+
+class ProtocolError(ConnectionLost):
+    """The daemon sent what protocol.txt does not allow; the connection is closed."""
 
 
 class Conflict(KvdError):
@@ -28,3 +46,9 @@ class WatchEnded(KvdError):
     def __init__(self, position: str, code: str, text: str) -> None:
         super().__init__(f"the watch ended at {position} ({code}): {text}")
         self.position, self.code, self.text = position, code, text
+
+
+def shown(data: bytes | str) -> str:
+    """What somebody else sent, quoted for a message: escaped, in one line, and not too long."""
+    text = ascii(data[:SHOWN]).removeprefix("b")
+    return text if len(data) <= SHOWN and len(text) <= 2 * SHOWN else f"{text[: 2 * SHOWN]}... ({len(data)} in all)"

@@ -1,0 +1,148 @@
+"""The arguments of a client's calls, checked and turned into words of the wire before anything is sent.
+
+A wrong type raises TypeError with the name of the argument, a wrong value the Refusal that the daemon would answer.
+What is checked is what is sent: the plain value of a subclass, whose own text may be another (that of an Enum is).
+"""
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NoReturn
+
+from kvd.client.errors import shown
+from kvd.client.words import is_text
+from kvd.errors import BadKey, BadValue, Overflow, TooLong, Usage
+from kvd.settings import LARGEST_VALUE
+from kvd.wire import words
+
+Seconds = float | timedelta
+Value = bytes | bytearray | memoryview | str
+
+
+def key(word: str, name: str = "key") -> bytes:
+    """Raises TypeError, BadKey."""
+    return _word(word, name, words.key, "key")
+
+
+def pattern(word: str, name: str = "pattern") -> bytes:
+    """Raises TypeError, BadKey."""
+    return _word(word, name, words.pattern, "pattern")
+
+
+def patterns(given: tuple[str, ...]) -> list[bytes]:
+    """The patterns of a watch.  Raises TypeError, BadKey, Usage."""
+    if len(given) > words.MAX_PATTERNS:
+        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may stand for many")
+    return [pattern(word, "patterns") for word in given]
+
+
+def value(given: Value) -> bytes:
+    """A value's bytes.  Raises TypeError, BadValue, TooLong."""
+    if isinstance(given, str):
+        try:
+            data = str.encode(given)
+        except UnicodeEncodeError:
+            raise BadValue("a str with surrogates has no UTF-8; give the value as bytes") from None
+    elif isinstance(given, bytes | bytearray | memoryview):
+        data = bytes(given)
+    else:
+        _wrong_type("value", "bytes or str", given)
+    if len(data) > LARGEST_VALUE:
+        raise TooLong(f"a value has at most {LARGEST_VALUE} bytes, and this one has {len(data)}")
+    return data
+
+
+def text(given: str) -> bytes:
+    """The text of a PING.  Raises TypeError, BadValue, TooLong."""
+    if not isinstance(given, str):
+        _wrong_type("text", "str", given)
+    data = value(given)
+    if not is_text(data):
+        raise BadValue("the text of a ping must have no control characters")
+    return data
+
+
+def condition(revision: int | str | None) -> bytes:
+    """The option `if=`, b"" for None.  Raises TypeError, Usage."""
+    if revision is None:
+        return b""
+    if isinstance(revision, str):
+        word = str.encode(revision, errors="surrogatepass")
+    elif 0 <= _integer(revision, "if_revision", "int or str") < words.MAX_NUMBER:
+        word = b"%d" % revision
+    else:
+        raise Usage("not a revision: if_revision is at least 0, and below 2^53")
+    try:
+        return b" if=" + words.condition(word)
+    except Usage as error:
+        raise Usage(f"not a revision or position: {shown(word)}; {error}") from None
+
+
+def limit(number: int | None) -> int | None:
+    """How many keys to list.  Raises TypeError, Usage."""
+    if number is not None and not 1 <= _integer(number, "limit", "int") < words.MAX_NUMBER:
+        raise Usage("limit is at least 1, and below 2^53")
+    return number
+
+
+def amount(number: int) -> bytes:
+    """What to add.  Raises TypeError, Overflow."""
+    if abs(_integer(number, "n", "int")) > words.MAX_INTEGER:
+        raise Overflow("n is beyond +-(2^63 - 1)")
+    return b"%d" % number
+
+
+def ttl(seconds: Seconds | None, never: bytes = b"") -> bytes:
+    """The option `ttl=`; `never` is what stands for None.  Raises TypeError, Usage."""
+    if seconds is None:
+        return never
+    number = _number(seconds, "ttl", "a number of seconds, a timedelta or None")
+    word = b"%.3f" % number
+    try:
+        words.milliseconds(word)
+    except Usage:
+        raise Usage(f"ttl is 0.001 to {words.MAX_SECONDS} seconds, and this is {number:g}") from None
+    return b" ttl=" + word
+
+
+def patience(seconds: Seconds, name: str) -> float:
+    """For how long to wait, in seconds.  Raises TypeError, ValueError."""
+    number = _number(seconds, name, "a number of seconds or a timedelta")
+    if not 0 < number <= words.MAX_SECONDS:
+        raise ValueError(f"{name} is more than 0 and at most {words.MAX_SECONDS} seconds, and this is {number:g}")
+    return number
+
+
+def patience_or_none(seconds: Seconds | None, name: str) -> float | None:
+    """The same, or None for ever."""
+    return None if seconds is None else patience(seconds, name)
+
+
+def _word(word: str, name: str, check: Callable[[bytes], bytes], kind: str) -> bytes:
+    if not isinstance(word, str):
+        _wrong_type(name, "str", word)
+    try:
+        return check(str.encode(word, errors="surrogatepass"))
+    except BadKey as error:
+        raise BadKey(f"not a {kind}: {shown(word)}; {error}") from None
+
+
+def _integer(number: int, name: str, expected: str) -> int:
+    if not isinstance(number, int) or isinstance(number, bool):
+        _wrong_type(name, expected, number)
+    return number
+
+
+def _number(seconds: Seconds, name: str, expected: str) -> float:
+    if isinstance(seconds, timedelta):
+        return seconds.total_seconds()
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        _wrong_type(name, expected, seconds)
+    try:
+        return float(seconds)
+    except OverflowError:  # an int beyond all floats
+        return math.inf
+
+
+def _wrong_type(name: str, expected: str, given: object) -> NoReturn:
+    raise TypeError(f"{name} must be {expected}, not {type(given).__name__}")
