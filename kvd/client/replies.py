@@ -2,8 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
@@ -45,23 +44,26 @@ class Reply(NamedTuple):
 def answer(reply: Reply, read: Callable[[Reply], Result]) -> Result:
     """What a reply says, as `read` reads it.  Raises Refusal, Conflict, ProtocolError."""
     if reply.status.word == b"ERR":
-        with _well_formed(reply.status):
-            refusal = _refusal(reply.status.text)
-        raise refusal
-    with _well_formed(reply.status):
-        return read(reply)
-
-
-@contextmanager
-def _well_formed(line: Line) -> Iterator[None]:
+        raise _read(reply.status, _refusal)
     try:
-        yield
+        return read(reply)
+    except (ValueError, Refusal):
+        raise _malformed(reply.status) from None
+
+
+def _read(line: Line, read: Callable[[Line], Result]) -> Result:
+    try:
+        return read(line)
     except (ValueError, Refusal):  # of unpacking, decoding, and the grammar of words
-        raise ProtocolError(f"the daemon sent a malformed line: {shown(b''.join(line))}") from None
+        raise _malformed(line) from None
 
 
-def _refusal(text: bytes) -> Refusal:
-    code, _, reason = text.partition(b" ")
+def _malformed(line: Line) -> ProtocolError:
+    return ProtocolError(f"the daemon sent a malformed line: {shown(b''.join(line))}")
+
+
+def _refusal(line: Line) -> Refusal:
+    code, _, reason = line.text.partition(b" ")
     _check(_CODE(code))
     word = code.decode()
     return REFUSALS.get(word, Refusal)(_for_people(reason), word)
@@ -171,11 +173,6 @@ def event(line: Line) -> Event:
 def end(line: Line) -> WatchEnded:
     """An END line."""
     return _read(line, _end)
-
-
-def _read(line: Line, read: Callable[[Line], Result]) -> Result:
-    with _well_formed(line):
-        return read(line)
 
 
 def _key(line: Line) -> Item:

@@ -57,7 +57,8 @@ WRONG_TYPES: dict[str, list[Call]] = {
     "text": [lambda kv: kv.ping(5), lambda kv: kv.ping(b"text")],
     "address": [lambda _: connect_to(5830), lambda _: _entered(watch_at(("127.0.0.1", 5830)))],
     "timeout": [
-        lambda _: connect_to(timeout="5"), lambda _: connect_to(timeout=True), lambda _: _entered(watch_at("h", timeout="5")),
+        lambda _: connect_to(timeout="5"), lambda _: connect_to(timeout=True),
+        lambda _: _entered(watch_at("h", timeout="5")),
     ],
     "connect_timeout": [
         lambda _: connect_to(connect_timeout="5"), lambda _: connect_to(connect_timeout=None),
