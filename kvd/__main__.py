@@ -3,7 +3,6 @@
 Usage:
   kvd [options] [--listen ADDR]...
   kvd --help
-  kvd --version [--engine ENGINE]
 
 Options:
   --listen ADDR         Where to listen, HOST:PORT; may be given several times; port 0 takes a free one
@@ -49,9 +48,7 @@ EXIT_USAGE = 2
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     """Say on standard output where things are, and what to try."""
     where = ", ".join(map(str, daemon.addresses))
-    data = "in the store given with --store"
-    if daemon.embedded:
-        data = f"{chosen.data}/ ({daemon.embedded.engine}, fsync {chosen.fsync})"
+    data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
     first = daemon.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
     if sys.stdout is None:  # the shell's >&-
@@ -59,7 +56,7 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     # To be served matters more than to be told so, should the text find no place.
     with suppress(OSError):
         sys.stdout.write(
-            f"kvd {__version__} listens on {where}\n"
+            f"kvd {__version__} ({daemon.engine}) listens on {where}\n"
             f"data: {data}\n"
             f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
         )
@@ -88,7 +85,8 @@ def _print_version(chosen: settings.Settings) -> int:
     """Raises StartError if there is no such engine; the exit status."""
     engine = engines.choose(chosen.engine)
     try:
-        sys.stdout.write(f"kvd {__version__} ({engine}: {engine.binary})\n")
+        if sys.stdout is not None:
+            sys.stdout.write(f"kvd {__version__} ({engine}: {engine.binary})\n")
     except OSError as error:
         return _end_output(error)
     return _end_output(SystemExit())

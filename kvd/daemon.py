@@ -25,6 +25,7 @@ class Daemon:
                 settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers
             )
         self.addresses: list[Address] = []
+        self.engine = ""
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
@@ -47,14 +48,16 @@ class Daemon:
     async def _open_store(self) -> Source:
         """Start it, if it is the embedded one, and look at it once.  Raises StartError."""
         source = Source(self._settings.store, None)
-        doubt = ""
+        doubt = loss = ""
         if self.embedded:
             await self.embedded.start()
             source = Source(self.embedded.url, self._settings.data)
-            doubt = self.embedded.doubt
+            doubt, loss = self.embedded.doubt, self.embedded.loss
         if doubt:
             log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
-        await source.open(self._settings).start(doubtful=bool(doubt))
+        store = source.open(self._settings)
+        await store.start(doubtful=bool(doubt), loss=loss)
+        self.engine = store.server
         if self.embedded:
             self.embedded.use()
         return source

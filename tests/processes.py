@@ -49,6 +49,7 @@ class Daemon:
         """limits: words for the shell's ulimit."""
         self.data = data
         self.port = 0
+        self.greeting = ""
         self._options = list(options)
         self._environment = environment or {}
         self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
@@ -85,11 +86,11 @@ class Daemon:
         self._reader = threading.Thread(target=self._read_log, args=[self._process])
         self._reader.start()
         assert self._process.stdout
-        greeting = self._process.stdout.readline().decode()
-        match = re.search(r" listens on 127\.0\.0\.1:(\d+)$", greeting)
+        self.greeting = self._process.stdout.readline().decode()
+        match = re.search(r" listens on 127\.0\.0\.1:(\d+)$", self.greeting)
         if not match:
             self.wait()
-            raise AssertionError(f"the daemon did not start: {greeting}{self.log}")
+            raise AssertionError(f"the daemon did not start: {self.greeting}{self.log}")
         self.port = int(match[1])
 
     def _read_log(self, process: subprocess.Popen[bytes]) -> None:

@@ -67,6 +67,16 @@ class DataDirectory:
         self._life.begin(str(engine))
         return reason
 
+    def loss(self) -> str:
+        """What to say if there is no store, "" if there was none before."""
+        if not self._life.held_store():
+            return ""
+        what = "empty" if self.aof.exists() else "missing"
+        return (
+            f"{self.path} held a store, and its append-only file is {what} ({self.aof.tail()}); restore a copy of it; "
+            "to begin anew with an empty store, remove all files there, or choose another --data DIR"
+        )
+
     def use(self) -> None:
         """The directory holds a store from now on."""
         self._life.use()
@@ -146,15 +156,10 @@ class DataDirectory:
 
     def _refuse_lost_data(self) -> None:
         """An append-only file that is gone begins anew, with revisions that were used before."""
-        held = self._life.held_store()
-        if held is not False:
+        if self._life.held_store() is not False:
             self.aof.check()
-        if held and self.aof.is_empty():
-            what = "empty" if self.aof.exists() else "missing"
-            raise StartError(
-                f"{self.path} held a store, and its append-only file is {what} ({self.aof.tail()}); restore a copy of "
-                "it; to begin anew with an empty store, remove all files there, or choose another --data DIR"
-            )
+        if self.aof.is_empty() and (loss := self.loss()):
+            raise StartError(loss)
 
     def explain_snapshot(self, engine: Engine) -> str:
         """Why an engine does not read the snapshot at the beginning of the append-only file, in one line."""

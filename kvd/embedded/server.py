@@ -68,7 +68,7 @@ class EmbeddedServer(Child):
         self._log: asyncio.Task[None] | None = None
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._ready = asyncio.Event()
-        self.doubt = ""
+        self.doubt = self.loss = ""
 
     @property
     def url(self) -> str:
@@ -83,6 +83,7 @@ class EmbeddedServer(Child):
     async def start(self) -> None:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
         await self._directory.claim(self.engine)
+        self.loss = self._directory.loss()
         self.doubt = self._directory.doubt(self.engine, weak=self._fsync != "always")
         await self.launch()
 

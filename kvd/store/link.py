@@ -115,7 +115,12 @@ class Dialer:
 async def _load_scripts(link: "Link") -> None:
     """Load those that are missing.  Raises StoreLost, Rejected."""
     # Asked first: loading is a write, which a store with a full disk refuses.
-    known = await link.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
+    try:
+        known = await link.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
+    except Rejected as error:
+        if "unknown command" in str(error):
+            raise StoreLost("it has no Lua scripting, which kvd needs; use a Redis or Valkey that has it") from None
+        raise
     for source, present in zip(SCRIPTS.values(), known, strict=True):
         if not present:
             await link.call(command("SCRIPT", "LOAD", source))

@@ -71,6 +71,7 @@ class Store:
         cache: for values that were read; None if others write to the store, and it does not know of that.
         """
         self._dialer = Dialer(url)
+        self.server = ""
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept_text = self._cache.get
@@ -82,10 +83,11 @@ class Store:
         self._past = Channel(self._dialer)
         self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room)
 
-    async def start(self, *, doubtful: bool = False) -> None:
+    async def start(self, *, doubtful: bool = False, loss: str = "") -> None:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
 
         doubtful: its history may have been rewound; it is given another id.
+        loss: what to say if there is no store, where there was one; "" where there need not be one.
         """
         try:
             link = await self._dialer.open()
@@ -93,6 +95,8 @@ class Store:
             raise StartError(f"cannot reach the store: {error}; is it running, and is its URL right?") from None
         try:
             await self._check_server(link)
+            if loss and not await link.call(command("EXISTS", META)):
+                raise StartError(loss)
             store = await self._attach(link, 0)
             if doubtful:
                 await link.call(rewind_command(store))
@@ -244,9 +248,7 @@ class Store:
 
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
-        info = info_of(await self._short.call(command("INFO", "server")))
-        valkey = info.get("valkey_version")
-        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of unknown version')}"
+        return engine_of(info_of(await self._short.call(command("INFO", "server"))))
 
     # ---- looking at a store
 
@@ -269,10 +271,10 @@ class Store:
             raise StoreLost(str(error)) from None
         return bytes(store)
 
-    @staticmethod
-    async def _check_server(link: Link) -> None:
+    async def _check_server(self, link: Link) -> None:
         """Raises StartError for a Redis that is too old or may drop keys."""
         info = info_of(await link.call(command("INFO")))
+        self.server = engine_of(info)
         version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
         if version < OLDEST_REDIS:
             raise StartError(f"the store is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
@@ -287,6 +289,12 @@ class Store:
                 "the store keeps no append-only file: a crash of it loses acknowledged writes; "
                 "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
             )
+
+
+def engine_of(info: dict[str, str]) -> str:
+    """Name and version of the engine that gave this INFO, such as "Valkey 9.1.2"."""
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:
