@@ -205,7 +205,7 @@ class Redis:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
-        self.port = _free_port()
+        self.port = free_port()
         self.password = "s3cret:/@"  # noqa: S105  # characters that a URL must escape
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -263,7 +263,7 @@ class Redis:
             self.kill(signal.SIGTERM)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
