@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from bench.curves import Curve
-from bench.growth import idle, interference, keys, values, watchers, workers
+from bench.growth import engines, idle, interference, keys, values, watchers, workers
 from bench.measure import Bench
 
 CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
@@ -13,4 +13,5 @@ CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
     "values": values.measure,
     "interference": interference.measure,
     "workers": workers.measure,
+    "engines": engines.measure,
 }
