@@ -12,9 +12,12 @@ from kvd import __version__, descriptors
 from kvd.changes import Follower
 from kvd.errors import Unavailable
 from kvd.hub import Hub
+from kvd.limited_log import LimitedLog
 from kvd.listening import BACKLOG, address_of, cannot_listen
 from kvd.session.answers import Context
+from kvd.session.complaints import Complaints
 from kvd.session.express import Streams
+from kvd.session.linger import Linger
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
 from kvd.store.cache import Cache, LocalCache
@@ -32,10 +35,9 @@ FEATURES = "resume sync progress transactions"
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence before the kernel asks a peer whether it is there, seconds between further questions, and
 how many of them.  A peer that only watches, and is gone, is found by nothing else."""
-DRAIN_TIMEOUT = 2.0
-"""Seconds that connections have to take their last replies when the daemon stops."""
-REFUSED_INTERVAL = 10.0
-"""Seconds between two words in the log about connections that were refused."""
+DRAIN_TIMEOUT = 5.0
+"""Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
+ten that Docker gives."""
 PARTING, PARTING_TIME = 16, 1.0
 """Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
 seconds that one may wait; others are closed at once."""
@@ -78,15 +80,21 @@ class Server:
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._most = descriptors.connections()
-        self._refused = 0
-        self._refused_told = -REFUSED_INTERVAL
+        self._lingering: dict[Session, None] = {}
+        self._draining = False
+        self._refused = LimitedLog(
+            log, logging.WARNING,
+            "refused connections (there are %d, as many as the limit of open files allows); %s",
+            "connections were refused", few=1,
+        )  # fmt: skip
         self._parting = asyncio.Semaphore(PARTING)
         self._store = source.open(settings)
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(
-            self._store, self._log, hub, settings.max_value, self._max_line, settings.watch_buffer, self._describe
-        )
+            self._store, self._log, hub, settings.max_value, self._max_line, settings.watch_buffer, self._describe,
+            Complaints.new(),
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
@@ -107,6 +115,7 @@ class Server:
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
+        self._draining = True
         for listener in self._listeners:
             listener.close()
         for session in list(self._sessions):
@@ -121,6 +130,8 @@ class Server:
 
     async def close(self) -> None:
         """Let go of the store."""
+        self._context.complaints.flush()
+        self._refused.flush()
         await self._store.close()
 
     def _streams(self) -> Streams:
@@ -134,7 +145,7 @@ class Server:
         try:
             # Cancelled by `drain` only; asyncio would log that as an error.
             with suppress(asyncio.CancelledError):
-                if len(self._sessions) < self._most:
+                if len(self._sessions) < self._most or self._make_room():
                     await self._serve(reader, writer)
                 else:
                     await self._refuse(reader, writer)
@@ -145,32 +156,38 @@ class Server:
         _keep_alive(writer.get_extra_info("socket"))
         session = Session(self._context, reader, writer)
         self._sessions.add(session)
+        if self._draining:
+            session.stop()
         try:
             await session.run()
+            self._lingering[session] = None
+            await session.linger()
         finally:
+            self._lingering.pop(session, None)
             self._sessions.discard(session)
+            writer.close()
+
+    def _make_room(self) -> bool:
+        """Cut a connection that has ended but for its peer's end; False: there is none."""
+        for session in self._lingering:
+            if session.has_sent_all():
+                session.abort()
+                del self._lingering[session]
+                self._sessions.discard(session)
+                return True
+        return False
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
-        self._tell_of_refusal()
+        self._refused.write(self._most, descriptors.REMEDY)
         if not writer.is_closing():
             writer.write(REFUSED)
         try:
             if not self._parting.locked():
                 async with self._parting:
-                    await _part(reader, writer)
+                    await Linger(reader, writer).close(amid=True, longest=PARTING_TIME)
         finally:
             writer.close()
-
-    def _tell_of_refusal(self) -> None:
-        self._refused += 1
-        now = asyncio.get_running_loop().time()
-        if now >= self._refused_told + REFUSED_INTERVAL:
-            log.warning(
-                "refused connections (%d): there are as many as the limit of open files allows (%d); %s",
-                self._refused, self._most, descriptors.REMEDY,
-            )  # fmt: skip
-            self._refused, self._refused_told = 0, now
 
     async def _describe(self) -> Iterable[str]:
         position, floor = await self._store.history()
@@ -187,18 +204,6 @@ class Server:
             "max-line": self._max_line,
         }
         return [f"{name} {value}" for name, value in facts.items()]
-
-
-async def _part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Shut down the sending side, and drop what comes, up to its end or to READ_BYTES.
-
-    The kernel resets a connection that is closed while it has input, and the peer may lose what it has not read yet.
-    """
-    if not writer.is_closing():
-        writer.write_eof()
-    with suppress(OSError, EOFError):
-        async with asyncio.timeout(PARTING_TIME):
-            await reader.readexactly(READ_BYTES)
 
 
 def _keep_alive(connection: socket.socket) -> None:

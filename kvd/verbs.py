@@ -8,7 +8,7 @@ from enum import Enum, auto
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Arguments, Record
 from kvd.wire import replies, requests
-from kvd.wire.lines import is_stranger
+from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
 
 class Operation(Enum):
@@ -108,7 +108,7 @@ def find(line: bytes) -> tuple[Verb, bytes | None]:
     row = _BY_SPELLING.get(word) or _BY_SPELLING.get(word.upper())
     if row is None:
         if is_stranger(line):
-            raise NotAClient("a line of HTTP or of the PROXY protocol")
+            raise NotAClient(STRANGER)
         raise UnknownVerb(_unknown(word))
     return row, rest if space else None
 
@@ -116,6 +116,10 @@ def find(line: bytes) -> tuple[Verb, bytes | None]:
 def _unknown(word: bytes) -> str:
     if not word:
         return "an empty line, or a space before the verb; HELP lists the verbs"
+    if begins_with_mark(word):
+        return BYTE_ORDER_MARK
+    if b"\0" in word:
+        return NUL
     # Anything but a plain word could hold what must not be in a reply.
     name = f"no verb {word.decode()}" if _SHOWABLE(word) else "no such verb"
     return f"{name}; HELP lists the verbs"

@@ -10,6 +10,7 @@ from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
 from kvd.hub import Hub
 from kvd.session.answers import Context
+from kvd.session.complaints import Complaints
 from kvd.session.express import Streams
 from kvd.session.session import READ_BYTES, Session
 from kvd.store.store import Store
@@ -36,6 +37,7 @@ class MemoryTransport(asyncio.Transport):
         self._takes = True
         self._paused = False
         self._closing = False
+        self._shut = False
         self._lost = False
         self.written = asyncio.StreamReader(limit=1 << 26)
         """What the peer gets."""
@@ -46,7 +48,7 @@ class MemoryTransport(asyncio.Transport):
         return self._protocol
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing:
+        if self._closing or self._shut:
             # As uvloop's do; asyncio's own say nothing.
             raise RuntimeError("the transport is closed")
         self._waiting += data
@@ -66,6 +68,10 @@ class MemoryTransport(asyncio.Transport):
     def abort(self) -> None:
         self._waiting.clear()
         self.close()
+
+    def write_eof(self) -> None:
+        self._shut = True
+        self._pass_on()
 
     def pause_reading(self) -> None:
         self._takes = False
@@ -134,6 +140,8 @@ class MemoryTransport(asyncio.Transport):
         elif self._paused and len(self._waiting) <= DRAINED:
             self._paused = False
             self._protocol.resume_writing()
+        if self._shut and not self._waiting:
+            self.written.feed_eof()
         if self._closing and not self._waiting:
             self._end(None)
 
@@ -191,7 +199,7 @@ class Service:
         self.log = Follower(store.open_log, self.hub)
         self._max_value = max_value
         self._context = Context(
-            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe
+            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe, Complaints.new()
         )  # fmt: skip
         self._peers: list[MemoryPeer] = []
 
@@ -203,7 +211,7 @@ class Service:
         transport = MemoryTransport(protocol)
         protocol.connection_made(transport)
         session = Session(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-        peer = MemoryPeer(transport, session, asyncio.create_task(session.run()))
+        peer = MemoryPeer(transport, session, asyncio.create_task(_run(session)))
         self._peers.append(peer)
         return peer
 
@@ -220,6 +228,12 @@ class Service:
     async def _describe(self) -> Iterable[str]:
         position, _ = await self.store.history()
         return ["protocol 1", f"store {position.store.decode()}", f"max-value {self._max_value}"]
+
+
+async def _run(session: Session) -> None:
+    """As the server does."""
+    await session.run()
+    await session.linger()
 
 
 @asynccontextmanager

@@ -130,6 +130,7 @@ def test_telnet_is_answered_and_its_ctrl_c_closes(start_daemon: StartDaemon) -> 
         assert peer.ask("SET a 1\r") == "OK 1"
         peer.send(b"SET a 2\r\n\xff\xf4\xff\xfd\x06SET a 3\r\n")
         assert peer.line() == "OK 2"
+        assert peer.line().startswith("ERR usage there is a byte 0xFF")
         assert peer.is_closed()
     with daemon.connect() as peer:
         assert peer.ask("GET a") == "OK 2"

@@ -119,7 +119,7 @@ def test_port_0_is_one_port_for_all_of_them(start_daemon: StartDaemon) -> None:
 def test_lines_of_the_log_say_which_process_they_come_from(daemon: Daemon) -> None:
     with one_each(daemon) as peers:
         for peer in peers:
-            peer.send("POST / HTTP/1.1\n")
+            assert peer.ask("POST / HTTP/1.1").startswith("ERR usage ")
             assert peer.is_closed()
     pids = re.findall(r" WARNING \[(\d+)\] kvd\.session: closed the connection", daemon.log)
     assert sorted(map(int, pids)) == sorted(daemon.worker_pids())

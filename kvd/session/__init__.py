@@ -5,5 +5,7 @@ watching    the connection's watch, and how it catches up
 copying     SYNC's copy
 transaction what stands between BEGIN and COMMIT
 answers     parse, ask the store, answer
+complaints  what the log is told of peers
+linger      its end, without a loss of what the peer has not read yet
 session     the connection from its first byte to its end
 """

@@ -20,6 +20,7 @@ from kvd.model import (
     Write,
 )  # fmt: skip
 from kvd.session import express, watching
+from kvd.session.complaints import Complaints
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.watching import Log, Watching
@@ -56,7 +57,7 @@ class Context(NamedTuple):
     """What the sessions of one daemon share.
 
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
-    describe: gives INFO's lines.
+    describe: gives INFO's lines.  complaints: the log lines that peers cause.
     """
 
     store: Store
@@ -66,10 +67,14 @@ class Context(NamedTuple):
     max_line: int
     push_limit: int
     describe: Callable[[], Awaitable[Iterable[str]]]
+    complaints: Complaints
 
 
 class Answers:
-    """Does what lines ask for, and gives the replies to an output."""
+    """Does what lines ask for, and gives the replies to an output.
+
+    quitting: bool, whether QUIT was answered.  left_lines: bool, whether there were lines after it.
+    """
 
     def __init__(self, context: Context, output: Output, watching: Watching) -> None:
         self._context = context
@@ -78,6 +83,7 @@ class Answers:
         self._watching = watching
         self._pending: Pending | None = None
         self.quitting = False
+        self.left_lines = False
 
     @property
     def in_transaction(self) -> bool:
@@ -97,6 +103,7 @@ class Answers:
                 await self._run(group, size)
                 group, size = [], 0
                 if self.quitting:
+                    self.left_lines = True
                     return
                 if isinstance(error, NotAClient):
                     raise
@@ -108,6 +115,7 @@ class Answers:
                 await self._run(group, size)
                 group, size = [], 0
                 if self.quitting:
+                    self.left_lines = True
                     return
             group.append((verb, arguments))
             size += weight
@@ -146,7 +154,9 @@ class Answers:
                 await _SINGLE[operation](self, group[0][1])
         except Refusal as error:
             self._output.reply_all([replies.refused(error)] * len(group))
-        await self._output.flush_if_full()
+        # A peer that has quit may have more to send before it reads.
+        if not self.quitting:
+            await self._output.flush_if_full()
 
     async def _read(self, group: list[tuple[Verb, Any]]) -> None:
         try:

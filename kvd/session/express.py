@@ -77,6 +77,11 @@ class Express:
         self._finished: asyncio.Future[None] | None = None
         self.open = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a chunk was taken that is not answered yet."""
+        return bool(self._chunk)
+
     def take(self, chunk: bytes) -> bool:
         """Have a chunk answered; False: it is not plain, or something else has to be answered before it.
 

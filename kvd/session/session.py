@@ -1,25 +1,25 @@
 """One connection: read, have it answered, end well."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
-from kvd.errors import NotAClient
+from kvd.errors import NotAClient, Usage
 from kvd.session.answers import Answers, Context
 from kvd.session.express import Express, Streams
+from kvd.session.linger import Linger
 from kvd.session.output import Output
 from kvd.session.watching import Watching
+from kvd.wire import replies
 from kvd.wire.lines import LineBuffer
-
-log = logging.getLogger("kvd.session")
 
 READ_BYTES = 64 * 1024
 """Bytes taken from the socket at once."""
 GONE_INTERVAL = 30.0
 """Seconds between looks whether a peer that only watches is still there."""
+UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
 _TCP_CLOSE = 7
 """The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
 
@@ -30,6 +30,7 @@ class Session:
     def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._complaints = context.complaints
         self._peer = _name_of(writer)
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
@@ -43,32 +44,48 @@ class Session:
         self._idle = False
         self._stopping = False
         self._interrupted = False
+        self._linger = Linger(reader, writer)
+        self._is_amid = False
 
     # ---- the connection
 
     async def run(self) -> None:
-        """Serve until the peer is gone or has quit, or until `stop`."""
+        """Serve until the peer is gone or has quit, or until `stop`.  The connection ends with `linger`."""
         self._task = asyncio.current_task()
         try:
             await self._serve()
         except NotAClient as error:
-            log.warning("closed the connection of %s: it sent %s", self._peer, error)
+            self._complaints.closed.write(self._peer, error)
+            self._is_amid = True
+            self._output.send(replies.refused(Usage(str(error))))
         except OSError as error:
-            log.debug("lost %s: %s", self._peer, error)
+            self._complaints.lost.write(self._peer, error)
             # The reader keeps the error, which would keep the stack and all that stands on it, such as a page of a
             # copy, until the garbage collector comes.
             error.__traceback__ = None
         finally:
             self._watching.close()
-            self._writer.close()
             self._output.forget()
+
+    async def linger(self) -> None:
+        """Close the connection, when the peer has what it was sent."""
+        is_amid = self._is_amid or self._answers.left_lines or self._lines.is_amid
+        await self._linger.close(amid=is_amid)
+
+    def has_sent_all(self) -> bool:
+        """While it lingers: whether the connection may be cut, were its place needed."""
+        return self._linger.has_sent_all()
 
     def stop(self) -> None:
         """Finish what is being answered, tell a watcher, and end."""
         self._stopping = True
         if self._idle and self._task:
             self._interrupted = True
+            self._is_amid = self._express.busy
             self._task.cancel()
+        else:
+            self._is_amid = True
+            self._linger.drop_input()
 
     def abort(self) -> None:
         """End at once."""
@@ -85,14 +102,18 @@ class Session:
             if not self._interrupted:
                 raise
             self._interrupted = False
+            self._linger.drop_input()
             await self._answer(await self._express.finish())
         self._watching.end("shutdown", "the daemon stops")
-        await self._output.flush()
+        self._output.write()
 
     async def _converse(self) -> None:
         while not self._answers.quitting and not self._stopping:
             data = await self._read()
             if not data:
+                if self._lines.is_amid:
+                    self._output.reply(UNENDED)
+                    self._output.write()
                 return
             await self._answer(data)
 
@@ -110,7 +131,9 @@ class Session:
             await self._answers.answer(self._lines.feed(data))
         finally:
             self._output.write()
-        await self._output.flush()
+        # A peer that has quit may have more to send before it reads.
+        if not self._answers.quitting:
+            await self._output.flush()
 
     async def _only_watch(self) -> None:
         """The peer has shut down its sending side only, and goes on watching until it is gone.

@@ -1,6 +1,7 @@
 """Bytes to lines, with bounded memory, however the bytes are cut into chunks (protocol.txt, 2 and 12)."""
 
 import codecs
+import re
 
 from kvd.errors import NotAClient, TooLong
 
@@ -10,8 +11,20 @@ TELNET_IAC = 0xFF
 _STRANGERS = (b"POST ", b"PROXY ")
 _STRANGER_HEADER = b"host:"
 _LONGEST_MARK = 6
-_STRANGER = "a line of HTTP or of the PROXY protocol"
-_NOT_UTF8 = "a first line that is not UTF-8, such as a TLS hello"
+_HTTP_REQUEST = re.compile(
+    rb"(?:[^ ]+ (?:/|(?i:https?)://)[^ ]*|(?:PRI|OPTIONS) \*) HTTP/[0-9]+(?:\.[0-9]+)?"
+).fullmatch
+"""What a browser or curl sends first, whatever its method, such as SET; `PRI *` begins HTTP/2."""
+_CONTROLS = frozenset([*range(0x20), 0x7F]) - frozenset(b"\t\n\r")
+"""What no client begins with; TLS does."""
+
+STRANGER = "this is a line of HTTP or of the PROXY protocol; kvd speaks neither"
+BYTE_ORDER_MARK = "the line begins with a byte order mark; send UTF-8 without one"
+NUL = "the line has NUL characters, as UTF-16 has; send UTF-8"
+_NOT_UTF8 = "the first line is not UTF-8 (is it TLS, UTF-16 or Latin-1?); send UTF-8"
+_INTERRUPT = "there is a byte 0xFF, as of telnet's Ctrl-C or of UTF-16; send UTF-8"
+
+_BOM = codecs.BOM_UTF8
 
 Line = bytes | TooLong | NotAClient
 
@@ -28,6 +41,11 @@ def is_stranger(line: bytes | bytearray) -> bool:
     """Whether a line, or its beginning, is that of a browser or a proxy."""
     head = line[:_LONGEST_MARK]
     return head.startswith(_STRANGERS) or head[:5].lower() == _STRANGER_HEADER
+
+
+def begins_with_mark(line: bytes | bytearray) -> bool:
+    """Whether a line, or its beginning, begins with a byte order mark."""
+    return line.startswith(_BOM)
 
 
 def _split(data: bytes) -> list[bytes]:
@@ -57,6 +75,11 @@ class LineBuffer:
         self._first: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
 
     @property
+    def is_amid(self) -> bool:
+        """Whether a line has begun whose end has not come."""
+        return bool(self._open)
+
+    @property
     def between(self) -> bool:
         """Whether a line has come, and no other has begun: what comes next is a line's beginning."""
         return not (self._open or self._first or self._skipping or self._ended)
@@ -65,6 +88,10 @@ class LineBuffer:
         """Take the next chunk and give the lines that it completes."""
         if self._ended:
             return []
+        if self._first and not self._open and data[:1] and data[0] in _CONTROLS:
+            ended: list[Line] = []
+            self._end(_begins_with(data[0]), ended)
+            return ended
         interrupt = data.find(TELNET_IAC)
         *pieces, tail = _split(data if interrupt < 0 else data[:interrupt])
         items: list[Line] = []
@@ -77,9 +104,9 @@ class LineBuffer:
             self._hold(tail, items)
             # A stranger's line ends it all even if its LF never comes.
             if is_stranger(self._open):
-                self._end(_STRANGER, items)
+                self._end(STRANGER, items)
         if interrupt >= 0 and not self._ended:
-            self._end("a byte 0xFF, as telnet sends it for Ctrl-C", items)
+            self._end(_INTERRUPT, items)
         return items
 
     def _whole(self, pieces: list[bytes]) -> list[Line]:
@@ -96,8 +123,8 @@ class LineBuffer:
         """Keep a part of the present line, unless that makes it too long."""
         if self._skipping:
             return
-        if self._first and not self._is_utf8(self._first, piece[: self._limit + 1 - len(self._open)]):
-            self._end(_NOT_UTF8, items)
+        if self._first and (why := self._why_no_client(self._first, piece)):
+            self._end(why, items)
             return
         self._open += piece
         # A CR at the very end may yet turn out to belong to the line's end.
@@ -106,32 +133,37 @@ class LineBuffer:
 
     def _overflow(self, items: list[Line]) -> None:
         if is_stranger(self._open):
-            self._end(_STRANGER, items)
+            self._end(STRANGER, items)
             return
         self._open.clear()
         self._first = None
         self._skipping = True
         items.append(self._too_long())
 
-    @staticmethod
-    def _is_utf8(decoder: codecs.IncrementalDecoder, piece: bytes) -> bool:
+    def _why_no_client(self, decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
+        """What is wrong with the beginning of a first line that goes on with a piece; "" if nothing is."""
+        if len(self._open) < len(_BOM) and begins_with_mark(self._open + piece[: len(_BOM)]):
+            return BYTE_ORDER_MARK
         try:
-            decoder.decode(piece)
+            decoder.decode(piece[: self._limit + 1 - len(self._open)])
         except UnicodeDecodeError:
-            return False
-        return True
+            return _NOT_UTF8
+        return ""
 
     def _finish(self, items: list[Line]) -> None:
         """The LF of the present line has come."""
         if self._ended:
             return
+        if self._open.endswith(b"\r"):
+            del self._open[-1:]
         if self._first and self._first.getstate()[0]:
             self._end(_NOT_UTF8, items)
             return
+        if self._first and _HTTP_REQUEST(self._open):
+            self._end(STRANGER, items)
+            return
         self._first = None
         if not self._skipping:
-            if self._open.endswith(b"\r"):
-                del self._open[-1:]
             items.append(bytes(self._open))
         self._skipping = False
         self._open.clear()
@@ -143,3 +175,7 @@ class LineBuffer:
         self._ended = True
         self._open.clear()
         items.append(NotAClient(why))
+
+
+def _begins_with(control: int) -> str:
+    return f"the connection begins with a control character (0x{control:02X}), as of TLS or UTF-16; send UTF-8 text"

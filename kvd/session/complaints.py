@@ -1,0 +1,30 @@
+"""What the log is told of peers: no more than a few lines a minute, whatever they do."""
+
+import logging
+from typing import NamedTuple
+
+from kvd.limited_log import LimitedLog
+
+log = logging.getLogger("kvd.session")
+
+
+class Complaints(NamedTuple):
+    """One of each kind for all sessions.  closed: takes a peer and why.  lost: takes a peer and the error."""
+
+    closed: LimitedLog
+    lost: LimitedLog
+
+    @classmethod
+    def new(cls) -> "Complaints":
+        """With nothing written yet."""
+        return cls(
+            LimitedLog(
+                log, logging.WARNING, "closed the connection of %s: %s", "connections were closed for what they sent"
+            ),
+            LimitedLog(log, logging.DEBUG, "lost %s: %s", "connections were lost"),
+        )
+
+    def flush(self) -> None:
+        """Write what was only counted."""
+        for kind in self:
+            kind.flush()
