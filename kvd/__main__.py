@@ -31,6 +31,7 @@ KVD_WORKERS, KVD_LOG_LEVEL.
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -114,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         descriptors.raise_limit()
         descriptors.check()
         daemon = Daemon(chosen)
-        running.run(daemon, lambda: _greet(daemon, chosen))
+        running.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *running.TERMINAL})
     except StartError as error:
         sys.stderr.write(f"kvd: {error}\n")
         return EXIT_FAILED

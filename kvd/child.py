@@ -9,8 +9,11 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kvd.errors import StartError
+from kvd.running import TERMINAL
 
 log = logging.getLogger("kvd")
 
@@ -81,16 +84,28 @@ class Child(ABC):
 
 
 def die_with(parent: int, number: int) -> None:
-    """Have the kernel send this process a signal when its parent dies (Linux; nothing elsewhere).
+    """Leave the end of this process to its parent, and have the kernel send it a signal when that dies (on Linux).
 
-    To be called in the child.  The signal is bound to the thread that started it, hence the parent's main thread.
+    To be called in the child, also before it becomes another program: a terminal's signals are held back for good.
+    The signal is bound to the thread that started it, hence the parent's main thread.
     parent: int, its process id, for it may be gone already.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
     if _prctl is None:
         return
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextmanager
+def terminal_held_back() -> Iterator[None]:
+    """A process that is started meanwhile never sees a terminal's signals, not even while it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def how(code: int) -> str:

@@ -5,10 +5,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
 STDERR = 2
+
+TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
+"""Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
+UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
+"""Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
 
 
 class Service(Protocol):
@@ -27,15 +32,21 @@ class Service(Protocol):
         """Let go of everything."""
 
 
-def run(service: Service, ready: Callable[[], None]) -> None:
-    """Run a service until SIGTERM or SIGINT; `ready` is called when it has started.  Raises StartError."""
+def run(service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals] = (signal.SIGTERM,)) -> None:
+    """Run a service until one of the signals `ended_by`; `ready` is called when it has started.  Raises StartError.
+
+    A SIGHUP that was ignored when the process began stays ignored: nohup asks for that.  When this returns, these
+    signals are held back: what is left is to exit, with the status that the service has earned.
+    """
+    for number in UNUSED:
+        signal.signal(number, signal.SIG_IGN)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(service, ready))
+        runner.run(_serve(service, ready, ended_by))
 
 
 def open_standard_streams() -> None:
@@ -54,11 +65,12 @@ def log_to_stderr(level: str, *, of_many: bool) -> None:
     )
 
 
-async def _serve(service: Service, ready: Callable[[], None]) -> None:
+async def _serve(service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    for number in ended_by:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stopping.set)
     stopped = asyncio.create_task(stopping.wait())
     try:
         if await _first(service.start(), stopped):
@@ -66,6 +78,8 @@ async def _serve(service: Service, ready: Callable[[], None]) -> None:
             await _first(service.run(), stopped, before_cancelling=service.drain)
     finally:
         await service.close()
+        # The loop gives them back their default, death: a terminal that is closed may send several.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ended_by)
 
 
 async def _first(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from kvd.child import Child
+from kvd.child import Child, terminal_held_back
 from kvd.errors import StartError
 from kvd.listening import share
 from kvd.server import DRAIN_TIMEOUT, Source
@@ -110,11 +110,12 @@ class Worker(Child):
     def _spawn(self) -> subprocess.Popen[bytes]:
         """The process.  Raises OSError."""
         first, self._first = self._first, ()
-        with ExitStack() as stack:
+        with terminal_held_back(), ExitStack() as stack:
             sockets = [stack.enter_context(opened) for opened in first or map(share, self._bound)]
             descriptors = tuple(opened.fileno() for opened in sockets)
             # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
-            # group of its own, so that Ctrl-C in a terminal reaches the parent alone.
+            # group of its own, so that Ctrl-C in a terminal reaches the parent alone,
+            # which alone decides about its end.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
