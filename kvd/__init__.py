@@ -1,3 +1,26 @@
-"""kvd: a key-value daemon that any program with a socket can read, write and watch."""
+"""kvd: a key-value daemon that any program with a socket can read, write and watch.
+
+__main__     the command `kvd`
+daemon       the embedded store and who serves, this process or workers
+workers      several processes that serve
+server       one process that serves
+session      one connection
+verbs        the table of requests
+store        everything that asks Redis
+embedded     the Redis server that the daemon starts itself
+changes      the log reader: follows the store's change log
+hub          hands changes to watchers
+client       the client library
+child        a child process that is started again when it dies
+running      the event loop, the logger, and the signals that end a process
+listening    sockets to listen on
+descriptors  the limit of open files
+wire         the line protocol, pure
+settings     what may be chosen
+model        the values that the layers exchange
+errors       every error
+
+Each imports only what stands below it.  protocol.txt is the contract; lua/ holds the scripts that Redis runs.
+"""
 
 __version__ = "0.1.0"

@@ -73,8 +73,13 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What it has written to standard error so far."""
+        """What it has written to standard error so far, all of it when it has ended."""
         return self._log.decode()
+
+    def says(self, text: str) -> bool:
+        """Wait until its log has the text, which comes by another way than its replies."""
+        wait_for(f"{text!r} in the log", lambda: text in self.log)
+        return True
 
     def start(self) -> None:
         """Start (again, on the same port) and wait until it listens."""

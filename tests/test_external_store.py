@@ -94,4 +94,6 @@ def test_the_password_is_never_shown(start_daemon: StartDaemon, redis: Redis) ->
         peer.ask("SET a 1")
         redis.start()
         wait_for("the store", lambda: peer.ask("SET b 3").startswith("OK"))
+    daemon.stop()
+    assert "lost the store" in daemon.log
     assert "s3cret" not in daemon.log

@@ -42,6 +42,7 @@ def target(start_daemon: StartDaemon) -> Iterator[Daemon]:
     yield daemon
     with connection(daemon) as peer:
         assert peer.ask("PING") == "OK"
+    daemon.stop()
     assert "Traceback" not in daemon.log
     assert " ERROR " not in daemon.log
 

@@ -121,8 +121,9 @@ def test_lines_of_the_log_say_which_process_they_come_from(daemon: Daemon) -> No
         for peer in peers:
             assert peer.ask("POST / HTTP/1.1").startswith("ERR usage ")
             assert peer.is_closed()
-    pids = re.findall(r" WARNING \[(\d+)\] kvd\.session: closed the connection", daemon.log)
-    assert sorted(map(int, pids)) == sorted(daemon.worker_pids())
+    closed = re.compile(r" WARNING \[(\d+)\] kvd\.session: closed the connection").findall
+    wait_for("a line of each", lambda: len(closed(daemon.log)) == 2)
+    assert sorted(map(int, closed(daemon.log))) == sorted(daemon.worker_pids())
 
 
 def test_modules_are_not_looked_for_where_the_daemon_is_started(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_of_a_worker_that_is_killed_only_the_connections_break(daemon: Daemon) -
     assert before[0] not in daemon.worker_pids()
     with one_each(daemon) as peers:
         assert [peer.ask("GET a") for peer in peers] == ["OK 2", "OK 2"]
-    assert "worker 1 ended (by signal SIGKILL); starting it again" in daemon.log
+    assert daemon.says("worker 1 ended (by signal SIGKILL); starting it again")
 
 
 def test_all_workers_killed_again_and_again_come_back(daemon: Daemon) -> None:
@@ -200,7 +201,7 @@ def test_a_worker_that_is_asked_to_stop_ends_in_order_and_is_replaced(daemon: Da
         assert watcher.rest() == [f"END {position} shutdown the daemon stops"]
         assert other.ask("PING x") == "OK x"
     wait_for("a new worker", lambda: daemon.log.count(" is process ") == 3)
-    assert "worker 1 ended (with exit status 0); starting it again" in daemon.log
+    assert daemon.says("worker 1 ended (with exit status 0); starting it again")
 
 
 def test_all_workers_come_back_to_a_store_that_was_killed(daemon: Daemon) -> None:
@@ -372,4 +373,5 @@ def test_workers_on_another_store_show_its_password_to_nobody(start_daemon: Star
         wait_for("the store", lambda: two.ask("GET a") == "OK 1")
     commands = [psutil.Process(pid).cmdline() for pid in daemon.worker_pids()]
     assert len(commands) == 2
+    daemon.stop()
     assert "s3cret" not in f"{commands}{daemon.log}"

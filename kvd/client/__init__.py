@@ -8,6 +8,16 @@
 
 Its errors are those of kvd.errors, and BadAddress, Unreachable, TimedOut, ProtocolError, Conflict and WatchEnded.
 Arguments of a wrong type are a TypeError, before anything is sent.
+
+client      a connection for requests
+watch       a connection that changes come on
+dialing     how a daemon is reached
+connection  lines to and from a daemon
+silence     when a daemon that says nothing is given up
+replies     what a reply must look like
+arguments   what a caller gives, checked before anything is sent
+words       words of the wire, written and read
+errors      what goes wrong in a client, beside refusals
 """
 
 from kvd.client.client import Client, connect

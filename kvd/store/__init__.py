@@ -1,8 +1,14 @@
 """Everything that asks Redis.
 
-link    one connection, and the scripts of lua/
-lanes   queues in front of a connection: group commit
-reads   single keys
-writes  numbered batches, applied at most once
-store   all of it, in kvd's terms
+link          one connection, and the scripts of lua/
+channel       a connection for one call at a time
+lanes         queues in front of a connection: group commit
+reads         single keys
+writes        numbered batches, applied at most once
+history       the change log, read forwards
+housekeeping  what the store does by itself: expiry, the limits of the change log, the length of the file
+room          whether the disk has space to write
+cache         values that were read lately
+shared        the same cache where several workers write
+store         all of it, in kvd's terms
 """

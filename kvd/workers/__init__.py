@@ -1,4 +1,4 @@
-"""Several processes that serve: they share the port and the store, and nothing else.
+"""Several processes that serve: they share the port, the store, and the memory that keeps their caches right.
 
 task      what a worker is told
 workers   the parent's side: they are started, watched, started again, stopped
