@@ -11,6 +11,7 @@ embedded     the Redis server that the daemon starts itself
 changes      the log reader: follows the store's change log
 hub          hands changes to watchers
 client       the client library
+reaping      what process 1 owes to the children of others
 child        a child process that is started again when it dies
 running      the event loop, the logger, and the signals that end a process
 listening    sockets to listen on

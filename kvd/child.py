@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 from kvd.errors import StartError
 from kvd.running import TERMINAL
@@ -22,8 +23,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
 LONG_ENOUGH = 10.0
 """Seconds after which a child that died had been well, and its restart does not wait."""
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_GET_CHILD_SUBREAPER = 1, 37
 _prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
+
+
+_children: WeakSet["Child"] = WeakSet()
 
 
 class Child(ABC):
@@ -36,6 +40,7 @@ class Child(ABC):
     stop_wait: float
 
     def __init__(self) -> None:
+        _children.add(self)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
 
@@ -106,6 +111,19 @@ def terminal_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def process_ids() -> set[int]:
+    """Of all children that were started here, dead or alive."""
+    return {child._process.pid for child in _children if child._process}
+
+
+def adopts() -> bool:
+    """Whether the kernel makes this process the parent of those whose own parent has died (Linux)."""
+    adopting = ctypes.c_int()
+    if _prctl:
+        _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(adopting))
+    return os.getpid() == 1 or bool(adopting.value)
 
 
 def how(code: int) -> str:

@@ -6,6 +6,7 @@ import logging
 from kvd import descriptors
 from kvd.embedded.server import EmbeddedServer
 from kvd.listening import address_of, listen
+from kvd.reaping import reap_adopted
 from kvd.server import Server, Source
 from kvd.settings import Address, Settings
 from kvd.workers.workers import Workers
@@ -67,6 +68,7 @@ class Daemon:
         assert self._serving  # noqa: S101
         async with asyncio.TaskGroup() as group:
             group.create_task(self._serving.run())
+            group.create_task(reap_adopted())
             if self.embedded:
                 group.create_task(self.embedded.supervise())
 

@@ -9,6 +9,8 @@ from kvd.settings import Address
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
+LARGEST_SCOPE = 2**32 - 1
+"""What the number of an interface may be, in a socket's address."""
 
 
 def listen(addresses: Sequence[Address]) -> list[socket.socket]:
@@ -41,19 +43,50 @@ def share(taken: socket.socket) -> socket.socket:
 
 def address_of(bound: socket.socket) -> Address:
     """Where a socket is bound to."""
-    host, port, *_ = bound.getsockname()
-    return Address(host, port)
+    host, port, *rest = bound.getsockname()
+    scope = rest[1] if rest else 0
+    return Address(f"{host}%{_name_of(scope)}" if scope else host, port)
 
 
 def cannot_listen(address: Address, error: Exception) -> StartError:
     """What to say when one cannot listen on an address."""
     reason = getattr(error, "strerror", None) or str(error)
+    if address.host.lower().startswith("fe80:") and "%" not in address.host:
+        reason = f"{reason} (it needs its interface: [{address.host}%eth0]:{address.port})"
     return StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT")
 
 
-def _resolve(address: Address) -> list[tuple[int, Any]]:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((family, where) for family, _, _, _, where in found))
+def _resolve(address: Address) -> Sequence[tuple[int, Any]]:
+    """Families, and addresses as sockets take them.  Raises OSError, UnicodeError."""
+    host, _, scope = address.host.partition("%")
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    places = dict.fromkeys((family, where) for family, _, _, _, where in found)
+    if not scope:
+        return list(places)
+    # Not left to the resolver, which takes a name only where an address needs it.
+    index = _index_of(scope)
+    scoped = [(family, (*where[:3], index)) for family, where in places if family == socket.AF_INET6]
+    if not scoped:
+        raise OSError("only an IPv6 address has a scope")
+    return scoped
+
+
+def _index_of(scope: str) -> int:
+    """The number of an interface, by its name or as it is.  Raises OSError."""
+    try:
+        return socket.if_nametoindex(scope)
+    except OSError:
+        if scope.isascii() and scope.isdigit() and int(scope) <= LARGEST_SCOPE:
+            return int(scope)
+        raise
+
+
+def _name_of(index: int) -> str:
+    """The name of an interface; its number where it has none any more."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return str(index)
 
 
 def _bound(family: int, where: Any, *, shared: bool = False) -> socket.socket:

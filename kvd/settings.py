@@ -14,6 +14,10 @@ MIB = 1024 * KIB
 
 _SIZE = re.compile(r"([1-9][0-9]{0,15})\s*(?:(B)|([KMG])(i?B)?)?", re.IGNORECASE).fullmatch
 _UNITS = {"K": KIB, "M": MIB, "G": 1024 * MIB}
+# An interface's name has up to 15 bytes: all but spaces, slashes and colons.
+_ADDRESS = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
+).fullmatch
 _COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 FSYNC = ("always", "everysec", "no")
@@ -21,7 +25,10 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Where to listen.
+
+    host: a name or an address; one of IPv6 may end with % and its scope, the name or the number of an interface.
+    """
 
     host: str
     port: int
@@ -99,8 +106,8 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
 
 
 def address(text: str, where: str) -> Address:
-    """HOST, HOST:PORT, [IPV6]:PORT, or :PORT of this machine alone.  Raises StartError."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?", text)
+    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, or :PORT of this machine alone.  Raises StartError."""
+    match = _ADDRESS(text)
     port = int(match[3]) if match and match[3] else DEFAULT_PORT
     # Digits alone are a port to most people, and an IPv4 address to the system.
     if not match or not text or text.isdigit() or port > 65535:

@@ -73,13 +73,36 @@ def test_what_is_unknown_is_refused_with_what_is_known(name: str, text: str) -> 
         ("[::1]:7000", Address("::1", 7000)),
         ("[::1]", Address("::1", 5830)),
         (":7000", Address("127.0.0.1", 7000)),
+        ("[fe80::1%eth0]:5830", Address("fe80::1%eth0", 5830)),
+        ("[FE80::1%2]", Address("FE80::1%2", 5830)),
+        ("[fe80::a.b%br-1.2_x@y]:1", Address("fe80::a.b%br-1.2_x@y", 1)),
     ],
 )
 def test_addresses(text: str, wanted: Address) -> None:
     assert address(text, "--listen") == wanted
 
 
-@pytest.mark.parametrize("text", ["", "a:b", "1:2:3", "host:99999", "::1", "[::1", "host:-1", "a b:1", "7000"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a:b",
+        "1:2:3",
+        "host:99999",
+        "::1",
+        "[::1",
+        "host:-1",
+        "a b:1",
+        "7000",
+        "[::1%]:1",
+        "[::1%a/b]:1",
+        "[::1%a%b]:1",
+        "[::1%a b]:1",
+        "[::1%a:b]:1",
+        "[%eth0]:1",
+        "[::1%sixteen-letters-]",
+    ],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(StartError, match=r"--listen: .* is no address; wanted HOST:PORT"):
         address(text, "--listen")
