@@ -18,6 +18,7 @@ listening    sockets to listen on
 descriptors  the limit of open files
 wire         the line protocol, pure
 settings     what may be chosen
+credentials  the URL of a store, which is never shown
 model        the values that the layers exchange
 errors       every error
 

