@@ -42,6 +42,6 @@ USER 5830:5830
 # A health check asks where kvctl asks by default, port 5830; KVCTL_ADDR names another.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["kvctl", "ping"]
 
-# kvd is process 1 and takes SIGTERM itself: it finishes what it has begun, and exits with 0.
+# kvd is process 1 and takes SIGTERM itself: it finishes what it has begun, and exits with 0.  It reaps what others leave.
 STOPSIGNAL SIGTERM
 CMD ["kvd"]
