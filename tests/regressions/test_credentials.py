@@ -55,11 +55,13 @@ def test_a_command_that_is_not_understood_is_shown_without_values(words: str, sh
     assert done.stderr.startswith(f"kvd: cannot make sense of {shown}: ")
 
 
-@pytest.mark.parametrize("name", ["listen", "data", "fsync", "max-value", "workers", "log-level", "store-file"])
+@pytest.mark.parametrize(
+    "name", ["listen", "data", "engine", "fsync", "max-value", "workers", "log-level", "store-file"]
+)
 def test_a_url_where_something_else_is_wanted_is_not_shown(name: str) -> None:
     done = kvd(f"--{name}", URL)
     assert done.returncode == 1
-    assert f"--{name}: " in done.stderr
+    assert f"--{name}" in done.stderr
 
 
 WRONG = [
