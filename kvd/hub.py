@@ -4,6 +4,7 @@ A watcher is a cursor into the history.  A live one gets changes as they are pub
 room is set aside: it holds back nobody, and catches up from the recent changes that the hub keeps in memory.
 """
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -59,8 +60,9 @@ class Hub:
         # By pattern: those that watch nothing else, and those that do.
         self._alone: dict[bytes, set[Watcher]] = {}
         self._among_others: dict[bytes, set[Watcher]] = {}
-        # Lengths of the patterns with `*`, and how many have it.
+        # Lengths of the prefixes, how many have it, and which there are, in order.
         self._lengths: dict[int, int] = {}
+        self._ordered: list[int] = []
         self._watchers: set[Watcher] = set()
         self._recent: deque[Change] = deque()
         self._held = 0
@@ -77,11 +79,11 @@ class Hub:
         If changes behind it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
-        by_pattern = self._registry(watcher)
-        for pattern in watcher.patterns.words:
+        words = watcher.patterns.words
+        by_pattern = self._registry(words)
+        for pattern in words:
             by_pattern.setdefault(pattern, set()).add(watcher)
-            if pattern.endswith(b"*"):
-                self._lengths[len(pattern)] = self._lengths.get(len(pattern), 0) + 1
+        self._count(words, 1)
         watcher.live = True
         if watcher.after < self.position.revision:
             self._set_aside(watcher, watcher.after)
@@ -91,18 +93,28 @@ class Hub:
         if watcher not in self._watchers:
             return
         self._watchers.discard(watcher)
-        by_pattern = self._registry(watcher)
-        for pattern in watcher.patterns.words:
+        words = watcher.patterns.words
+        by_pattern = self._registry(words)
+        for pattern in words:
             by_pattern[pattern].discard(watcher)
             if not by_pattern[pattern]:
                 del by_pattern[pattern]
-            if pattern.endswith(b"*"):
-                self._lengths[len(pattern)] -= 1
-                if not self._lengths[len(pattern)]:
-                    del self._lengths[len(pattern)]
+        self._count(words, -1)
 
-    def _registry(self, watcher: Watcher) -> dict[bytes, set[Watcher]]:
-        return self._alone if len(watcher.patterns.words) == 1 else self._among_others
+    def _count(self, words: tuple[bytes, ...], by: int) -> None:
+        """Count prefixes by their lengths, or no longer."""
+        before = len(self._lengths)
+        for pattern in words:
+            if pattern.endswith(b"*"):
+                length = len(pattern) - 1
+                self._lengths[length] = self._lengths.get(length, 0) + by
+                if not self._lengths[length]:
+                    del self._lengths[length]
+        if len(self._lengths) != before:
+            self._ordered = sorted(self._lengths)
+
+    def _registry(self, words: tuple[bytes, ...]) -> dict[bytes, set[Watcher]]:
+        return self._alone if len(words) == 1 else self._among_others
 
     def complete_to(self, watcher: Watcher) -> Position:
         """The position up to which a watcher has had everything."""
@@ -125,12 +137,13 @@ class Hub:
             for pattern in self._patterns_of(change.key):
                 lines[place] = lines.get(place) or replies.change(change, store)
                 places.setdefault(pattern, []).append(place)
-        merged: dict[Watcher, set[int]] = {}
+        merged: dict[Watcher, list[int]] = {}
         for pattern, found in places.items():
             if alone := self._alone.get(pattern):
                 self._hand(alone, before, [(changes[place].revision, lines[place]) for place in found])
             for watcher in self._among_others.get(pattern, ()):
-                merged.setdefault(watcher, set()).update(found)
+                # No place comes twice: one change matches one pattern of a watcher.
+                merged.setdefault(watcher, []).extend(found)
         for watcher, its in merged.items():
             self._hand((watcher,), before, [(changes[place].revision, lines[place]) for place in sorted(its)])
 
@@ -230,7 +243,8 @@ class Hub:
 
     def _patterns_of(self, key: bytes) -> Iterable[bytes]:
         """The patterns that match a key and are watched; what it costs does not grow with the others."""
-        patterns = [key[: length - 1] + b"*" for length in self._lengths if length <= len(key) + 1]
+        lengths = self._ordered[: bisect_right(self._ordered, len(key))]
+        patterns = [key[:length] + b"*" for length in lengths]
         patterns.append(key)
         return [pattern for pattern in patterns if pattern in self._alone or pattern in self._among_others]
 

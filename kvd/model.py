@@ -4,6 +4,7 @@ Revisions, deadlines and outcomes stay ASCII digits in `bytes`, as the store hol
 sends them: most pass through the daemon without ever being counted with.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -66,28 +67,34 @@ class Position(NamedTuple):
 
 
 class Patterns:
-    """Keys and prefixes, to be asked of many keys."""
+    """Keys and prefixes, to be asked of many keys; what another of them covers is left out."""
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
-        """patterns: keys, or prefixes with `*` behind them."""
-        self.words = unique = frozenset(patterns)
-        self.exact = frozenset(pattern for pattern in unique if not pattern.endswith(b"*"))
-        self.prefixes = tuple(pattern[:-1] for pattern in unique if pattern.endswith(b"*"))
+        """patterns: keys, or prefixes with `*` after them."""
+        unique = frozenset(patterns)
+        # Sorted, and none begins with another: so only the last one up to a key can be what the key begins with.
+        self._prefixes: list[bytes] = []
+        for prefix in sorted(pattern[:-1] for pattern in unique if pattern.endswith(b"*")):
+            if not self._prefixes or not prefix.startswith(self._prefixes[-1]):
+                self._prefixes.append(prefix)
+        self._exact: frozenset[bytes] = frozenset()
+        self._exact = frozenset(key for key in unique if not key.endswith(b"*") and not self.match(key))
+
+    @property
+    def words(self) -> tuple[bytes, ...]:
+        """What is left of what was given, in order; a key matches one of them at the most."""
+        return (*(prefix + b"*" for prefix in self._prefixes), *sorted(self._exact))
 
     def match(self, key: bytes) -> bool:
-        """Whether a key is one of the keys or begins with one of the prefixes."""
-        return key in self.exact or key.startswith(self.prefixes)
+        """Whether a key is one of the keys or begins with one of the prefixes; their number hardly matters."""
+        place = bisect_right(self._prefixes, key)
+        return (place > 0 and key.startswith(self._prefixes[place - 1])) or key in self._exact
 
-    def also(self, pattern: bytes) -> "Patterns":
-        """These and one more."""
-        more = Patterns(())
-        more.words = self.words | {pattern}
-        more.exact, more.prefixes = self.exact, self.prefixes
-        if pattern.endswith(b"*"):
-            more.prefixes += (pattern[:-1],)
-        else:
-            more.exact |= {pattern}
-        return more
+    def find(self, key: bytes) -> bytes | None:
+        """The one of `words` that matches a key."""
+        if key in self._exact:
+            return key
+        return self._prefixes[bisect_right(self._prefixes, key) - 1] + b"*" if self.match(key) else None
 
 
 class Read(NamedTuple):

@@ -18,6 +18,7 @@ from kvd.session.answers import Context
 from kvd.session.complaints import Complaints
 from kvd.session.express import Streams
 from kvd.session.linger import Linger
+from kvd.session.progress import ProgressTimer
 from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
 from kvd.store.cache import Cache, LocalCache
@@ -94,6 +95,7 @@ class Server:
         self._context = Context(
             self._store, self._log, hub, settings.max_value, self._max_line, settings.watch_buffer, self._describe,
             Complaints.new(),
+            ProgressTimer(),
         )  # fmt: skip
 
     async def start(self) -> None:

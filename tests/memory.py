@@ -12,6 +12,7 @@ from kvd.hub import Hub
 from kvd.session.answers import Context
 from kvd.session.complaints import Complaints
 from kvd.session.express import Streams
+from kvd.session.progress import ProgressTimer
 from kvd.session.session import READ_BYTES, Session
 from kvd.store.store import Store
 from kvd.wire.lines import max_line
@@ -199,7 +200,8 @@ class Service:
         self.log = Follower(store.open_log, self.hub)
         self._max_value = max_value
         self._context = Context(
-            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe, Complaints.new()
+            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe, Complaints.new(),
+            ProgressTimer(),
         )  # fmt: skip
         self._peers: list[MemoryPeer] = []
 

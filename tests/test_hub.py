@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -85,6 +85,17 @@ def test_a_watcher_gets_what_one_of_its_patterns_matches_once(patterns: list[str
     changes = sets("a", "a/x", "a/y", "ab", "b")
     hub.publish(STORE, changes)
     assert client.taken == [line(change) for change in changes if change.key.decode() in keys]
+
+
+@given(st.lists(st.from_regex(r"[ab/]{0,4}\*|[ab/]{1,4}", fullmatch=True)), st.text("ab/", min_size=1, max_size=5))
+def test_one_of_many_patterns_is_found_for_what_any_of_them_matches(words: list[str], key: str) -> None:
+    given_words = [word.encode() for word in words]
+    patterns = Patterns(given_words)
+    assert patterns.match(key.encode()) == matches(given_words, key.encode())
+    found = [word for word in patterns.words if matches([word], key.encode())]
+    assert found == ([patterns.find(key.encode())] if patterns.match(key.encode()) else [])
+    assert (patterns.find(key.encode()) is None) == (not found)
+    assert set(patterns.words) <= set(given_words)
 
 
 def test_every_kind_of_change_is_handed_on() -> None:
@@ -177,11 +188,11 @@ def test_a_watcher_that_was_removed_gets_nothing_more() -> None:
 
 
 def test_nothing_is_left_of_watchers_that_went() -> None:
-    clients = [Client("a", "a*", "b/*", "*") for _ in range(5)]
+    clients = [Client("a", "b/*", "c*"), Client("a", "a*", "b/*", "*"), Client("b/c/*"), Client("a")]
     hub = serving(*clients)
     for client in clients:
         hub.remove(client.watcher)
-    assert (len(hub), hub._alone, hub._among_others, hub._lengths) == (0, {}, {}, {})
+    assert (len(hub), hub._alone, hub._among_others, hub._lengths, hub._ordered) == (0, {}, {}, {}, [])
 
 
 # ---- watchers without room

@@ -22,6 +22,7 @@ from kvd.model import (
 from kvd.session import express, watching
 from kvd.session.complaints import Complaints
 from kvd.session.output import Output
+from kvd.session.progress import ProgressTimer
 from kvd.session.transaction import Pending
 from kvd.session.watching import Log, Watching
 from kvd.verbs import Operation, Verb, explain, find
@@ -58,6 +59,7 @@ class Context(NamedTuple):
 
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
+    timer: for PROGRESS.
     """
 
     store: Store
@@ -68,6 +70,7 @@ class Context(NamedTuple):
     push_limit: int
     describe: Callable[[], Awaitable[Iterable[str]]]
     complaints: Complaints
+    timer: ProgressTimer
 
 
 class Answers:

@@ -23,35 +23,52 @@ class Store(Protocol):
         """The next page of the history.  Raises OtherStore, Future, Compacted."""
 
 
-async def copy(store: Store, patterns: tuple[bytes, ...]) -> AsyncIterator[tuple[Position, list[bytes]]]:
+class _Copied:
+    """The keys that are copied so far: all of some patterns, and of one more those up to a key."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._done: set[bytes] = set()
+        self._pattern = b""
+        self._last = b""
+
+    def begin(self, pattern: bytes) -> None:
+        """The next pattern's keys come; the one before it is done."""
+        self._done.add(self._pattern)
+        self._pattern, self._last = pattern, b""
+
+    def reach(self, key: bytes) -> None:
+        """All up to a key are copied."""
+        self._last = key
+
+    def __contains__(self, key: bytes) -> bool:
+        pattern = self._patterns.find(key)
+        return pattern in self._done or (pattern == self._pattern and key <= self._last)
+
+
+async def copy(store: Store, patterns: Patterns) -> AsyncIterator[tuple[Position, list[bytes]]]:
     """SYNC's item lines in portions, each with the position at which the copy so far is exact.  Raises a `Refusal`."""
-    done = Patterns(())
+    copied = _Copied(patterns)
     position: Position | None = None
-    for pattern in disjoint(patterns):
-        last = b""
+    for pattern in patterns.words:
+        copied.begin(pattern)
         async for there, items in store.pages(Page(pattern), records=True, due=True):
             while position and position != there:
-                position, lines = await _step(store, position, there, done, pattern, last)
+                position, lines = await _step(store, position, there, copied)
                 yield position, lines
             position = there
             yield position, [replies.pair(key, record) for key, record in items]
             if items:
-                last = items[-1][0]
-        done = done.also(pattern)
+                copied.reach(items[-1][0])
 
 
-async def _step(
-    store: Store, position: Position, there: Position, done: Patterns, pattern: bytes, last: bytes
-) -> tuple[Position, list[bytes]]:
-    """One page of what happened from a position on, not behind another, to the keys copied so far."""
+async def _step(store: Store, position: Position, there: Position, copied: _Copied) -> tuple[Position, list[bytes]]:
+    """One page of what happened from a position on, not after another, to the keys copied so far."""
     changes = await store.changes_after(position, copying=True)
     changes = [change for change in changes if change.revision <= there.revision]
     if not changes:
         raise OtherStore("the store's history was replaced under the copy; begin again")
-    now = Patterns((pattern,))
-    lines = [
-        _line(change) for change in changes if done.match(change.key) or (change.key <= last and now.match(change.key))
-    ]
+    lines = [_line(change) for change in changes if change.key in copied]
     return Position(changes[-1].revision, position.store), lines
 
 
@@ -59,15 +76,3 @@ def _line(change: Change) -> bytes:
     if change.verb != b"SET":
         return replies.gone(change.key, change.revision)
     return replies.pair(change.key, Record(b"%d" % change.revision, b"0", change.kind, change.value))
-
-
-def disjoint(patterns: tuple[bytes, ...]) -> list[bytes]:
-    """The patterns without those that another one covers, so that no key is copied twice."""
-    prefixes = sorted({pattern[:-1] for pattern in patterns if pattern.endswith(b"*")})
-    shortest: list[bytes] = []
-    for prefix in prefixes:
-        if not shortest or not prefix.startswith(shortest[-1]):
-            shortest.append(prefix)
-    covered = tuple(shortest)
-    exact = {pattern for pattern in patterns if not pattern.endswith(b"*") and not pattern.startswith(covered)}
-    return sorted(prefix + b"*" for prefix in shortest) + sorted(exact)

@@ -34,7 +34,7 @@ class Session:
         self._peer = _name_of(writer)
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
-        self._watching = Watching(context.store, context.log, context.hub, self._output)
+        self._watching = Watching(context.store, context.log, context.hub, context.timer, self._output)
         self._answers = Answers(context, self._output, self._watching)
         self._express = Express(context.store, self._output, context.max_value, reader.feed_data)
         streams = writer.transport.get_protocol()

@@ -10,6 +10,7 @@ from kvd.hub import Hub, Step, Watcher
 from kvd.model import Change, Page, Patterns, Position
 from kvd.session.copying import copy
 from kvd.session.output import Output
+from kvd.session.progress import ProgressTimer, Turn
 from kvd.wire import replies
 
 AWAY_PAUSE = 0.2
@@ -49,16 +50,18 @@ class Log(Protocol):
 class Watching:
     """Begins, replaces and ends the watch of one connection."""
 
-    def __init__(self, store: Store, log: Log, hub: Hub, output: Output) -> None:
+    def __init__(self, store: Store, log: Log, hub: Hub, timer: ProgressTimer, output: Output) -> None:
         self._store = store
         self._log = log
         self._hub = hub
+        self._timer = timer
         self._output = output
         self._joined = False
         self._is_all = False
         self._watcher: Watcher | None = None
         self._catching_up: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._interval = 0.0
+        self._turn: Turn | None = None
 
     @property
     def active(self) -> bool:
@@ -72,17 +75,18 @@ class Watching:
         """
         await self._join()
         position, _ = await self._store.history()
-        self._begin(patterns, position)
+        self._begin(Patterns(patterns), position)
 
     async def resume(self, position: Position, patterns: tuple[bytes, ...]) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
         await self._store.check(position)
-        self._begin(patterns, position)
+        self._begin(Patterns(patterns), position)
 
-    async def sync(self, patterns: tuple[bytes, ...]) -> None:
+    async def sync(self, words: tuple[bytes, ...]) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
         await self._join()
+        patterns = Patterns(words)
         self._output.hold()
         try:
             position = None
@@ -96,28 +100,39 @@ class Watching:
         finally:
             self._output.release()
 
-    def _begin(self, patterns: tuple[bytes, ...], position: Position) -> None:
+    def _begin(self, patterns: Patterns, position: Position) -> None:
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
-        self.drop()
-        self._watcher = Watcher(Patterns(patterns), self._output.push, self._set_aside, self._ended, position.revision)
+        self._leave()
+        self._watcher = Watcher(patterns, self._output.push, self._set_aside, self._ended, position.revision)
         # No line of the old watch stands behind this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
         self._hub.add(self._watcher)
+        self._keep_time()
 
     def progress(self, milliseconds: int) -> None:
         """Tell the watcher its position every so often, or no longer, and answer."""
-        if self._telling:
-            self._telling.cancel()
-        self._telling = self._start(self._tell(milliseconds / 1000)) if milliseconds else None
+        self._interval = max(milliseconds / 1000, SHORTEST_PROGRESS) if milliseconds else 0.0
+        self._stop_time()
+        self._keep_time()
         self._output.reply(replies.OK)
 
-    async def _tell(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(max(seconds, SHORTEST_PROGRESS))
-            if self._watcher:
-                self._hub.progress(self._watcher)
+    def _keep_time(self) -> None:
+        """Be told while there are an interval and a watch; a watch that takes another's place goes on in its time."""
+        if not (self._watcher and self._interval):
+            self._stop_time()
+        elif not self._turn:
+            self._turn = self._timer.start(self._tell, self._interval)
+
+    def _stop_time(self) -> None:
+        if self._turn:
+            self._timer.stop(self._turn)
+            self._turn = None
+
+    def _tell(self) -> None:
+        if self._watcher:
+            self._hub.progress(self._watcher)
 
     async def unwatch(self) -> None:
         """End the watch, if there is one, and answer.  Raises Unavailable."""
@@ -139,6 +154,10 @@ class Watching:
 
     def drop(self) -> None:
         """End the watch without a word."""
+        self._leave()
+        self._keep_time()
+
+    def _leave(self) -> None:
         if self._watcher:
             self._hub.remove(self._watcher)
             self._watcher = None
@@ -150,8 +169,6 @@ class Watching:
     def close(self) -> None:
         """The connection ends."""
         self.drop()
-        if self._telling:
-            self._telling.cancel()
         if self._joined:
             self._log.leave()
 
@@ -200,6 +217,7 @@ class Watching:
 
     def _ended(self, line: bytes) -> None:
         self._watcher = None
+        self._keep_time()
         self._output.push_last(line)
         if self._is_all:
             self._output.close()

@@ -1,0 +1,84 @@
+"""Reported: 100 RESUMEs with 1,024 patterns each took 11 s of a core, for every change was asked of every pattern; and
+with 400 watchers of 512 nested prefixes (a/, a/a/, a/a/a/ ...) each, one SET held up all others for 73 ms.
+"""
+
+from contextlib import ExitStack
+
+import psutil
+import pytest
+
+from kvd.wire.words import MAX_KEY, MAX_PATTERNS
+from tests.processes import Daemon, Peer
+
+NESTED = " ".join("a/" * depth + "*" for depth in range(1, MAX_KEY // 2))
+
+
+def processor_time(daemon: Daemon) -> float:
+    times = psutil.Process(daemon.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def fill(peer: Peer, count: int) -> None:
+    for start in range(0, count, 1000):
+        peer.send("".join(f"SET key/of/some/length/{number} v\n" for number in range(start, start + 1000)))
+        peer.lines(1000)
+
+
+def test_catching_up_costs_little_more_with_many_patterns(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        position = peer.ask("UNWATCH")[3:]
+        fill(peer, 20_000)
+        peer.ask("SET end 1")
+
+    def cost(others: int) -> float:
+        """Of 30 RESUMEs, each up to its only change that matches, the last."""
+        patterns = " ".join(f"nothing/{number:05}/*" for number in range(others))
+        before = processor_time(daemon)
+        with ExitStack() as stack:
+            peers = [stack.enter_context(daemon.connect()) for _ in range(30)]
+            for peer in peers:
+                peer.send(f"RESUME {position} end {patterns}".rstrip() + "\n")
+            for peer in peers:
+                assert peer.line() == f"OK {position}"
+            for peer in peers:
+                assert peer.line().endswith(" SET end 1")
+        return processor_time(daemon) - before
+
+    few = cost(0)
+    # It was 11 times as much.
+    assert cost(MAX_PATTERNS - 1) < 4 * few
+
+
+def test_nested_prefixes_cost_as_much_as_the_one_that_covers_them(daemon: Daemon) -> None:
+    deepest = "a/" * (MAX_KEY // 2)
+
+    def cost(patterns: str) -> float:
+        with ExitStack() as stack:
+            peers = [stack.enter_context(daemon.connect()) for _ in range(100)]
+            for peer in peers:
+                assert peer.ask(f"WATCH {patterns}").startswith("OK ")
+            writer = stack.enter_context(daemon.connect())
+            before = processor_time(daemon)
+            replies = [writer.ask(f"SET {deepest} {number}") for number in range(200)]
+            for peer in peers:
+                assert [line.split("@")[0] for line in peer.lines(200)] == [
+                    reply.replace("OK", "CHANGE") for reply in replies
+                ]
+            return processor_time(daemon) - before
+
+    alone = cost("a/*")
+    # It was 11 times as much.
+    assert cost(NESTED) < 4 * alone
+
+
+@pytest.mark.parametrize("request_", ["WATCH", "SYNC", "RESUME"])
+def test_patterns_that_others_cover_change_nothing(daemon: Daemon, request_: str) -> None:
+    with daemon.connect() as watcher, daemon.connect() as writer:
+        position = writer.ask("UNWATCH")[3:]
+        request = f"RESUME {position}" if request_ == "RESUME" else request_
+        assert watcher.ask(f"{request} a/x* a/* a/ a/x/y a/* b b bb* bb") == f"OK {position}"
+        matching = ["a/", "a/x", "a/x/y", "a/z", "b", "bb", "bbb"]
+        for key in (*matching, "a", "ba", "c"):
+            assert writer.ask(f"SET {key} v").startswith("OK ")
+        assert [line.split()[3] for line in watcher.lines(len(matching))] == matching
+        assert watcher.ask("PING") == "OK"
