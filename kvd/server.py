@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from kvd import __version__, descriptors
+from kvd import __version__, descriptors, memory
 from kvd.changes import Follower
 from kvd.errors import Unavailable
 from kvd.hub import Hub
@@ -114,6 +114,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run())
             group.create_task(self._log.run())
+            group.create_task(memory.give_back())
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

@@ -1,0 +1,78 @@
+"""Reported: after 1,000 connections that held much memory had closed, 150 to 500 MiB stayed with the daemon."""
+
+import ctypes
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from kvd.memory import SPARE_BYTES
+from tests.conftest import StartDaemon
+from tests.processes import Daemon, Peer, wait_for
+
+MIB = 1024 * 1024
+PEERS = 600
+HELD = 50 * MIB
+"""Bytes that the connections hold at the least; without being asked, the C library kept nearly all of them."""
+KEPT = SPARE_BYTES + 8 * MIB
+"""Bytes that may stay: what is not worth giving back, and what the interpreter keeps for small objects."""
+
+
+def partial_line(peer: Peer) -> None:
+    peer.send(b"SET k " + b"x" * 100_000)
+
+
+def open_transaction(peer: Peer) -> None:
+    peer.send(b"BEGIN\n" + (b"SET k " + b"x" * 10_000 + b"\n") * 20)
+
+
+def unread_copy(peer: Peer) -> None:
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.send(b"SYNC\n")
+
+
+def resident(daemon: Daemon) -> int:
+    return int(psutil.Process(daemon.pid).memory_info().rss)
+
+
+@contextmanager
+def held(daemon: Daemon, hold: Callable[[Peer], None]) -> Iterator[list[Peer]]:
+    """Many connections that hold memory."""
+    with ExitStack() as stack:
+        peers = [stack.enter_context(daemon.connect()) for _ in range(PEERS)]
+        before = resident(daemon)
+        for peer in peers:
+            hold(peer)
+        wait_for("the memory to be held", lambda: resident(daemon) > before + HELD)
+        yield peers
+
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library cannot be asked for it"
+)
+
+
+@pytest.mark.parametrize("hold", [partial_line, open_transaction, unread_copy])
+def test_what_closed_connections_held_is_given_back(start_daemon: StartDaemon, hold: Callable[[Peer], None]) -> None:
+    daemon = start_daemon("--fsync", "no")
+    with daemon.connect() as peer:
+        for number in range(20):
+            assert peer.ask(f"SET k{number} {'x' * 100_000}").startswith("OK ")
+        before = resident(daemon)
+        with held(daemon, hold):
+            pass
+        wait_for("the memory to be given back", lambda: resident(daemon) < before + KEPT)
+        assert peer.ask("PING") == "OK"
+
+
+def test_what_open_connections_held_is_given_back(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--fsync", "no")
+    before = resident(daemon)
+    with held(daemon, open_transaction) as peers:
+        for peer in peers:
+            # QUEUED to all that came, and then OK.
+            assert peer.ask("ABORT") == "OK"
+            peer.lines(21)
+        wait_for("the memory to be given back", lambda: resident(daemon) < before + KEPT)
