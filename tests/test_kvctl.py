@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-import kvctl
-from tests.processes import Daemon, wait_for
+from kvd.cli.commands import COMMANDS
+from tests.processes import ROOT, Daemon, wait_for
 
-PROGRAM = Path(__file__).parent.parent / "kvctl.py"
+PROGRAM = ROOT / "kvctl.py"
 PATIENCE = 60  # seconds until a program that hangs fails its test
 
 ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("KVCTL_ADDR", "PYTHONUNBUFFERED")}
@@ -78,7 +78,7 @@ def test_help_tells_the_commands() -> None:
         "watch   Use watch to watch updates to any keys in kv store",
     ):
         assert f"\n  {line}\n" in text
-    for command in (*kvctl.COMMANDS, "watch"):
+    for command in (*COMMANDS, "watch"):
         assert f"\n  kvctl [options] {command}" in text
         assert f"\n  {command:8}Use {command}" in text
     assert max(len(line) for line in text.splitlines()) <= 88
@@ -154,14 +154,19 @@ def test_a_word_that_is_no_key_is_refused(ctl: Ctl) -> None:
 
 
 def test_it_knows_the_wire_through_the_client_alone() -> None:
-    tree = ast.parse(PROGRAM.read_text())
+    files = [PROGRAM, *(ROOT / "kvd" / "cli").glob("*.py")]
     modules = {
         name
-        for node in ast.walk(tree)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
     }
-    own = {name for name in modules if name.partition(".")[0] not in sys.stdlib_module_names}
+    own = {
+        name
+        for name in modules
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("kvd.cli.")
+    }
     assert own == {"docopt", "kvd", "kvd.client", "kvd.errors"}
 
 

@@ -1,0 +1,82 @@
+"""What kvctl can be told to do: the page that docopt reads."""
+
+import re
+
+from kvd.cli.status import USAGE, Failure
+
+HELP = """\
+kvctl: read, write and watch the keys of kvd
+
+Usage:
+  kvctl [options] get <KEY>
+  kvctl [options] set <KEY> <VALUE> [--ttl=SECONDS] [--if=REV]
+  kvctl [options] del <KEY>... [--if=REV]
+  kvctl [options] watch [<PATTERN>...]
+  kvctl [options] keys [<PATTERN>] [--after=KEY] [--limit=N]
+  kvctl [options] list [<PATTERN>] [--after=KEY] [--limit=N]
+  kvctl [options] count [<PATTERN>]
+  kvctl [options] ttl <KEY>
+  kvctl [options] touch <KEY> <SECONDS>
+  kvctl [options] incr <KEY> [<N>]
+  kvctl [options] info
+  kvctl [options] ping
+  kvctl (--help | --version)
+
+Commands:
+  get     Use get <KEY> to fetch the value of that key from kv store
+  set     Use set <KEY> <VALUE> to create/update the key with given value in kv store
+  del     Use del <KEY>... to delete these keys from kv store
+  watch   Use watch to watch updates to any keys in kv store
+  keys    Use keys to list the keys in kv store
+  list    Use list to list the keys in kv store with their values
+  count   Use count to count the keys in kv store
+  ttl     Use ttl <KEY> to see in how many seconds that key expires (-: never)
+  touch   Use touch <KEY> <SECONDS> to let that key expire then (-: never)
+  incr    Use incr <KEY> [<N>] to add N, 1 unless given, to the number that key holds
+  info    Use info to see what the daemon says of itself
+  ping    Use ping to see whether the daemon answers
+
+A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it.
+
+The word after set <KEY> is the value, even if it begins with -: options stand
+before the key or behind the value.  The value - is what comes from standard
+input, every byte of it.  The word -- ends the options.
+
+get writes the value's bytes and nothing else; to a terminal, also a line's end.
+set and del print the revision that the change took.  list prints lines PAIR REV
+KEY VALUE; watch prints POSITION SET KEY VALUE, POSITION DEL KEY and POSITION
+EXPIRE KEY.  There a value that is not one line of text is in base64, and the
+word before it is PAIR64 or SET64.
+
+Options:
+  --addr=ADDR    The daemon, as HOST:PORT, HOST or [IPV6]:PORT; without it the
+                 variable KVCTL_ADDR, or else 127.0.0.1:5830
+  --json         Print one JSON object a line; a value that is not UTF-8 has the
+                 name "base64" instead of "value"
+  --ttl=SECONDS  Let the key expire after so many seconds
+  --if=REV       Only if the key has this revision; 0: if there is no such key
+  --after=KEY    Begin behind this key
+  --limit=N      End after so many keys
+  -h, --help     Print this
+  --version      Print the version
+
+Exit status:
+  0  done
+  1  no such key, or --if does not hold
+  2  wrong usage
+  3  the daemon cannot be reached, is lost, or has ended the watch
+  4  the daemon refused
+  5  the output could not be written
+"""
+
+OPTIONS = dict(re.findall(r"^  (?:-h, )?(--[a-z]+)(=[A-Z]+)?", HELP, re.MULTILINE)) | {"-h": ""}
+"""Every option; its argument's name after a "=", "" for one without."""
+
+
+def wrong_usage(words: list[str]) -> Failure:
+    usages = re.findall(r"^  kvctl .*$", HELP, re.MULTILINE)
+    known = [usage for usage in usages if usage.split()[2] in words[:1]]
+    text = "no command"
+    if words:
+        text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
+    return Failure(USAGE, "\n".join((f"{text}; see kvctl --help", "Usage:", *(known or usages))))
