@@ -2,15 +2,12 @@
 
 import ast
 import base64
-import contextlib
 import json
 import os
-import pty
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,24 +15,8 @@ import psutil
 import pytest
 
 from kvd.cli.commands import COMMANDS
+from tests.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, Word, complaint, on_a_terminal, printed, run, scripted
 from tests.processes import ROOT, Daemon, wait_for
-
-PROGRAM = ROOT / "kvctl.py"
-PATIENCE = 60  # seconds until a program that hangs fails its test
-
-ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("KVCTL_ADDR", "PYTHONUNBUFFERED")}
-"""Without what would give another address, or hide that kvctl does not flush."""
-
-Word = str | bytes
-Result = subprocess.CompletedProcess[bytes]
-
-
-def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
-    """Run kvctl to its end."""
-    command = [sys.executable, str(PROGRAM), *words]
-    return subprocess.run(
-        command, input=stdin, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT | variables, check=False
-    )
 
 
 @pytest.fixture
@@ -49,22 +30,6 @@ def ctl(daemon: Daemon) -> Callable[..., Result]:
 
 
 Ctl = Callable[..., Result]
-
-
-def printed(result: Result) -> bytes:
-    """Return what a run that went well has printed."""
-    assert (result.returncode, result.stderr) == (0, b"")
-    return result.stdout
-
-
-def complaint(result: Result, status: int) -> str:
-    """Return the one line of a run that failed with this status."""
-    assert result.returncode == status, result.stderr
-    text = result.stderr.decode()
-    assert text.startswith("kvctl: ")
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-    return text
 
 
 # Usage
@@ -210,25 +175,6 @@ def test_the_address_comes_from_the_option_or_the_environment(daemon: Daemon, no
     assert nobody in complaint(run("ping", KVCTL_ADDR=nobody), 3)
 
 
-@contextlib.contextmanager
-def scripted(reply: bytes) -> Iterator[str]:
-    """A daemon that answers PING, and one request more with these bytes; then it is gone."""
-
-    def serve() -> None:
-        peer, _ = server.accept()
-        with peer, peer.makefile("rb") as requests:
-            for answer in (b"OK\n", reply):
-                requests.readline()
-                peer.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        serving = threading.Thread(target=serve)
-        serving.start()
-        host, port = server.getsockname()
-        yield f"{host}:{port}"
-        serving.join(PATIENCE)
-
-
 def test_a_daemon_that_goes_away_under_a_write() -> None:
     with scripted(b"OK 10") as address:
         says = complaint(run("--addr", address, "set", "k", "v"), 3)
@@ -307,14 +253,7 @@ def test_the_locale_changes_nothing(ctl: Ctl, locale: str) -> None:
 @pytest.mark.parametrize(("value", "shown"), [("hi", b"hi\r\n"), ("line\n", b"line\r\n")])
 def test_get_ends_its_line_on_a_terminal(daemon: Daemon, value: str, shown: bytes) -> None:
     printed(run("--addr", daemon.addr, "set", "k", value))
-    terminal, stdout = pty.openpty()
-    try:
-        command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "get", "k"]
-        subprocess.run(command, stdout=stdout, timeout=PATIENCE, check=True)
-        assert os.read(terminal, 100) == shown
-    finally:
-        os.close(stdout)
-        os.close(terminal)
+    assert on_a_terminal("--addr", daemon.addr, "get", "k") == shown
 
 
 # Commands

@@ -1,7 +1,6 @@
 """The commands that ask and are answered."""
 
 import math
-import sys
 from collections.abc import Awaitable, Callable
 
 from kvd.cli.arguments import Arguments
@@ -18,9 +17,7 @@ async def get(kv: Client, args: Arguments, out: Output) -> None:
     if out.as_json:
         out.line("", key=key, revision=item.revision, **json_value(item.value))
         return
-    out.write(item.value)
-    if sys.stdout.isatty() and not item.value.endswith(b"\n"):
-        out.write(b"\n")
+    out.value(item.value)
 
 
 async def set_(kv: Client, args: Arguments, out: Output) -> None:

@@ -7,7 +7,7 @@ import sys
 from kvd import __version__
 from kvd.cli.arguments import Arguments, arrange, parse
 from kvd.cli.commands import COMMANDS
-from kvd.cli.output import Output, say
+from kvd.cli.output import Output, explain, say
 from kvd.cli.status import ABSENT, DONE, INTERRUPTED, LOST, REFUSED, UNWRITTEN, USAGE, Failure
 from kvd.cli.usage import HELP
 from kvd.cli.watching import watch
@@ -50,7 +50,9 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:  # the way to end a watch
         return DONE if words[:1] == ["watch"] else INTERRUPTED
     except Failure as failure:
-        return say(str(failure), failure.status)
+        say(str(failure))
+        explain(failure.explanation)
+        return failure.status
     except BadAddress as error:
         return say(str(error), USAGE)
     except Conflict as conflict:
@@ -65,7 +67,7 @@ def run(argv: list[str]) -> int:
 
 async def perform(args: Arguments) -> None:
     """Run one command."""
-    out = Output(as_json=args["--json"])
+    out = Output(as_json=args["--json"], raw=args["--raw"])
     address = args["--addr"] or os.environ.get("KVCTL_ADDR") or DEFAULT_ADDRESS
     if args["watch"]:
         await watch(Watch(address, *args["<PATTERN>"]), out)

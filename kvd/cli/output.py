@@ -3,20 +3,39 @@
 import base64
 import json
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 
+from kvd.cli.escape import visible, visible_value
 from kvd.cli.status import DONE
 from kvd.client import is_text
 
 
 class Output:
-    """Standard output, as text lines or as JSON lines; always UTF-8, whatever the locale."""
+    """Standard output, as text lines or as JSON lines; always UTF-8, whatever the locale.
 
-    def __init__(self, as_json: bool) -> None:
+    On a terminal what acts on it is escaped, unless `raw`.
+    """
+
+    def __init__(self, as_json: bool, raw: bool) -> None:
         self.as_json = as_json
+        self._for_people = not raw and sys.stdout.isatty()
 
     def line(self, text: str, **fields: object) -> None:
         """Write one line: the text, or with --json the fields."""
-        self.write((json.dumps(fields) if self.as_json else text).encode() + b"\n")
+        if self.as_json:
+            text = json.dumps(fields)
+        elif self._for_people:
+            text = visible(text, kept="\t")
+        self.write(text.encode() + b"\n")
+
+    def value(self, value: bytes) -> None:
+        """Write the value alone; for people, as whole lines."""
+        if not self._for_people:
+            self.write(value)
+            return
+        text = visible_value(value)
+        self.write((text if text.endswith("\n") else f"{text}\n").encode())
 
     def write(self, data: bytes) -> None:
         sys.stdout.buffer.write(data)
@@ -26,9 +45,20 @@ class Output:
 
 
 def say(text: str, status: int = DONE) -> int:
-    if sys.stderr is not None:  # the shell's 2>&-
-        sys.stderr.write(f"kvctl: {text}\n")
+    """Write a line to standard error, escaped; return the status."""
+    _to_stderr(f"kvctl: {visible(text)}\n")
     return status
+
+
+def explain(lines: Iterable[str]) -> None:
+    """Write lines of this program's own to standard error."""
+    _to_stderr("".join(f"{line}\n" for line in lines))
+
+
+def _to_stderr(text: str) -> None:
+    if sys.stderr is not None:  # the shell's 2>&-
+        with suppress(OSError):  # nobody reads it: the exit status says enough
+            sys.stderr.write(text)
 
 
 def as_on_the_wire(word: str, value: bytes) -> tuple[str, str]:

@@ -4,11 +4,11 @@ DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 1
 
 
 class Failure(Exception):
-    """Ends the program: one line for a person, and the exit status."""
+    """Ends the program: one line for a person, what explains it, and the exit status."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, *explanation: str) -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.explanation = status, explanation
 
 
 def absent(*keys: str) -> Failure:

@@ -42,7 +42,11 @@ The word after set <KEY> is the value, even if it begins with -: options stand
 before the key or behind the value.  The value - is what comes from standard
 input, every byte of it.  The word -- ends the options.
 
-get writes the value's bytes and nothing else; to a terminal, also a line's end.
+get writes the value's bytes and nothing else; on a terminal, also a line's end.
+On a terminal what would act on it, control characters and those that change the
+direction of text or are not seen, is shown as \\x1b or \\u202e, and a byte that is
+not UTF-8 as \\xff; --raw writes the bytes there, too.
+
 set and del print the revision that the change took.  list prints lines PAIR REV
 KEY VALUE; watch prints POSITION SET KEY VALUE, POSITION DEL KEY and POSITION
 EXPIRE KEY.  There a value that is not one line of text is in base64, and the
@@ -53,6 +57,7 @@ Options:
                  variable KVCTL_ADDR, or else 127.0.0.1:5830
   --json         Print one JSON object a line; a value that is not UTF-8 has the
                  name "base64" instead of "value"
+  --raw          Escape nothing on a terminal: every byte as it is stored
   --ttl=SECONDS  Let the key expire after so many seconds
   --if=REV       Only if the key has this revision; 0: if there is no such key
   --after=KEY    Begin behind this key
@@ -79,4 +84,4 @@ def wrong_usage(words: list[str]) -> Failure:
     text = "no command"
     if words:
         text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
-    return Failure(USAGE, "\n".join((f"{text}; see kvctl --help", "Usage:", *(known or usages))))
+    return Failure(USAGE, f"{text}; see kvctl --help", "Usage:", *(known or usages))

@@ -1,0 +1,81 @@
+"""kvctl as a program, for tests, and daemons that do not behave."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+from tests.processes import ROOT
+
+PROGRAM = ROOT / "kvctl.py"
+PATIENCE = 60  # seconds until a program that hangs fails its test
+
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("KVCTL_ADDR", "PYTHONUNBUFFERED")}
+"""Without what would give another address, or hide that kvctl does not flush."""
+
+Word = str | bytes
+Result = subprocess.CompletedProcess[bytes]
+
+
+def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
+    """Run kvctl to its end."""
+    command = [sys.executable, str(PROGRAM), *words]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT | variables, check=False
+    )
+
+
+def on_a_terminal(*words: Word) -> bytes:
+    """Run kvctl to its end with standard output on a terminal; return what that got."""
+    terminal, stdout = os.openpty()
+    process = subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=stdout, env=ENVIRONMENT)
+    os.close(stdout)
+    try:
+        return b"".join(iter(lambda: _read(terminal), b""))
+    finally:
+        os.close(terminal)
+        process.wait(PATIENCE)
+
+
+def _read(terminal: int) -> bytes:
+    with contextlib.suppress(OSError):  # Linux answers EIO when the last process on the terminal has ended
+        return os.read(terminal, 1 << 16)
+    return b""
+
+
+def printed(result: Result) -> bytes:
+    """Return what a run that went well has printed."""
+    assert (result.returncode, result.stderr) == (0, b"")
+    return result.stdout
+
+
+def complaint(result: Result, status: int) -> str:
+    """Return the one line of a run that failed with this status."""
+    assert result.returncode == status, result.stderr
+    text = result.stderr.decode()
+    assert text.startswith("kvctl: ")
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    return text
+
+
+@contextlib.contextmanager
+def scripted(*replies: bytes) -> Iterator[str]:
+    """A daemon that answers PING, then each request more with the next of these bytes; then it is gone."""
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as requests, contextlib.suppress(OSError):
+            for answer in (b"OK\n", *replies):
+                requests.readline()
+                peer.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        host, port = server.getsockname()
+        yield f"{host}:{port}"
+        serving.join(PATIENCE)
