@@ -63,13 +63,13 @@ def complaint(result: Result, status: int) -> str:
 
 
 @contextlib.contextmanager
-def scripted(*replies: bytes) -> Iterator[str]:
+def scripted(*replies: bytes, greeting: bytes = b"OK\n") -> Iterator[str]:
     """A daemon that answers PING, then each request more with the next of these bytes; then it is gone."""
 
     def serve() -> None:
         peer, _ = server.accept()
         with peer, peer.makefile("rb") as requests, contextlib.suppress(OSError):
-            for answer in (b"OK\n", *replies):
+            for answer in (greeting, *replies):
                 requests.readline()
                 peer.sendall(answer)
 

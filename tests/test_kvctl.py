@@ -113,8 +113,8 @@ def test_wrong_words_are_named(words: list[Word], says: str) -> None:
 
 def test_a_word_that_is_no_key_is_refused(ctl: Ctl) -> None:
     for key in ("two words", "a\nSET b 1", "", "a*"):
-        assert "not a key" in complaint(ctl("get", key), 4)
-    assert "not a pattern" in complaint(ctl("keys", "a*b"), 4)
+        assert "not a key" in complaint(ctl("get", key), 2)
+    assert "not a pattern" in complaint(ctl("keys", "a*b"), 2)
     assert printed(ctl("count")) == b"0\n"
 
 
@@ -177,7 +177,7 @@ def test_the_address_comes_from_the_option_or_the_environment(daemon: Daemon, no
 
 def test_a_daemon_that_goes_away_under_a_write() -> None:
     with scripted(b"OK 10") as address:
-        says = complaint(run("--addr", address, "set", "k", "v"), 3)
+        says = complaint(run("--addr", address, "set", "k", "v"), 7)
     assert f"lost kvd at {address}" in says
     assert "may have been done, or not" in says
 
@@ -195,7 +195,7 @@ def test_a_watch_that_the_daemon_ends() -> None:
 
 def test_a_refusal_names_its_code() -> None:
     with scripted(b"ERR uncertain Redis was lost\n") as address:
-        assert complaint(run("--addr", address, "set", "k", "v"), 4) == "kvctl: uncertain: Redis was lost\n"
+        assert complaint(run("--addr", address, "set", "k", "v"), 7) == "kvctl: uncertain: Redis was lost\n"
 
 
 # Values
@@ -311,7 +311,7 @@ def test_times_to_live(ctl: Ctl) -> None:
     assert 0 < float(printed(ctl("ttl", "k"))) <= 100.5
     assert printed(ctl("touch", "k", "-")) == b""
     assert printed(ctl("ttl", "k")) == b"-\n"
-    assert complaint(ctl("touch", "k", "0"), 4).startswith("kvctl: usage: ")
+    assert complaint(ctl("touch", "k", "0"), 2).startswith("kvctl: usage: ")
 
 
 def test_incr(ctl: Ctl) -> None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Awaitable, Callable
 
 from kvd.cli.arguments import Arguments
+from kvd.cli.deleting import delete
 from kvd.cli.output import Output, as_on_the_wire, json_value
-from kvd.cli.status import absent
+from kvd.cli.status import absent, asking
 from kvd.client import Client
 
 
@@ -22,20 +23,9 @@ async def get(kv: Client, args: Arguments, out: Output) -> None:
 
 async def set_(kv: Client, args: Arguments, out: Output) -> None:
     key = args["<KEY>"][0]
-    revision = await kv.set(key, args["<VALUE>"], ttl=args["--ttl"], if_revision=args["--if"])
+    with asking(writing=True):
+        revision = await kv.set(key, args["<VALUE>"], ttl=args["--ttl"], if_revision=args["--if"])
     out.line(f"{revision}", key=key, revision=revision)
-
-
-async def delete(kv: Client, args: Arguments, out: Output) -> None:
-    missing = []
-    for key in args["<KEY>"]:
-        revision = await kv.delete(key, if_revision=args["--if"])
-        if revision is None:
-            missing.append(key)
-        else:
-            out.line(f"{revision}", key=key, revision=revision)
-    if missing:
-        raise absent(*missing)
 
 
 async def keys(kv: Client, args: Arguments, out: Output) -> None:
@@ -67,7 +57,9 @@ async def ttl(kv: Client, args: Arguments, out: Output) -> None:
 
 async def touch(kv: Client, args: Arguments, out: Output) -> None:
     key, seconds = args["<KEY>"][0], args["<SECONDS>"]
-    if not await kv.touch(key, seconds):
+    with asking(writing=True):
+        is_there = await kv.touch(key, seconds)
+    if not is_there:
         raise absent(key)
     if out.as_json:
         out.line("", key=key, ttl=seconds)
@@ -75,7 +67,8 @@ async def touch(kv: Client, args: Arguments, out: Output) -> None:
 
 async def incr(kv: Client, args: Arguments, out: Output) -> None:
     key = args["<KEY>"][0]
-    number = await kv.incr(key, 1 if args["<N>"] is None else args["<N>"])
+    with asking(writing=True):
+        number = await kv.incr(key, 1 if args["<N>"] is None else args["<N>"])
     out.line(f"{number}", key=key, number=number)
 
 

@@ -7,12 +7,11 @@ import sys
 from kvd import __version__
 from kvd.cli.arguments import Arguments, arrange, parse
 from kvd.cli.commands import COMMANDS
-from kvd.cli.output import Output, explain, say
-from kvd.cli.status import ABSENT, DONE, INTERRUPTED, LOST, REFUSED, UNWRITTEN, USAGE, Failure
+from kvd.cli.output import Output, discard, report, say
+from kvd.cli.status import DONE, INTERRUPTED, UNWRITTEN, Failure, asking
 from kvd.cli.usage import HELP
 from kvd.cli.watching import watch
-from kvd.client import DEFAULT_ADDRESS, BadAddress, Conflict, Unreachable, Watch, WatchEnded, connect
-from kvd.errors import ConnectionLost, Refusal
+from kvd.client import DEFAULT_ADDRESS, Watch, connect
 
 
 def main() -> int:
@@ -29,7 +28,7 @@ def main() -> int:
         status = DONE
     except OSError as error:
         status = say(f"cannot write the output ({error.strerror})", UNWRITTEN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the interpreter's own last flush
+    discard(sys.stdout)
     return status
 
 
@@ -43,26 +42,17 @@ def run(argv: list[str]) -> int:
         elif "--version" in options:
             sys.stdout.write(f"kvctl {__version__}\n")
         else:
-            asyncio.run(perform(parse(options, words)))
+            args = parse(options, words)
+            with asking():
+                asyncio.run(perform(args))
         return DONE
     except asyncio.CancelledError:  # nobody reads what watch writes
         return DONE
     except KeyboardInterrupt:  # the way to end a watch
         return DONE if words[:1] == ["watch"] else INTERRUPTED
     except Failure as failure:
-        say(str(failure))
-        explain(failure.explanation)
+        report(failure)
         return failure.status
-    except BadAddress as error:
-        return say(str(error), USAGE)
-    except Conflict as conflict:
-        return say(f"--if does not hold: {conflict}", ABSENT)
-    except Unreachable as error:
-        return say(f"{error}: start it with 'kvd', or name another with --addr HOST:PORT", LOST)
-    except (ConnectionLost, WatchEnded) as error:
-        return say(str(error), LOST)
-    except Refusal as refusal:
-        return say(f"{refusal.word}: {refusal}", REFUSED)
 
 
 async def perform(args: Arguments) -> None:

@@ -2,12 +2,12 @@
 
 import base64
 import json
+import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from typing import TextIO
 
 from kvd.cli.escape import visible, visible_value
-from kvd.cli.status import DONE
+from kvd.cli.status import DONE, Failure
 from kvd.client import is_text
 
 
@@ -50,15 +50,26 @@ def say(text: str, status: int = DONE) -> int:
     return status
 
 
-def explain(lines: Iterable[str]) -> None:
-    """Write lines of this program's own to standard error."""
-    _to_stderr("".join(f"{line}\n" for line in lines))
+def report(failure: Failure) -> None:
+    """Write to standard error why the program ends."""
+    for message in failure.messages:
+        say(message)
+    if failure.usage:
+        _to_stderr("\n".join(("Usage:", *failure.usage, "")))
 
 
 def _to_stderr(text: str) -> None:
-    if sys.stderr is not None:  # the shell's 2>&-
-        with suppress(OSError):  # nobody reads it: the exit status says enough
-            sys.stderr.write(text)
+    if sys.stderr is None:  # the shell's 2>&-
+        return
+    try:
+        sys.stderr.write(text)
+    except OSError:  # nobody reads it: the exit status says enough
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let nothing more come of what is written there, nor of the interpreter's own last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def as_on_the_wire(word: str, value: bytes) -> tuple[str, str]:

@@ -1,15 +1,89 @@
 """The exit statuses of kvctl, and the failure that carries one."""
 
-DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from kvd.client import BadAddress, Conflict, ProtocolError, Unreachable
+from kvd.errors import (
+    BadKey,
+    BadValue,
+    ConnectionLost,
+    KvdError,
+    Refusal,
+    TooLong,
+    Unavailable,
+    Uncertain,
+    UnknownVerb,
+    Usage,
+)
+
+DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
+
+_BY_SERIOUSNESS = (DONE, ABSENT, UNAVAILABLE, USAGE, REFUSED, LOST, UNKNOWN)
+"""What may come of one key among several.  Nobody can mend what is unknown by trying again; what is only unavailable
+is mended by it, and then shows what else there was."""
+
+_WRONG_WORDS = (BadAddress, BadKey, BadValue, TooLong, UnknownVerb, Usage)
 
 
 class Failure(Exception):
-    """Ends the program: one line for a person, what explains it, and the exit status."""
+    """Ends the program.
 
-    def __init__(self, status: int, text: str, *explanation: str) -> None:
-        super().__init__(text)
-        self.status, self.explanation = status, explanation
+    status: int, the exit status.  messages: a line each for people, which may hold anything.
+    usage: lines of the usage that show how it is done.
+    """
+
+    def __init__(self, status: int, *messages: str, usage: Sequence[str] = ()) -> None:
+        super().__init__(*messages)
+        self.status, self.messages, self.usage = status, messages, usage
 
 
 def absent(*keys: str) -> Failure:
+    """There are no such keys."""
     return Failure(ABSENT, f"no such key: {', '.join(keys)}")
+
+
+def most_serious(statuses: Iterable[int]) -> int:
+    """Of what came of several keys, the status that the program ends with."""
+    return max(statuses, key=_BY_SERIOUSNESS.index)
+
+
+@contextmanager
+def asking(*, writing: bool = False) -> Iterator[None]:
+    """Raise Failure for an error of kvd.  writing: what is asked for is a write, which may be done when kvd is lost."""
+    try:
+        yield
+    except KvdError as error:
+        raise Failure(_status_of(error, writing), _text_of(error)) from None
+
+
+def _status_of(error: KvdError, writing: bool) -> int:
+    match error:
+        case Conflict():
+            return ABSENT
+        case _ if isinstance(error, _WRONG_WORDS):
+            return USAGE
+        case Unavailable():
+            return UNAVAILABLE
+        case Uncertain():
+            return UNKNOWN
+        case Refusal():
+            return REFUSED
+        case Unreachable() | ProtocolError():
+            return LOST
+        case ConnectionLost() if writing:
+            return UNKNOWN
+        case _:
+            return LOST
+
+
+def _text_of(error: KvdError) -> str:
+    match error:
+        case Conflict():
+            return f"--if does not hold: {error}"
+        case Unreachable(refused=True):
+            return f"{error}: start it with 'kvd', or name another with --addr HOST:PORT"
+        case Refusal():
+            return f"{error.word}: {error}"
+        case _:
+            return str(error)

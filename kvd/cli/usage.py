@@ -68,10 +68,14 @@ Options:
 Exit status:
   0  done
   1  no such key, or --if does not hold
-  2  wrong usage
-  3  the daemon cannot be reached, is lost, or has ended the watch
-  4  the daemon refused
+  2  wrong words: an option, an argument, a key or a value that cannot be
+  3  the daemon cannot be reached, was lost or silent while it was asked to read,
+     has ended the watch, or is none: its replies make no sense
+  4  refused for good: the same again would be refused again
   5  the output could not be written
+  6  not done, for the daemon cannot do it now: try again
+  7  perhaps done: the daemon, or its store, was lost or silent during a write
+Of several keys the most serious counts: 7, 3, 4, 2, 6, 1.
 """
 
 OPTIONS = dict(re.findall(r"^  (?:-h, )?(--[a-z]+)(=[A-Z]+)?", HELP, re.MULTILINE)) | {"-h": ""}
@@ -84,4 +88,4 @@ def wrong_usage(words: list[str]) -> Failure:
     text = "no command"
     if words:
         text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
-    return Failure(USAGE, f"{text}; see kvctl --help", "Usage:", *(known or usages))
+    return Failure(USAGE, f"{text}; see kvctl --help", usage=known or usages)

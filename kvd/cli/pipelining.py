@@ -1,0 +1,23 @@
+"""Many requests of one kind on a connection."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+Outcome = TypeVar("Outcome")
+
+IN_FLIGHT = 128
+"""Requests that wait for their replies: as many share one sync of the store's, and more are hardly faster."""
+
+
+async def each(ask: Callable[[str], Awaitable[Outcome]], words: Sequence[str], outcomes: list[Outcome | None]) -> None:
+    """Ask for every word, in order; put what comes of it into the same place of `outcomes`, as it comes."""
+    asked = iter(enumerate(words))
+
+    async def ask_on() -> None:
+        for place, word in asked:
+            outcomes[place] = await ask(word)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(IN_FLIGHT, len(words))):
+            group.create_task(ask_on())
