@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tests.processes import ROOT
 
@@ -21,11 +23,18 @@ Result = subprocess.CompletedProcess[bytes]
 
 
 def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
-    """Run kvctl to its end."""
+    """Run kvctl to its end, with these variables in its environment."""
+    return _run(words, input=stdin, stdout=subprocess.PIPE, env=ENVIRONMENT | variables)
+
+
+def run_into(stdout: int, *words: Word) -> Result:
+    """Run kvctl to its end with this descriptor as its standard output."""
+    return _run(words, stdin=subprocess.DEVNULL, stdout=stdout, env=ENVIRONMENT)
+
+
+def _run(words: Sequence[Word], **options: Any) -> Result:
     command = [sys.executable, str(PROGRAM), *words]
-    return subprocess.run(
-        command, input=stdin, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT | variables, check=False
-    )
+    return subprocess.run(command, stderr=subprocess.PIPE, timeout=PATIENCE, check=False, **options)
 
 
 def on_a_terminal(*words: Word) -> bytes:
@@ -60,6 +69,42 @@ def complaint(result: Result, status: int) -> str:
     assert text.endswith("\n")
     assert text.count("\n") == 1
     return text
+
+
+class Watching:
+    """A kvctl watch that has begun; options are those of Popen."""
+
+    def __init__(self, address: str, words: Sequence[str], stdout: int, **options: Any) -> None:
+        command = [sys.executable, str(PROGRAM), "--addr", address, "watch", *words]
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
+            command, bufsize=0, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT, **options
+        )
+        assert self.process.stderr
+        assert self.process.stderr.readline().startswith(b"kvctl: watching from ")
+
+    def line(self) -> bytes:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def end(self) -> tuple[int, bytes]:
+        """Wait for its end; return its exit status and what it said last."""
+        _, said = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, said
+
+    def interrupt(self) -> tuple[int, bytes]:
+        self.process.send_signal(signal.SIGINT)
+        return self.end()
+
+
+@contextlib.contextmanager
+def watching(address: str, *words: str, stdout: int = subprocess.PIPE, **options: Any) -> Iterator[Watching]:
+    """A watch that does not outlive the test."""
+    begun = Watching(address, words, stdout, **options)
+    try:
+        yield begun
+    finally:
+        begun.process.kill()
+        begun.process.communicate()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,19 @@ import psutil
 import pytest
 
 from kvd.cli.commands import COMMANDS
-from tests.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, Word, complaint, on_a_terminal, printed, run, scripted
+from tests.kvctl import (
+    ENVIRONMENT,
+    PATIENCE,
+    PROGRAM,
+    Result,
+    Watching,
+    Word,
+    complaint,
+    on_a_terminal,
+    printed,
+    run,
+    scripted,
+)
 from tests.processes import ROOT, Daemon, wait_for
 
 
@@ -132,7 +144,7 @@ def test_it_knows_the_wire_through_the_client_alone() -> None:
         for name in modules
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("kvd.cli.")
     }
-    assert own == {"docopt", "kvd", "kvd.client", "kvd.errors"}
+    assert own == {"docopt", "kvd", "kvd.client", "kvd.errors", "kvd.settings"}
 
 
 def test_it_starts_without_the_daemons_libraries() -> None:
@@ -350,29 +362,6 @@ def test_json(ctl: Ctl) -> None:
 # Pipes and signals
 
 
-class Watching:
-    """A kvctl watch that has begun."""
-
-    def __init__(self, daemon: Daemon, words: tuple[str, ...], stdout: int) -> None:
-        command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "watch", *words]
-        self.process = subprocess.Popen(command, bufsize=0, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT)
-        assert self.process.stderr
-        assert self.process.stderr.readline().startswith(b"kvctl: watching from ")
-
-    def line(self) -> bytes:
-        assert self.process.stdout
-        return self.process.stdout.readline()
-
-    def end(self) -> tuple[int, bytes]:
-        """Wait for its end; return its exit status and what it said last."""
-        _, said = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, said
-
-    def interrupt(self) -> tuple[int, bytes]:
-        self.process.send_signal(signal.SIGINT)
-        return self.end()
-
-
 Watch = Callable[..., Watching]
 
 
@@ -382,7 +371,7 @@ def watch(daemon: Daemon) -> Iterator[Watch]:
     begun = []
 
     def begin(*words: str, stdout: int = subprocess.PIPE) -> Watching:
-        begun.append(Watching(daemon, words, stdout))
+        begun.append(Watching(daemon.addr, words, stdout))
         return begun[-1]
 
     yield begin

@@ -1,5 +1,7 @@
 """The command that takes any number of keys: del."""
 
+from contextlib import suppress
+
 from kvd.cli.arguments import Arguments
 from kvd.cli.output import Output
 from kvd.cli.pipelining import each
@@ -26,18 +28,19 @@ async def delete(kv: Client, args: Arguments, out: Output) -> None:
     try:
         await each(outcome, keys, outcomes)
     finally:  # not before: that nobody reads what is printed leaves no key undeleted
-        for key, revision in zip(keys, outcomes, strict=True):
-            if isinstance(revision, int):
-                out.line(f"{revision}", key=key, revision=revision)
-    _complain(keys, outcomes)
+        with suppress(OSError):  # it is met again at the end; what became of the keys is told before
+            for key, revision in zip(keys, outcomes, strict=True):
+                if isinstance(revision, int):
+                    out.line(f"{revision}", key=key, revision=revision)
+    if failure := _failure(keys, outcomes):
+        raise failure
 
 
-def _complain(keys: list[str], outcomes: list[Outcome | None]) -> None:
-    """Raise Failure if there is one for a key; of several keys it names those to which the same happened."""
+def _failure(keys: list[str], outcomes: list[Outcome | None]) -> Failure | None:
+    """What did not go well; of several keys it names those to which the same happened."""
     failures = {key: outcome for key, outcome in zip(keys, outcomes, strict=True) if isinstance(outcome, Failure)}
     if len(keys) == 1:
-        for failure in failures.values():
-            raise failure
+        return failures.get(keys[0])
     missing = [key for key, failure in failures.items() if failure.status == ABSENT]
     messages = list(absent(*missing).messages) if missing else []
     refused: dict[str, list[str]] = {}
@@ -45,5 +48,4 @@ def _complain(keys: list[str], outcomes: list[Outcome | None]) -> None:
         if failure.status != ABSENT:
             refused.setdefault(str(failure), []).append(key)
     messages += [f"{text}: {', '.join(names)}" for text, names in refused.items()]
-    if messages:
-        raise Failure(most_serious(failure.status for failure in failures.values()), *messages)
+    return Failure(most_serious(failure.status for failure in failures.values()), *messages) if messages else None

@@ -1,34 +1,35 @@
 """kvctl as a program."""
 
 import asyncio
-import os
 import sys
 
 from kvd import __version__
-from kvd.cli.arguments import Arguments, arrange, parse
+from kvd.cli.arguments import Arguments, arrange, parse, patience
 from kvd.cli.commands import COMMANDS
+from kvd.cli.hangup import nobody_reads
 from kvd.cli.output import Output, discard, report, say
+from kvd.cli.standard_input import value_on_stdin
 from kvd.cli.status import DONE, INTERRUPTED, UNWRITTEN, Failure, asking
 from kvd.cli.usage import HELP
 from kvd.cli.watching import watch
-from kvd.client import DEFAULT_ADDRESS, Watch, connect
+from kvd.client import connect
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
     if sys.stdout is None:  # the shell's >&-
         return say("standard output is closed", UNWRITTEN)
+    status = DONE
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()
-        return status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # who reads has seen enough
-        status = DONE
     except OSError as error:
-        status = say(f"cannot write the output ({error.strerror})", UNWRITTEN)
-    discard(sys.stdout)
+        if not nobody_reads(error):  # who has read has seen enough
+            say(f"cannot write the output ({error.strerror})")
+            status = status or UNWRITTEN
+        discard(sys.stdout)
     return status
 
 
@@ -44,6 +45,8 @@ def run(argv: list[str]) -> int:
         else:
             args = parse(options, words)
             with asking():
+                if args["set"] and args["<VALUE>"] is None:
+                    args["<VALUE>"] = value_on_stdin(args)
                 asyncio.run(perform(args))
         return DONE
     except asyncio.CancelledError:  # nobody reads what watch writes
@@ -58,10 +61,9 @@ def run(argv: list[str]) -> int:
 async def perform(args: Arguments) -> None:
     """Run one command."""
     out = Output(as_json=args["--json"], raw=args["--raw"])
-    address = args["--addr"] or os.environ.get("KVCTL_ADDR") or DEFAULT_ADDRESS
     if args["watch"]:
-        await watch(Watch(address, *args["<PATTERN>"]), out)
+        await watch(args, out)
     else:
         command = next(command for name, command in COMMANDS.items() if args[name])
-        async with await connect(address) as kv:
+        async with await connect(args["--addr"], **patience(args)) as kv:
             await command(kv, args, out)

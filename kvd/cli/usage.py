@@ -37,10 +37,12 @@ Commands:
   ping    Use ping to see whether the daemon answers
 
 A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it.
+Quote it: a shell puts the names of files in the place of a '*'.
 
 The word after set <KEY> is the value, even if it begins with -: options stand
 before the key or behind the value.  The value - is what comes from standard
-input, every byte of it.  The word -- ends the options.
+input, every byte of it; what is longer than the daemon takes is not read to its
+end.  The word -- ends the options.
 
 get writes the value's bytes and nothing else; on a terminal, also a line's end.
 On a terminal what would act on it, control characters and those that change the
@@ -55,10 +57,13 @@ word before it is PAIR64 or SET64.
 Options:
   --addr=ADDR    The daemon, as HOST:PORT, HOST or [IPV6]:PORT; without it the
                  variable KVCTL_ADDR, or else 127.0.0.1:5830
+  --timeout=SECONDS
+                 Give the daemon up when it is silent for so long (unless given, 30,
+                 and 5 while connecting); 0: never
   --json         Print one JSON object a line; a value that is not UTF-8 has the
                  name "base64" instead of "value"
   --raw          Escape nothing on a terminal: every byte as it is stored
-  --ttl=SECONDS  Let the key expire after so many seconds
+  --ttl=SECONDS  Let the key expire after so many seconds, such as 600 or 0.5
   --if=REV       Only if the key has this revision; 0: if there is no such key
   --after=KEY    Begin behind this key
   --limit=N      End after so many keys
@@ -88,4 +93,6 @@ def wrong_usage(words: list[str]) -> Failure:
     text = "no command"
     if words:
         text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
+    if "[<PATTERN>]" in "".join(known) and len(words) > 2:
+        text += ": one pattern, quoted if it has a '*', or the shell puts names of files in its place"
     return Failure(USAGE, f"{text}; see kvctl --help", usage=known or usages)

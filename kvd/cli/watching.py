@@ -1,19 +1,26 @@
 """The command that goes on: watch."""
 
 import asyncio
-import fcntl
 import os
-import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from kvd.cli.arguments import Arguments, patience
+from kvd.cli.hangup import call_at_hangup
 from kvd.cli.output import Output, as_on_the_wire, json_value, say
 from kvd.client import Watch
 
+MOST_SHOWN = 10
+"""Names in a message: enough to see what they are."""
 
-async def watch(changes: Watch, out: Output) -> None:
-    async with changes:
-        _end_when_nobody_reads()
+
+async def watch(args: Arguments, out: Output) -> None:
+    """Print changes.  It is cancelled when nobody reads them: the next change may be long in coming."""
+    call_at_hangup(1, _cancelling())
+    async with Watch(args["--addr"], *args["<PATTERN>"], **patience(args)) as changes:
         say(f"watching from {changes.position}")
+        _tell_of_keys(args["<PATTERN>"])
         async for position, revision, verb, key, value in changes:
             fields: dict[str, Any] = {"position": position, "revision": revision, "verb": verb, "key": key}
             if value is None:
@@ -24,9 +31,30 @@ async def watch(changes: Watch, out: Output) -> None:
             out.flush()
 
 
-def _end_when_nobody_reads() -> None:
-    """Cancel this task when standard output is a pipe and loses its reader; a write may be long in coming."""
-    is_pipe = stat.S_ISFIFO(os.fstat(1).st_mode)
-    task = asyncio.current_task()
-    if task and is_pipe and fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
-        asyncio.get_running_loop().add_reader(1, task.cancel)
+def _cancelling() -> Callable[[], None]:
+    """Make what cancels this task, from any thread."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel() -> None:
+        if task:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+
+    return cancel
+
+
+def _tell_of_keys(patterns: Sequence[str]) -> None:
+    """Say what is watched where a shell may have put names of files in the place of a pattern."""
+    keys = [pattern for pattern in patterns if not pattern.endswith("*")]
+    files = [key for key in keys if os.path.lexists(key)]
+    if len(keys) > 1 or files:
+        others = len(patterns) - len(keys)
+        what = _counted(len(keys), "key") + (f" and {_counted(others, 'pattern')}" if others else "")
+        say(f"watching {what}: {', '.join(patterns[:MOST_SHOWN])}{', ...' if len(patterns) > MOST_SHOWN else ''}")
+    if files:
+        directory = files[0][: files[0].rfind("/") + 1]
+        say(f"names of files here are among them; to watch a pattern, quote it, such as '{directory}*'")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

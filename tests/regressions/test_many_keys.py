@@ -3,12 +3,13 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 from kvd.cli.pipelining import IN_FLIGHT
-from tests.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, complaint, printed, run
+from tests.kvctl import PATIENCE, complaint, printed, run, run_into
 from tests.processes import Daemon
 
 KEYS = [f"k{number}" for number in range(3 * IN_FLIGHT)]
@@ -71,9 +72,16 @@ def test_every_key_is_deleted_although_nobody_reads_what_is_printed(daemon: Daem
     set_all(daemon, keys)
     ours, theirs = os.pipe()
     os.close(ours)
-    try:
-        command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "--json", "del", *keys]
-        subprocess.run(command, stdout=theirs, timeout=PATIENCE, env=ENVIRONMENT, check=True)
-    finally:
-        os.close(theirs)
+    result = run_into(theirs, "--addr", daemon.addr, "--json", "del", *keys, "nope")
+    os.close(theirs)
+    assert complaint(result, 1) == "kvctl: no such key: nope\n"
+    assert printed(run("--addr", daemon.addr, "count")) == b"0\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_every_key_is_deleted_although_the_output_cannot_be_written(daemon: Daemon) -> None:
+    set_all(daemon, KEYS)
+    with Path("/dev/full").open("wb") as full:
+        result = run_into(full.fileno(), "--addr", daemon.addr, "--json", "del", *KEYS)
+    assert complaint(result, 5) == "kvctl: cannot write the output (No space left on device)\n"
     assert printed(run("--addr", daemon.addr, "count")) == b"0\n"

@@ -1,0 +1,53 @@
+"""A value that comes from standard input."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kvd.cli.arguments import Arguments, patience
+from kvd.cli.status import USAGE, Failure
+from kvd.client import connect
+from kvd.settings import LARGEST_VALUE
+
+PIECE = 1 << 16
+"""Bytes to read at once, as many as a pipe holds."""
+
+
+def value_on_stdin(args: Arguments) -> bytes:
+    """Read all of it, unless it is longer than the daemon takes.  Raises Failure.
+
+    It is read outside of an event loop, where Ctrl-C would not end the reading.
+    """
+    with _reading():
+        os.fstat(0)  # before the event loop may have another file of this number
+    most = asyncio.run(_longest_value(args))
+    with _reading():
+        value = _read(most + 1)
+    if len(value) > most:
+        raise Failure(USAGE, f"the value on standard input is too long: this daemon takes at most {most} bytes")
+    return value
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failure(USAGE, f"cannot read standard input ({error.strerror})") from None
+
+
+async def _longest_value(args: Arguments) -> int:
+    """Ask the daemon how many bytes a value may have."""
+    async with await connect(args["--addr"], **patience(args)) as kv:
+        said = (await kv.info()).get("max-value", "")
+    return min(int(said), LARGEST_VALUE) if re.fullmatch("[0-9]{1,15}", said) else LARGEST_VALUE
+
+
+def _read(most: int) -> bytes:
+    pieces = []
+    while most > 0 and (piece := os.read(0, min(most, PIECE))):
+        pieces.append(piece)
+        most -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,104 @@
+"""Reported: while the daemon is stopped, or its machine gone, `kvctl watch` and every other command wait for ever; and
+kvctl says "start it with 'kvd'" where a daemon is that does not answer.
+"""
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.kvctl import complaint, printed, run, scripted, watching
+from tests.processes import Daemon
+
+ADVICE = "start it with 'kvd'"
+
+
+@contextmanager
+def answering_pings_only() -> Iterator[str]:
+    """A server that answers each PING, and nothing else."""
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as requests:
+            for request in requests:
+                if request == b"PING\n":
+                    peer.sendall(b"OK\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        serving.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [*((words, 3) for words in (["get", "k"], ["keys"], ["watch"])), *((["set", "k", "v"], 7), (["del", "k", "l"], 7))],
+)  # fmt: skip
+def test_a_daemon_that_answers_nothing_is_given_up(words: list[str], status: int) -> None:
+    with answering_pings_only() as address:
+        says = complaint(run("--addr", address, "--timeout", "0.2", *words), status)
+    assert "no byte from the daemon for 0.2 s" in says
+    assert ADVICE not in says
+
+
+def test_a_watch_gives_up_a_daemon_that_is_stopped(daemon: Daemon) -> None:
+    with watching(daemon.addr, "--timeout", "1") as watch:
+        printed(run("--addr", daemon.addr, "set", "k", "v"))
+        assert watch.line().endswith(b" SET k v\n")
+        daemon.kill(signal.SIGSTOP)
+        try:
+            status, said = watch.end()
+        finally:
+            daemon.kill(signal.SIGCONT)
+    assert status == 3
+    assert said.startswith(b"kvctl: lost kvd at ")
+
+
+def test_a_daemon_that_is_stopped_is_not_to_be_started(daemon: Daemon) -> None:
+    daemon.kill(signal.SIGSTOP)
+    try:
+        for words in (["set", "k", "v"], ["watch"], ["set", "k", "-"]):
+            says = complaint(run("--addr", daemon.addr, "--timeout=0.2", *words), 3)
+            assert "cannot reach kvd" in says
+            assert ADVICE not in says
+    finally:
+        daemon.kill(signal.SIGCONT)
+
+
+def test_without_a_limit_a_daemon_may_be_silent_for_longer(daemon: Daemon) -> None:
+    """It is stopped for longer than kvctl waits of itself while it connects."""
+    daemon.kill(signal.SIGSTOP)
+    waking = threading.Timer(6, daemon.kill, [signal.SIGCONT])
+    waking.start()
+    assert printed(run("--addr", daemon.addr, "--timeout", "0", "set", "k", "v")) == b"1\n"
+    waking.join()
+
+
+def test_the_advice_is_given_where_nothing_listens() -> None:
+    with scripted(greeting=b"") as address:
+        assert ADVICE not in complaint(run("--addr", address, "get", "k"), 3)
+    assert ADVICE in complaint(run("--addr", address, "get", "k"), 3)
+
+
+def test_a_quiet_watch_lasts_longer_than_its_limit(daemon: Daemon) -> None:
+    with watching(daemon.addr, "--timeout", "0.5") as watch:
+        threading.Event().wait(1.5)
+        printed(run("--addr", daemon.addr, "set", "k", "v"))
+        assert watch.line().endswith(b" SET k v\n")
+        assert watch.interrupt() == (0, b"")
+
+
+def test_a_watch_whose_reader_pauses_is_not_lost(daemon: Daemon) -> None:
+    """As under `less`: more comes than the pipe holds, and for longer than the limit nobody reads it."""
+    with watching(daemon.addr, "--timeout", "0.5") as watch:
+        with daemon.connect() as peer:
+            for number in range(40):
+                assert peer.ask("SET k " + f"{number}" * (1 << 13)).startswith("OK ")
+        threading.Event().wait(1.5)
+        for number in range(40):
+            assert watch.line().endswith(f"{number}".encode() * (1 << 13) + b"\n")
+        assert watch.interrupt() == (0, b"")

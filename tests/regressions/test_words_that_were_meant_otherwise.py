@@ -1,0 +1,140 @@
+"""Reported of kvctl's words: `watch cfg/*` unquoted watches the names of files; `--addr=` takes the default daemon;
+`yes | kvctl set k -` takes all memory; `--ttl 10m` is "not a number".
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Watching, complaint, printed, run, watching
+from tests.processes import Daemon
+
+
+def said(watch: Watching, daemon: Daemon, key: str) -> list[str]:
+    """What the watch has said after its first line, up to a change of this key."""
+    printed(run("--addr", daemon.addr, "set", key, "v"))
+    assert watch.line().endswith(b" v\n")
+    status, rest = watch.interrupt()
+    assert status == 0
+    return rest.decode().splitlines()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A directory in which the shell expands cfg/*."""
+    (tmp_path / "cfg").mkdir()
+    for name in "ab":
+        (tmp_path / "cfg" / name).touch()
+    return tmp_path
+
+
+def test_a_watch_of_names_of_files_says_so(daemon: Daemon, files: Path) -> None:
+    with watching(daemon.addr, "cfg/a", "cfg/b", cwd=files) as watch:
+        assert said(watch, daemon, "cfg/b") == [
+            "kvctl: watching 2 keys: cfg/a, cfg/b",
+            "kvctl: names of files here are among them; to watch a pattern, quote it, such as 'cfg/*'",
+        ]
+    with watching(daemon.addr, "cfg/a", "other/*", cwd=files) as watch:
+        assert said(watch, daemon, "other/1")[0] == "kvctl: watching 1 key and 1 pattern: cfg/a, other/*"
+
+
+def test_a_watch_of_several_keys_says_which(daemon: Daemon, files: Path) -> None:
+    for words, first in (
+        (["a", "b"], "watching 2 keys: a, b"),
+        (["x*", "a", "y*", "b\u202e"], r"watching 2 keys and 2 patterns: x*, a, y*, b\u202e"),
+        ([f"k{number}" for number in range(12)], "watching 12 keys: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, ..."),
+    ):
+        with watching(daemon.addr, *words, cwd=files) as watch:
+            assert said(watch, daemon, words[1]) == [f"kvctl: {first}"]
+
+
+@pytest.mark.parametrize("words", [[], ["k*"], ["cfg/*", "k*"], ["k"], ["cfg/*", "k"]])
+def test_a_watch_of_what_was_typed_says_no_more(daemon: Daemon, files: Path, words: list[str]) -> None:
+    with watching(daemon.addr, *words, cwd=files) as watch:
+        assert said(watch, daemon, "k") == []
+
+
+@pytest.mark.parametrize("command", ["keys", "list", "count"])
+def test_one_pattern_that_has_become_several_words(command: str) -> None:
+    result = run(command, "cfg/a", "cfg/b")
+    assert result.returncode == 2
+    assert b": one pattern, quoted if it has a '*', or the shell" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--addr="], "--addr: not an address: ''; write HOST:PORT, HOST or [IPV6]:PORT, such as 127.0.0.1:5830"),
+        (["--addr", ""], "--addr: not an address: ''; write HOST:PORT"),
+        (["--addr", "5830"], "--addr: not an address: '5830'; write HOST:PORT"),
+        (["--addr", "host:"], "--addr: not an address: 'host:'; write HOST:PORT"),
+        (["--addr", ":5830"], "--addr: not an address: ':5830'; write HOST:PORT"),
+        (["--timeout", "10s"], "--timeout: not a number of seconds: '10s'; expected seconds, such as 600"),
+        (["--timeout=-1"], "--timeout: not a number of seconds: '-1'; expected"),
+        (["--timeout", "1000000001"], "--timeout: 1000000001 seconds are too many; expected at most 1000000000"),
+        (["--json=1"], "--json stands alone, without an argument: '--json=1'"),
+    ],
+)  # fmt: skip
+def test_options_of_all_commands_say_what_they_take(daemon: Daemon, words: list[str], says: str) -> None:
+    for command in (["get", "k"], ["watch"], ["set", "k", "-"]):
+        assert says in complaint(run(*words, *command, KVCTL_ADDR=daemon.addr), 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["set", "k", "v", "--ttl", "10m"], "--ttl: not a number of seconds: '10m'; expected seconds, such as 600"),
+        (["set", "k", "v", "--ttl", "1e3"], "--ttl: not a number of seconds: '1e3'; expected seconds"),
+        (["set", "k", "v", "--ttl", "0.0001"], "--ttl: not a number of seconds: '0.0001'; expected seconds"),
+        (["set", "k", "v", "--ttl", "0"], "ttl is 0.001 to 1000000000 seconds"),
+        (["set", "k", "v", "--ttl", "9999999999"], "ttl is 0.001 to 1000000000 seconds"),
+        (["set", "k", "v", "--if", "none"], "--if: not a revision: 'none'; expected a revision, such as 17, or 0"),
+        (["touch", "k", "1h"], "SECONDS: not a number of seconds: '1h'; expected seconds, such as 600 or 0.005, or -"),
+        (["incr", "k", "one"], "N: not a whole number: 'one'; expected one such as 5 or -5"),
+        (["keys", "--limit", "all"], "--limit: not a number of keys: 'all'; expected a whole number, at least 1"),
+        (["keys", "--after", ""], "not a key: ''"),
+    ],
+)
+def test_arguments_say_what_they_take(daemon: Daemon, words: list[str], says: str) -> None:
+    assert says in complaint(run("--addr", daemon.addr, *words), 2)
+
+
+def test_the_address_in_the_environment() -> None:
+    assert "KVCTL_ADDR: not an address: 'a b'; write HOST:PORT" in complaint(run("ping", KVCTL_ADDR="a b"), 2)
+    result = run("--timeout", "1", "ping", KVCTL_ADDR="")  # as if it were not set, whether a daemon is there or not
+    assert result.returncode in (0, 3)
+    assert b"not an address" not in result.stderr
+
+
+def endless(address: str) -> str:
+    """Give `kvctl set k -` an input that does not end, and too little memory for it; return its complaint."""
+    command = ["bash", "-c", 'ulimit -v 500000; yes | "$@"', "bash", sys.executable, str(PROGRAM)]
+    words = ["--addr", address, "set", "k", "-"]
+    return complaint(
+        subprocess.run([*command, *words], capture_output=True, timeout=PATIENCE, env=ENVIRONMENT, check=False), 2
+    )
+
+
+@pytest.mark.parametrize("size", ["64KiB", "1MiB"])
+def test_a_value_without_an_end_is_read_up_to_the_longest(start_daemon: StartDaemon, size: str) -> None:
+    daemon = start_daemon("--max-value", size)
+    most = {"64KiB": 65536, "1MiB": 1 << 20}[size]
+    says = f"kvctl: the value on standard input is too long: this daemon takes at most {most} bytes\n"
+    assert endless(daemon.addr) == says
+    assert printed(run("--addr", daemon.addr, "count")) == b"0\n"
+    printed(run("--addr", daemon.addr, "set", "k", "-", stdin=b"\0" * most))
+    complaint(run("--addr", daemon.addr, "set", "k", "-", stdin=b"\0" * (most + 1)), 2)
+
+
+def test_no_more_is_read_than_shows_that_it_is_too_long(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    daemon = start_daemon("--max-value", "1000")
+    file = tmp_path / "value"
+    file.write_bytes(b"x" * 5000)
+    with file.open("rb", buffering=0) as stdin:
+        command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "set", "k", "-"]
+        result = subprocess.run(command, stdin=stdin, capture_output=True, timeout=PATIENCE, check=False)
+        assert stdin.tell() == 1001
+    assert result.returncode == 2
