@@ -1,13 +1,14 @@
 """kvd: a key-value daemon that any program with a socket can read, write and watch.
 
 __main__     the command `kvd`
+cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
 workers      several processes that serve
 server       one process that serves
 session      one connection
 verbs        the table of requests
 store        everything that asks Redis
-embedded     the Redis server that the daemon starts itself
+embedded     the Redis or Valkey server that the daemon starts itself
 changes      the log reader: follows the store's change log
 hub          hands changes to watchers
 client       the client library
@@ -16,6 +17,8 @@ child        a child process that is started again when it dies
 running      the event loop, the logger, and the signals that end a process
 listening    sockets to listen on
 descriptors  the limit of open files
+limited_log  log lines that peers cause
+memory       freed memory, given back to the system
 wire         the line protocol, pure
 settings     what may be chosen
 credentials  the URL of a store, which is never shown

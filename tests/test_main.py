@@ -107,7 +107,7 @@ def test_settings_come_from_the_environment(start_daemon: StartDaemon) -> None:
         assert peer.ask("SET a 0123456789") == "OK 1"
         assert peer.ask("SET a 0123456789x").startswith("ERR too-long ")
         peer.send("INFO\n")
-        assert "INFO max-value 10" in peer.lines(10)
+        assert "INFO max-value 10" in list(iter(peer.line, "OK"))
     assert daemon.says(" DEBUG ")
 
 

@@ -175,8 +175,9 @@ def test_resume_is_refused_at_once_where_it_cannot_be_exact(start_daemon: StartD
 
 def oldest(peer: Peer) -> int:
     peer.send("INFO\n")
-    lines = peer.lines(10)
-    return next(int(line.split()[2]) for line in lines if line.startswith("INFO oldest "))
+    lines = iter(peer.line, "OK")
+    (found,) = [int(line.split()[2]) for line in lines if line.startswith("INFO oldest ")]
+    return found
 
 
 # ---- SYNC
