@@ -1,4 +1,5 @@
--- Deletes keys whose deadline has passed, and logs each as expired.  Safe to repeat; a few keys at a time.
+-- Deletes keys whose deadline has passed, the longest due first, and logs each as expired.  Safe to repeat; a few keys
+-- at a time.
 -- KEYS: data big index ttl log meta replaced
 -- ARGV: daemon clock limit
 -- RETURNS: how many were deleted, the store's clock in ms
@@ -19,7 +20,8 @@ end
 -- Redis looks for free memory at a script's first write only: freeing must not need any.
 redis.call('HDEL', KEYS[6], 'nothing')
 local revision = string.format('%.0f', tonumber(kept[1]) + #due)
-local tag = string.format('%s:sweep:%s %.0f', ARGV[1], clock, bytes)
+-- A tag ends in the store's clock and the bytes up to its entry.
+local tag = string.format('%s:sweep %s %.0f', ARGV[1], clock, bytes)
 redis.call('XADD', KEYS[5], revision .. '-0', 'tag', tag, unpack(changes))
 if redis.call('HLEN', KEYS[2]) > 0 then
   for _, record in ipairs(redis.call('HMGET', KEYS[1], unpack(due))) do
@@ -33,6 +35,7 @@ if redis.call('HLEN', KEYS[2]) > 0 then
 end
 redis.call('HDEL', KEYS[1], unpack(due))
 redis.call('ZREM', KEYS[3], unpack(due))
-redis.call('ZREM', KEYS[4], unpack(due))
+-- They are the first of the set: by their ranks it takes half the time.
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, #due - 1)
 redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))
 return {#due, clock}

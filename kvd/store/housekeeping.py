@@ -2,22 +2,20 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal
 from kvd.store.channel import Channel
-from kvd.store.link import ALL, BIG, LOG, META, REPLACED, command, info_of, script
+from kvd.store.expiry import Sweep
+from kvd.store.link import BIG, LOG, META, REPLACED, command, info_of, script
 from kvd.store.reads import Clock
 from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 
-SWEEP_INTERVAL = 0.05
-"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
-SWEEP_KEYS = 100
-"""Keys that one sweep deletes: 2.4 ms at the most."""
 TRIM_INTERVAL = 1.0
 """Seconds between trims of the history, and
 TRIM_VALUES: large values that one trim drops; each takes Redis 6 us."""
@@ -46,28 +44,22 @@ USUAL_HISTORY = History()
 class Housekeeping:
     """The tasks of one store; keep `run` running."""
 
-    def __init__(self, channel: Channel, writes: WriteLane, clock: Clock, history: History, room: Room) -> None:
-        """history: how much of it is kept, where the disk has room for that."""
+    def __init__(
+        self, channel: Channel, writes: WriteLane, clock: Clock, history: History, room: Room, asked: Callable[[], int]
+    ) -> None:
+        """history: how much of it is kept, where the disk has room for that.  asked: as `Sweep` takes it."""
         self._channel = channel
         self._writes = writes
-        self._clock = clock
         self._history = history
         self._room = room
         self._halvings = 0
+        self.sweep = Sweep(self._quietly, writes.daemon, clock, asked)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for task in (self._sweep(), self._trim(), self._shrink()):
+            for task in (self.sweep.run(), self._trim(), self._shrink()):
                 group.create_task(task)
-
-    async def _sweep(self) -> None:
-        while True:
-            packed = script("sweep", ALL, [self._writes.daemon, self._clock.now, SWEEP_KEYS])
-            found, clock = await self._quietly(packed, (0, b"0"))
-            self._clock.see(int(clock))
-            if found < SWEEP_KEYS:
-                await asyncio.sleep(SWEEP_INTERVAL)
 
     async def _trim(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from kvd.errors import KvdError, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
+from kvd.store.expiry import Counting
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
 from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
@@ -81,7 +82,8 @@ class Store:
         self._short = Channel(self._dialer)
         self._long = Channel(self._dialer)
         self._past = Channel(self._dialer)
-        self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room)
+        self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
+        self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
     async def start(self, *, doubtful: bool = False, loss: str = "") -> None:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
@@ -221,8 +223,7 @@ class Store:
     async def count(self, pattern: bytes) -> int:
         """How many keys match.  Raises Unavailable."""
         least, most = bounds(pattern)
-        arguments: list[Argument] = [least, most, pattern.removesuffix(b"*"), self._clock.now]
-        return int(await self._long.call(script("count", [INDEX, TTL, META], arguments)))
+        return await self._counting.count(least, most, pattern.removesuffix(b"*"))
 
     # ---- the history
 

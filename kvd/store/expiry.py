@@ -1,0 +1,127 @@
+"""The sweep of keys whose time is over, step by step, and exact counting while some are not swept yet.
+
+However many keys are due, the store does a bounded piece of work at a time, and between two pieces whoever else asked
+for something has a turn.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kvd.errors import Refusal
+from kvd.store.channel import Channel
+from kvd.store.link import ALL, INDEX, META, TTL, Argument, answer, script
+from kvd.store.reads import Clock
+
+SWEEP_INTERVAL = 0.05
+"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
+SWEEP_KEYS = 128
+"""Keys that one step deletes: it keeps Redis busy for 0.8 ms, and a sync to disk.  Half as many as a batch of deletes
+has, so that, whether the disk is fast or slow, catching up takes less than three times as long as deleting them."""
+TURN_PAUSE = 0.001
+"""Seconds between two steps when others asked for something meanwhile: Redis then answers them without a second step,
+and its sync, before their replies."""
+
+COUNT_PATIENCE = 2.0
+"""Seconds that a count leaves to the sweep to do away with what would have to be looked at."""
+COUNT_PAUSE = 0.02
+"""Seconds between two attempts to count meanwhile."""
+
+
+class Sweep:
+    """Deletes keys whose time is over; keep `run` running.
+
+    is_behind: whether more were due than one step deletes, and that step was done.
+    """
+
+    def __init__(
+        self, do: Callable[[bytes, Any], Awaitable[Any]], daemon: str, clock: Clock, asked: Callable[[], int]
+    ) -> None:
+        """do: gives the reply to a writing command, or the second argument if it cannot be done now.
+
+        asked: how often others asked for something.
+        """
+        self._do = do
+        self._daemon = daemon
+        self._clock = clock
+        self._asked = asked
+        self.is_behind = False
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            asked = self._asked()
+            found, now = await self._do(script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS]), (0, b"0"))
+            self._clock.see(int(now))
+            self.is_behind = found == SWEEP_KEYS
+            if not self.is_behind:
+                await asyncio.sleep(SWEEP_INTERVAL)
+            elif self._asked() != asked:
+                await asyncio.sleep(TURN_PAUSE)
+
+
+class Counting:
+    """Counts the keys of ranges.  All who ask for the same range share the work."""
+
+    def __init__(self, channel: Channel, clock: Clock, sweep: Sweep) -> None:
+        self._channel = channel
+        self._clock = clock
+        self._sweep = sweep
+        # Those who wait for a count of a range that takes more than one call, each range with its task.
+        self._waiting: dict[tuple[bytes, bytes], list[asyncio.Future[int]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def count(self, least: bytes, most: bytes, beginning: bytes) -> int:
+        """How many keys there are from `least` to `most`, as ZLEXCOUNT takes them.  Raises Unavailable.
+
+        beginning: bytes, what all of them begin with, or the one key.
+        """
+        waiting = self._waiting.get((least, most))
+        if waiting is None:
+            found = await self._call(least, most, beginning, 0, ())
+            if found is not None:
+                return int(found)
+            waiting = self._begin(least, most, beginning)
+        future = asyncio.get_running_loop().create_future()
+        waiting.append(future)
+        return int(await future)
+
+    def _begin(self, least: bytes, most: bytes, beginning: bytes) -> list[asyncio.Future[int]]:
+        """Those who wait for the count of a range; it is begun if nobody waits yet."""
+        if (least, most) not in self._waiting:
+            self._waiting[least, most] = []
+            task = asyncio.get_running_loop().create_task(self._serve(least, most, beginning))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return self._waiting[least, most]
+
+    async def _serve(self, least: bytes, most: bytes, beginning: bytes) -> None:
+        """Count a range until all who wait for it are answered."""
+        waiting = self._waiting[least, most]
+        patience = asyncio.get_running_loop().time() + COUNT_PATIENCE
+        looked: tuple[Argument, ...] = ()
+        try:
+            while waiting:
+                # Who comes while the call is under way may have written what it does not see.
+                served = len(waiting)
+                leave = self._sweep.is_behind and asyncio.get_running_loop().time() < patience
+                found = await self._call(least, most, beginning, int(not leave), looked)
+                if isinstance(found, int):
+                    for future in waiting[:served]:
+                        answer(future, found)
+                    del waiting[:served]
+                    continue
+                looked = tuple(found or ())
+                await asyncio.sleep(COUNT_PAUSE if leave else TURN_PAUSE)
+        except Refusal as error:
+            for future in waiting:
+                answer(future, error)
+        finally:
+            del self._waiting[least, most]
+
+    def _call(
+        self, least: bytes, most: bytes, beginning: bytes, looking: int, looked: tuple[Argument, ...]
+    ) -> Awaitable[Any]:
+        """The reply of count.lua."""
+        arguments: list[Argument] = [least, most, beginning, self._clock.now, looking, *(looked or (b"", b"", 0, 0))]
+        return self._channel.call(script("count", [INDEX, TTL, META], arguments))
