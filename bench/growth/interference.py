@@ -8,7 +8,8 @@ from statistics import median
 
 from bench import servers
 from bench.curves import Check, Curve
-from bench.measure import Bench, alternate, ratio
+from bench.growth import due
+from bench.measure import Bench, alternate, ratio, spread
 from bench.others.servers import HOST
 from bench.servers import System
 from bench.targets import VALUE
@@ -22,6 +23,8 @@ STALL_SECONDS = 4.0
 """Until the stalled watcher's buffers, the kernel's and the daemon's, are certainly full."""
 MOST = 2.0
 """p99 while others work, as a multiple of that alone."""
+MOST_BEHIND = 3.0
+"""Catching up with keys that fall due at once, as a multiple of deleting as many."""
 PIECE = 1 << 20
 """Bytes of one read."""
 PATIENCE = 60.0
@@ -45,6 +48,8 @@ def measure(bench: Bench) -> list[Curve]:
                 )
             found[name].append(result.p99_us)
             servers.settle(system)
+        bench.say("catching up with keys that are due ...")
+        behind = spread([due.catching_up(system) for _ in range(bench.pace.rounds)])
     checks = [
         Check(
             f"{name} / {BASES.get(name, 'alone')}",
@@ -54,6 +59,8 @@ def measure(bench: Bench) -> list[Curve]:
         for name in DISTURBANCES
         if name != "alone"
     ]
+    title = f"catching up with {due.KEYS:,} due keys / pipelined DEL of as many"
+    checks.append(Check(title, behind.median, limit=MOST_BEHIND))
     p99 = {"p99 of GET, µs": [median(found[name]) for name in DISTURBANCES]}
     return [
         Curve("interference", "What others do", HOW, "meanwhile", list(DISTURBANCES), p99, checks, list(p99),
@@ -119,12 +126,15 @@ def _ask_until(connection: socket.socket, request: bytes, over: threading.Event)
                 end = (end + piece)[-256:]
 
 
+DUE = f"{due.KEYS:,} keys fall due"
+
 DISTURBANCES: dict[str, Disturbance] = {
     "alone": lambda _bench, _system: nullcontext(),
     "writes": _writes,
     "stalled watcher": _stalled_watcher,
     "SYNC": _again_and_again(b"SYNC\n"),
     "KEYS": _again_and_again(b"KEYS\n"),
+    DUE: due.falling_due,
 }
 BASES = {"stalled watcher": "writes"}
 """What a disturbance is compared with, if not with the light load alone: a watcher is stalled by writes only."""
@@ -135,5 +145,6 @@ HOW = (
     f"{LIGHT['rate']:,} GETs a second over {LIGHT['connections']} connections, each sent when it is due, of "
     f"{KEYS:,} keys. Meanwhile: nothing; {WRITES['rate']:,} durable SETs of 1 KiB a second on one connection; the same "
     "with a watcher of everything that has stopped reading; a client that asks for a SYNC, or the KEYS, of all keys "
-    "again and again. All of it runs on the same cores."
+    "again and again; "
+    f"{due.KEYS:,} keys whose time is over when the measuring begins. All of it runs on the same cores."
 )
