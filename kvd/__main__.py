@@ -22,6 +22,7 @@ Options:
                         (default 64MiB).
   --history-changes N   How many of the latest changes are kept (default 100000).
   --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
+  --history-age SECONDS  For how long they are kept, 0 for any time (default 0).
   --workers N           Processes that share the port and the store, to use several cores (default 1).
   --log-level LEVEL     debug, info, warning or error (default info).
   --version             Print the version, and the engine's.
@@ -29,7 +30,7 @@ Options:
 
 Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
 KVD_STORE, KVD_STORE_FILE, KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES,
-KVD_HISTORY_BYTES, KVD_WORKERS, KVD_LOG_LEVEL.
+KVD_HISTORY_BYTES, KVD_HISTORY_AGE, KVD_WORKERS, KVD_LOG_LEVEL.
 """
 
 import os

@@ -58,7 +58,7 @@ class Source(NamedTuple):
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
-        history = History(settings.history_changes, settings.history_bytes)
+        history = History(settings.history_changes, settings.history_bytes, settings.history_age)
         if self.disk is None:
             return Store(self.url, history)
         size = settings.read_cache

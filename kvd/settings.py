@@ -20,6 +20,7 @@ _ADDRESS = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
 ).fullmatch
 _URL = re.compile(r"(redis|rediss|unix)://", re.IGNORECASE).match
+_SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,3}))?").fullmatch
 _COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 FSYNC = ("always", "everysec", "no")
@@ -50,6 +51,7 @@ class Settings:
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
     read_cache: bytes of each process for values that were read before.
     history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
+    history_age: milliseconds for which a change is kept at the most, 0 for any time.
     workers: processes that serve.
     """
 
@@ -64,12 +66,15 @@ class Settings:
     read_cache: int = 64 * MIB
     history_changes: int = 100_000
     history_bytes: int = 64 * MIB
+    history_age: int = 0
     workers: int = 1
     log_level: str = "info"
 
 
 LARGEST_VALUE = 256 * MIB
 """A value must fit into one Redis argument (512 MiB), also in the script's reply."""
+LONGEST_AGE = 1_000_000_000_000
+"""Milliseconds; as long as the longest time to live."""
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
@@ -103,6 +108,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         read_cache=_size_or_none(*given("read-cache"), default.read_cache),
         history_changes=_count(*given("history-changes")) or default.history_changes,
         history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
+        history_age=_milliseconds(*given("history-age")),
         workers=_count(*given("workers"), MOST_WORKERS) or default.workers,
         log_level=_one_of(*given("log-level"), LOG_LEVELS) or default.log_level,
     )
@@ -173,6 +179,19 @@ def _count(text: str, where: str, most: int = 2**53) -> int:
     if int(text) > most:
         raise StartError(f"{where}: {_shown(text)} is too many; wanted {most} at the most")
     return int(text)
+
+
+def _milliseconds(text: str, where: str) -> int:
+    """Milliseconds, of seconds with at most three digits behind the point; 0 if nothing was given, or 0."""
+    if not text:
+        return 0
+    match = _SECONDS(text.strip())
+    value = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
+    if not match or value > LONGEST_AGE:
+        raise StartError(
+            f"{where}: {text!r} is no time; wanted seconds, such as 3600 or 0.5, up to {LONGEST_AGE // 1000}; 0: any"
+        )
+    return value
 
 
 def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:

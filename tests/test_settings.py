@@ -55,6 +55,10 @@ def test_what_is_no_size_is_refused_by_name(text: str) -> None:
         ("--log-level", "loud"),
         ("--history-changes", "0"),
         ("--history-changes", "many"),
+        ("--history-age", "-1"),
+        ("--history-age", "1h"),
+        ("--history-age", "1.2345"),
+        ("--history-age", "1000000001"),
         ("--workers", "0"),
         ("--workers", "65"),
         ("--workers", "auto"),
@@ -116,6 +120,7 @@ def test_no_text_makes_it_raise_anything_else(text: str) -> None:
         "--history-changes",
         "--log-level",
         "--history-bytes",
+        "--history-age",
         "--watch-buffer",
         "--read-cache",
     ):

@@ -31,9 +31,9 @@ if not kept[1] or tonumber(number) ~= tonumber(match(kept[4] or '0', '^%d+')) + 
 end
 local revision, bytes, floor = tonumber(kept[1]), tonumber(kept[5]), tonumber(kept[6])
 
--- The log entry that ends at the present revision.
-local function append(...)
-  local tag = daemon .. ':' .. number .. ' ' .. format(INTEGER, bytes)
+-- The log entry that ends at the present revision; its tag ends in the clock, as text, and the bytes up to it.
+local function append(now, ...)
+  local tag = daemon .. ':' .. number .. ' ' .. now .. ' ' .. format(INTEGER, bytes)
   redis.call('XADD', log, format(INTEGER, revision), 'tag', tag, ...)
 end
 local function finish(now, answer)
@@ -65,15 +65,16 @@ local function plain(lines)
   end
   local answer = format('=' .. INTEGER, revision + 1)
   revision, bytes = revision + n, bytes + #lines - 2 * n
-  append(n, lines)
+  -- No deadline is looked at, so that the daemon's clock will do.
+  local now = tonumber(clock) > tonumber(kept[2]) and clock or kept[2]
+  append(now, n, lines)
   if redis.call('HSET', data, unpack(sets)) > 0 then
     for i = 1, n do
       sets[2 * i - 1], sets[2 * i] = 0, keys[i]
     end
     redis.call('ZADD', index, unpack(sets))
   end
-  -- No deadline is looked at, so that the daemon's clock will do.
-  return finish(tonumber(clock) > tonumber(kept[2]) and clock or kept[2], answer)
+  return finish(now, answer)
 end
 
 local arguments = ARGV
@@ -322,7 +323,7 @@ if only_deletes then
   redis.call('HDEL', meta, 'nothing')
 end
 if #changes > 0 then
-  append(unpack(changes))
+  append(format(INTEGER, now), unpack(changes))
 end
 local sets, drops, bigs, unbigs, waits, adds, gone, ttls, unttls = {}, {}, {}, {}, {}, {}, {}, {}, {}
 local function wait(large)

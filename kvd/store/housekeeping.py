@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from kvd.errors import Refusal
 from kvd.store.channel import Channel
 from kvd.store.expiry import Sweep
-from kvd.store.link import BIG, LOG, META, REPLACED, command, info_of, script
+from kvd.store.link import BIG, LOG, META, REPLACED, Argument, command, info_of, script
 from kvd.store.reads import Clock
 from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
@@ -18,7 +18,7 @@ log = logging.getLogger("kvd.store")
 
 TRIM_INTERVAL = 1.0
 """Seconds between trims of the history, and
-TRIM_VALUES: large values that one trim drops; each takes Redis 6 us."""
+TRIM_VALUES: large values that one step of a trim drops; each takes Redis 6 us, and more if it is very large."""
 TRIM_VALUES = 200
 SHRINK_INTERVAL = 5.0
 """Seconds between looks whether the append-only file should be made smaller, and
@@ -32,10 +32,11 @@ MOST_HALVINGS = 6
 
 
 class History(NamedTuple):
-    """How much of the history is kept: a number of changes, and bytes of keys and values."""
+    """How much of the history is kept: a number of changes, bytes of keys and values, and milliseconds (0: any)."""
 
     changes: int = 100_000
     bytes: int = 64 * 1024 * 1024
+    age: int = 0
 
 
 USUAL_HISTORY = History()
@@ -50,6 +51,7 @@ class Housekeeping:
         """history: how much of it is kept, where the disk has room for that.  asked: as `Sweep` takes it."""
         self._channel = channel
         self._writes = writes
+        self._clock = clock
         self._history = history
         self._room = room
         self._halvings = 0
@@ -67,10 +69,12 @@ class Housekeeping:
             await self._trim_now()
 
     async def _trim_now(self) -> None:
-        limits = (limit >> self._halvings for limit in self._history)
-        packed = script("trim", [BIG, LOG, META, REPLACED], [*limits, self._writes.daemon, TRIM_VALUES])
-        while await self._quietly(packed, 0) == TRIM_VALUES:
-            pass
+        changes, size, age = self._history
+        limits = (changes >> self._halvings, size >> self._halvings, age)
+        more = 1
+        while more:
+            arguments: list[Argument] = [*limits, self._writes.daemon, self._clock.now, TRIM_VALUES]
+            more = await self._quietly(script("trim", [BIG, LOG, META, REPLACED], arguments), 0)
 
     async def _shrink(self) -> None:
         """Have Redis write its file anew: what was overwritten and trimmed takes room in it.
