@@ -19,8 +19,10 @@ SWEEP_KEYS = 128
 """Keys that one step deletes: it keeps Redis busy for 0.8 ms, and a sync to disk.  Half as many as a batch of deletes
 has, so that, whether the disk is fast or slow, catching up takes less than three times as long as deleting them."""
 TURN_PAUSE = 0.001
-"""Seconds between two steps when others asked for something meanwhile: Redis then answers them without a second step,
-and its sync, before their replies."""
+"""Seconds between two steps at the least when others asked for something meanwhile: Redis then answers them without a
+second step, and its sync, before their replies; and
+TURN_SHARE: of the time that the step took, when that is more: on a slow disk the sync takes most of it."""
+TURN_SHARE = 0.5
 
 COUNT_PATIENCE = 2.0
 """Seconds that a count leaves to the sweep to do away with what would have to be looked at."""
@@ -49,15 +51,16 @@ class Sweep:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
-            asked = self._asked()
+            asked, began = self._asked(), loop.time()
             found, now = await self._do(script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS]), (0, b"0"))
             self._clock.see(int(now))
             self.is_behind = found == SWEEP_KEYS
             if not self.is_behind:
                 await asyncio.sleep(SWEEP_INTERVAL)
             elif self._asked() != asked:
-                await asyncio.sleep(TURN_PAUSE)
+                await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
 
 
 class Counting:
