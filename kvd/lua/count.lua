@@ -36,7 +36,7 @@ end
 local first, last, found = due, due - 1, 0
 if ARGV[6] ~= '' then
   local lowest, highest = redis.call('ZRANK', ttl, ARGV[6]), redis.call('ZRANK', ttl, ARGV[7])
-  if lowest and highest and highest - lowest + 1 == tonumber(ARGV[8]) then
+  if lowest and highest and highest < due and highest - lowest + 1 == tonumber(ARGV[8]) then
     first, last, found = lowest, highest, tonumber(ARGV[9])
   end
 end

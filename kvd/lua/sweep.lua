@@ -2,14 +2,20 @@
 -- at a time.
 -- KEYS: data big index ttl log meta replaced
 -- ARGV: daemon clock limit
--- RETURNS: how many were deleted, the store's clock in ms
+-- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0; nothing is deleted if
+--   another daemon is at it
+local TURN = 20 -- ms for which a daemon that has more to delete is left alone: two would hold up others twice as long
 local time = redis.call('TIME')
-local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes')
+local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes', 'sweep')
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(ARGV[2]))
 local clock = string.format('%.0f', now)
+local by, at = string.match(kept[4] or '', '^(%x+) (%d+)$')
+if by and by ~= ARGV[1] and now - tonumber(at) < TURN then
+  return {0, clock, 1}
+end
 local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'LIMIT', 0, ARGV[3])
 if #due == 0 then
-  return {0, clock}
+  return {0, clock, 0}
 end
 local changes, bytes = {}, tonumber(kept[3])
 for _, key in ipairs(due) do
@@ -37,4 +43,8 @@ redis.call('ZREM', KEYS[3], unpack(due))
 -- They are the first of the set: by their ranks it takes half the time.
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, #due - 1)
 redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))
-return {#due, clock}
+if #due < tonumber(ARGV[3]) then
+  return {#due, clock, 0}
+end
+redis.call('HSET', KEYS[6], 'sweep', ARGV[1] .. ' ' .. clock)
+return {#due, clock, 1}

@@ -33,7 +33,7 @@ COUNT_PAUSE = 0.02
 class Sweep:
     """Deletes keys whose time is over; keep `run` running.
 
-    is_behind: whether more were due than one step deletes, and that step was done.
+    is_behind: whether more were due than one step deletes, and this or another daemon is deleting them.
     """
 
     def __init__(
@@ -54,10 +54,11 @@ class Sweep:
         loop = asyncio.get_running_loop()
         while True:
             asked, began = self._asked(), loop.time()
-            found, now = await self._do(script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS]), (0, b"0"))
+            packed = script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS])
+            found, now, behind = await self._do(packed, (0, b"0", 0))
             self._clock.see(int(now))
-            self.is_behind = found == SWEEP_KEYS
-            if not self.is_behind:
+            self.is_behind = behind == 1
+            if found < SWEEP_KEYS:
                 await asyncio.sleep(SWEEP_INTERVAL)
             elif self._asked() != asked:
                 await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
@@ -121,6 +122,8 @@ class Counting:
                 answer(future, error)
         finally:
             del self._waiting[least, most]
+            for future in waiting:
+                future.cancel()
 
     def _call(
         self, least: bytes, most: bytes, beginning: bytes, looking: int, looked: tuple[Argument, ...]

@@ -17,6 +17,7 @@ import pytest
 
 from kvd.model import Delete, Page
 from kvd.store import expiry
+from kvd.store.link import ALL, Dialer, script
 from kvd.store.store import Store
 from tests.conftest import StartDaemon
 from tests.processes import Peer, Redis, wait_for
@@ -229,3 +230,25 @@ async def test_the_sweep_makes_way_for_whoever_asks_meanwhile(
         assert await has_come_so_far()
     entries = redis.cli("XRANGE", "{kvd}:log", "-", "+").split()
     assert sum(word[:2] in ("et", "eu") for word in entries) == DUE - left
+
+
+@pytest.mark.usefixtures("no_sweep")
+async def test_a_daemon_leaves_a_sweep_to_another_that_is_at_it(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        await fill_due(store, redis)
+        link = await Dialer(redis.unix_url).open()
+
+        async def sweep(daemon: str) -> tuple[int, int]:
+            found, _, behind = await link.call(script("sweep", ALL, [daemon, 0, 10]))
+            return found, behind
+
+        async def is_left() -> bool:
+            assert (await sweep("a")) in ((10, 1), (0, 1))
+            return await sweep("b") == (0, 1)
+
+        async def is_taken_over() -> bool:
+            return await sweep("b") == (10, 1)
+
+        await eventually(is_left)
+        await eventually(is_taken_over)
+        await link.close()
