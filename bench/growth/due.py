@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from bench.load import LoadFailed
 from bench.measure import Bench
 from bench.others.servers import HOST
 from bench.servers import System
@@ -13,8 +14,10 @@ from bench.servers import System
 KEYS = 120_000
 PORTION = 2000
 """PUTs that are sent with one look at the clock."""
-FILL_SECONDS = 12.0
-"""Seconds from the first PUT to the moment at which all are due; enough for a busy machine to write them in."""
+LEAST_FILL = 1.0
+"""Seconds, and
+FILL_FACTOR: times what one portion predicts, for all of them to be written in before they are due."""
+FILL_FACTOR = 3.0
 PIECE = 1 << 20
 """Bytes of one read."""
 PATIENCE = 120.0
@@ -45,12 +48,14 @@ def catching_up(system: System) -> float:
 
 
 def _fill(system: System) -> float:
-    """Write the keys; when they are due, in seconds since the epoch."""
-    due = time.time() + FILL_SECONDS
+    """Write the keys; when they are due, in seconds since the epoch.  Raises LoadFailed if they are too early."""
+    portions = KEYS // PORTION
+    once = _timed(lambda: _pipeline(system, (b"PUT due/%d ttl=600 = v\n" % number for number in range(PORTION))))
+    due = time.time() + LEAST_FILL + FILL_FACTOR * portions * once
     for first in range(0, KEYS, PORTION):
         left = due - time.time()
         if left <= 0:
-            raise RuntimeError(f"{KEYS:,} PUTs take longer than {FILL_SECONDS:g} s")
+            raise LoadFailed(f"{KEYS:,} PUTs took longer than {FILL_FACTOR:g} times what was expected")
         _pipeline(system, (b"PUT due/%d ttl=%.3f = v\n" % (number, left) for number in range(first, first + PORTION)))
     return due
 
