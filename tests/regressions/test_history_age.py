@@ -47,6 +47,14 @@ def test_seconds_are_taken_as_everywhere() -> None:
     assert read({}, {}).history_age == 0
 
 
+def test_processes_that_share_a_store_keep_the_same_age(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--workers", "2", KVD_HISTORY_AGE="0.5")
+    with daemon.connect() as peer:
+        begin = peer.ask("UNWATCH").split()[1]
+        assert peer.ask("SET a 1") == "OK 1"
+    wait_for("its end", lambda: resume(daemon, begin).startswith("ERR compacted 1@"))
+
+
 async def test_what_expired_grows_old_too_and_large_values_go_with_it(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
