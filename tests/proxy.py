@@ -13,17 +13,24 @@ class Pipe:
         self.held: list[bytes] = []
         self.replies = 0
 
+    def release(self) -> None:
+        """Send on what was held."""
+        self.server.write(b"".join(self.held))
+        self.held.clear()
+
 
 class Proxy:
     """Forwards connections from a port of its own to another port.
 
     holding: bytes that contain this marker are kept in `Pipe.held` instead of being forwarded to the server.
+    splitting: of bytes that contain this marker, the last command is kept there.
     hiding: replies to such bytes are dropped.
     """
 
     def __init__(self, port: int) -> None:
         self._to = port
         self.holding: bytes | None = None
+        self.splitting: bytes | None = None
         self.hiding: bytes | None = None
         self.caught: asyncio.Queue[Pipe] = asyncio.Queue()
         self.refusing = False
@@ -64,6 +71,11 @@ class Proxy:
                 pipe.held.append(data)
                 self.caught.put_nowait(pipe)
                 continue
+            if self.splitting and self.splitting in data:
+                last = data.rindex(b"\r\n*") + 2
+                pipe.held.append(data[last:])
+                data = data[:last]
+                self.caught.put_nowait(pipe)
             if self.hiding and self.hiding in data:
                 hidden.set()
             pipe.server.write(data)

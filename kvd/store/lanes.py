@@ -75,12 +75,14 @@ class Batch:
     """Jobs that went in one command.
 
     number: int, set by lanes that number theirs.  mark: what the cache gave for it, set when it was sent.
+    clock: int, what the store's clock was then, as far as this daemon knew; set by lanes that read.
     """
 
     jobs: list[Job]
     sent: float
     number: int = 0
     mark: Any = None
+    clock: int = 0
 
     def items(self) -> list[Any]:
         """All items, in order."""

@@ -75,7 +75,13 @@ def _large_text(raw: bytes | None, now: int) -> Record | None:
 
 
 class _ReadingLane(Lane):
-    """What both lanes have in common: to read again does no harm.  The last reply to a batch is that of TIME."""
+    """What both lanes have in common: to read again does no harm.
+
+    The store's clock is asked before its records, and these are judged as of then.  A record that is found although its
+    deadline had passed by then was there all the time, and over; one whose deadline had not passed was alive then, or
+    when it was written.  A clock that was asked after the records would be compared with one that has been replaced
+    since, and a key that was always there be found absent.
+    """
 
     def __init__(self, dialer: Dialer, name: str, clock: Clock, cache: Cache) -> None:
         super().__init__(dialer, name)
@@ -85,8 +91,8 @@ class _ReadingLane(Lane):
     def _encode(self, batch: Batch) -> bytes:
         items = batch.items()
         batch.mark = self._cache.begin_read(self._keys(items))
-        # The clock is asked after the records: a key that it finds alive was alive when it was read.
-        return self._ask(items) + _TIME
+        batch.clock = self._clock.now
+        return _TIME + self._ask(items)
 
     @abstractmethod
     def _keys(self, items: list[Any]) -> Iterable[bytes]:
@@ -103,11 +109,17 @@ class _ReadingLane(Lane):
             self._cache.end_read(batch.mark)
             batch.fail(Unavailable(f"the store says: {rejected}"))
         else:
-            self._give(batch, self._clock.see(milliseconds(replies[-1])), *replies[:-1])
+            time, *found = replies
+            now = milliseconds(time)
+            self._clock.see(now)
+            self._give(batch, max(now, batch.clock), *found)
 
     @abstractmethod
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
-        """Settle a batch by the replies to its reading commands, as of `now`, milliseconds of the store's clock."""
+        """Settle a batch by the replies to its reading commands.
+
+        now: int, milliseconds of the store's clock when it was asked, before the records.
+        """
 
     def _lost(self, lost: StoreLost) -> None:
         self._cache.clear()
@@ -123,7 +135,7 @@ class _ReadingLane(Lane):
 
 
 class ReadLane(_ReadingLane):
-    """Items are keys; results are a pair: records as the store packs them, None for no such key, and the clock then.
+    """Items are keys; results are a pair: the records, None for no such key, and the clock now.
 
     Of a plain job, results are what `plain_values` makes of them.
     """
@@ -152,7 +164,8 @@ class ReadLane(_ReadingLane):
         for job in batch.jobs:
             end = start + job.results
             if not job.plain:
-                job.finish((raws[start:end], now))
+                # What is left of a time to live is told as of now: the record may be younger than the clock before it.
+                job.finish(([living(raw, now) for raw in raws[start:end]], self._clock.now))
             elif values is not None:
                 job.finish(values[start:end])
             elif job.count == 1 and (record := _large_text(raws[start], now)):
@@ -165,8 +178,9 @@ class ReadLane(_ReadingLane):
 class LargeLane(_ReadingLane):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
-    A value is found by its record's revision.  It may go when the record has been replaced: then what replaced it is
-    the result.  None stands for a key that has gone, or whose time is over.
+    A value is found by its record's revision.  The record that is found last decides, by its own deadline.  If that is
+    another one, the first one is still the result, unless its time is over or its value has gone: then what replaced it
+    is.  None stands for a key that has gone, or whose time is over.
     """
 
     REPLIES = 3
@@ -194,26 +208,34 @@ class LargeLane(_ReadingLane):
         value, raw = found
         (job,) = batch.jobs
         ((key, record),) = job.items
-        present = living(raw, now)
-        kept = value is not None and present == record and record.deadline == b"0" and record.kind == TEXT
-        self._cache.end_read(batch.mark, [(key, value)] if kept else ())
-        if value is not None:
-            job.finish([None if _is_over(record, now) else record._replace(value=value, large=False)])
-        elif present and present.revision == record.revision:
-            job.finish(
-                Unavailable(f"the store is damaged: it has a record, but no value, of revision {int(record.revision)}")
-            )
-        elif present and present.large:
-            job.items = [(key, present)]
+        latest = living(raw, now)
+        if latest and latest.revision == record.revision:
+            kept = latest.deadline == b"0" and latest.kind == TEXT
+            self._cache.end_read(batch.mark, [(key, value)] if kept else ())
+            job.finish([_whole(latest, value)] if value is not None else _damaged(latest))
+            return
+        self._cache.end_read(batch.mark)
+        if latest and value is not None and not _is_over(record, now):
+            job.finish([_whole(record, value)])
+        elif latest and latest.large:
+            job.items = [(key, latest)]
             self._waiting.appendleft(job)
         else:
-            job.finish([present])
+            job.finish([latest])
 
     async def _recover(self, link: Link) -> None:
         """A store that was set back may give a revision to another value: what waits is looked for anew."""
         await super()._recover(link)
         for job in self._waiting:
             job.items = [(key, record._replace(revision=b"")) for key, record in job.items]
+
+
+def _whole(record: Record, value: bytes) -> Record:
+    return record._replace(value=value, large=False)
+
+
+def _damaged(record: Record) -> Unavailable:
+    return Unavailable(f"the store is damaged: it has a record, but no value, of revision {int(record.revision)}")
 
 
 def _give_plain(done: Done, records: list[Record | None] | KvdError) -> None:

@@ -29,7 +29,7 @@ from kvd.store.link import (
     info_of,
     script,
 )
-from kvd.store.reads import Clock, LargeLane, ReadLane, living, unpack
+from kvd.store.reads import Clock, LargeLane, ReadLane, unpack
 from kvd.store.room import Room, unlimited
 from kvd.store.writes import WriteLane
 
@@ -131,8 +131,8 @@ class Store:
 
         Values of large records are left out; `fetch` gets one.  Raises Unavailable.
         """
-        raws, now = await self._reads.submit(keys, 0)
-        return [living(raw, now) for raw in raws], now
+        records, now = await self._reads.submit(keys, 0)
+        return records, now
 
     def kept(self, keys: Sequence[bytes]) -> list[bytes] | None:
         """The values of keys, if all of them are texts that are kept here, and not too much for one reply."""

@@ -1,0 +1,199 @@
+"""Reported: `NONE` of a key that was there all the time, without any fault.
+
+Once of a value over 4 KiB whose GET waited behind other large reads: the key was replaced, or its lease renewed by
+TOUCH, before its deadline, and the deadline of the record that was found first passed before the answer.  And once of
+any key, when a read's records and its clock arrived apart, and another daemon replaced the key between them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.processes import Daemon, Redis, wait_for
+from tests.proxy import Proxy
+
+LARGE, OTHER = "1" * 5000, "2" * 5001
+LARGE_READ = b"HGET\r\n$9\r\n{kvd}:big\r\n"
+
+
+class Client:
+    """One connection to a daemon, while a proxy runs in the same loop."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, request: str) -> None:
+        self._writer.write(request.encode() + b"\n")
+
+    async def line(self) -> str:
+        async with asyncio.timeout(30):
+            return (await self._reader.readline()).decode().removesuffix("\n")
+
+    async def ask(self, request: str) -> str:
+        self.send(request)
+        return await self.line()
+
+
+Connect = Callable[[Daemon], Awaitable[Client]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Opens connections, which are closed at the end."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect(daemon: Daemon) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+        writers.append(writer)
+        client = Client(reader, writer)
+        assert await client.ask("PING") == "OK"
+        return client
+
+    yield connect
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.fixture
+async def proxy(redis: Redis) -> AsyncIterator[Proxy]:
+    proxy = Proxy(redis.port)
+    await proxy.start()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture
+async def daemon(redis: Redis, proxy: Proxy, start_daemon: StartDaemon) -> AsyncIterator[Daemon]:
+    url = redis.tcp_url.replace(str(redis.port), str(proxy.port))
+    daemon = await asyncio.to_thread(start_daemon, "--store", url)
+    yield daemon
+    await asyncio.to_thread(daemon.stop)
+
+
+async def deadline_passes(redis: Redis, deadline: int) -> None:
+    """Wait until the store's clock is past it."""
+
+    def is_past() -> bool:
+        seconds, micros = map(int, redis.cli("TIME").split())
+        return seconds * 1000 + micros // 1000 > deadline
+
+    await asyncio.to_thread(wait_for, "a deadline", is_past)
+
+
+def deadline_of(redis: Redis, key: str) -> int:
+    return int(redis.cli("HGET", "{kvd}:data", key).split()[1])
+
+
+BEFORE_ITS_DEADLINE = {
+    "touched": ("TOUCH touched ttl=60", {LARGE}),
+    "kept": ("TOUCH kept ttl=-", {LARGE}),
+    "large": (f"SET large {OTHER}", {OTHER}),
+    "leased": (f"PUT leased ttl=60 = {OTHER}", {OTHER}),
+    "small": ("SET small text", {"text"}),
+    "bytes": ("PUT bytes base64 = AAE=", {"AAE="}),
+}
+"""By key, what is done to it, and what its readers may find then."""
+
+
+@pytest.mark.parametrize("verb", ["GET", "GETS"])
+async def test_a_large_read_that_waits_past_a_deadline_finds_what_came_in_time(
+    verb: str, redis: Redis, proxy: Proxy, daemon: Daemon, connect: Connect
+) -> None:
+    writer = await connect(daemon)
+    readers = {key: await connect(daemon) for key in BEFORE_ITS_DEADLINE}
+    for key in readers:
+        assert (await writer.ask(f"PUT {key} ttl=2 = {LARGE}")).startswith("OK ")
+    last = max(deadline_of(redis, key) for key in readers)
+    proxy.holding = LARGE_READ
+    for key, reader in readers.items():
+        reader.send(f"{verb} {key}")
+    pipe = await proxy.caught.get()
+    # What was sent before is read at the latest with this: the records are found.
+    assert (await writer.ask("TTL large")).startswith("OK ")
+    for change, _ in BEFORE_ITS_DEADLINE.values():
+        assert (await writer.ask(change)).startswith("OK")
+    await deadline_passes(redis, last)
+    proxy.holding = None
+    pipe.release()
+    for key, reader in readers.items():
+        assert (await reader.line()).split(" ")[-1] in BEFORE_ITS_DEADLINE[key][1]
+
+
+async def test_a_large_read_whose_lease_was_cut_short_finds_nothing(
+    redis: Redis, proxy: Proxy, daemon: Daemon, connect: Connect
+) -> None:
+    """And so does one whose record is over without having been replaced."""
+    writer, reader, other = [await connect(daemon) for _ in range(3)]
+    assert await writer.ask(f"PUT cut ttl=60 = {LARGE}") == "OK 1"
+    assert await writer.ask(f"PUT over ttl=2 = {LARGE}") == "OK 2"
+    last = deadline_of(redis, "over")
+    proxy.holding = LARGE_READ
+    reader.send("GET cut")
+    other.send("GET over")
+    pipe = await proxy.caught.get()
+    # What was sent before is read at the latest with this.
+    assert (await writer.ask("TTL over")).startswith("OK ")
+    assert await writer.ask("TOUCH cut ttl=0.001") == "OK"
+    await deadline_passes(redis, last)
+    proxy.holding = None
+    pipe.release()
+    assert await reader.line() == await other.line() == "NONE"
+
+
+@pytest.mark.parametrize(
+    ("value", "request_line", "change", "expected"),
+    [
+        ("old", "GET k", "SET k new", "OK new"),
+        ("old", "GETS k", "SET k new", "OK 2 new"),
+        ("old", "TTL k", "TOUCH k ttl=-", "OK -"),
+        ("old", "GETS k", "TOUCH k ttl=60", "OK 1 old"),
+        (LARGE, "GET k", "TOUCH k ttl=60", f"OK {LARGE}"),
+        (LARGE, "GET k", "SET k new", f"OK {LARGE}"),
+        (LARGE, "GETS k", f"PUT k ttl=60 = {OTHER}", f"OK 1 {LARGE}"),
+    ],
+    ids=lambda words: words if len(words) < 100 else "large",
+)
+async def test_a_read_whose_last_command_arrives_late_finds_a_key_that_was_replaced_in_time(
+    value: str, request_line: str, change: str, expected: str,
+    redis: Redis, proxy: Proxy, daemon: Daemon, start_daemon: StartDaemon, connect: Connect,
+) -> None:  # fmt: skip
+    """The commands of a read reach the store apart, and a second daemon writes between them.
+
+    A large value is found by its record, which is older than the change; to answer with it is as right.
+    """
+    other = await asyncio.to_thread(start_daemon, "--store", redis.unix_url)
+    writer, reader = await connect(other), await connect(daemon)
+    assert await writer.ask(f"PUT k ttl=1.5 = {value}") == "OK 1"
+    deadline = deadline_of(redis, "k")
+    proxy.splitting = LARGE_READ if value == LARGE else b"HMGET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n"
+    reader.send(request_line)
+    pipe = await proxy.caught.get()
+    proxy.splitting = None
+    assert (await writer.ask(change)).startswith("OK")
+    await deadline_passes(redis, deadline)
+    pipe.release()
+    assert await reader.line() == expected
+
+
+async def test_the_time_that_a_lease_has_left_is_never_more_than_was_asked_for(
+    redis: Redis, proxy: Proxy, daemon: Daemon, start_daemon: StartDaemon, connect: Connect
+) -> None:
+    """Not even of one that was renewed between the two commands of the read."""
+    other = await asyncio.to_thread(start_daemon, "--store", redis.unix_url)
+    writer, reader = await connect(other), await connect(daemon)
+    assert await writer.ask("PUT k ttl=50 = v") == "OK 1"
+    deadline = deadline_of(redis, "k")
+    proxy.splitting = b"HMGET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n"
+    reader.send("TTL k")
+    pipe = await proxy.caught.get()
+    proxy.splitting = None
+    await deadline_passes(redis, deadline - 49_500)
+    assert await writer.ask("TOUCH k ttl=50") == "OK"
+    pipe.release()
+    word, left = (await reader.line()).split()
+    assert word == "OK"
+    assert float(left) <= 50
