@@ -189,7 +189,8 @@ def _milliseconds(text: str, where: str) -> int:
     value = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if not match or value > LONGEST_AGE:
         raise StartError(
-            f"{where}: {_shown(text)} is no time; wanted seconds, such as 3600 or 0.5, up to {LONGEST_AGE // 1000}; 0: any"
+            f"{where}: {_shown(text)} is no time; wanted seconds, such as 3600 or 0.5, up to {LONGEST_AGE // 1000}, "
+            "or 0 for any"
         )
     return value
 

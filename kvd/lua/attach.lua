@@ -57,16 +57,21 @@ elseif kept[1] == MOVING then
 elseif kept[1] ~= ARGV[1] then
   return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
 end
--- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.
-local old = present - 86400000
+-- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.  But the
+-- clock may have been set forward by that, or back: so one that seems old is noted first, and goes after one more day.
+local DAY = 86400000 -- ms
 local fields = redis.call('HGETALL', meta)
 for i = 1, #fields, 2 do
   local daemon = string.match(fields[i], '^batch:(.*)$')
-  if daemon and daemon ~= ARGV[3] and tonumber(string.match(fields[i + 1], '%d+$')) < old then
+  local age = daemon and daemon ~= ARGV[3] and present - tonumber(string.match(fields[i + 1], '%d+$')) or 0
+  if age > DAY and string.find(fields[i + 1], ' old ', 1, true) then
     redis.call('HDEL', meta, fields[i])
     for slot = 0, 7 do
       redis.call('HDEL', meta, 'reply:' .. daemon .. ':' .. slot)
     end
+  elseif math.abs(age) > DAY then
+    local number = string.match(fields[i + 1], '^%d+')
+    redis.pcall('HSET', meta, fields[i], string.format('%s%s %.0f', number, age > 0 and ' old' or '', present))
   end
 end
 local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3]) or '0'

@@ -1,12 +1,14 @@
 """Everything that asks Redis.
 
 link          one connection, and the scripts of lua/
+clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
 lanes         queues in front of a connection: group commit
 reads         single keys
 writes        numbered batches, applied at most once
 history       the change log, read forwards
 housekeeping  what the store does by itself: expiry, the limits of the change log, the length of the file
+expiry        the sweep of expired keys, and counting while some are not swept yet
 room          whether the disk has space to write
 cache         values that were read lately
 shared        the same cache where several workers write

@@ -1,10 +1,12 @@
 """Calls that go one at a time."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable
+from kvd.store.clock import Clock
 from kvd.store.lanes import FIRST_PAUSE, GRACE, REPLY_TIMEOUT
 from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
 
@@ -12,13 +14,17 @@ from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
 class Channel:
     """A connection for one call at a time.  Only for calls that may be repeated."""
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: Dialer, clock: Clock) -> None:
         self._dialer = dialer
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._link: Link | None = None
 
-    async def call(self, packed: bytes) -> Any:
-        """The reply to a command.  Raises Unavailable, also for an error that Redis answers."""
+    async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
+        """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
+
+        packed: or what gives it when it is sent, for a command that says what the store's clock is.
+        """
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._lock:
@@ -33,12 +39,15 @@ class Channel:
                     raise Unavailable("the store is away; nothing was done; try again")
                 await asyncio.sleep(FIRST_PAUSE)
 
-    async def _try(self, packed: bytes) -> Any:
+    async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
+        fresh = self._link is None
         if self._link is None:
             self._link = await self._dialer.open()
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                return await self._link.call(packed)
+                if fresh:
+                    await self._clock.resume(self._link)
+                return await self._link.call(packed() if callable(packed) else packed)
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.

@@ -10,8 +10,8 @@ from typing import Any
 
 from kvd.errors import Refusal
 from kvd.store.channel import Channel
+from kvd.store.clock import Clock
 from kvd.store.link import ALL, INDEX, META, TTL, Argument, answer, script
-from kvd.store.reads import Clock
 
 SWEEP_INTERVAL = 0.05
 """Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
@@ -37,9 +37,13 @@ class Sweep:
     """
 
     def __init__(
-        self, do: Callable[[bytes, Any], Awaitable[Any]], daemon: str, clock: Clock, asked: Callable[[], int]
+        self,
+        do: Callable[[Callable[[], bytes], Any], Awaitable[Any]],
+        daemon: str,
+        clock: Clock,
+        asked: Callable[[], int],
     ) -> None:
-        """do: gives the reply to a writing command, or the second argument if it cannot be done now.
+        """do: gives the reply to a writing command, which it makes when it sends it, or the second argument if it cannot be done now.
 
         asked: how often others asked for something.
         """
@@ -54,14 +58,16 @@ class Sweep:
         loop = asyncio.get_running_loop()
         while True:
             asked, began = self._asked(), loop.time()
-            packed = script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS])
-            found, now, behind = await self._do(packed, (0, b"0", 0))
+            found, now, behind = await self._do(self._step, (0, b"0", 0))
             self._clock.see(int(now))
             self.is_behind = behind == 1
             if found < SWEEP_KEYS:
                 await asyncio.sleep(SWEEP_INTERVAL)
             elif self._asked() != asked:
                 await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
+
+    def _step(self) -> bytes:
+        return script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS])
 
 
 class Counting:
@@ -129,5 +135,9 @@ class Counting:
         self, least: bytes, most: bytes, beginning: bytes, looking: int, looked: tuple[Argument, ...]
     ) -> Awaitable[Any]:
         """The reply of count.lua."""
-        arguments: list[Argument] = [least, most, beginning, self._clock.now, looking, *(looked or (b"", b"", 0, 0))]
-        return self._channel.call(script("count", [INDEX, TTL, META], arguments))
+
+        def packed() -> bytes:
+            known: tuple[Argument, ...] = looked or (b"", b"", 0, 0)
+            return script("count", [INDEX, TTL, META], [least, most, beginning, self._clock.now, looking, *known])
+
+        return self._channel.call(packed)

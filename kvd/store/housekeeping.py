@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from kvd.errors import Refusal
 from kvd.store.channel import Channel
+from kvd.store.clock import Clock
 from kvd.store.expiry import Sweep
 from kvd.store.link import BIG, LOG, META, REPLACED, Argument, command, info_of, script
-from kvd.store.reads import Clock
 from kvd.store.room import DELETES_ROOM, Room, unlimited
 from kvd.store.writes import WriteLane
 
@@ -20,6 +20,8 @@ TRIM_INTERVAL = 1.0
 """Seconds between trims of the history, and
 TRIM_VALUES: large values that one step of a trim drops; each takes Redis 6 us, and more if it is very large."""
 TRIM_VALUES = 200
+CLOCK_INTERVAL = 1.0
+"""Seconds between looks at how the store's clock and its machine's differ."""
 SHRINK_INTERVAL = 5.0
 """Seconds between looks whether the append-only file should be made smaller, and
 LONG_FILE: times the store's memory that it is too long at, and
@@ -60,8 +62,16 @@ class Housekeeping:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for task in (self.sweep.run(), self._trim(), self._shrink()):
+            for task in (self.sweep.run(), self._keep_clock(), self._trim(), self._shrink()):
                 group.create_task(task)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            if found := await self._quietly(lambda: script("clock", [META], self._clock.place()), None):
+                machine, clock, place = found
+                self._clock.join(place)
+                self._clock.check(int(machine), int(clock))
+            await asyncio.sleep(CLOCK_INTERVAL)
 
     async def _trim(self) -> None:
         while True:
@@ -106,7 +116,7 @@ class Housekeeping:
             log.warning("the store's disk is nearly full: only 1/%d of the history is kept", 2**self._halvings)
             await self._trim_now()
 
-    async def _quietly(self, packed: bytes, otherwise: Any) -> Any:
+    async def _quietly(self, packed: bytes | Callable[[], bytes], otherwise: Any) -> Any:
         """The reply to what writes; what cannot be done now is done in the next round."""
         if self._room(0) < DELETES_ROOM:
             return otherwise

@@ -8,25 +8,15 @@ from typing import Any
 from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
 from kvd.store.cache import Cache
+from kvd.store.clock import Clock
 from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
-from kvd.store.link import BIG, DATA, Dialer, Link, Rejected, command
+from kvd.store.link import BIG, DATA, META, Dialer, Link, Rejected, command
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value stands apart, to the kind of the value."""
 
-_TIME = command("TIME")
-
-
-class Clock:
-    """The store's clock in milliseconds, as far as this daemon has seen it.  It never goes back."""
-
-    def __init__(self) -> None:
-        self.now = 0
-
-    def see(self, now: int) -> int:
-        """Take a reading; returns the clock."""
-        self.now = max(self.now, now)
-        return self.now
+_CLOCK = command("TIME") + command("HGET", META, "clock")
+"""Asks for what the store's clock is the later one of: its machine's, and the one of its last write."""
 
 
 def unpack(raw: bytes, value: bytes = b"") -> Record:
@@ -92,7 +82,7 @@ class _ReadingLane(Lane):
         items = batch.items()
         batch.mark = self._cache.begin_read(self._keys(items))
         batch.clock = self._clock.now
-        return _TIME + self._ask(items)
+        return _CLOCK + self._ask(items)
 
     @abstractmethod
     def _keys(self, items: list[Any]) -> Iterable[bytes]:
@@ -109,8 +99,8 @@ class _ReadingLane(Lane):
             self._cache.end_read(batch.mark)
             batch.fail(Unavailable(f"the store says: {rejected}"))
         else:
-            time, *found = replies
-            now = milliseconds(time)
+            time, kept, *found = replies
+            now = max(milliseconds(time), int(kept or 0))
             self._clock.see(now)
             self._give(batch, max(now, batch.clock), *found)
 
@@ -129,9 +119,10 @@ class _ReadingLane(Lane):
             self._waiting.extendleft(reversed(batch.jobs))
         super()._lost(lost)
 
-    async def _recover(self, link: Link) -> None:  # noqa: ARG002
+    async def _recover(self, link: Link) -> None:
         """Nothing is unknown; but the store may have been set back."""
         self._cache.clear()
+        await self._clock.resume(link)
 
 
 class ReadLane(_ReadingLane):
@@ -140,7 +131,7 @@ class ReadLane(_ReadingLane):
     Of a plain job, results are what `plain_values` makes of them.
     """
 
-    REPLIES = 2
+    REPLIES = 3
 
     def __init__(
         self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]
@@ -183,7 +174,7 @@ class LargeLane(_ReadingLane):
     is.  None stands for a key that has gone, or whose time is over.
     """
 
-    REPLIES = 3
+    REPLIES = 4
 
     def __init__(self, dialer: Dialer, clock: Clock, cache: Cache) -> None:
         super().__init__(dialer, "large reads", clock, cache)

@@ -10,6 +10,7 @@ from kvd.errors import KvdError, StartError, StoreLost, Unavailable
 from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
+from kvd.store.clock import Clock
 from kvd.store.expiry import Counting
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
 from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
@@ -29,7 +30,7 @@ from kvd.store.link import (
     info_of,
     script,
 )
-from kvd.store.reads import Clock, LargeLane, ReadLane, unpack
+from kvd.store.reads import LargeLane, ReadLane, unpack
 from kvd.store.room import Room, unlimited
 from kvd.store.writes import WriteLane
 
@@ -79,9 +80,9 @@ class Store:
         self._large = LargeLane(self._dialer, self._clock, self._cache)
         self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)
         self._writes = WriteLane(self._dialer, self._clock, self._cache, room, self._attach)
-        self._short = Channel(self._dialer)
-        self._long = Channel(self._dialer)
-        self._past = Channel(self._dialer)
+        self._short = Channel(self._dialer, self._clock)
+        self._long = Channel(self._dialer, self._clock)
+        self._past = Channel(self._dialer, self._clock)
         self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
         self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
@@ -210,8 +211,12 @@ class Store:
         self, least: bytes, most: bytes, limit: int, *, records: bool, due: bool = False
     ) -> tuple[Listing, bytes]:
         """One page, and the key behind which the next begins, b"" at the end."""
-        arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
-        revision, store, last, *flat = await self._long.call(script("page", [DATA, BIG, INDEX, TTL, META], arguments))
+
+        def packed() -> bytes:
+            arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
+            return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
+
+        revision, store, last, *flat = await self._long.call(packed)
         items: list[tuple[bytes, Record | None]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -264,6 +269,7 @@ class Store:
             while not found:
                 found = await link.call(script("attach", ALL, arguments))
             store, _, kept, clock = found
+            await self._clock.resume(link)
             self._clock.see(int(clock))
             if int(kept) < batch:
                 log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)

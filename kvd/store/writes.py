@@ -14,9 +14,9 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
 from kvd.store.cache import Cache
+from kvd.store.clock import Clock
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Batch, Job, Lane, fail
 from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
-from kvd.store.reads import Clock
 from kvd.store.room import DELETES_ROOM, FULL, Room
 
 UNCERTAIN_AFTER = 10.0

@@ -193,6 +193,7 @@ async def test_the_time_that_a_lease_has_left_is_never_more_than_was_asked_for(
     proxy.splitting = None
     await deadline_passes(redis, deadline - 49_500)
     assert await writer.ask("TOUCH k ttl=50") == "OK"
+    await deadline_passes(redis, deadline_of(redis, "k") - 49_990)
     pipe.release()
     word, left = (await reader.line()).split()
     assert word == "OK"
