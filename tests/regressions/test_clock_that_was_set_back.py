@@ -210,3 +210,18 @@ def test_a_daemon_that_is_gone_for_days_is_forgotten(redis: Redis, start_daemon:
     daemon.stop()
     daemon.start()
     assert [redis.cli("HEXISTS", "{kvd}:meta", field) for field in fields] == ["0", "0"]
+
+
+@pytest.mark.parametrize("setting", ["min-replicas-to-write", "maxmemory"])
+def test_keys_expire_while_the_store_takes_no_writes(setting: str, redis: Redis, start_daemon: StartDaemon) -> None:
+    """Neither their end can be written down then, nor what the clock is."""
+    daemon = start_daemon("--store", redis.unix_url)
+    with daemon.connect() as peer:
+        lease(peer, "SET k v")
+        redis.cli("HSET", "{kvd}:meta", "clock", str(int(time.time() + HOUR) * 1000))
+        began = lease(peer, "PUT lock ttl=1 = v")
+        redis.cli("CONFIG", "SET", setting, "1")
+        expires(peer, "lock", began, 1)
+        wait_for("the jump in the log", lambda: "went back by" in daemon.log)
+        redis.cli("CONFIG", "SET", setting, "0")
+        wait_for("its end", lambda: redis.cli("ZCARD", "{kvd}:ttl") == "0")
