@@ -43,7 +43,7 @@ class Sweep:
         clock: Clock,
         asked: Callable[[], int],
     ) -> None:
-        """do: gives the reply to a writing command, which it makes when it sends it, or the second argument if it cannot be done now.
+        """do: has a writing command made and sent, and gives its reply, or the second argument if it cannot be now.
 
         asked: how often others asked for something.
         """
