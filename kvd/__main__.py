@@ -59,7 +59,7 @@ _OPTION = re.compile(r"--[A-Za-z-]+=?|-\w").match
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     """Say on standard output where things are, and what to try."""
     where = ", ".join(map(str, daemon.addresses))
-    data = f"{chosen.data}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
+    data = f"{daemon.embedded.shown}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
     first = daemon.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
     if sys.stdout is None:  # the shell's >&-

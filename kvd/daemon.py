@@ -52,10 +52,10 @@ class Daemon:
         doubt = loss = ""
         if self.embedded:
             await self.embedded.start()
-            source = Source(self.embedded.url, self._settings.data)
+            source = Source(self.embedded.url, self.embedded.path)
             doubt, loss = self.embedded.doubt, self.embedded.loss
-        if doubt:
-            log.warning("the store's history is taken for another: of %s, %s", self._settings.data, doubt)
+        if self.embedded and doubt:
+            log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, doubt)
         store = source.open(self._settings)
         await store.start(doubtful=bool(doubt), loss=loss)
         self.engine = store.server

@@ -26,6 +26,20 @@ Every `Refusal` but `Uncertain` means that nothing was changed.
 from typing import ClassVar
 
 
+def one_line(text: str) -> str:
+    """A text for people with what cannot be printed, or would break the line, escaped as in Python: a path may hold it.
+
+    Bytes of a path that are not UTF-8 become such as \\xff.
+    """
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # os.fsdecode's for a byte
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
 class KvdError(Exception):
     """Base of all errors that kvd raises on purpose."""
 
@@ -127,6 +141,9 @@ class NotAClient(KvdError):
 
 class StartError(KvdError):
     """The daemon cannot start; `str(error)` says why and what to do, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
 
 
 class StoreLost(KvdError):

@@ -1,19 +1,18 @@
 """One data directory for one daemon.
 
 Two locks see to that.  `kvd.lock` is held by the daemon alone, so a second one is refused at once; `redis.lock` is
-inherited by the server, so that a daemon that follows a killed one waits for the end of its server.
+inherited by the server, so that a daemon that follows a killed one waits for the end of its server.  Nobody else can
+enter the directory (`ownership`).
 """
 
-import asyncio
-import fcntl
+import logging
 import os
 import shutil
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
+from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.engines import Engine, number_of
 from kvd.embedded.life import Life
@@ -23,34 +22,54 @@ LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel takes 107 on Linux and 103 on macOS."""
 ORPHAN_WAIT = 10.0
 """Seconds for the server of a killed daemon to end; it takes less than 0.1 unless it is busy."""
-POLL = 0.005
-"""Seconds between looks whether a lock is free."""
+SOCKET = "redis.sock"
+
+log = logging.getLogger("kvd.embedded")
 
 
 class DataDirectory:
-    """The directory: `claim` it, use its paths, `release` it."""
+    """The directory: `claim` it, use its paths, `release` it.
+
+    path: as it was given; when it is claimed, that of the directory which holds the data, without links.  shown: the
+    same for people, as it was given.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = self.shown = path
         self.aof = AppendOnlyFile(path)
         self.socket = path
-        self._life = Life(path, self.aof)
-        self._locks: list[IO[str]] = []
+        self._secured: ownership.Secured | None = None
+        self._life: Life
+        self._locks: list[int] = []
         self._had_owner = False
         self._temporary: Path | None = None
 
     async def claim(self, engine: Engine) -> None:
         """Make the directory if need be, lock it, and see that the engine may have it.  Raises StartError."""
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with ownership.explained(self.path):
+            secured = self._secured = ownership.secure(self.path)
+        self.path, self.shown = secured.path, secured.shown
+        self.aof = AppendOnlyFile(self.path)
+        self._life = Life(self.path, secured.descriptor, self.aof)
+        with ownership.explained(self.path):
             self._had_owner = await self._lock("kvd.lock", 0)
             await self._lock("redis.lock", ORPHAN_WAIT)
             self._refuse_other_data()
             self._refuse_other_form(engine)
             self._refuse_lost_data()
             self.socket = self._socket_path()
-        except OSError as error:
-            raise StartError(f"cannot use the data directory {self.path}: {error.strerror or error}") from None
+
+    @property
+    def descriptor(self) -> int:
+        """Of the directory itself, whatever its path leads to later."""
+        assert self._secured  # noqa: S101
+        return self._secured.descriptor
+
+    def check(self) -> None:
+        """See that the path still leads to the directory that is locked.  Raises StartError."""
+        with ownership.explained(self.path):
+            if not os.path.samestat(self.path.stat(), os.fstat(self.descriptor)):
+                raise StartError(f"{self.path} was replaced by another directory; put back the one that was there")
 
     def doubt(self, engine: Engine, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not.
@@ -58,14 +77,15 @@ class DataDirectory:
         weak: whether writes were acknowledged before they were on disk.  To be called when the directory is claimed;
         `release` completes what is noted here.
         """
-        held = self._life.held_store()
-        if self.aof.is_empty():
-            # The locks alone tell that a daemon was here, not what it had.
-            reason = "nothing tells whether it held a store" if held is None and self._had_owner else ""
-        else:
-            reason = self._life.doubt(weak=weak)
-        self._life.begin(str(engine))
-        return reason
+        with ownership.explained(self.path):
+            held = self._life.held_store()
+            if self.aof.is_empty():
+                # The locks alone tell that a daemon was here, not what it had.
+                reason = "nothing tells whether it held a store" if held is None and self._had_owner else ""
+            else:
+                reason = self._life.doubt(weak=weak)
+            self._life.begin(str(engine))
+            return reason
 
     def loss(self) -> str:
         """What to say if there is no store, "" if there was none before."""
@@ -78,8 +98,9 @@ class DataDirectory:
         )
 
     def use(self) -> None:
-        """The directory holds a store from now on."""
-        self._life.use()
+        """The directory holds a store from now on.  Raises StartError if that cannot be noted."""
+        with ownership.explained(self.path):
+            self._life.use()
 
     def distrust(self) -> None:
         """The append-only file is damaged, and a person will repair it."""
@@ -88,7 +109,7 @@ class DataDirectory:
     @property
     def inherited(self) -> int:
         """The descriptor that the server keeps open, and the lock with it."""
-        return self._locks[-1].fileno()
+        return self._locks[-1]
 
     def clear(self) -> None:
         """Remove what a server that was killed left behind: its socket, and files it had begun to write anew."""
@@ -98,40 +119,37 @@ class DataDirectory:
     def release(self, *, clean: bool) -> None:
         """Unlock.  clean: whether the server has ended by itself, with all on disk."""
         if clean:
-            self._life.end()
+            self._note_end()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
         for lock in self._locks:
-            lock.close()
+            os.close(lock)
+        self._locks.clear()
+        if self._secured:
+            os.close(self._secured.descriptor)
+            self._secured = None
+
+    def _note_end(self) -> None:
+        """Without a note, the next start looks what the last writes were."""
+        try:
+            self.check()
+            with ownership.explained(self.path):
+                self._life.end()
+        except StartError as error:
+            log.warning("%s", error)
 
     async def _lock(self, name: str, wait: float) -> bool:
         """Take a lock; returns whether somebody had it before.  Raises StartError if somebody has it."""
-        lock = (self.path / name).open("a+")
+        assert self._secured  # noqa: S101
+        try:
+            lock, had_owner = await locks.take(self._secured, name, wait)
+        except locks.LockTaken as taken:
+            raise StartError(
+                f"the data directory {self.path} is in use by another kvd (process {taken.owner}); "
+                "stop that one, or choose another directory with --data DIR"
+            ) from None
         self._locks.append(lock)
-        give_up = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    raise StartError(self._taken(lock)) from None
-                await asyncio.sleep(POLL)
-            else:
-                had_owner = os.fstat(lock.fileno()).st_size > 0
-                # Whose it is helps a person only; a full disk must not keep the daemon from starting.
-                with suppress(OSError):
-                    lock.truncate(0)
-                    lock.write(f"{os.getpid()}\n")
-                    lock.flush()
-                return had_owner
-
-    def _taken(self, lock: IO[str]) -> str:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        return (
-            f"the data directory {self.path} is in use by another kvd (process {owner}); "
-            "stop that one, or choose another directory with --data DIR"
-        )
+        return had_owner
 
     def _refuse_other_data(self) -> None:
         """An append-only file that is begun beside a snapshot starts empty, and hides it."""
@@ -178,9 +196,15 @@ class DataDirectory:
 
     def _socket_path(self) -> Path:
         """A path in a directory that only this user can enter, short enough for the kernel."""
-        run = self.path.resolve() / "run"
-        if len(os.fsencode(run / "redis.sock")) > LONGEST_SOCKET_PATH:
-            self._temporary = run = Path(tempfile.mkdtemp(prefix="kvd-"))
-        run.mkdir(mode=0o700, exist_ok=True)
-        run.chmod(0o700)
-        return run / "redis.sock"
+        socket = self.path / ownership.RUN / SOCKET
+        if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
+            self._temporary = Path(tempfile.mkdtemp(prefix="kvd-"))
+            return self._temporary / SOCKET
+        with suppress(FileExistsError):
+            os.mkdir(ownership.RUN, 0o700, dir_fd=self.descriptor)
+        return socket
+
+    @property
+    def relative_socket(self) -> str:
+        """The path of the socket for a process that runs in the directory, where the kernel's limit is no matter."""
+        return str(self.socket) if self._temporary else f"{ownership.RUN}/{SOCKET}"

@@ -1,5 +1,6 @@
 """How the last daemon on a data directory ended: a note in it, which tells whether its data may be too old."""
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -7,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kvd.embedded.aof import AppendOnlyFile, identity
+from kvd.embedded.ownership import open_file
 
 NOTE_BYTES = 400
 """Length of the note: it is written in place, for on a full disk a longer one would have no room."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk that is full, or a limit; any other reason why nothing can be noted is for a person."""
 
 
 class Life:
@@ -19,7 +24,9 @@ class Life:
     have; whether there was a store; which engine wrote it; and, when all ended well, what the append-only file was.
     """
 
-    def __init__(self, directory: Path, aof: AppendOnlyFile) -> None:
+    def __init__(self, directory: Path, descriptor: int, aof: AppendOnlyFile) -> None:
+        """descriptor: of the directory."""
+        self._descriptor = descriptor
         self._path = directory / "life"
         self._mark = directory / "mark"
         self._aof = aof
@@ -54,7 +61,7 @@ class Life:
         return ""
 
     def begin(self, engine: str) -> None:
-        """A daemon runs; it has no store yet, unless there was one."""
+        """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk."""
         held = self.held_store()
         self._note({"ended": False, "used": not self._aof.is_empty() if held is None else held, "engine": engine})
 
@@ -69,20 +76,25 @@ class Life:
 
     def forget(self) -> None:
         """The data will be repaired by hand: whatever comes next is doubtful."""
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path.name, dir_fd=self._descriptor)
 
     def _note(self, changed: dict[str, Any]) -> None:
-        with suppress(OSError):  # a full disk
-            self._mark.touch(mode=0o600)
+        try:
+            os.close(open_file(self._descriptor, self._mark.name, os.O_RDWR | os.O_CREAT))
             files = {"mark": identity(self._mark), "aof": self._aof.fingerprint()}
             noted = json.dumps((self._read() or {"ended": False}) | changed | files)
-            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
+            with os.fdopen(open_file(self._descriptor, self._path.name, os.O_RDWR | os.O_CREAT), "r+") as file:
                 file.write(f"{noted:{NOTE_BYTES}}\n")
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
 
     def _read(self) -> dict[str, Any] | None:
         """What is noted, None if that is nothing that can be understood."""
         try:
-            noted = json.loads(self._path.read_text())
-        except (OSError, ValueError):
+            with os.fdopen(open_file(self._descriptor, self._path.name, os.O_RDONLY)) as file:
+                noted = json.loads(file.read())
+        except (FileNotFoundError, ValueError):
             return None
         return noted if isinstance(noted, dict) and {"mark", "ended", "aof"} <= noted.keys() else None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvd.embedded.aof import AppendOnlyFile
-from kvd.errors import StartError
+from kvd.errors import StartError, one_line
 
 log = logging.getLogger("kvd.embedded")
 
@@ -96,17 +96,16 @@ def _cut(file: Path, size: int) -> None:
     """Move the last bytes of a file to one beside it."""
     keep = file.with_name(f"{file.name}.cut-{time.time_ns()}")
     # It is kept for a person to look at; a full disk must not keep the daemon from starting.
-    with suppress(OSError):
-        keep.write_bytes(_last(file, size))
-        keep.chmod(0o600)
-    with file.open("rb+") as whole:
+    with suppress(OSError), os.fdopen(os.open(keep, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
+        kept.write(_last(file, size))
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_NOFOLLOW), "rb+") as whole:
         whole.truncate(whole.seek(0, os.SEEK_END) - size)
         os.fsync(whole.fileno())
     for old in sorted(file.parent.glob("*.cut-*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CUTS]:
         old.unlink()
     log.warning(
         "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were moved to %s",
-        file, size, keep.name,
+        one_line(str(file)), size, keep.name,
     )  # fmt: skip
 
 
@@ -132,13 +131,23 @@ def _incomplete_bytes(binary: Path, file: Path) -> int | None:
     if not file.exists() or file.stat().st_size == 0:  # which the checker refuses
         return 0
     checked = subprocess.run(  # noqa: S603
-        ["redis-check-aof", str(file)],  # noqa: S607
-        executable=binary, capture_output=True, text=True, errors="replace", check=False,
+        ["redis-check-aof", file.name],  # noqa: S607
+        # It prints the name that it is given, which is to hold nothing of the directory's.
+        executable=binary, cwd=file.parent, capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
     found = re.search(r"diff=(\d+)", checked.stdout)
     return int(found[1]) if found else None
 
 
 def _quoted(path: Path) -> str:
-    """For a shell, in quotes in any case."""
-    return "'" + str(path).replace("'", "'\\''") + "'"
+    """For a shell, in quotes in any case; in those of bash where a message could not hold it otherwise."""
+    text = str(path)
+    if text.isprintable():
+        return "'" + text.replace("'", "'\\''") + "'"
+    return "$'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in "\\'" else character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))

@@ -10,11 +10,12 @@ import sys
 from collections import deque
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from kvd.child import Child, die_with
-from kvd.embedded import aof, engines, repair
+from kvd.embedded import aof, engines, ownership, repair
 from kvd.embedded.directory import DataDirectory
-from kvd.errors import StartError
+from kvd.errors import StartError, one_line
 
 log = logging.getLogger("kvd.embedded")
 
@@ -30,6 +31,17 @@ file that is long beside the memory that the store takes is found sooner by the 
 SAID_LINES = 50
 """Lines of the server's log that are kept to explain why it does not start."""
 
+_DISABLED = (
+    "MODULE", "DEBUG", "REPLICAOF", "SLAVEOF", "FAILOVER", "SYNC", "PSYNC", "REPLCONF", "CLUSTER", "MIGRATE", "ACL",
+    "SAVE", "BGSAVE",
+)  # fmt: skip
+"""Commands that the server has not: none of them is kvd's, and what is in the append-only file is run, whatever it is;
+also where the three settings below would forbid it to a client."""
+_GUARDS = ("enable-module-command", "enable-debug-command", "enable-protected-configs")
+"""Settings of Redis 7 and Valkey, all "no"."""
+
+_FOREIGN = re.compile(r"unknown command '([^']*)'", re.IGNORECASE)
+"""In the log when the append-only file has a command that is not known; it is not run, and the server ends."""
 _BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE)
 _BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
 """In the log when it is the snapshot at the file's beginning, which no checker repairs."""
@@ -73,7 +85,17 @@ class EmbeddedServer(Child):
     @property
     def url(self) -> str:
         """The URL of its socket."""
-        return f"unix://{self._directory.socket}"
+        return f"unix://{quote(os.fsencode(self._directory.socket))}"
+
+    @property
+    def path(self) -> Path:
+        """The directory that holds the data, once it is started, without links."""
+        return self._directory.path
+
+    @property
+    def shown(self) -> str:
+        """The same as it was given, or one in that, for people."""
+        return one_line(str(self._directory.shown))
 
     @property
     def lock(self) -> int:
@@ -103,6 +125,11 @@ class EmbeddedServer(Child):
 
     async def launch(self) -> None:
         """Start the server in the directory that `start` locked.  Raises StartError."""
+        with ownership.explained(self._directory.path):
+            await self._launch()
+
+    async def _launch(self) -> None:
+        self._directory.check()
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
         if moves:  # before it looks whether the file is whole
             self._repair()
@@ -111,12 +138,21 @@ class EmbeddedServer(Child):
                 raise StartError(self._why_not())
             self._repair()
             if not await self._spawn():
+                self._refuse_foreign()
                 raise StartError(self._why_not())
         if skipped := self._found(_SKIPPED):
             await self._end()
             self._directory.distrust()
             raise StartError(
                 f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
+            )
+
+    def _refuse_foreign(self) -> None:
+        """Raises StartError if the append-only file has a command that kvd would not write."""
+        if found := _FOREIGN.search(self._found(_FOREIGN)):
+            raise StartError(
+                f"the append-only file in {self._directory.path} holds the command {found[1]}, which kvd never writes: "
+                "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
             )
 
     def _repair(self) -> None:
@@ -135,8 +171,8 @@ class EmbeddedServer(Child):
         await self._forget()
         self._directory.clear()
         arguments = {
-            "daemonize": "no", "port": "0", "unixsocket": str(self._directory.socket), "unixsocketperm": "700",
-            "dir": str(self._directory.path.resolve()), "save": "", "appendonly": "yes",
+            "daemonize": "no", "port": "0", "unixsocket": self._directory.relative_socket, "unixsocketperm": "700",
+            "dir": ".", "save": "", "appendonly": "yes",
             "appendfilename": aof.NAME, "aof-use-rdb-preamble": "yes", "appendfsync": self._fsync,
             "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
             "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
@@ -145,10 +181,14 @@ class EmbeddedServer(Child):
         command = ["redis-server"]
         for name, value in arguments.items():
             command += [f"--{name}", value]
+        for name in _GUARDS if self.engine.keeps_parts else ():
+            command += [f"--{name}", "no"]
+        for name in _DISABLED:
+            command += ["--rename-command", name, ""]
         self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
             command, executable=self.engine.binary, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, umask=0o077,
-            pass_fds=[self.lock], process_group=0, preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),
+            pass_fds=[self.lock], process_group=0, preexec_fn=partial(_begin, self._directory.descriptor, os.getpid()),
         )  # fmt: skip
         self._guard = _guard(process.pid)
         self._ready.clear()
@@ -197,6 +237,12 @@ class EmbeddedServer(Child):
         lines = [line for line in self._said if line.strip()]
         last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
         return f"{self.what} does not start: {re.sub(r'^.*? [*#] ', '', last)}"
+
+
+def _begin(directory: int, parent: int) -> None:
+    """In the child: enter the data directory itself, whatever its path leads to or holds, and end with the parent."""
+    os.fchdir(directory)
+    die_with(parent, signal.SIGTERM)
 
 
 def _guard(pid: int) -> subprocess.Popen[bytes] | None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -80,12 +81,17 @@ class Dialer:
         """url: str, redis://, rediss:// or unix://.  Raises StartError if it is not one."""
         options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
         try:
+            if "#" in url:
+                raise ValueError("it has a '#', which must be written as %23")
             # Retries are off: a script that timed out was seen to run nine times.  No timeout on replies: it
             # would wrap every call; whoever waits watches the time instead.
             self._pool: ConnectionPool = ConnectionPool.from_url(
                 url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT,
                 retry=Retry(NoBackoff(), 0), client_name="kvd", **options,
             )  # fmt: skip
+            if "path" in self._pool.connection_kwargs:
+                # It takes the bytes of a path for UTF-8, which they need not be.
+                self._pool.connection_kwargs["path"] = unquote(urlsplit(url).path, errors="surrogateescape")
             self._pool.make_connection()  # type: ignore[no-untyped-call]
         except (ValueError, TypeError) as error:
             raise StartError(
