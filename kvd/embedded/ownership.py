@@ -169,6 +169,7 @@ def _close(path: Path, directory: int) -> frozenset[str]:
 
     Raises StartError if something in it is another's or leads elsewhere, and before anything is changed if it can.
     """
+    _refuse_read_only(path, directory)
     _look(path, directory)
     mode = stat.S_IMODE(os.fstat(directory).st_mode)
     if mode & ~0o700:
@@ -176,7 +177,6 @@ def _close(path: Path, directory: int) -> frozenset[str]:
     if mode & _OTHERS:
         log.warning("the data directory %s was open to others (mode %04o); it was closed to them (mode %04o)",
                     one_line(str(path)), mode, stat.S_IMODE(os.fstat(directory).st_mode))  # fmt: skip
-    _refuse_read_only(path, directory)
     return frozenset(_look(path, directory, close=True))
 
 
@@ -205,11 +205,10 @@ def _look_into(path: Path, outer: int, *, close: bool) -> None:
     """As `_look`, one of the directories in the data directory."""
     directory = os.open(path.name, _OPEN_DIRECTORY, dir_fd=outer)
     try:
-        if close:
-            mode = stat.S_IMODE(os.fstat(directory).st_mode)
-            if mode & ~0o700:
-                os.fchmod(directory, mode & 0o700)
-            _refuse_read_only(path, directory)
+        _refuse_read_only(path, directory)
+        mode = stat.S_IMODE(os.fstat(directory).st_mode)
+        if close and mode & ~0o700:
+            os.fchmod(directory, mode & 0o700)
         _look(path, directory, close=close, inner=True)
     finally:
         os.close(directory)

@@ -32,10 +32,8 @@ FORBIDDEN = ["MODULE LOAD {}", "DEBUG SLEEP 0", "REPLICAOF 127.0.0.1 1", "SLAVEO
 
 def commands(*lines: str) -> bytes:
     """An append-only file."""
-    return b"".join(
-        b"*%d\r\n" % len(line.split()) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in line.split())
-        for line in lines
-    )  # fmt: skip
+    words = [line.encode().split() for line in lines]
+    return b"".join(b"*%d\r\n" % len(line) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in line) for line in words)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(os.symlink, name) for name in NAMES] + [(os.link, "life"), (os.link, AOF)])
