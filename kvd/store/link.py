@@ -81,8 +81,6 @@ class Dialer:
         """url: str, redis://, rediss:// or unix://.  Raises StartError if it is not one."""
         options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
         try:
-            if "#" in url:
-                raise ValueError("it has a '#', which must be written as %23")
             # Retries are off: a script that timed out was seen to run nine times.  No timeout on replies: it
             # would wrap every call; whoever waits watches the time instead.
             self._pool: ConnectionPool = ConnectionPool.from_url(

