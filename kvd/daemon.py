@@ -52,7 +52,7 @@ class Daemon:
         doubt = loss = ""
         if self.embedded:
             await self.embedded.start()
-            source = Source(self.embedded.url, self.embedded.path)
+            source = Source(self.embedded.url, self.embedded.path, self.embedded.refusal)
             doubt, loss = self.embedded.doubt, self.embedded.loss
         if self.embedded and doubt:
             log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, doubt)

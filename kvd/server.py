@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from kvd import __version__, descriptors, memory
 from kvd.changes import Follower
+from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import Unavailable
 from kvd.hub import Hub
 from kvd.limited_log import LimitedLog
@@ -23,7 +24,7 @@ from kvd.session.session import READ_BYTES, Session
 from kvd.settings import Settings
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.housekeeping import History
-from kvd.store.room import on_disk
+from kvd.store.room import on_disk, refused_by
 from kvd.store.shared import Seat, SharedCache, Versions
 from kvd.store.store import Store
 from kvd.wire import replies, words
@@ -48,13 +49,19 @@ REFUSED = replies.refused(Unavailable("there are too many connections; try again
 class Source(NamedTuple):
     """Where the store is.
 
-    url: as Dialer takes it.  disk: a directory on the disk that it fills, None if that is somebody else's care, who
-    then may also write to it.  seat: where this process counts its writes, if it is one of several.
+    url: as Dialer takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
+    else's care, who then may also write to it.  refusal: int, the pipe that says whether that disk takes no writes.
+    seat: where this process counts its writes, if it is one of several.
     """
 
     url: str
     disk: Path | None
+    refusal: int = -1
     seat: Seat | None = None
+
+    def descriptors(self) -> list[int]:
+        """What another process must inherit to use it."""
+        return [*([] if self.disk is None else [self.refusal]), *([self.seat.descriptor] if self.seat else [])]
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
@@ -66,7 +73,8 @@ class Source(NamedTuple):
             cache: Cache = SharedCache(size, Versions(self.seat))
         else:
             cache = LocalCache(size if settings.workers == 1 else 0)
-        return Store(self.url, history, on_disk(self.disk), cache)
+        room = on_disk(self.disk, AppendOnlyFile(self.disk).tail, refused_by(self.refusal))
+        return Store(self.url, history, room, cache)
 
 
 class Server:

@@ -5,15 +5,18 @@ inherited by the server, so that a daemon that follows a killed one waits for th
 enter the directory (`ownership`).
 """
 
+import errno
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
+from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
 from kvd.embedded.life import Life
 from kvd.errors import StartError
@@ -102,6 +105,10 @@ class DataDirectory:
         with ownership.explained(self.path):
             self._life.use()
 
+    def suspect(self, reason: str) -> None:
+        """The data are doubtful until `use`, even if that does not come before the next start."""
+        self._life.suspect(reason)
+
     def distrust(self) -> None:
         """The append-only file is damaged, and a person will repair it."""
         self._life.forget()
@@ -113,7 +120,7 @@ class DataDirectory:
 
     def clear(self) -> None:
         """Remove what a server that was killed left behind: its socket, and files it had begun to write anew."""
-        for left in (self.socket, *self.path.glob("temp-rewriteaof-*"), *self.aof.temporary()):
+        for left in (self.socket, self.path / PROBE, *self.path.glob("temp-rewriteaof-*"), *self.aof.temporary()):
             left.unlink(missing_ok=True)
 
     def release(self, *, clean: bool) -> None:
@@ -195,14 +202,26 @@ class DataDirectory:
         return self._life.engine or " ".join(self.aof.writer()).strip()
 
     def _socket_path(self) -> Path:
-        """A path in a directory that only this user can enter, short enough for the kernel."""
-        socket = self.path / ownership.RUN / SOCKET
-        if len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
+        """A path in a directory that only this user can enter, short enough for the kernel, and with room for it."""
+        path = self.path / ownership.RUN / SOCKET
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH or not self._takes_socket(path):
             self._temporary = Path(tempfile.mkdtemp(prefix="kvd-"))
             return self._temporary / SOCKET
-        with suppress(FileExistsError):
-            os.mkdir(ownership.RUN, 0o700, dir_fd=self.descriptor)
-        return socket
+        return path
+
+    def _takes_socket(self, path: Path) -> bool:
+        """Make a socket and its directory; False if the disk has no room for one more file.  Raises OSError."""
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(ownership.RUN, 0o700, dir_fd=self.descriptor)
+            path.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(str(path))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return False
+            raise
+        return True
 
     @property
     def relative_socket(self) -> str:

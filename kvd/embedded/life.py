@@ -54,6 +54,8 @@ class Life:
             return "nothing tells how the last daemon on it ended"
         if noted["mark"] != identity(self._mark):
             return "it is a copy"
+        if noted.get("suspect"):
+            return str(noted["suspect"])
         if noted["ended"] and noted["aof"] != self._aof.fingerprint():
             return "its append-only file was replaced since its daemon ended"
         if weak and not noted["ended"]:
@@ -66,8 +68,13 @@ class Life:
         self._note({"ended": False, "used": not self._aof.is_empty() if held is None else held, "engine": engine})
 
     def use(self) -> None:
-        """There is a store now."""
-        self._note({"used": True})
+        """There is a store now, with a history of its own."""
+        self._note({"used": True, "suspect": ""})
+
+    def suspect(self, reason: str) -> None:
+        """Whatever comes next is doubtful, until `use`."""
+        if not self._note({"suspect": reason}):
+            self.forget()
 
     def end(self) -> None:
         """The daemon has ended with everything on disk."""
@@ -79,16 +86,19 @@ class Life:
         with suppress(FileNotFoundError):
             os.unlink(self._path.name, dir_fd=self._descriptor)
 
-    def _note(self, changed: dict[str, Any]) -> None:
+    def _note(self, changed: dict[str, Any]) -> bool:
+        """Change the note; False if a full disk does not let that be done.  Raises OSError for other reasons."""
         try:
             os.close(open_file(self._descriptor, self._mark.name, os.O_RDWR | os.O_CREAT))
             files = {"mark": identity(self._mark), "aof": self._aof.fingerprint()}
             noted = json.dumps((self._read() or {"ended": False}) | changed | files)
             with os.fdopen(open_file(self._descriptor, self._path.name, os.O_RDWR | os.O_CREAT), "r+") as file:
                 file.write(f"{noted:{NOTE_BYTES}}\n")
+            return True
         except OSError as error:
             if error.errno not in _FULL:
                 raise
+            return False
 
     def _read(self) -> dict[str, Any] | None:
         """What is noted, None if that is nothing that can be understood."""

@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from kvd.embedded.aof import AppendOnlyFile
@@ -93,20 +92,34 @@ def is_end(rest: bytes) -> bool:
 
 
 def _cut(file: Path, size: int) -> None:
-    """Move the last bytes of a file to one beside it."""
-    keep = file.with_name(f"{file.name}.cut-{time.time_ns()}")
-    # It is kept for a person to look at; a full disk must not keep the daemon from starting.
-    with suppress(OSError), os.fdopen(os.open(keep, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
-        kept.write(_last(file, size))
-    with os.fdopen(os.open(file, os.O_RDWR | os.O_NOFOLLOW), "rb+") as whole:
-        whole.truncate(whole.seek(0, os.SEEK_END) - size)
-        os.fsync(whole.fileno())
-    for old in sorted(file.parent.glob("*.cut-*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CUTS]:
-        old.unlink()
+    """Move the last bytes of a file to one beside it.  Raises StartError if the file cannot be made shorter."""
+    kept = _keep(file, size)
+    try:
+        with os.fdopen(os.open(file, os.O_RDWR | os.O_NOFOLLOW), "rb+") as whole:
+            whole.truncate(whole.seek(0, os.SEEK_END) - size)
+            os.fsync(whole.fileno())
+    except OSError as error:
+        raise StartError(f"cannot cut off the incomplete end of {file}: {error.strerror or error}") from None
     log.warning(
-        "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were moved to %s",
-        one_line(str(file)), size, keep.name,
+        "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were %s",
+        one_line(str(file)), size, f"moved to {kept}" if kept else "dropped: there is no room to keep them",
     )  # fmt: skip
+
+
+def _keep(file: Path, size: int) -> str:
+    """Copy the last bytes of a file to one beside it, the oldest of which go; its name, "" if there is no room."""
+    new = file.with_name(f"{file.name}.cut-{time.time_ns()}")
+    older = sorted(file.parent.glob("*.cut-*"), key=lambda path: path.stat().st_mtime_ns)
+    for old in older[: 1 - KEPT_CUTS]:
+        old.unlink(missing_ok=True)
+    # It is kept for a person to look at; a full disk must not keep the daemon from starting.
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept:
+            kept.write(_last(file, size))
+    except OSError:
+        new.unlink(missing_ok=True)
+        return ""
+    return new.name
 
 
 def _is_snapshot(file: Path) -> bool:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from kvd.child import Child, die_with
 from kvd.embedded import aof, engines, ownership, repair
 from kvd.embedded.directory import DataDirectory
+from kvd.embedded.disk import Disk
 from kvd.errors import StartError, one_line
 
 log = logging.getLogger("kvd.embedded")
@@ -46,6 +47,12 @@ _BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB rea
 _BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
 """In the log when it is the snapshot at the file's beginning, which no checker repairs."""
 _ERROR = re.compile(r" # (?!WARNING)")
+_UNWRITABLE = re.compile(r"when the AOF fsync policy is 'always'")
+"""In the log when the server ends because it cannot write to its append-only file, and
+_UNWRITABLE_WHY: before that, when it says why."""
+_UNWRITABLE_WHY = re.compile(r"(?:Error writing to the AOF file|AOF fsync policy is 'always'): (.*?)(?:\. Exiting|$)")
+LAST_WORDS_WAIT = 0.2
+"""Seconds for what a server that has ended said to be read; a child of it may keep the pipe open for longer."""
 _READY = re.compile(r"ready to accept connections", re.IGNORECASE)
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
 """In the log when a command of the append-only file could not be run again, and the server went on without it.
@@ -81,6 +88,13 @@ class EmbeddedServer(Child):
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._ready = asyncio.Event()
         self.doubt = self.loss = ""
+        self._begun = False
+        self._disk = Disk(lambda: self._directory.path)
+
+    @property
+    def refusal(self) -> int:
+        """A pipe that says whether the disk takes no writes, as `Disk` has it."""
+        return self._disk.refusal
 
     @property
     def url(self) -> str:
@@ -112,11 +126,13 @@ class EmbeddedServer(Child):
     def use(self) -> None:
         """The store is begun: from now on an append-only file that is gone is a loss."""
         self._directory.use()
+        self._begun = True
 
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
         self._stopping = True
         await self._end()
+        await self._disk.close()
         self._directory.release(clean=self._process is not None and self._process.returncode == 0)
 
     async def _end(self) -> None:
@@ -160,6 +176,9 @@ class EmbeddedServer(Child):
         try:
             if self._found(_BAD_SNAPSHOT):
                 raise StartError(self._directory.explain_snapshot(self.engine))
+            if not self._begun:
+                # Also if this daemon ends before its history is another one.
+                self._directory.suspect("the end of its append-only file was cut off")
             if repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value):
                 self.doubt = "the end of its append-only file was cut off"
         except StartError:
@@ -187,7 +206,8 @@ class EmbeddedServer(Child):
             command += ["--rename-command", name, ""]
         self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
             command, executable=self.engine.binary, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, umask=0o077,
+            # SIGXFSZ stays ignored: a limit on the size of files is then an error like any other.
+            stderr=subprocess.STDOUT, umask=0o077, restore_signals=False,
             pass_fds=[self.lock], process_group=0, preexec_fn=partial(_begin, self._directory.descriptor, os.getpid()),
         )  # fmt: skip
         self._guard = _guard(process.pid)
@@ -200,7 +220,10 @@ class EmbeddedServer(Child):
 
     async def _ended(self) -> int:
         assert self._process  # noqa: S101
-        return await asyncio.to_thread(self._process.wait)
+        status = await asyncio.to_thread(self._process.wait)
+        if self._log:
+            await asyncio.wait({self._log}, timeout=LAST_WORDS_WAIT)
+        return status
 
     async def _forget(self) -> None:
         """Let go of a server that has ended."""
@@ -225,6 +248,9 @@ class EmbeddedServer(Child):
                 self._said.append(line)
                 if _READY.search(line):
                     self._ready.set()
+                if _UNWRITABLE.search(line):
+                    why = _UNWRITABLE_WHY.search("\n".join(self._said))
+                    self._disk.refuse(why[1] if why else "a write was cut short")
                 log.log(logging.WARNING if _ALARMING.search(line) else logging.DEBUG, "redis: %s", line)
         finally:
             transport.close()

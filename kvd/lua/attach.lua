@@ -1,7 +1,7 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
 -- over a piece at a time; what is left to do stands in a key of its own beside big.
 -- KEYS: data big index ttl log meta replaced
--- ARGV: layout store daemon
+-- ARGV: layout store daemon tidy; without tidy, 1, a store of this layout is only read
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms; or the error
 --   FOREIGN, and nothing was done; or nothing: a piece was taken over, and there may be more
 local MOVING = '2 to 3' -- a layout: not all large values stand by their revision yet
@@ -60,7 +60,7 @@ end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.  But the
 -- clock may have been set forward by that, or back: so one that seems old is noted first, and goes after one more day.
 local DAY = 86400000 -- ms
-local fields = redis.call('HGETALL', meta)
+local fields = ARGV[4] == '1' and redis.call('HGETALL', meta) or {}
 for i = 1, #fields, 2 do
   local daemon = string.match(fields[i], '^batch:(.*)$')
   local age = daemon and daemon ~= ARGV[3] and present - tonumber(string.match(fields[i + 1], '%d+$')) or 0

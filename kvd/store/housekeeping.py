@@ -29,6 +29,10 @@ LEAST_FILE: bytes that are never too long.  Redis itself looks more often, but c
 begins later."""
 LONG_FILE = 2
 LEAST_FILE = 64 * 1024 * 1024
+QUICK_TRIES = 10
+"""Tries in a row to write the file anew, each of which may leave one more part of it, after which only every
+RARE_TRIES: so many looks one is made."""
+RARE_TRIES = 60
 MOST_HALVINGS = 6
 """How often the history is halved at the most, when the disk has no room for the file with all of it."""
 
@@ -57,6 +61,7 @@ class Housekeeping:
         self._history = history
         self._room = room
         self._halvings = 0
+        self._tries = 0
         self.sweep = Sweep(self._quietly, writes.daemon, clock, asked)
 
     async def run(self) -> None:
@@ -102,16 +107,19 @@ class Housekeeping:
 
     async def _shrink_as(self, info: dict[str, str]) -> None:
         starved, self._writes.starved = self._writes.starved, False
-        if starved and info["aof_last_bgrewrite_status"] != "ok":
+        failed = info["aof_last_bgrewrite_status"] != "ok"
+        if starved and failed:
             await self._halve()
         elif self._room(self._history.bytes) >= 1:
             self._halvings = 0
         if starved or int(info["aof_current_size"]) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"])):
-            await self._channel.call(command("BGREWRITEAOF"))
+            self._tries = self._tries + 1 if failed else 0
+            if self._tries <= QUICK_TRIES or self._tries % RARE_TRIES == 0:
+                await self._channel.call(command("BGREWRITEAOF"))
 
     async def _halve(self) -> None:
         """Keep less of the history: the file is written anew beside the old one, and there was no room for it."""
-        if self._halvings < MOST_HALVINGS:
+        if self._halvings < MOST_HALVINGS and self._room(0) >= DELETES_ROOM:
             self._halvings += 1
             log.warning("the store's disk is nearly full: only 1/%d of the history is kept", 2**self._halvings)
             await self._trim_now()

@@ -274,6 +274,5 @@ class Lane(ABC):
         fail(self._waiting, self._unavailable())
         self._waiting.clear()
 
-    @staticmethod
-    def _unavailable() -> Unavailable:
+    def _unavailable(self) -> Unavailable:
         return Unavailable("the store is away; nothing was done; try again")

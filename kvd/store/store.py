@@ -31,7 +31,7 @@ from kvd.store.link import (
     script,
 )
 from kvd.store.reads import LargeLane, ReadLane, unpack
-from kvd.store.room import Room, unlimited
+from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
@@ -74,6 +74,7 @@ class Store:
         """
         self._dialer = Dialer(url)
         self.server = ""
+        self._room = room
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept_text = self._cache.get
@@ -104,7 +105,8 @@ class Store:
             if doubtful:
                 await link.call(rewind_command(store))
         except (StoreLost, Rejected) as error:
-            raise StartError(f"cannot use the store: {error}") from None
+            full = f"; {FULL}" if self._room(0) < DELETES_ROOM else ""
+            raise StartError(f"cannot use the store: {error}{full}") from None
         finally:
             await link.close()
 
@@ -264,7 +266,8 @@ class Store:
         batch: int, the last of our batches that was acknowledged; a store that does not know it was rewound.
         """
         try:
-            arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon]
+            tidy = int(self._room(0) >= DELETES_ROOM)
+            arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon, tidy]
             found: list[bytes] = []
             while not found:
                 found = await link.call(script("attach", ALL, arguments))

@@ -23,6 +23,8 @@ UNCERTAIN_AFTER = 10.0
 """Seconds that writes under way wait for a lost store to come back and say what became of them."""
 FENCED = "FENCED"
 """First word of the write script's error for a batch that is not the next one."""
+UNWRITABLE = "MISCONF"
+"""First word of Redis's error for a write while it cannot write to its file, and does not end because of that."""
 
 
 def _put(write: Put) -> tuple[Argument, ...]:
@@ -159,6 +161,7 @@ class WriteLane(Lane):
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch under way was not applied."""
+        self.starved |= error.word == UNWRITABLE
         behind = error.word == FENCED and self._refused
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
@@ -185,6 +188,7 @@ class WriteLane(Lane):
         self._cache.clear()
         if self._room(0) < DELETES_ROOM:
             # To resolve is to write.
+            self.starved = True
             raise StoreLost(FULL)
         await self._attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
@@ -212,6 +216,9 @@ class WriteLane(Lane):
         if not self._down:
             self._after(UNCERTAIN_AFTER, self._give_up_unknown)
         super()._lost(lost)
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(FULL) if self._room(0) < DELETES_ROOM else super()._unavailable()
 
     def _give_up_unknown(self) -> None:
         for batch in self._behind:

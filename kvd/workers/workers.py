@@ -119,16 +119,13 @@ class Worker(Child):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                pass_fds=[*descriptors, *self._inherited, *self._seat()], process_group=0,
+                pass_fds=[*descriptors, *self._inherited, *self._source.descriptors()], process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
             Task(os.getpid(), self._settings, self._source, descriptors).give(process.stdin)
         return process
-
-    def _seat(self) -> list[int]:
-        return [self._source.seat.descriptor] if self._source.seat else []
 
     async def _ended(self) -> int:
         assert self._process  # noqa: S101
