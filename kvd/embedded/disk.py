@@ -5,6 +5,7 @@ again.  So from then on the disk counts as full, until some bytes are really wri
 """
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -18,14 +19,18 @@ log = logging.getLogger("kvd.embedded")
 
 PROBE = "probe"
 PROBE_BYTES = 1024 * 1024
-"""What is written to try the disk: some batches of writes, and
+"""What is written to try a disk that took no writes: some batches of them, and
+START_BYTES: at the start, to find a disk on which nothing more can be written, and
 PROBE_SHARE: under a low limit on the size of files at the most this part of it."""
+START_BYTES = 64 * 1024
 PROBE_SHARE = 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between tries; the pause doubles up to the longest each time that a server ends in the same way although a
 try went well less than
 LONG_ENOUGH: seconds before."""
 LONG_ENOUGH = 300.0
+NO_ROOM = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
+"""What the system says when that is all that is wrong."""
 
 
 class Disk:
@@ -42,6 +47,12 @@ class Disk:
         self._pause = FIRST_PAUSE
         self._well_since = -LONG_ENOUGH
 
+    async def look(self) -> None:
+        """Try it once, when a server is about to be started."""
+        reason = await asyncio.to_thread(self._write, START_BYTES)
+        if reason in NO_ROOM:
+            self.refuse(reason)
+
     def refuse(self, reason: str) -> None:
         """A server has ended because it could not write."""
         if self._trying is None or self._trying.done():
@@ -52,23 +63,25 @@ class Disk:
             self._trying = asyncio.create_task(self._try())
 
     async def _try(self) -> None:
-        reason = "x"
+        await asyncio.sleep(self._pause)
+        if reason := await asyncio.to_thread(self._write, PROBE_BYTES):
+            log.warning("the store's disk was tried: %s", reason)
         while reason:
             await asyncio.sleep(self._pause)
-            reason = await asyncio.to_thread(self._write)
-            log.debug("the disk was tried: %s", reason or "it takes writes")
+            reason = await asyncio.to_thread(self._write, PROBE_BYTES)
         self._well_since = time.monotonic()
         os.read(self.refusal, 1)
         log.info("the store's disk takes writes again")
 
-    def _write(self) -> str:
-        """Try to write; why that failed, "" if it did not."""
+    def _write(self, size: int) -> str:
+        """Try to write so many bytes; why that failed, "" if it did not."""
         limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         probe = self._directory() / PROBE
-        size = PROBE_BYTES if limit == resource.RLIM_INFINITY else min(PROBE_BYTES, limit // PROBE_SHARE + 1)
+        if limit != resource.RLIM_INFINITY:
+            size = min(size, limit // PROBE_SHARE + 1)
         try:
             with open(probe, "xb", buffering=0, opener=partial(os.open, mode=0o600)) as file:
-                # What cannot be compressed; written as a whole, or not at all.
+                # What cannot be compressed.
                 left = os.urandom(size)
                 while left:
                     left = left[file.write(left) :]

@@ -121,6 +121,7 @@ class EmbeddedServer(Child):
         await self._directory.claim(self.engine)
         self.loss = self._directory.loss()
         self.doubt = self._directory.doubt(self.engine, weak=self._fsync != "always")
+        await self._disk.look()
         await self.launch()
 
     def use(self) -> None:

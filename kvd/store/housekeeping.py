@@ -129,7 +129,8 @@ class Housekeeping:
         if self._room(0) < DELETES_ROOM:
             return otherwise
         try:
-            return await self._channel.call(packed)
+            # Once: it may have been this write for which there was no room.
+            return await self._channel.call(packed, once=True)
         except Refusal as error:
             log.debug("put off: %s", error)
             return otherwise
