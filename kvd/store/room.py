@@ -34,16 +34,20 @@ def unlimited(_: int) -> float:
     return 1.0
 
 
-def on_disk(path: Path, growing: Callable[[], Path], refuses: Callable[[], bool]) -> Room:
+def on_disk(path: Path, growing: Callable[[], Path] | None = None, refuses: Callable[[], bool] = lambda: False) -> Room:
     """The room on the disk of a directory; none if that does not say.
 
     growing: the file that the store appends to, which a limit on the size of files (ulimit -f) ends; may raise
-    StartError.  refuses: whether the disk is known to take no writes for a reason that it does not show.
+    StartError; None if there is no such care.
+    refuses: whether the disk is known to take no writes for a reason that it does not show.
     """
 
     def room(size: int) -> float:
         try:
-            return 0.0 if refuses() else min(_on_file_system(path, WRITTEN * size), _in_file(growing, WRITTEN * size))
+            if refuses():
+                return 0.0
+            share = _on_file_system(path, WRITTEN * size)
+            return min(share, _in_file(growing, WRITTEN * size)) if growing else share
         except (OSError, StartError):
             return 0.0
 
