@@ -20,11 +20,10 @@ class Channel:
         self._lock = asyncio.Lock()
         self._link: Link | None = None
 
-    async def call(self, packed: bytes | Callable[[], bytes], *, once: bool = False) -> Any:
+    async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
         """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
 
         packed: or what gives it when it is sent, for a command that says what the store's clock is.
-        once: whether it is not sent again when the store was lost under it.
         """
         loop = asyncio.get_running_loop()
         asked = loop.time()
@@ -36,7 +35,7 @@ class Channel:
                 with suppress(StoreLost, TimeoutError):
                     return await self._try(packed)
                 await self.close()
-                if once or loop.time() > give_up:
+                if loop.time() > give_up:
                     raise Unavailable("the store is away; nothing was done; try again")
                 await asyncio.sleep(FIRST_PAUSE)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from kvd.errors import Refusal
+from kvd.errors import Refusal, Unavailable
 from kvd.store.channel import Channel
 from kvd.store.clock import Clock
 from kvd.store.expiry import Sweep
 from kvd.store.link import BIG, LOG, META, REPLACED, Argument, command, info_of, script
-from kvd.store.room import DELETES_ROOM, Room, unlimited
+from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
@@ -126,11 +126,15 @@ class Housekeeping:
 
     async def _quietly(self, packed: bytes | Callable[[], bytes], otherwise: Any) -> Any:
         """The reply to what writes; what cannot be done now is done in the next round."""
-        if self._room(0) < DELETES_ROOM:
-            return otherwise
+
+        def with_room() -> bytes:
+            # Asked each time that it is sent: the store may have been lost because there was none.
+            if self._room(0) < DELETES_ROOM:
+                raise Unavailable(FULL)
+            return packed() if callable(packed) else packed
+
         try:
-            # Once: it may have been this write for which there was no room.
-            return await self._channel.call(packed, once=True)
+            return await self._channel.call(with_room)
         except Refusal as error:
             log.debug("put off: %s", error)
             return otherwise
