@@ -18,7 +18,7 @@ running      the event loop, the logger, and the signals that end a process
 listening    sockets to listen on
 descriptors  the limit of open files
 limited_log  log lines that peers cause
-memory       freed memory, given back to the system
+freed_memory  freed memory, given back to the system
 wire         the line protocol, pure
 settings     what may be chosen
 credentials  the URL of a store, which is never shown

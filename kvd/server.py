@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from kvd import __version__, descriptors, memory
+from kvd import __version__, descriptors, freed_memory
 from kvd.changes import Follower
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import Unavailable
@@ -122,7 +122,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run())
             group.create_task(self._log.run())
-            group.create_task(memory.give_back())
+            group.create_task(freed_memory.give_back())
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
