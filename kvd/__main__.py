@@ -17,9 +17,11 @@ Options:
   --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
                         everysec or no (faster; a power failure loses acknowledged writes) (default always).
   --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
+  --max-memory SIZE     Memory that the embedded store may take, 0 for no limit; when full, only DEL and TOUCH still
+                        write (default half of what the machine, the container and ulimit allow).
   --watch-buffer SIZE   What may wait for one watcher that reads slowly (default 1MiB).
   --read-cache SIZE     Memory of each process for values that were read before, 0 for none; unused with --store
-                        (default 64MiB).
+                        (default 64MiB, less where there is little memory).
   --history-changes N   How many of the latest changes are kept (default 100000).
   --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
   --history-age SECONDS  For how long they are kept, 0 for any time (default 0).
@@ -29,8 +31,8 @@ Options:
   --help                Print this.
 
 Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
-KVD_STORE, KVD_STORE_FILE, KVD_FSYNC, KVD_MAX_VALUE, KVD_WATCH_BUFFER, KVD_READ_CACHE, KVD_HISTORY_CHANGES,
-KVD_HISTORY_BYTES, KVD_HISTORY_AGE, KVD_WORKERS, KVD_LOG_LEVEL.
+KVD_STORE, KVD_STORE_FILE, KVD_FSYNC, KVD_MAX_VALUE, KVD_MAX_MEMORY, KVD_WATCH_BUFFER, KVD_READ_CACHE,
+KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_HISTORY_AGE, KVD_WORKERS, KVD_LOG_LEVEL.
 """
 
 import os
@@ -43,7 +45,7 @@ from itertools import pairwise
 
 from docopt import DocoptExit, docopt
 
-from kvd import __version__, descriptors, running, settings
+from kvd import __version__, descriptors, machine, running, settings
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
@@ -131,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (SystemExit, OSError) as shown:  # --help
         return _end_output(shown)
     try:
-        chosen = settings.read(options, os.environ)
+        chosen = settings.read(options, os.environ, machine.available())
         if options["--version"]:
             return _print_version(chosen)
         running.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)

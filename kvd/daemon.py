@@ -8,7 +8,7 @@ from kvd.embedded.server import EmbeddedServer
 from kvd.listening import address_of, listen
 from kvd.reaping import reap_adopted
 from kvd.server import Server, Source
-from kvd.settings import Address, Settings
+from kvd.settings import Address, Settings, described
 from kvd.workers.workers import Workers
 
 log = logging.getLogger("kvd")
@@ -23,8 +23,9 @@ class Daemon:
         self.embedded: EmbeddedServer | None = None
         if not settings.store:
             self.embedded = EmbeddedServer(
-                settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers
-            )
+                settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers,
+                memory=settings.memory,
+            )  # fmt: skip
         self.addresses: list[Address] = []
         self.engine = ""
 
@@ -35,6 +36,8 @@ class Daemon:
                 "the limit of open files leaves few connections to a process (%d); %s",
                 descriptors.connections(), descriptors.REMEDY,
             )  # fmt: skip
+        if self.embedded:
+            log.info("memory: %s", described(self._settings))
         source = await self._open_store()
         sockets = listen(self._settings.listen)
         self.addresses = [address_of(bound) for bound in sockets]

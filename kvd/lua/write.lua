@@ -10,7 +10,8 @@
 --   m count: the next count writes (p, t, b, d, i) are a transaction: all conditions are looked at first, and
 --     then all is done or nothing
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or, if they are revisions that follow on each other,
---   = and the first; or the error FENCED, and nothing was done
+--   = and the first; or the error FENCED, and nothing was done; or OOM, and nothing was done, if the memory is full and
+--   none of them is a delete or a touch, which go on then
 --
 -- A large value stands in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
 -- does: with the record if the log has dropped the change, else with the log entry (trim.lua), and waits in replaced.
@@ -96,7 +97,8 @@ local REFERENCE = {t = 'g', b = 'h'} -- in the log, to a value in big, by its ki
 
 -- What each key holds, before and while the batch runs.
 local keys, seen = {}, {}
-local at, only_deletes = 5, true
+local FREES = {d = true, x = true} -- goes on when memory is full
+local at, only_frees, some_frees = 5, true, false
 while at <= #arguments do
   local key = arguments[at + 1]
   if arguments[at] ~= 'm' then
@@ -104,9 +106,17 @@ while at <= #arguments do
       keys[#keys + 1] = key
       seen[key] = true
     end
-    only_deletes = only_deletes and arguments[at] == 'd'
+    only_frees = only_frees and FREES[arguments[at]]
+    some_frees = some_frees or FREES[arguments[at]]
   end
   at = at + ARITY[arguments[at]]
+end
+-- Redis looks for free memory at a script's first write only, and that must not be one that frees some.  With nothing
+-- that does, the first effect will say so.
+local full = false
+if some_frees and not only_frees then
+  local failed = redis.pcall('HSETNX', meta, 'revision', 0)
+  full = type(failed) == 'table' and find(failed.err, 'OOM', 1, true)
 end
 local raws = redis.call('HMGET', data, unpack(keys))
 local entries = {}
@@ -284,6 +294,14 @@ end
 local function transaction(first, count)
   local failed, behind = nil, first
   for _ = 1, count do
+    failed = failed or full and not FREES[arguments[behind]] and 'f'
+    behind = behind + ARITY[arguments[behind]]
+  end
+  if failed then
+    return failed, behind
+  end
+  behind = first
+  for _ = 1, count do
     failed = failed or conflict(behind)
     behind = behind + ARITY[arguments[behind]]
   end
@@ -312,14 +330,17 @@ at = 5
 while at <= #arguments do
   if arguments[at] == 'm' then
     outcomes[#outcomes + 1], at = transaction(at + 2, tonumber(arguments[at + 1]))
+  elseif full and not FREES[arguments[at]] then
+    outcomes[#outcomes + 1] = 'f'
+    at = at + ARITY[arguments[at]]
   else
     outcomes[#outcomes + 1] = single(at, false)
     at = at + ARITY[arguments[at]]
   end
 end
 
--- The effects.  Redis looks for free memory at a script's first write only: freeing must not need any.
-if only_deletes then
+-- The effects.  The first one is not refused, whatever memory there is.
+if only_frees or full then
   redis.call('HDEL', meta, 'nothing')
 end
 if #changes > 0 then

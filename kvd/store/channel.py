@@ -7,7 +7,7 @@ from typing import Any
 
 from kvd.errors import StoreLost, Unavailable
 from kvd.store.clock import Clock
-from kvd.store.lanes import FIRST_PAUSE, GRACE, REPLY_TIMEOUT
+from kvd.store.lanes import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
 from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
 
 
@@ -19,6 +19,7 @@ class Channel:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._link: Link | None = None
+        self._losses = 0
 
     async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
         """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
@@ -31,10 +32,13 @@ class Channel:
             if loop.time() > asked + REPLY_TIMEOUT:
                 raise Unavailable("the store answers too slowly; nothing was done; try again")
             give_up = loop.time() + GRACE
+            self._losses = 0
             while True:
                 with suppress(StoreLost, TimeoutError):
                     return await self._try(packed)
                 await self.close()
+                if self._losses >= MOST_DEATHS:
+                    raise Unavailable(KILLED)
                 if loop.time() > give_up:
                     raise Unavailable("the store is away; nothing was done; try again")
                 await asyncio.sleep(FIRST_PAUSE)
@@ -47,12 +51,22 @@ class Channel:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 if fresh:
                     await self._clock.resume(self._link)
-                return await self._link.call(packed() if callable(packed) else packed)
+                return await self._ask(self._link, packed() if callable(packed) else packed)
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
             raise Unavailable(f"the store says: {error}") from None
+
+    async def _ask(self, link: Link, packed: bytes) -> Any:
+        """The reply.  Connections that are lost meanwhile are counted: perhaps it is this that kills the store."""
+        if link.lost.done():
+            raise StoreLost("the connection was closed")
+        try:
+            return await link.call(packed)
+        except StoreLost:
+            self._losses += 1
+            raise
 
     async def close(self) -> None:
         """Close the connection; the next call opens another."""

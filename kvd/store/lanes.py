@@ -8,7 +8,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -16,7 +16,7 @@ from random import random
 from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.store.link import Dialer, Link, answer
+from kvd.store.link import Dialer, Link, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
 
@@ -32,6 +32,9 @@ REPLY_TIMEOUT = 10.0
 """Seconds without a reply after which a connection is given up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between attempts to connect; each pause doubles, up to the longest."""
+MOST_DEATHS = 2
+"""Deaths of the store in a row under which a request was in flight before it is given up: it may be what kills it."""
+KILLED = "the store died twice in a row while it did this; nothing was done, and it is not tried again"
 
 
 Done = Callable[[Any], None]
@@ -46,6 +49,7 @@ class Job:
     results: int, how many results they have.
     done: called once, with the results or the error.
     plain: whether its requests are of the plainest kind, which the lane does in a shorter way.
+    deaths: int, in how many deaths of the store it was in flight.
     """
 
     items: Sequence[Any]
@@ -55,6 +59,7 @@ class Job:
     done: Done
     plain: bool = False
     finished: bool = False
+    deaths: int = 0
 
     def finish(self, result: Any) -> None:
         """Give the results, or the KvdError, unless something was given already.
@@ -131,6 +136,7 @@ class Lane(ABC):
         self._down = False
         self._refusing = False
         self._timers: list[asyncio.TimerHandle] = []
+        self._store_run = ""
 
     def submit(self, items: Sequence[Any], size: int, count: int = 0) -> asyncio.Future[Any]:
         """Queue at most BATCH_ITEMS requests; the future gives their results, or raises a `Refusal`.
@@ -250,6 +256,26 @@ class Lane(ABC):
     @abstractmethod
     async def _recover(self, link: Link) -> None:
         """Find out what became of what was under way.  Raises StoreLost."""
+
+    async def _look_whether_died(self, link: Link) -> bool:
+        """Whether the store was started anew since the last connection.  Raises StoreLost."""
+        try:
+            run = info_of(await link.call(command("INFO", "server"))).get("run_id", "")
+        except Rejected as error:
+            raise StoreLost(str(error)) from None
+        before, self._store_run = self._store_run, run
+        return bool(before) and run != before
+
+    def _count_death(self, jobs: Iterable[Job]) -> None:
+        """The store died while it did these; who was in flight too often is given up.  They certainly were not done."""
+        given_up = 0
+        for job in jobs:
+            job.deaths += 1
+            if job.deaths >= MOST_DEATHS:
+                job.finish(Unavailable(KILLED))
+                given_up += job.count
+        if given_up:
+            log.error("%s: the store died twice in a row under %d requests; they are given up", self._name, given_up)
 
     def _lost(self, lost: StoreLost) -> None:
         if self._down:

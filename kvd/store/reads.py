@@ -77,6 +77,7 @@ class _ReadingLane(Lane):
         super().__init__(dialer, name)
         self._clock = clock
         self._cache = cache
+        self._interrupted: list[Job] = []
 
     def _encode(self, batch: Batch) -> bytes:
         items = batch.items()
@@ -117,12 +118,17 @@ class _ReadingLane(Lane):
             batch = self._under_way.pop()
             self._cache.end_read(batch.mark)
             self._waiting.extendleft(reversed(batch.jobs))
+            self._interrupted += batch.jobs
         super()._lost(lost)
 
     async def _recover(self, link: Link) -> None:
         """Nothing is unknown; but the store may have been set back."""
         self._cache.clear()
         await self._clock.resume(link)
+        died = await self._look_whether_died(link)
+        interrupted, self._interrupted = self._interrupted, []
+        if died:
+            self._count_death(interrupted)
 
 
 class ReadLane(_ReadingLane):

@@ -254,6 +254,11 @@ class Store:
         except StoreLost as error:
             raise Unavailable(str(error)) from None
 
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that it takes, and that it may take, 0 for no limit.  Raises Unavailable."""
+        info = info_of(await self._short.call(command("INFO", "memory")))
+        return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
         return engine_of(info_of(await self._short.call(command("INFO", "server"))))

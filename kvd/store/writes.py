@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
+from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
 from kvd.store.cache import Cache
 from kvd.store.clock import Clock
@@ -25,6 +26,10 @@ FENCED = "FENCED"
 """First word of the write script's error for a batch that is not the next one."""
 UNWRITABLE = "MISCONF"
 """First word of Redis's error for a write while it cannot write to its file, and does not end because of that."""
+OOM = "OOM"
+"""First word of Redis's error for a write that would need memory when that is full, and
+NO_MEMORY: the outcome of one in a batch of which others go on."""
+NO_MEMORY = b"f"
 
 
 def _put(write: Put) -> tuple[Argument, ...]:
@@ -157,7 +162,10 @@ class WriteLane(Lane):
             first = int(reply[1:])
             batch.settle([b"%d" % revision for revision in range(first, first + batch.results())])
         else:
-            batch.settle(reply.split(b" "))
+            outcomes = reply.split(b" ")
+            if NO_MEMORY in outcomes:
+                fail([job for job in batch.jobs if job.plain], Unavailable(MEMORY_FULL))
+            batch.settle(outcomes)
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch under way was not applied."""
@@ -169,7 +177,8 @@ class WriteLane(Lane):
         if not behind:
             # Deletes were perhaps refused only because of the writes beside them.
             mixed = not all(map(_only_deletes, batch.jobs))
-            self._refuse(batch, Unavailable(f"the store refuses writes: {error}"), spare_deletes=mixed)
+            text = MEMORY_FULL if error.word == OOM else f"the store refuses writes: {error}"
+            self._refuse(batch, Unavailable(text), spare_deletes=mixed)
             self._refused = batch.number
         self._behind.append(batch)
         if not self._under_way:
@@ -192,15 +201,16 @@ class WriteLane(Lane):
             raise StoreLost(FULL)
         await self._attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
-        if not self._number:
-            return
         first = unknown[0].number if unknown else self._number + 1
-        answers = await self._resolve(link, first)
+        answers = await self._resolve(link, first) if self._number else []
+        died = await self._look_whether_died(link)
         self._behind.clear()
         self._under_way.clear()
         for answer in answers:
             if answer is not None:
                 self._acknowledge(unknown.popleft(), answer)
+        if died:
+            self._count_death(job for batch in unknown for job in batch.jobs)
         self._again(unknown)
 
     async def _resolve(self, link: Link, first: int) -> list[bytes | None]:

@@ -3,7 +3,8 @@
 import binascii
 from collections.abc import Callable, Iterable, Sequence
 
-from kvd.errors import NotANumber, Overflow, Refusal
+from kvd.errors import NotANumber, Overflow, Refusal, Unavailable
+from kvd.memory import FULL
 from kvd.model import TEXT, Change, Outcome, Position, Record
 
 OK = b"OK\n"
@@ -74,13 +75,18 @@ def ttl(record: Record | None, now: int) -> bytes:
     return ok(seconds(max(1, deadline - 1 - now)))
 
 
-_REFUSED = {b"a": NotANumber("the value is no decimal integer"), b"o": Overflow("beyond +-(2^63 - 1)")}
+_REFUSED = {
+    b"a": NotANumber("the value is no decimal integer"),
+    b"o": Overflow("beyond +-(2^63 - 1)"),
+    b"f": Unavailable(FULL),
+}
 _SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
     ord("t"): lambda _: OK,
     ord("n"): lambda _: NONE,
     ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:].replace(b":", b" ", 1),
     ord("a"): lambda outcome: refused(_REFUSED[outcome]),
     ord("o"): lambda outcome: refused(_REFUSED[outcome]),
+    ord("f"): lambda outcome: refused(_REFUSED[outcome]),
 }
 
 

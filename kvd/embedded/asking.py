@@ -1,0 +1,40 @@
+"""Two questions to the embedded server, over its socket, in its plainest form: a line for a command."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from kvd.errors import StoreLost
+
+PATIENCE = 5.0
+"""Seconds for an answer."""
+_USED = re.compile(rb"^used_memory:(\d+)\r$", re.MULTILINE)
+
+
+async def used_memory(socket: Path) -> int:
+    """Bytes that its data and buffers take.  Raises StoreLost."""
+    found = _USED.search(await _ask(socket, "INFO memory"))
+    if not found:
+        raise StoreLost("it does not say how much memory it takes")
+    return int(found[1])
+
+
+async def limit_memory(socket: Path, size: int) -> None:
+    """Set its maxmemory, in bytes.  Raises StoreLost."""
+    reply = await _ask(socket, f"CONFIG SET maxmemory {size}")
+    if not reply.startswith(b"+OK"):
+        raise StoreLost(reply.decode(errors="replace").strip())
+
+
+async def _ask(socket: Path, line: str) -> bytes:
+    """All that it says to a command, after which it closes."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            try:
+                writer.write(f"{line}\r\nQUIT\r\n".encode())
+                return await reader.read()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as error:
+        raise StoreLost(str(error) or f"no answer within {PATIENCE:.0f} s") from None
