@@ -38,6 +38,8 @@ class Daemon:
             )  # fmt: skip
         if self.embedded:
             log.info("memory: %s", described(self._settings))
+            if self._settings.memory.warning:
+                log.warning("%s", self._settings.memory.warning)
         source = await self._open_store()
         sockets = listen(self._settings.listen)
         self.addresses = [address_of(bound) for bound in sockets]

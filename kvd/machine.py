@@ -48,7 +48,7 @@ def _of_process() -> Iterator[Available]:
     for name, number in _RLIMITS.items():
         soft, _ = resource.getrlimit(number)
         if soft != resource.RLIM_INFINITY:
-            yield Available(soft, name)
+            yield Available(soft, name, each=True)
 
 
 def _of_groups(proc: Path) -> Iterator[Available]:

@@ -11,8 +11,15 @@ CONNECTIONS_PERCENT = 15
 CACHES_PERCENT: what the caches and indexes of all processes may."""
 CACHES_PERCENT = 15
 MOST_PERCENT = 75
-"""Of what there is: to this a store that is above its share already may grow.  An engine that asks for more memory
-than it is allowed ends at once, and its heap, threads and buffers take a part that it does not count."""
+"""Of what there is: to this a store that is above its share already may grow."""
+UNCOUNTED_BYTES = 48 * 1024 * 1024
+"""What the engine's threads and buffers take of a limit of its own, without counting it (measured: 22 to 36 MiB), with
+room for a table that grows, and
+COUNTED_PERCENT: what its data may take of the rest, for its heap takes up to 1.25 times as much.  An engine that asks
+for more than such a limit allows ends at once."""
+COUNTED_PERCENT = 70
+LEAST_BYTES = 1024 * 1024
+"""The least share of the store: an engine without data takes about as much."""
 
 FULL = "the store's memory is full (--max-memory, or its own maxmemory); nothing was done; delete keys, or give it more"
 """What a write is told then."""
@@ -26,10 +33,22 @@ ENTRY_BYTES = 100
 
 
 class Available(NamedTuple):
-    """How much memory there is.  size: int, bytes, 0 if nobody knows.  by: str, what says so, for people."""
+    """How much memory there is.
+
+    size: int, bytes, 0 if nobody knows.  by: str, what says so, for people.  each: whether that is a limit of each
+    process by itself, which refuses it more.
+    """
 
     size: int = 0
     by: str = ""
+    each: bool = False
+
+    @property
+    def most(self) -> int:
+        """Bytes that a store may come to take of it."""
+        if self.each:
+            return max(LEAST_BYTES, (self.size - UNCOUNTED_BYTES) * COUNTED_PERCENT // 100)
+        return self.size * MOST_PERCENT // 100
 
 
 UNKNOWN = Available()
@@ -40,24 +59,36 @@ class MemoryPlan:
     """All in bytes; 0 stands for no limit.
 
     available: what there is.  store: what the embedded engine may take, its maxmemory.
-    connections, caches: what those of all processes may take together.
+    connections, caches: what those of all processes may take together.  asked: what was asked for the store.
     """
 
     available: Available = UNKNOWN
     store: int = 0
     connections: int = 0
     caches: int = 0
+    asked: int = 0
 
     @classmethod
     def of(cls, available: Available, store: int | None = None) -> "MemoryPlan":
         """The shares.  store: int, what was asked for, None to have it planned."""
         size = available.size
-        return cls(
-            available,
-            size * STORE_PERCENT // 100 if store is None else store,
-            size * CONNECTIONS_PERCENT // 100,
-            size * CACHES_PERCENT // 100,
-        )
+        planned = store
+        if store is None:
+            planned = min(size * STORE_PERCENT // 100, available.most)
+        elif available.each:
+            planned = min(store, available.most)
+        return cls(available, planned or 0, size * CONNECTIONS_PERCENT // 100, size * CACHES_PERCENT // 100, store or 0)
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the share that was asked for, "" if nothing is."""
+        size, by, _ = self.available
+        if not size or self.asked <= self.available.most:
+            return ""
+        text = f"--max-memory {readable(self.asked)} is too much for {readable(size)} ({by})"
+        if self.store < self.asked:
+            return f"{text}: the store gets {readable(self.store)}"
+        return f"{text}: before the store is full it may be killed"
 
     def read_cache(self, wanted: int, workers: int) -> int:
         """Bytes of each process's read cache, where `wanted` would do."""
@@ -80,7 +111,7 @@ class MemoryPlan:
             return self.store
         grown = used + used // 4
         if self.available.size:
-            grown = min(grown, self.available.size * MOST_PERCENT // 100)
+            grown = min(grown, self.available.most)
         return max(used, grown)
 
 

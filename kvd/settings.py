@@ -103,7 +103,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     default = Settings()
     memory = MemoryPlan.of(available, _size_or_none(*given("max-memory"), MOST_MEMORY))
     if given("store")[0]:
-        memory = replace(memory, store=0)
+        memory = replace(memory, store=0, asked=0)
     read_cache = _size_or_none(*given("read-cache"), LARGEST_CACHE)
     workers = _count(*given("workers"), MOST_WORKERS) or default.workers
     listen = options.get("--listen")

@@ -97,8 +97,9 @@ local REFERENCE = {t = 'g', b = 'h'} -- in the log, to a value in big, by its ki
 
 -- What each key holds, before and while the batch runs.
 local keys, seen = {}, {}
+local BEYOND = 1.2 -- times its maximum that the memory in use may come to be by touches
 local FREES = {d = true, x = true} -- goes on when memory is full
-local at, only_frees, some_frees = 5, true, false
+local at, only_frees, some_frees, touches = 5, true, false, false
 while at <= #arguments do
   local key = arguments[at + 1]
   if arguments[at] ~= 'm' then
@@ -108,15 +109,21 @@ while at <= #arguments do
     end
     only_frees = only_frees and FREES[arguments[at]]
     some_frees = some_frees or FREES[arguments[at]]
+    touches = touches or arguments[at] == 'x'
   end
   at = at + ARITY[arguments[at]]
 end
 -- Redis looks for free memory at a script's first write only, and that must not be one that frees some.  With nothing
 -- that does, the first effect will say so.
-local full = false
-if some_frees and not only_frees then
+local full, tight = false, false
+if some_frees and (touches or not only_frees) then
   local failed = redis.pcall('HSETNX', meta, 'revision', 0)
   full = type(failed) == 'table' and find(failed.err, 'OOM', 1, true)
+end
+-- To give a deadline to what has none takes some memory after all, so that has an end, too.
+if full and touches then
+  local info = redis.call('INFO', 'memory')
+  tight = tonumber(match(info, 'used_memory:(%d+)')) > BEYOND * tonumber(match(info, 'maxmemory:(%d+)'))
 end
 local raws = redis.call('HMGET', data, unpack(keys))
 local entries = {}
@@ -213,6 +220,8 @@ end
 function apply.x(entry, key, life)
   if not entry.revision then
     return 'n'
+  elseif tight and life ~= '0' and entry.deadline == 0 then
+    return 'f'
   end
   payload(entry)
   entry.deadline, entry.changed = life == '0' and 0 or now + 1 + tonumber(life), true
@@ -312,7 +321,7 @@ local function transaction(first, count)
   local from = first
   while from < behind do
     local outcome = single(from, true)
-    if outcome == 'a' or outcome == 'o' then
+    if outcome == 'a' or outcome == 'o' or outcome == 'f' then
       restore(saved)
       return outcome, behind
     end
