@@ -277,3 +277,13 @@ async def test_connections_that_are_lost_are_no_deaths(redis: Redis) -> None:
             proxy.holding = None
             pipe.client.transport.abort()
             assert await asking
+
+
+def test_a_redis_of_ones_own_keeps_its_own_limit(redis: Redis, start_daemon: StartDaemon) -> None:
+    redis.cli("CONFIG", "SET", "maxmemory", "12mb")
+    daemon = start_daemon("--store", redis.unix_url, "--max-memory", "1MiB")
+    assert redis.cli("CONFIG", "GET", "maxmemory").split()[1] == str(12 * MIB)
+    with daemon.connect() as peer:
+        assert not {"max-memory", "used-memory", "cache-memory"} & info(peer).keys()
+        keys = fill(peer)
+        delete(peer, keys[:10])
