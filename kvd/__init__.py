@@ -18,9 +18,11 @@ running      the event loop, the logger, and the signals that end a process
 listening    sockets to listen on
 descriptors  the limit of open files
 limited_log  log lines that peers cause
-freed_memory  freed memory, given back to the system
+freed_memory  memory that was freed, given back to the system
+machine      how much memory there is for this process
 wire         the line protocol, pure
 settings     what may be chosen
+memory       the plan of memory: who may take how much
 credentials  the URL of a store, which is never shown
 model        the values that the layers exchange
 errors       every error

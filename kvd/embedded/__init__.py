@@ -9,6 +9,7 @@ life        how the last daemon on a directory ended
 ownership   whose the data directory is: closed to others, nothing in it followed elsewhere
 locks       files that one process at a time has locked
 disk        whether the disk takes writes, where nothing shows that it does not
+asking      a few questions to the server on its socket
 directory   one data directory for one daemon: locks, paths, what is refused
 server      the process: started, watched, restarted, stopped
 """
