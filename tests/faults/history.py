@@ -17,6 +17,10 @@ class Violation(Exception):
     """The daemon broke a promise; the text says which, and where to look."""
 
 
+class HistoryReplaced(Violation):
+    """Positions of before are refused: the daemon takes the history for another one."""
+
+
 class Write(NamedTuple):
     """One write.
 

@@ -15,7 +15,7 @@ from tests.faults.attribution import attribute
 from tests.faults.checks import check
 from tests.faults.connection import Connection, Lost, pair
 from tests.faults.faults import Faults, small_disk, until
-from tests.faults.history import Change, History, Listing, Violation
+from tests.faults.history import Change, History, HistoryReplaced, Listing, Violation
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
 from tests.faults.workload import workers
@@ -26,10 +26,41 @@ WATCH_BUFFER = "64KiB"
 HISTORIES = ("500", "2000", "50000")
 """Changes that are kept: mostly so few that who is away for long finds them gone.  With several workers the most: the
 others go on when one is stopped, and who watches there must find what it missed."""
+CUT = "the end of its append-only file was cut off"
+"""In the log of a daemon that takes the history for another one because of that."""
+SHORTEST = 5.0
+"""Seconds that a run takes that is begun anew."""
+MOST_RENEWALS = 5
+"""More of them in one run are no accident."""
+
+
+class Renewed(Exception):
+    """The history is another one, with a reason."""
 
 
 def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str] = ()) -> str:
-    """Run it; what was done, in words.  Raises Violation; then the history has been saved, as with any error."""
+    """Run it; what was done, in words.  Raises Violation; then the history has been saved, as with any error.
+
+    A server that is killed while it writes may leave an incomplete end of its append-only file, which makes the history
+    another one: then nothing tells what became of the last changes, and the run is begun anew, for the time that is
+    left.
+    """
+    give_up = time.monotonic() + seconds
+    renewals = 0
+    while True:
+        try:
+            left = max(give_up - time.monotonic(), SHORTEST)
+            summary = _run(left, f"{seed}.{renewals}" if renewals else seed, tmpfs=tmpfs, options=options)
+        except Renewed:
+            renewals += 1
+            if renewals > MOST_RENEWALS:
+                raise
+        else:
+            return f"begun anew behind an end that was cut off: {renewals}\n{summary}" if renewals else summary
+
+
+def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> str:
+    """Run it once.  Raises Violation, Renewed."""
     history = History()
     with ExitStack() as stack:
         data = Path(stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))) / "data"
@@ -49,6 +80,8 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
                 raise Violation("there is a traceback in the daemon's log")
             check(history)
         except BaseException as error:
+            if isinstance(error, HistoryReplaced) and CUT in daemon.log:
+                raise Renewed(str(error)) from None
             where = ROOT / "reports" / f"faults-{seed}.jsonl"
             history.save(where)
             where.with_suffix(".log").write_text(daemon.log)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from tests.faults.connection import ITEMS, STATUS, Connection, Lost, pair
-from tests.faults.history import Change, History, Mark, Violation, Watch, form
+from tests.faults.history import Change, History, HistoryReplaced, Mark, Violation, Watch, form
 
 STAY, SLOW_STAY = 1.0, 5.0
 """Seconds that a watcher stays connected, on average; a slow one long enough to fall behind."""
@@ -109,6 +109,8 @@ class Watcher:
         self._history.ends[code] += 1
         if code == "unavailable":
             raise Lost(why)
+        if code == "store":
+            raise HistoryReplaced(f"{self.name}: {verb} from {self._position} was refused: {why}")
         if code != "compacted":
             raise Violation(f"{self.name}: {verb} from {self._position} was refused: {why}")
         if self._prompt:
@@ -187,7 +189,9 @@ class Watcher:
             self._mark(Mark("END", self._see_position(position)))
             self._watch = None
             self._history.ends[code] += 1
-            if code == "store" or (code == "compacted" and self._prompt):
+            if code == "store":
+                raise HistoryReplaced(f"{self.name}: END {position} {code} {text}")
+            if code == "compacted" and self._prompt:
                 raise Violation(f"{self.name}: END {position} {code} {text}")
         else:
             raise Violation(f"{self.name}: a line without a meaning: {word} {rest}"[:200])
@@ -199,7 +203,7 @@ class Watcher:
     def _see_position(self, position: str) -> int:
         revision, _, store = position.partition("@")
         if self._store not in ("", store):
-            raise Violation(f"{self.name}: the store was {self._store} and is {store}: its history was replaced")
+            raise HistoryReplaced(f"{self.name}: the store was {self._store} and is {store}")
         self._store = store
         self._position = position
         return int(revision)
