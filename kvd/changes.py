@@ -114,6 +114,8 @@ class Follower:
         elif here.store != self._position.store:
             self._replace(here, "store")
         elif await self._is_rewound(link, here, self._position):
+            # At once: the store may refuse to be given another id, and has lost what they saw all the same.
+            self._audience.end_all("store", _WHY["store"])
             await link.replace_history(here.store)
             self._replace(await link.where(), "store")
         self._following.set()

@@ -18,6 +18,7 @@
         NotAClient              what connected speaks another protocol; closed at once
         StartError              the daemon cannot start; one line for a person
         StoreLost               the connection to Redis is gone; the store turns it into a Refusal
+            StoreUnusable           Redis is there, and refuses what waiting does not mend
         ConnectionLost          client side: the daemon is gone, or cannot be reached
 
 Every `Refusal` but `Uncertain` means that nothing was changed.
@@ -148,6 +149,10 @@ class StartError(KvdError):
 
 class StoreLost(KvdError):
     """The connection to Redis broke, or Redis cannot serve; what was under way is unknown."""
+
+
+class StoreUnusable(StoreLost):
+    """Redis is there, and it or its data cannot be used until a person mends it; the text says what is wrong."""
 
 
 class ConnectionLost(KvdError):

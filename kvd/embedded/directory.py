@@ -78,7 +78,7 @@ class DataDirectory:
         """Why the data may be older than what was acknowledged, "" if they are not.
 
         weak: whether writes were acknowledged before they were on disk.  To be called when the directory is claimed;
-        `release` completes what is noted here.
+        `release` completes what is noted here.  A doubt stays until `use`, however often a start fails.
         """
         with ownership.explained(self.path):
             held = self._life.held_store()
@@ -87,7 +87,7 @@ class DataDirectory:
                 reason = "nothing tells whether it held a store" if held is None and self._had_owner else ""
             else:
                 reason = self._life.doubt(weak=weak)
-            self._life.begin(str(engine))
+            self._life.begin(str(engine), weak=weak, suspect=reason)
             return reason
 
     def loss(self) -> str:
@@ -111,6 +111,7 @@ class DataDirectory:
 
     def distrust(self) -> None:
         """The append-only file is damaged, and a person will repair it."""
+        self._is_doubtful = True
         self._life.forget()
 
     @property

@@ -47,7 +47,7 @@ class Life:
     def doubt(self, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not.
 
-        weak: whether writes were acknowledged before they were on disk.
+        weak: whether writes were acknowledged before they were on disk, where the note does not tell.
         """
         noted = self._read()
         if noted is None:
@@ -58,14 +58,18 @@ class Life:
             return str(noted["suspect"])
         if noted["ended"] and noted["aof"] != self._aof.fingerprint():
             return "its append-only file was replaced since its daemon ended"
-        if weak and not noted["ended"]:
+        if noted.get("weak", weak) and not noted["ended"]:
             return "its daemon ended before the last writes were certainly written"
         return ""
 
-    def begin(self, engine: str) -> None:
-        """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk."""
+    def begin(self, engine: str, *, weak: bool, suspect: str) -> None:
+        """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk.
+
+        weak: as `doubt` takes it.  suspect: what it gave, which stays until `use`, however often a start fails.
+        """
         held = self.held_store()
-        self._note({"ended": False, "used": not self._aof.is_empty() if held is None else held, "engine": engine})
+        used = not self._aof.is_empty() if held is None else held
+        self._note({"ended": False, "used": used, "engine": engine, "weak": weak, "suspect": suspect})
 
     def use(self) -> None:
         """There is a store now, with a history of its own."""

@@ -150,7 +150,7 @@ class EmbeddedServer(Child):
         self._max_memory = limit
 
     def use(self) -> None:
-        """The store is begun: from now on an append-only file that is gone is a loss."""
+        """The store is begun, and there is no `doubt` any more: an append-only file that is gone is a loss."""
         self._directory.use()
         self._begun = True
 

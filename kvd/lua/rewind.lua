@@ -2,13 +2,19 @@
 -- revisions jump, so that none is ever used for two changes.
 -- KEYS: log meta
 -- ARGV: store new; nothing is done unless the store's id is `store`
--- RETURNS: the store's id, its revision
+-- RETURNS: the store's id, its revision; or the error SPENT, and nothing was done: there are no revisions to jump to
 local kept = redis.call('HMGET', KEYS[2], 'store', 'revision')
 if kept[1] ~= ARGV[1] then
   return kept
 end
-local STEP = 1000000000000
-local revision = string.format('%.0f', (math.floor(tonumber(kept[2]) / STEP) + 1) * STEP)
+-- At least one step ahead, which is more changes than a store loses, and two at the most: 2^53 holds a million jumps,
+-- and behind the last one there are 3 * 10^9 revisions left.
+local STEP = 4000000000
+local jumped = (math.floor(tonumber(kept[2]) / STEP) + 2) * STEP
+if jumped >= 2 ^ 53 then
+  return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
+end
+local revision = string.format('%.0f', jumped)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], 'store', ARGV[2], 'revision', revision, 'floor', revision)
 return {ARGV[2], revision}

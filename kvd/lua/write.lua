@@ -10,8 +10,8 @@
 --   m count: the next count writes (p, t, b, d, i) are a transaction: all conditions are looked at first, and
 --     then all is done or nothing
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or, if they are revisions that follow on each other,
---   = and the first; or the error FENCED, and nothing was done; or OOM, and nothing was done, if the memory is full and
---   none of them is a delete or a touch, which go on then
+--   = and the first; or the error FENCED or SPENT, and nothing was done; or OOM, and nothing was done, if the memory is
+--   full and none of them is a delete or a touch, which go on then
 --
 -- A large value stands in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
 -- does: with the record if the log has dropped the change, else with the log entry (trim.lua), and waits in replaced.
@@ -24,6 +24,7 @@ local LARGE = 4096 -- bytes; longer values stand apart, so that looking at a rec
 -- By %d it takes a third of the time, where C's long has 64 bits.
 local INTEGER = format('%d', 2 ^ 40) == '1099511627776' and '%d' or '%.0f'
 local LINE = '([^ ]+) ([^\n]*)\n'
+local LAST = 2 ^ 53 - 1 -- revision
 
 local daemon, number, clock = ARGV[1], ARGV[2], ARGV[3]
 local kept = redis.call('HMGET', meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes', 'floor')
@@ -32,6 +33,9 @@ if not kept[1] or tonumber(number) ~= tonumber(match(kept[4] or '0', '^%d+')) + 
 end
 local revision, bytes, floor = tonumber(kept[1]), tonumber(kept[5]), tonumber(kept[6])
 
+local function spent()
+  return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[1] .. ', and they end at 2^53')
+end
 -- The log entry that ends at the present revision; its tag ends in the clock, as text, and the bytes up to it.
 local function append(now, ...)
   local tag = daemon .. ':' .. number .. ' ' .. now .. ' ' .. format(INTEGER, bytes)
@@ -55,6 +59,9 @@ local function plain(lines)
     n = n + 1
     keys[n] = key
     sets[2 * n - 1], sets[2 * n] = key, format(INTEGER, revision + n) .. ' 0 t ' .. value
+  end
+  if revision + n > LAST then
+    return spent()
   end
   -- Where nothing has a deadline or is large, nothing that is replaced has.
   if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 then
@@ -348,6 +355,9 @@ while at <= #arguments do
   end
 end
 
+if revision > LAST then
+  return spent()
+end
 -- The effects.  The first one is not refused, whatever memory there is.
 if only_frees or full then
   redis.call('HDEL', meta, 'nothing')

@@ -15,7 +15,7 @@ from itertools import chain
 from random import random
 from typing import Any, ClassVar
 
-from kvd.errors import KvdError, StoreLost, Unavailable
+from kvd.errors import KvdError, StoreLost, StoreUnusable, Unavailable
 from kvd.store.link import Dialer, Link, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
@@ -135,6 +135,7 @@ class Lane(ABC):
         self._flushing = False
         self._down = False
         self._refusing = False
+        self._unusable = ""
         self._timers: list[asyncio.TimerHandle] = []
         self._store_run = ""
 
@@ -278,6 +279,9 @@ class Lane(ABC):
             log.error("%s: the store died twice in a row under %d requests; they are given up", self._name, given_up)
 
     def _lost(self, lost: StoreLost) -> None:
+        if isinstance(lost, StoreUnusable) and str(lost) != self._unusable:
+            self._unusable = str(lost)
+            log.error("%s: the store cannot be used: %s", self._name, lost)
         if self._down:
             return
         self._down = True
@@ -288,6 +292,7 @@ class Lane(ABC):
         if self._down:
             log.info("%s: the store is back", self._name)
         self._down = self._refusing = False
+        self._unusable = ""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -301,4 +306,6 @@ class Lane(ABC):
         self._waiting.clear()
 
     def _unavailable(self) -> Unavailable:
+        if self._unusable:
+            return Unavailable(f"the store cannot be used: {self._unusable}")
         return Unavailable("the store is away; nothing was done; try again")

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from kvd.errors import StartError, StoreLost
+from kvd.errors import StartError, StoreLost, StoreUnusable
 
 PREFIX = "{kvd}:"
 """Before every key in Redis.  The braces keep all of them in one slot of a cluster."""
@@ -37,7 +37,10 @@ SCRIPTS: dict[str, bytes] = {
 _SHAS = {name: hashlib.sha1(source, usedforsecurity=False).hexdigest() for name, source in SCRIPTS.items()}
 
 NOSCRIPT = "NOSCRIPT"
-"""First word of Redis's error for a script that is not loaded."""
+"""First word of Redis's error for a script that is not loaded, and
+SPENT: of our scripts' for a store without revisions left."""
+SPENT = "SPENT"
+COPY_IT = f"copy what it holds into a new store (redis-cli HGETALL '{PREFIX}data' shows it)"
 
 Argument = bytes | str | int
 Replies = Callable[..., None]
@@ -51,12 +54,27 @@ class Rejected(Exception):
         super().__init__(text)
         self.word = text.partition(" ")[0]
 
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text.partition(' ')[2]}; {COPY_IT}" if self.word == SPENT else text
+
     @classmethod
     def of(cls, error: Exception) -> "Rejected":
         """That for an error of hiredis."""
         text = str(error).removeprefix("ERR ").partition(" script: ")[0]
         # Redis 6.2 puts where in the script it was before it.
         return cls("OOM its memory is full (maxmemory)" if "OOM command not allowed" in text else text)
+
+
+_PASSING = {
+    "LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "OOM", NOSCRIPT
+}  # fmt: skip
+"""First words of errors that a store answers for a while: it starts, is being promoted, lacks room."""
+
+
+def lost_by(error: Rejected) -> StoreLost:
+    """What an error means to whom it leaves without a store."""
+    return (StoreLost if error.word in _PASSING else StoreUnusable)(str(error))
 
 
 def command(*arguments: Argument) -> bytes:

@@ -28,6 +28,7 @@ from kvd.store.link import (
     Rejected,
     command,
     info_of,
+    lost_by,
     script,
 )
 from kvd.store.reads import LargeLane, ReadLane, unpack
@@ -283,7 +284,7 @@ class Store:
                 log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)
                 store, _ = await link.call(rewind_command(store))
         except Rejected as error:
-            raise StoreLost(str(error)) from None
+            raise lost_by(error) from None
         return bytes(store)
 
     async def _check_server(self, link: Link) -> None:
