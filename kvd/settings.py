@@ -48,6 +48,8 @@ class Settings:
     listen: addresses; port 0 takes a free one.
     data: directory of the embedded store.  engine: its server program, as `engines.choose` takes it.
     store: URL of another store, "" for the embedded one.
+    notes: directory for a note of where such a store stood; None: there is no place for one.
+    store_wait: seconds that the daemon waits at its start for a store that is away.
     fsync: Redis's appendfsync for the embedded store.
     max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
     read_cache: bytes of each process for values that were read before.
@@ -62,6 +64,8 @@ class Settings:
     engine: str = ""
     # It may hold a password.
     store: str = field(default="", repr=False)
+    notes: Path | None = None
+    store_wait: int = 60
     fsync: str = "always"
     max_value: int = MIB
     watch_buffer: int = MIB
@@ -109,11 +113,14 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     listen = options.get("--listen")
     addresses = list(listen) if isinstance(listen, list) and listen else environment.get("KVD_LISTEN", "").split()
     where = "--listen" if listen else "KVD_LISTEN"
+    data, store = _directory(*given("data")), _store(given("store"), given("store-file"))
     return Settings(
         listen=tuple(address(text, where) for text in addresses) or default.listen,
-        data=_directory(*given("data")) or default.data,
+        data=data or default.data,
         engine=given("engine")[0],
-        store=_store(given("store"), given("store-file")),
+        store=store,
+        notes=data if store else None,
+        store_wait=_seconds(*given("store-wait"), default.store_wait),
         fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
         max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
         watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
@@ -181,6 +188,15 @@ def _size(text: str, where: str, most: int) -> int:
 def _size_or_none(text: str, where: str, most: int) -> int | None:
     """Bytes as `_size` takes them, or 0 for none; None if nothing was given."""
     return 0 if text.strip() == "0" else _size(text, where, most) or None
+
+
+def _seconds(text: str, where: str, default: int) -> int:
+    """Seconds, 0 for none; the default if nothing was given."""
+    if not text:
+        return default
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise StartError(f"{where}: {text!r} will not do; wanted seconds, a whole number, 0 for none")
+    return int(text)
 
 
 def _count(text: str, where: str, most: int = 2**53) -> int:

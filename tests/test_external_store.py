@@ -77,7 +77,10 @@ def test_a_store_that_was_emptied_ends_the_watch_and_begins_anew(start_daemon: S
 
 def test_a_store_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kvd", "--store", f"unix://{tmp_path}/no.sock", "--listen", "127.0.0.1:0"],
+        [
+            sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0",
+            "--store", f"unix://{tmp_path}/no.sock", "--store-wait", "0",
+        ],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1

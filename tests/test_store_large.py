@@ -9,11 +9,12 @@ import pytest
 from kvd.errors import StoreLost, Unavailable
 from kvd.model import BYTES, TEXT, Change, Delete, Increment, Page, Position, Record, Touch, Transaction
 from kvd.store import housekeeping
+from kvd.store.attaching import LAYOUT
 from kvd.store.cache import LocalCache
 from kvd.store.history import LogLink
 from kvd.store.housekeeping import History
 from kvd.store.link import ALL, Dialer, script
-from kvd.store.store import LAYOUT, Store
+from kvd.store.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, nothing_large, proxied, put, running, write
 
@@ -237,7 +238,7 @@ async def test_a_store_that_was_taken_over_in_part_is_taken_over_to_the_end(redi
     try:
         pieces = 0
         while int(redis.cli("HLEN", "{kvd}:big:before")) > 2 or not pieces:
-            assert await link.call(script("attach", ALL, [LAYOUT, "new", "daemon"])) == []
+            assert await link.call(script("attach", ALL, [LAYOUT, "new", "daemon", "run", 1, 2, 0, 0, "", 0, 1])) == []
             pieces += 1
     finally:
         await link.close()

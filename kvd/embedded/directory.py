@@ -111,7 +111,6 @@ class DataDirectory:
 
     def distrust(self) -> None:
         """The append-only file is damaged, and a person will repair it."""
-        self._is_doubtful = True
         self._life.forget()
 
     @property

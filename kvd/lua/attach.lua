@@ -1,11 +1,18 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
 -- over a piece at a time; what is left to do stands in a key of its own beside big.
 -- KEYS: data big index ttl log meta replaced
--- ARGV: layout store daemon tidy; without tidy, 1, a store of this layout is only read
--- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms; or the error
---   FOREIGN, and nothing was done; or nothing: a piece was taken over, and there may be more
+-- ARGV: layout store daemon run synced sure vouches batch known revision tidy; store: the id of a new one
+--   run: the server's run id, "" if it has none; synced 1 or 0: whether it has writes on disk before it answers;
+--   sure 0: it may have lost writes since another run, 1: not if it synced in that run as well, 2: not at all
+--   vouches 1 or 0: whether the daemon has been here before, and its last acknowledged batch is `batch`, and the last
+--   revision it knows of the history of the store's id `known` is `revision`
+--   tidy 1 or 0: without, a store of this layout is only read
+-- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms, and whether
+--   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or
+--   the error FOREIGN, and nothing was done; or nothing: a piece was taken over, and there may be more
 local MOVING = '2 to 3' -- a layout: not all large values stand by their revision yet
 local PIECE = 512 * 1024 -- bytes
+local RECENT = 150000 -- ms; trim.lua notes each minute which daemons are there
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
 local found = false
 for i, key in ipairs(KEYS) do
@@ -25,8 +32,9 @@ if not kept[1] then
   if found then
     return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
   end
-  redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0)
-  return {ARGV[2], '0', '0', string.format('%.0f', present)}
+  redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0,
+    'run', ARGV[4], 'synced', ARGV[5])
+  return {ARGV[2], '0', '0', string.format('%.0f', present), ARGV[8] == '0' and 'WHOLE' or 'LOST'}
 end
 local big, before = KEYS[2], KEYS[2] .. ':before'
 if kept[1] == '1' or kept[1] == '2' then
@@ -62,20 +70,71 @@ end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.  But the
 -- clock may have been set forward by that, or back: so one that seems old is noted first, and goes after one more day.
 local DAY = 86400000 -- ms
-local fields = ARGV[4] == '1' and redis.call('HGETALL', meta) or {}
-for i = 1, #fields, 2 do
-  local daemon = string.match(fields[i], '^batch:(.*)$')
-  local age = daemon and daemon ~= ARGV[3] and present - tonumber(string.match(fields[i + 1], '%d+$')) or 0
-  if age > DAY and string.find(fields[i + 1], ' old ', 1, true) then
-    redis.call('HDEL', meta, fields[i])
-    for slot = 0, 7 do
-      redis.call('HDEL', meta, 'reply:' .. daemon .. ':' .. slot)
+local fields, flat = {}, redis.call('HGETALL', meta)
+for i = 1, #flat, 2 do
+  fields[flat[i]] = flat[i + 1]
+end
+local daemons, ended = {}, tonumber(kept[4])
+for name, value in pairs(fields) do
+  local daemon = string.match(name, '^batch:(.*)$')
+  if daemon and daemon ~= ARGV[3] then
+    local number, word, seen = string.match(value, '^(%d+) ?(%a*) (%d+)$')
+    local age = ARGV[11] == '1' and present - tonumber(seen) or 0
+    if age > DAY and word == 'old' then
+      redis.call('HDEL', meta, name, 'run:' .. daemon)
+      for slot = 0, 7 do
+        redis.call('HDEL', meta, 'reply:' .. daemon .. ':' .. slot)
+      end
+    elseif math.abs(age) > DAY then
+      redis.pcall('HSET', meta, name, string.format('%s%s %.0f', number, age > 0 and ' old' or '', present))
     end
-  elseif math.abs(age) > DAY then
-    local number = string.match(fields[i + 1], '^%d+')
-    redis.pcall('HSET', meta, fields[i], string.format('%s%s %.0f', number, age > 0 and ' old' or '', present))
+    ended = math.max(ended, tonumber(seen))
+    if word == '' then
+      daemons[daemon] = tonumber(seen)
+    end
   end
 end
-local batch = redis.call('HGET', meta, 'batch:' .. ARGV[3]) or '0'
+
+local run, synced, sure, vouches = ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
+local batch = string.match(fields['batch:' .. ARGV[3]] or '0', '^%d+')
+-- A full store is written to as well: Redis looks for free memory at a script's first write only.
+local function note(name, value)
+  if fields[name] ~= value and ARGV[11] == '1' then
+    redis.pcall('HDEL', meta, 'nothing')
+    return redis.pcall('HSET', meta, name, value)
+  end
+end
+-- Any error is that of a store that nothing can be written to, so that no revision is used twice.
+local function whole()
+  note('run', run)
+  note('synced', synced)
+  return 'WHOLE'
+end
+-- What was lost is the end of the history, so those who wrote shortly before that must find their own.
+local function others()
+  for daemon, seen in pairs(daemons) do
+    if seen >= ended - RECENT and fields['run:' .. daemon] ~= run then
+      return true
+    end
+  end
+  return false
+end
+local function state()
+  if tonumber(batch) < tonumber(ARGV[8]) or ARGV[9] == kept[2] and tonumber(kept[3]) < tonumber(ARGV[10]) then
+    return 'LOST'
+  elseif sure == '2' or run ~= '' and fields.run == run or sure == '1' and fields.synced ~= '0' then
+    return whole()
+  elseif run == '' then
+    return vouches and whole() or 'LOST'
+  end
+  local failed = vouches and note('run:' .. ARGV[3], run)
+  if type(failed) == 'table' and failed.err then
+    return failed
+  elseif others() then
+    return 'OTHERS'
+  end
+  return vouches and whole() or 'LOST'
+end
 local clock = math.max(present, tonumber(kept[4]))
-return {kept[2], kept[3], string.match(batch, '^%d+'), string.format('%.0f', clock)}
+local found = state()
+return type(found) == 'table' and found or {kept[2], kept[3], batch, string.format('%.0f', clock), found}

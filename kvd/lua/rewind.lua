@@ -1,7 +1,8 @@
 -- Gives the store another id, because its history may have been rewound: old positions are then refused, and
 -- revisions jump, so that none is ever used for two changes.
 -- KEYS: log meta
--- ARGV: store new; nothing is done unless the store's id is `store`
+-- ARGV: store new run synced; nothing is done unless the store's id is `store`; run and synced as attach.lua takes
+--   them, run "" to leave both as they are
 -- RETURNS: the store's id, its revision; or the error SPENT, and nothing was done: there are no revisions to jump to
 local kept = redis.call('HMGET', KEYS[2], 'store', 'revision')
 if kept[1] ~= ARGV[1] then
@@ -17,4 +18,7 @@ end
 local revision = string.format('%.0f', jumped)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], 'store', ARGV[2], 'revision', revision, 'floor', revision)
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[2], 'run', ARGV[3], 'synced', ARGV[4])
+end
 return {ARGV[2], revision}

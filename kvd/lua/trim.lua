@@ -1,5 +1,6 @@
 -- Drops the oldest log entries, until the rest is within bounds, and moves the compaction floor; then replaced values
--- that only they referred to; a few at a time.  Also notes that the daemon is there, if that was last noted an hour ago.
+-- that only they referred to; a few at a time.  Also notes that the daemon is there, if that was last noted a
+-- minute ago.
 -- KEYS: big log meta replaced
 -- ARGV: changes bytes age daemon clock limit; changes, bytes, age (ms, 0 for any): what to keep at the most; limit:
 --   values to drop
@@ -87,8 +88,7 @@ end
 
 -- Last, for it needs memory, which what was done before may have made free.
 local batch = redis.call('HGET', meta, 'batch:' .. ARGV[4])
-local present = time[1] * 1000
-if batch and tonumber(string.match(batch, '%d+$')) < present - 3600000 then
-  redis.call('HSET', meta, 'batch:' .. ARGV[4], string.format('%s %.0f', string.match(batch, '^%d+'), present))
+if batch and tonumber(string.match(batch, '%d+$')) < now - 60000 then
+  redis.call('HSET', meta, 'batch:' .. ARGV[4], string.format('%s %.0f', string.match(batch, '^%d+'), now))
 end
 return more

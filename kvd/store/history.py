@@ -99,23 +99,36 @@ def _behind(changes: list[Change], revision: int) -> list[Change]:
     return changes[revision + 1 - changes[0].revision :]
 
 
-def rewind_command(store: bytes) -> bytes:
-    """Gives the store another id, if it still has this one."""
-    return script("rewind", [LOG, META], [store, secrets.token_hex(4)])
+def rewind_command(store: bytes, run: str = "", *, synced: bool = False) -> bytes:
+    """Gives the store another id, if it still has this one, and notes the engine's run, if given."""
+    return script("rewind", [LOG, META], [store, secrets.token_hex(4), run, int(synced)])
+
+
+def tag_command(revision: int) -> bytes:
+    """Asks for the entry that ends at a revision."""
+    return command("XRANGE", LOG, f"{revision}-0", f"{revision}-0")
+
+
+def tag_of(reply: list[Any]) -> bytes | None:
+    """The tag of that entry, None if it is not kept."""
+    return reply[0][1][1] if reply else None
 
 
 class LogLink:
     """A connection of its own for `changes.Follower`, which may wait on it.  All raise StoreLost."""
 
-    def __init__(self, link: Link, is_written: Callable[[], bool]) -> None:
-        """is_written: whether this daemon has writes under way."""
+    def __init__(self, link: Link, is_written: Callable[[], bool], seen: Callable[[int], None]) -> None:
+        """is_written: whether this daemon has writes under way.  seen: told of every revision that is read."""
         self._link = link
+        self._seen = seen
         self.is_written = is_written
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
         """At most `count` entries behind a revision; waits `block` ms for one."""
         packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
         reply = await self._call(packed, block / 1000)
+        if reply:
+            self._seen(int(reply[0][1][-1][0].partition(b"-")[0]))
         return await self._entries(reply[0][1]) if reply else []
 
     async def _entries(self, raws: list[Any]) -> list[Entry]:
@@ -131,8 +144,7 @@ class LogLink:
 
     async def tag_at(self, revision: int) -> bytes | None:
         """The tag of the entry that ends at a revision, if it is kept."""
-        reply = await self._call(command("XRANGE", LOG, f"{revision}-0", f"{revision}-0"))
-        return reply[0][1][1] if reply else None
+        return tag_of(await self._call(tag_command(revision)))
 
     async def where(self) -> Position:
         """The store's position."""

@@ -131,6 +131,9 @@ class Housekeeping:
             # Asked each time that it is sent: the store may have been lost because there was none.
             if self._room(0) < DELETES_ROOM:
                 raise Unavailable(FULL)
+            # The lane of writes looks first at one that comes back: it may have lost the end of its history.
+            if not self._writes.is_there:
+                raise Unavailable("the store was not looked at yet")
             return packed() if callable(packed) else packed
 
         try:

@@ -162,6 +162,11 @@ class Lane(ABC):
         """Whether anything is under way."""
         return bool(self._under_way)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the store is there, and was looked at."""
+        return self._link is not None
+
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
         pause = FIRST_PAUSE

@@ -5,6 +5,7 @@ redis-py's own client costs ten times as much a call and may send one twice; its
 
 import asyncio
 import hashlib
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
 from kvd.errors import StartError, StoreLost, StoreUnusable
 
@@ -72,6 +73,10 @@ _PASSING = {
 """First words of errors that a store answers for a while: it starts, is being promoted, lacks room."""
 
 
+_LASTING = (AuthenticationError, AuthorizationError, InvalidResponse, ssl.SSLCertVerificationError)
+"""Errors of a connection that time does not mend: a wrong password, another protocol, another certificate."""
+
+
 def lost_by(error: Rejected) -> StoreLost:
     """What an error means to whom it leaves without a store."""
     return (StoreLost if error.word in _PASSING else StoreUnusable)(str(error))
@@ -118,7 +123,7 @@ class Dialer:
             ) from None
 
     async def open(self) -> "Link":
-        """A new connection, with kvd's scripts loaded.  Raises StoreLost."""
+        """A new connection, with kvd's scripts loaded.  Raises StoreLost, StoreUnusable."""
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -131,9 +136,22 @@ class Dialer:
                 raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
             # RuntimeError: uvloop's word for a transport that was closed a moment ago.
             if isinstance(error, RedisError | OSError | RuntimeError | Rejected):
-                raise StoreLost(str(error)) from None
+                raise _why(error) from None
             raise
         return link
+
+
+def _why(error: Exception) -> StoreLost:
+    """What an error means that met a connection while it was opened."""
+    if isinstance(error, ResponseError):
+        error = Rejected(str(error))
+    if isinstance(error, Rejected):
+        return lost_by(error)
+    # redis-py wraps some.
+    behind: BaseException | None = error
+    while behind and not isinstance(behind, _LASTING):
+        behind = behind.__cause__ or behind.__context__
+    return (StoreUnusable if behind else StoreLost)(str(error))
 
 
 async def _load_scripts(link: "Link") -> None:

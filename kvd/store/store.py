@@ -2,43 +2,28 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from kvd.errors import KvdError, StartError, StoreLost, Unavailable
+from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
 from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
+from kvd.store.attaching import Attaching, End, read_end
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
 from kvd.store.clock import Clock
+from kvd.store.engine import ask, check_server, engine_of, warn_of
 from kvd.store.expiry import Counting
-from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page, rewind_command
+from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page
 from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Job
-from kvd.store.link import (
-    ALL,
-    BIG,
-    DATA,
-    INDEX,
-    META,
-    TTL,
-    Argument,
-    Dialer,
-    Link,
-    Rejected,
-    command,
-    info_of,
-    lost_by,
-    script,
-)
+from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
+from kvd.store.link import BIG, DATA, INDEX, META, TTL, Argument, Dialer, Rejected, command, info_of, lost_by, script
 from kvd.store.reads import LargeLane, ReadLane, unpack
 from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 
-LAYOUT = "3"
-"""Version of how keys are laid out in Redis; attach.lua makes it of those before, and refuses any other."""
 PAGE_KEYS = 100
 """Keys in a page of a listing, and
 PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis and the daemon from other work for half a
@@ -49,8 +34,6 @@ PAGE_PAUSE = 0.001
 them then take a quarter of the time, and the listing twice its own."""
 EVERYTHING = 2**53
 """More keys than there can be."""
-OLDEST_REDIS = (6, 2)
-"""XTRIM MINID came with 6.2."""
 
 
 class Listing(NamedTuple):
@@ -67,11 +50,13 @@ class Store:
     batch_bytes = BATCH_BYTES
 
     def __init__(
-        self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: Cache | None = None
-    ) -> None:
+        self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: Cache | None = None,
+        fsync: str = "",
+    ) -> None:  # fmt: skip
         """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
+        fsync: its appendfsync; "" to ask it.
         """
         self._dialer = Dialer(url)
         self.server = ""
@@ -81,39 +66,82 @@ class Store:
         self.kept_text = self._cache.get
         self._large = LargeLane(self._dialer, self._clock, self._cache)
         self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)
-        self._writes = WriteLane(self._dialer, self._clock, self._cache, room, self._attach)
+        self._writes = WriteLane(self._dialer, self._clock, self._cache, room)
+        self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
+        self._writes.attach = self._attaching.attach
+        self._fsync = fsync
         self._short = Channel(self._dialer, self._clock)
         self._long = Channel(self._dialer, self._clock)
         self._past = Channel(self._dialer, self._clock)
         self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
         self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
-    async def start(self, *, doubtful: bool = False, loss: str = "") -> None:
+    async def start(
+        self, *, doubtful: bool | None = None, end: End | None = None, wait: float = 0, loss: str = ""
+    ) -> None:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
 
-        doubtful: its history may have been rewound; it is given another id.
+        doubtful: whether its history may have been rewound, so that it is given another id; None to find out.
+        end: where it stood when the last daemon here ended in order.  wait: seconds that it has to come, and to have
+        read its data.
         loss: what to say if there is no store, where there was one; "" where there need not be one.
         """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._look(end, loss, doubtful=doubtful)
+            except StoreUnusable as error:
+                raise StartError(f"cannot use the store: {error}") from None
+            except (StoreLost, TimeoutError) as lost:
+                why = str(lost) or "it does not answer"
+            else:
+                break
+            if self._is_full():
+                raise StartError(f"cannot use the store: {why}; {FULL}")
+            if loop.time() + pause > give_up:
+                raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
+            if pause == FIRST_PAUSE:
+                log.warning("the store is away: %s; waiting for it, for up to %.0f s (--store-wait)", why, wait)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        if pause > FIRST_PAUSE:
+            log.info("the store is there")
+
+    def _is_full(self) -> bool:
+        """Whether its disk has no room, not even for deletes."""
+        return self._room(0) < DELETES_ROOM
+
+    async def _look(self, end: End | None, loss: str, *, doubtful: bool | None) -> None:
+        """One attempt of `start`.  Raises StoreLost, TimeoutError."""
+        link = await self._dialer.open()
         try:
-            link = await self._dialer.open()
-        except StoreLost as error:
-            raise StartError(f"cannot reach the store: {error}; is it running, and is its URL right?") from None
-        try:
-            await self._check_server(link)
-            if loss and not await link.call(command("EXISTS", META)):
+            self.server = engine_of(await check_server(link))
+            if loss and not await ask(link, command("EXISTS", META)):
                 raise StartError(loss)
-            store = await self._attach(link, 0)
-            if doubtful:
-                await link.call(rewind_command(store))
-        except (StoreLost, Rejected) as error:
-            full = f"; {FULL}" if self._room(0) < DELETES_ROOM else ""
-            raise StartError(f"cannot use the store: {error}{full}") from None
+            await self._attaching.attach_first(link, end, doubtful=doubtful)
+        except Rejected as error:
+            raise lost_by(error) from None
         finally:
             await link.close()
+        if doubtful is None and self._attaching.engine:
+            warn_of(self._attaching.engine)
+
+    async def end(self) -> End | None:
+        """Where the history stands, None if the store does not say so at once."""
+        with suppress(StoreLost, Rejected, TimeoutError):
+            async with asyncio.timeout(GRACE):
+                link = await self._dialer.open()
+                try:
+                    return await read_end(link)
+                finally:
+                    await link.close()
+        return None
 
     async def open_log(self) -> "LogLink":
         """A connection on which the log can be followed.  Raises StoreLost."""
-        return LogLink(await self._dialer.open(), self._writes.is_busy)
+        return LogLink(await self._dialer.open(), self._writes.is_busy, self._attaching.know)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -123,7 +151,12 @@ class Store:
             group.create_task(self._housekeeping.run())
 
     async def close(self) -> None:
-        """Close what `run` does not close."""
+        """Close what `run` does not close, and note that we left: nobody has to find our last writes again."""
+        engine = self._attaching.engine
+        if engine and not (engine.synced and self._fsync):
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    await self._short.call(script("leave", [META], [self._writes.daemon]))
         await self._short.close()
         await self._long.close()
         await self._past.close()
@@ -251,9 +284,11 @@ class Store:
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
         try:
-            return read_meta(await self._short.call(META_COMMAND))
+            position, floor = read_meta(await self._short.call(META_COMMAND))
         except StoreLost as error:
             raise Unavailable(str(error)) from None
+        self._attaching.know(position.revision)
+        return position, floor
 
     async def memory(self) -> tuple[int, int]:
         """Bytes that it takes, and that it may take, 0 for no limit.  Raises Unavailable."""
@@ -263,54 +298,6 @@ class Store:
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
         return engine_of(info_of(await self._short.call(command("INFO", "server"))))
-
-    # ---- looking at a store
-
-    async def _attach(self, link: Link, batch: int) -> bytes:
-        """Make sure that this is a store of kvd's, or make it one; the store's id.  Raises StoreLost.
-
-        batch: int, the last of our batches that was acknowledged; a store that does not know it was rewound.
-        """
-        try:
-            tidy = int(self._room(0) >= DELETES_ROOM)
-            arguments: list[Argument] = [LAYOUT, secrets.token_hex(4), self._writes.daemon, tidy]
-            found: list[bytes] = []
-            while not found:
-                found = await link.call(script("attach", ALL, arguments))
-            store, _, kept, clock = found
-            await self._clock.resume(link)
-            self._clock.see(int(clock))
-            if int(kept) < batch:
-                log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", int(kept), batch)
-                store, _ = await link.call(rewind_command(store))
-        except Rejected as error:
-            raise lost_by(error) from None
-        return bytes(store)
-
-    async def _check_server(self, link: Link) -> None:
-        """Raises StartError for a Redis that is too old or may drop keys."""
-        info = info_of(await link.call(command("INFO")))
-        self.server = engine_of(info)
-        version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
-        if version < OLDEST_REDIS:
-            raise StartError(f"the store is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
-        policy = info.get("maxmemory_policy", "noeviction")
-        if policy.startswith("allkeys"):
-            raise StartError(
-                f"the store may drop keys when its memory is full (maxmemory-policy {policy}); "
-                "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
-            )
-        if info.get("aof_enabled") == "0":
-            log.warning(
-                "the store keeps no append-only file: a crash of it loses acknowledged writes; "
-                "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
-            )
-
-
-def engine_of(info: dict[str, str]) -> str:
-    """Name and version of the engine that gave this INFO, such as "Valkey 9.1.2"."""
-    valkey = info.get("valkey_version")
-    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:

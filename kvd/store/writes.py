@@ -75,22 +75,21 @@ def _only_deletes(job: Job) -> bool:
 
 
 class WriteLane(Lane):
-    """Items are writes; results are outcomes."""
+    """Items are writes; results are outcomes.
 
-    def __init__(
-        self, dialer: Dialer, clock: Clock, cache: Cache, room: Room, attach: Callable[[Link, int], Awaitable[Any]]
-    ) -> None:
-        """room: how much there is on the store's disk.
+    attach: to be set; looks at a store before it is written to, with the number of the last acknowledged batch, and
+    raises StoreLost.
+    """
 
-        attach: looks at a store before it is written to, with the number of the last acknowledged batch; raises
-        StoreLost.
-        """
+    attach: Callable[[Link, int], Awaitable[None]]
+
+    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache, room: Room) -> None:
+        """room: how much there is on the store's disk."""
         super().__init__(dialer, "writes")
         self._clock = clock
         self._cache = cache
         self._room = room
         self.starved = False
-        self._attach = attach
         self.daemon = secrets.token_hex(4)
         self._number = 0
         self._acknowledged = 0
@@ -199,7 +198,7 @@ class WriteLane(Lane):
             # To resolve is to write.
             self.starved = True
             raise StoreLost(FULL)
-        await self._attach(link, self._acknowledged)
+        await self.attach(link, self._acknowledged)
         unknown = deque([*self._behind, *self._under_way])
         first = unknown[0].number if unknown else self._number + 1
         answers = await self._resolve(link, first) if self._number else []

@@ -21,7 +21,7 @@ USED_UP = "its revisions are used up"
 def renew(redis: Redis, store: str) -> list[str]:
     """What the script that gives the store another id answers."""
     script = (Path(__file__).parents[2] / "kvd" / "lua" / "rewind.lua").read_text()
-    return redis.cli("EVAL", script, "2", "{kvd}:log", META, store, "other").splitlines()
+    return redis.cli("EVAL", script, "2", "{kvd}:log", META, store, "other", "", "0").splitlines()
 
 
 def set_revision(redis: Redis, revision: int) -> None:

@@ -1,0 +1,10 @@
+-- Notes that a daemon ends in order: it has nothing to find again, should the store lose its last writes.
+-- KEYS: meta
+-- ARGV: daemon
+-- RETURNS: nothing
+local name = 'batch:' .. ARGV[1]
+local batch = redis.call('HGET', KEYS[1], name)
+if batch then
+  local present = redis.call('TIME')[1] .. '000'
+  redis.call('HSET', KEYS[1], name, string.match(batch, '^%d+') .. ' left ' .. present)
+end

@@ -1,0 +1,151 @@
+"""Looking at a store before it is used: whether it is kvd's, and still has all that it acknowledged.
+
+A store that was started anew may lack the last writes that it acknowledged, unless it has each of them on disk before.
+Its data hold the run of the engine in which they were last known to be whole.  In another run every daemon that wrote
+shortly before must find what it knows; those that cannot, because they are gone as well, leave it unknown, and the
+history is taken for another one.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kvd.errors import StoreLost
+from kvd.model import Position
+from kvd.store.clock import Clock
+from kvd.store.engine import Engine, ask, look_at
+from kvd.store.history import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
+from kvd.store.link import ALL, Argument, Link, Rejected, lost_by, script
+
+log = logging.getLogger("kvd.store")
+
+LAYOUT = "3"
+"""Version of how keys are laid out in Redis; attach.lua makes it of those before, and refuses any other."""
+OTHERS_WAIT = 3.0
+"""Seconds that other daemons have to find their last writes in a store that was started anew: three times the longest
+pause between their attempts to connect; and
+OTHERS_PAUSE: seconds between looks whether they have."""
+OTHERS_PAUSE = 0.05
+
+
+class End(NamedTuple):
+    """Where the history stood: its position, and the tag of the entry that ends there, b"" if none does."""
+
+    position: Position
+    tag: bytes
+
+
+async def read_end(link: Link) -> End:
+    """Where the history stands.  Raises Rejected, StoreLost, TimeoutError."""
+    position, _ = read_meta(await ask(link, META_COMMAND))
+    return End(position, tag_of(await ask(link, tag_command(position.revision))) or b"")
+
+
+class Attaching:
+    """What one daemon knows of its store; call `attach` on a new connection, before anything is written."""
+
+    def __init__(self, clock: Clock, daemon: str, fsync: str, is_full: Callable[[], bool]) -> None:
+        """daemon: the name that its batches go by.  fsync: the engine's appendfsync, "" to ask for it.
+
+        is_full: whether nothing can be written, so that a store is only read.
+        """
+        self._clock = clock
+        self._daemon = daemon
+        self._fsync = fsync
+        self._is_full = is_full
+        self._known: Position | None = None
+        self.engine: Engine | None = None
+
+    def know(self, revision: int) -> None:
+        """A revision was seen of the history of now."""
+        if self._known and revision > self._known.revision:
+            self._known = self._known._replace(revision=revision)
+
+    async def attach(self, link: Link, batch: int) -> None:
+        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost, TimeoutError.
+
+        batch: int, the last of our batches that was acknowledged.
+        """
+        try:
+            engine = await look_at(link, self._fsync)
+            sure = int(engine.synced and not engine.is_promoted)
+            await self._settle(link, engine, sure, batch, self._known)
+        except Rejected as error:
+            raise lost_by(error) from None
+
+    async def attach_first(self, link: Link, end: End | None, *, doubtful: bool | None) -> None:
+        """The same for a daemon that starts.
+
+        end: where the history stood when the last daemon here ended in order, None if that is not known.
+        doubtful: whether the history may have been rewound, as far as that is known elsewhere.
+        """
+        try:
+            engine = await look_at(link, self._fsync)
+            sure = int(engine.synced and not engine.is_promoted) if doubtful is None else 2
+            known = end.position if end and await _is_kept(link, end) else None
+            store = await self._settle(link, engine, sure, 0, known)
+            if doubtful:
+                await self._renew(link, engine, store)
+        except Rejected as error:
+            raise lost_by(error) from None
+
+    async def _settle(self, link: Link, engine: Engine, sure: int, batch: int, known: Position | None) -> bytes:
+        """The store's id, once it is known to be whole, or was given another."""
+        give_up = asyncio.get_running_loop().time() + OTHERS_WAIT
+        arguments: list[Argument] = [
+            LAYOUT, secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
+            int(known is not None), batch, known.store if known else "", known.revision if known else 0,
+            int(not self._is_full()),
+        ]  # fmt: skip
+        found: list[bytes] = []
+        # Nothing is found while the layout is being changed.
+        while not found or (found[4] == b"OTHERS" and asyncio.get_running_loop().time() < give_up):
+            if found:
+                await asyncio.sleep(OTHERS_PAUSE)
+            found = await ask(link, script("attach", ALL, arguments))
+        store, revision, kept, clock, state = found
+        await self._clock.resume(link)
+        self._clock.see(int(clock))
+        self.engine = engine
+        self._known = Position(int(revision), store)
+        if state == b"WHOLE":
+            return store
+        self._explain(state, int(kept), batch, known)
+        return await self._renew(link, engine, store)
+
+    @staticmethod
+    def _explain(state: bytes, kept: int, batch: int, known: Position | None) -> None:
+        if kept < batch:
+            log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", kept, batch)
+        elif state == b"OTHERS":
+            log.warning(
+                "the store was started anew, and a daemon that wrote to it before is gone: whether its last writes "
+                "are kept is not known; the history is taken for another"
+            )
+        elif known:
+            log.error("the store lost acknowledged writes: it had come to revision %d", known.revision)
+        else:
+            log.warning(
+                "the store was started anew, and may have lost writes that nobody is left to know of: "
+                "the history is taken for another"
+            )
+
+    async def _renew(self, link: Link, engine: Engine, store: bytes) -> bytes:
+        """Give the store another id, if it still has this one; the one that it has now."""
+        reply: list[Any] = await ask(link, rewind_command(store, engine.run, synced=engine.synced))
+        self._known = Position(int(reply[1]), bytes(reply[0]))
+        return self._known.store
+
+
+async def _is_kept(link: Link, end: End) -> bool:
+    """Whether the history has come to an end that it had, and that is still the same."""
+    try:
+        here, floor = read_meta(await ask(link, META_COMMAND))
+    except StoreLost:
+        return False
+    if here.store != end.position.store or here.revision < end.position.revision:
+        return False
+    tag = tag_of(await ask(link, tag_command(end.position.revision))) or b""
+    return tag == end.tag or floor >= end.position.revision

@@ -1,0 +1,109 @@
+"""The engine behind a store: which run of it this is, and what of that which it acknowledged it may lose."""
+
+import asyncio
+import logging
+from typing import Any, NamedTuple
+
+from kvd.errors import StoreUnusable
+from kvd.store.lanes import REPLY_TIMEOUT
+from kvd.store.link import Link, Rejected, command, info_of
+
+log = logging.getLogger("kvd.store")
+
+OLDEST_REDIS = (6, 2)
+"""XTRIM MINID came with 6.2."""
+UNREADABLE = "unreadable"
+"""In place of a setting that the engine does not tell."""
+
+
+class Engine(NamedTuple):
+    """What matters of a server.
+
+    run: its run id, another one whenever it was started, "" if it has none.  fsync: its appendfsync, or UNREADABLE.
+    keeps_file: whether it keeps an append-only file.  is_promoted: whether it was a replica before, which may lack what
+    another server acknowledged.
+    """
+
+    run: str
+    fsync: str
+    keeps_file: bool
+    is_promoted: bool
+
+    @property
+    def synced(self) -> bool:
+        """Whether writes are on disk before they are acknowledged."""
+        return self.keeps_file and self.fsync == "always"
+
+
+async def ask(link: Link, packed: bytes) -> Any:
+    """The reply to a command.  Raises Rejected, StoreLost, TimeoutError."""
+    async with asyncio.timeout(REPLY_TIMEOUT):
+        return await link.call(packed)
+
+
+async def look_at(link: Link, fsync: str) -> Engine:
+    """The engine at the other end.  Raises Rejected, StoreLost, TimeoutError.
+
+    fsync: its appendfsync, if that is known and need not be asked for.
+    """
+    info = info_of(await ask(link, command("INFO")))
+    run = info.get("run_id", "")
+    return Engine(
+        run if run.isalnum() else "",
+        fsync or await _fsync(link),
+        info.get("aof_enabled") == "1",
+        info.get("master_replid2", "").strip("0") != "",
+    )
+
+
+async def _fsync(link: Link) -> str:
+    """Its appendfsync; many a provider hides it."""
+    try:
+        reply = await ask(link, command("CONFIG", "GET", "appendfsync"))
+    except Rejected:
+        return UNREADABLE
+    return reply[1].decode(errors="replace") if reply else UNREADABLE
+
+
+async def check_server(link: Link) -> dict[str, str]:
+    """What INFO says.  Raises StoreUnusable for a server that is too old or may drop keys.
+
+    Raises Rejected, StoreLost, TimeoutError as `ask` does.
+    """
+    info = info_of(await ask(link, command("INFO")))
+    version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
+    if version < OLDEST_REDIS:
+        raise StoreUnusable(f"it is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys"):
+        raise StoreUnusable(
+            f"it may drop keys when its memory is full (maxmemory-policy {policy}); "
+            "set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction"
+        )
+    return info
+
+
+def engine_of(info: dict[str, str]) -> str:
+    """Name and version of the engine that gave this INFO, such as "Valkey 9.1.2"."""
+    valkey = info.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'of unknown version')}"
+
+
+def warn_of(engine: Engine) -> None:
+    """Say in the log what a crash of a store may cost, and the remedy."""
+    if not engine.keeps_file:
+        log.warning(
+            "the store keeps no append-only file: a crash of it loses acknowledged writes; "
+            "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
+        )
+    elif engine.fsync == UNREADABLE:
+        log.warning(
+            "the store does not tell its appendfsync (CONFIG GET is refused), which is taken for everysec: a power "
+            "failure may lose acknowledged writes; to keep them, have it run with appendfsync always"
+        )
+    elif not engine.synced:
+        log.warning(
+            "the store acknowledges writes before they are on disk (appendfsync %s): a power failure loses some; "
+            "to keep them: redis-cli CONFIG SET appendfsync always, and CONFIG REWRITE",
+            engine.fsync,
+        )
