@@ -98,7 +98,7 @@ def test_a_store_that_comes_is_waited_for(away: Redis, options: tuple[str, ...])
         away.start()
         wait_for("the greeting", lambda: " listens on " in daemon.greeting)
         assert daemon.listens()
-        assert "the store is there" in daemon.log
+        wait_for("the log", lambda: "the store is there" in daemon.log)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.end() == 0
 

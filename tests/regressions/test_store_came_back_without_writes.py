@@ -102,13 +102,14 @@ def test_a_store_that_lost_its_end_together_with_the_daemon_has_another_history(
     redis = start_redis(*options)
     daemon = start_daemon("--store", redis.unix_url, "--workers", workers)
     warned = "does not tell its appendfsync" if "CONFIG" in options else f"(appendfsync {options[1]})"
+    wait_for("the warning", lambda: warned in daemon.log)
     assert daemon.log.count(warned) == 1
     assert daemon.log.count("appendfsync always") == 1
     lost = lose_the_end(daemon, redis)
     redis.start()
     daemon.start()
     assert_another_history(daemon, lost)
-    assert "the history is taken for another" in daemon.log
+    wait_for("the reason", lambda: "the history is taken for another" in daemon.log)
 
 
 def test_a_promoted_replica_may_lack_writes_whatever_it_syncs(
