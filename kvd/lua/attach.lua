@@ -4,8 +4,8 @@
 -- ARGV: layout store daemon run synced sure vouches batch known revision tidy; store: the id of a new one
 --   run: the server's run id, "" if it has none; synced 1 or 0: whether it has writes on disk before it answers;
 --   sure 0: it may have lost writes since another run, 1: not if it synced in that run as well, 2: not at all
---   vouches 1 or 0: whether the daemon has been here before, and its last acknowledged batch is `batch`, and the last
---   revision it knows of the history of the store's id `known` is `revision`
+--   vouches 1 or 0: whether the daemon lost nothing if the store has its batch `batch`, and of the history of the
+--   store's id `known` all up to `revision`
 --   tidy 1 or 0: without, a store of this layout is only read
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms, and whether
 --   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or

@@ -71,7 +71,8 @@ class Attaching:
         try:
             engine = await look_at(link, self._fsync)
             sure = int(engine.synced and not engine.is_promoted)
-            await self._settle(link, engine, sure, batch, self._known)
+            # What was before us was settled when the daemon started.
+            await self._settle(link, engine, sure, batch, self._known, vouches=True)
         except Rejected as error:
             raise lost_by(error) from None
 
@@ -85,18 +86,20 @@ class Attaching:
             engine = await look_at(link, self._fsync)
             sure = int(engine.synced and not engine.is_promoted) if doubtful is None else 2
             known = end.position if end and await _is_kept(link, end) else None
-            store = await self._settle(link, engine, sure, 0, known)
+            store = await self._settle(link, engine, sure, 0, known, vouches=known is not None)
             if doubtful:
                 await self._renew(link, engine, store)
         except Rejected as error:
             raise lost_by(error) from None
 
-    async def _settle(self, link: Link, engine: Engine, sure: int, batch: int, known: Position | None) -> bytes:
+    async def _settle(
+        self, link: Link, engine: Engine, sure: int, batch: int, known: Position | None, *, vouches: bool
+    ) -> bytes:
         """The store's id, once it is known to be whole, or was given another."""
         give_up = asyncio.get_running_loop().time() + OTHERS_WAIT
         arguments: list[Argument] = [
             LAYOUT, secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
-            int(known is not None), batch, known.store if known else "", known.revision if known else 0,
+            int(vouches), batch, known.store if known else "", known.revision if known else 0,
             int(not self._is_full()),
         ]  # fmt: skip
         found: list[bytes] = []
