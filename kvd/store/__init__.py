@@ -1,6 +1,9 @@
 """Everything that asks Redis.
 
 link          one connection, and the scripts of lua/
+engine        which run of the engine this is, and what it may lose
+attaching     whether a store is kvd's, and still has all that it acknowledged
+note          on disk: where a store was when the last daemon on it ended in order
 clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
 lanes         queues in front of a connection: group commit

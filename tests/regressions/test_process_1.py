@@ -57,7 +57,7 @@ def test_adopted_children_are_reaped_and_its_own_keep_their_status(start: object
         orphan.kill()
     # A zombie keeps its number.
     wait_for("their end", lambda: not any(psutil.pid_exists(orphan.pid) for orphan in orphans))
-    (store,) = [child for child in process.children() if "redis-server" in child.name()]
+    (store,) = [child for child in process.children() if child.name() in ("redis-server", "valkey-server")]
     worker = next(child for child in process.children() if "kvd.workers" in child.cmdline())
     for own in (store, worker):
         own.kill()
