@@ -46,7 +46,9 @@ class Channel:
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
         fresh = self._link is None
         if self._link is None:
-            self._link = await self._dialer.open()
+            # In a task of its own: on Python 3.12 redis-py's connection keeps the frames of those who opened it, and so
+            # what they read.
+            self._link = await asyncio.create_task(self._dialer.open())
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 if fresh:
