@@ -64,6 +64,7 @@ def test_the_agent_has_every_program_that_the_checks_install() -> None:
 )
 def test_no_engine_is_compiled_where_no_wheel_serves(library: tuple[str, str], engines: int, tmp_path: Path) -> None:
     """pip would compile a whole server there, for minutes, or fail."""
+    pytest.importorskip("setuptools")
     script = (
         f"import platform, runpy, sys; platform.libc_ver = lambda *_, **__: {library!r}; sys.platform = 'linux'; "
         f"sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', {str(tmp_path)!r}]; "

@@ -229,7 +229,18 @@ def test_seconds(word: str, milliseconds: int) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    [*sorted(set(NO_NUMBERS) - {"1.0"}), "0", "0.0", "0.000", "0.0005", "1.0000", "1000000000.001", "1000000001", "-", "1,5"],
+    [
+        *sorted(set(NO_NUMBERS) - {"1.0"}),
+        "0",
+        "0.0",
+        "0.000",
+        "0.0005",
+        "1.0000",
+        "1000000000.001",
+        "1000000001",
+        "-",
+        "1,5",
+    ],
 )
 def test_what_are_no_seconds_is_refused(word: str) -> None:
     with pytest.raises(Usage):
