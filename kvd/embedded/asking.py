@@ -1,4 +1,4 @@
-"""Two questions to the embedded server, over its socket, in its plainest form: a line for a command."""
+"""What the embedded server is asked over its socket, in its plainest form: a line for a command."""
 
 import asyncio
 import re
@@ -23,6 +23,13 @@ async def limit_memory(socket: Path, size: int) -> None:
     """Set its maxmemory, in bytes.  Raises StoreLost."""
     reply = await _ask(socket, f"CONFIG SET maxmemory {size}")
     if not reply.startswith(b"+OK"):
+        raise StoreLost(reply.decode(errors="replace").strip())
+
+
+async def distrust_history(socket: Path) -> None:
+    """Have every daemon look for its last writes before the store counts as whole.  Raises StoreLost."""
+    reply = await _ask(socket, 'HSET {kvd}:meta run "" synced 0')
+    if not reply.startswith(b":"):
         raise StoreLost(reply.decode(errors="replace").strip())
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kvd.embedded.aof import AppendOnlyFile
@@ -33,11 +34,12 @@ _BEGUN_HEADER = re.compile(rb"(?:[*$]\d{0,10}\r?)?")
 _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n[A-Za-z]+\r\n")
 
 
-def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
+def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable[[], None]) -> int:
     """Cut off an end that is incomplete; it is kept beside the file.
 
-    binary: the engine's, which is its checker, too.  max_value: bytes of the longest value.  Returns how many bytes
-    were cut, 0 if the file is whole.  Raises StartError if it is damaged otherwise.
+    binary: the engine's, which is its checker, too.  max_value: bytes of the longest value.  before: called before
+    anything is cut.  Returns how many bytes were cut, 0 if the file is whole.  Raises StartError if it is damaged
+    otherwise.
     """
     *others, tail = [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
     for file in others:
@@ -47,6 +49,7 @@ def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
     if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
         raise StartError(explain(binary, tail))
     if cut:
+        before()
         _cut(tail, cut)
     return cut
 

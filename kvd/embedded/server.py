@@ -172,22 +172,31 @@ class EmbeddedServer(Child):
 
     async def _launch(self) -> None:
         self._directory.check()
+        # A file that will be moved is looked at before the server asks whether it is whole.
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
-        if moves:  # before it looks whether the file is whole
-            self._repair()
+        cut = moves and self._repair()
         if not await self._spawn():
             if not self._found(_BAD_FILE):
                 raise StartError(self._why_not())
-            self._repair()
+            cut = self._repair()
             if not await self._spawn():
                 self._refuse_foreign()
                 raise StartError(self._why_not())
+        if cut and self._begun:
+            await self._have_writers_look()
         if skipped := self._found(_SKIPPED):
             await self._end()
             self._directory.distrust()
             raise StartError(
                 f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
             )
+
+    async def _have_writers_look(self) -> None:
+        """Processes that wrote before the end was cut off must find their last writes; if one is gone, nobody knows."""
+        try:
+            await asking.distrust_history(self._directory.socket)
+        except StoreLost as error:
+            log.warning("%s does not let its history be looked at: %s", self.what, error)
 
     def _refuse_foreign(self) -> None:
         """Raises StartError if the append-only file has a command that kvd would not write."""
@@ -197,19 +206,26 @@ class EmbeddedServer(Child):
                 "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
             )
 
-    def _repair(self) -> None:
-        """Cut off an incomplete end of the append-only file.  Raises StartError if it is damaged otherwise."""
+    def _repair(self) -> bool:
+        """Cut off an incomplete end of the append-only file, if it has one.
+
+        Returns whether it had.  Raises StartError if it is damaged otherwise.
+        """
         try:
             if self._found(_BAD_SNAPSHOT):
                 raise StartError(self._directory.explain_snapshot(self.engine))
-            if not self._begun:
-                # Also if this daemon ends before its history is another one.
-                self._directory.suspect("the end of its append-only file was cut off")
-            if repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value):
-                self.doubt = "the end of its append-only file was cut off"
+            cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._suspect)
         except StartError:
             self._directory.distrust()
             raise
+        return cut > 0
+
+    def _suspect(self) -> None:
+        """The end of the append-only file is about to be cut off."""
+        self.doubt = "the end of its append-only file was cut off"
+        if not self._begun:
+            # Also if this daemon ends before its history is another one.
+            self._directory.suspect(self.doubt)
 
     async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""

@@ -5,14 +5,19 @@ start; an end that was cut off kept the store's id, so that revisions were used 
 middle cut off all that followed it; a file that was gone was an empty store.
 """
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kvd.embedded.repair import KEPT_CUTS
-from tests.processes import Daemon
+from tests.conftest import StartDaemon
+from tests.processes import Daemon, wait_for
 from tests.test_embedded import fill, one_line_error, run_kvd
 
 ENDS: dict[str, Callable[[bytes], bytes]] = {
@@ -90,6 +95,34 @@ def test_a_value_that_looks_like_padding_is_none(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         assert peer.ask("GET zeros") == "OK64 " + "A" * 4096
     assert "cut off" not in daemon.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
+    start_daemon: StartDaemon, workers: str
+) -> None:
+    """Nobody is left who knows the last write where the workers are gone as well."""
+    daemon = start_daemon("--workers", workers)
+    fill_one_by_one(daemon, 5)
+    before = position(daemon)
+    store = daemon.redis_pid()
+    daemon.kill(signal.SIGSTOP)
+    for pid in (*daemon.worker_pids(), store):
+        os.kill(pid, signal.SIGKILL)
+    wait_for("the store's end", lambda: psutil.Process(store).status() == psutil.STATUS_ZOMBIE)
+    aof = daemon.append_only_file
+    aof.write_bytes(aof.read_bytes()[:-7])
+    daemon.kill(signal.SIGCONT)
+
+    def refused() -> bool:
+        with suppress(OSError, AssertionError), daemon.connect() as peer:
+            return peer.ask(f"RESUME {before}").startswith("ERR store ")
+        return False
+
+    wait_for("another history", refused)
+    with daemon.connect() as peer:
+        wait_for("the store", lambda: peer.ask("SET key4 again").startswith("OK "))
+        assert int(peer.ask("SET key4 more").removeprefix("OK ")) > 10**9
 
 
 def test_few_of_the_ends_that_were_cut_off_are_kept(daemon: Daemon) -> None:
