@@ -8,7 +8,7 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable
 from kvd.store.clock import Clock
 from kvd.store.lanes import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
-from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected
+from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected, command, info_of
 
 
 class Channel:
@@ -20,6 +20,7 @@ class Channel:
         self._lock = asyncio.Lock()
         self._link: Link | None = None
         self._losses = 0
+        self._run = ""
 
     async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
         """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
@@ -53,12 +54,20 @@ class Channel:
             async with asyncio.timeout(REPLY_TIMEOUT):
                 if fresh:
                     await self._clock.resume(self._link)
+                    await self._look_whether_died(self._link)
                 return await self._ask(self._link, packed() if callable(packed) else packed)
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
             raise Unavailable(f"the store says: {error}") from None
+
+    async def _look_whether_died(self, link: Link) -> None:
+        """A connection that was lost while the store lived on is no death of it.  Raises StoreLost, Rejected."""
+        run = info_of(await link.call(command("INFO", "server"))).get("run_id", "")
+        if run and run == self._run:
+            self._losses = 0
+        self._run = run
 
     async def _ask(self, link: Link, packed: bytes) -> Any:
         """The reply.  Connections that are lost meanwhile are counted: perhaps it is this that kills the store."""

@@ -73,7 +73,7 @@ async def check_server(link: Link) -> dict[str, str]:
     info = info_of(await ask(link, command("INFO")))
     version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
     if version < OLDEST_REDIS:
-        raise StoreUnusable(f"it is Redis {info['redis_version']}; kvd needs 6.2 or newer, or Valkey")
+        raise StoreUnusable(f"it is {engine_of(info)}; kvd needs 6.2 or newer, or Valkey")
     policy = info.get("maxmemory_policy", "noeviction")
     if policy.startswith("allkeys"):
         raise StoreUnusable(

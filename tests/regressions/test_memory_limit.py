@@ -267,7 +267,7 @@ async def test_what_was_in_flight_in_two_deaths_in_a_row_is_not_sent_a_third_tim
 
 async def test_connections_that_are_lost_are_no_deaths(redis: Redis) -> None:
     async with proxied(redis) as (proxy, url), running(url) as store:
-        for kind in ("write", "read"):
+        for kind in ("write", "read", "count"):
             proxy.holding = b"hold-me"
             asking = asyncio.ensure_future(REQUESTS[kind](store))
             pipe = await proxy.caught.get()
