@@ -42,6 +42,9 @@ def set_clock(tmp_path: Path) -> SetClock:
 def faked(tmp_path: Path) -> dict[str, str]:
     needs("faketime")
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    # A process that was killed leaves its semaphore locked; one that gets its number later would wait for it for ever.
+    for left in Path("/dev/shm").glob("*faketime*"):  # noqa: S108
+        left.unlink(missing_ok=True)
     return {
         "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "faketime"), "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
