@@ -117,6 +117,9 @@ def scripted(*replies: bytes, greeting: bytes = b"OK\n") -> Iterator[str]:
             for answer in (greeting, *replies):
                 requests.readline()
                 peer.sendall(answer)
+            # Closed with unread requests, the connection would be reset, and replies lost that were sent.
+            peer.shutdown(socket.SHUT_WR)
+            requests.read()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         serving = threading.Thread(target=serve)
