@@ -1,4 +1,4 @@
-"""Text as it is safe to show to a person, whoever wrote it."""
+"""Text that may come from anybody, made safe to show to a person."""
 
 import re
 

@@ -65,7 +65,7 @@ class Client:
 
     Every call may raise TypeError and Refusal for its arguments before anything is sent, any Refusal of the daemon's,
     and ConnectionLost (TimedOut: the daemon was silent; ProtocolError: it is none), after which a write that was
-    under way may have been done, or not.
+    in flight may have been done, or not.
 
     Seconds are a number or a timedelta, to the millisecond.
     """
@@ -244,7 +244,7 @@ class Client:
 
     def _lose(self, error: ConnectionLost) -> None:
         if not self._lost:
-            self._lost = type(error)(f"{error}; a write under way may have been done, or not")
+            self._lost = type(error)(f"{error}; a write in flight may have been done, or not")
         self._connection.abort()
         for request in self._waiting:
             if not request.waiter.done():

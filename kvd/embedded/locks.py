@@ -31,7 +31,7 @@ async def take(directory: Secured, name: str, wait: float) -> tuple[int, bool]:
     """
     give_up = time.monotonic() + wait
     while True:
-        # Opened anew each time: whoever has it may replace the file.
+        # Opened anew each time: the process that has it may replace the file.
         lock = open_file(directory.descriptor, name, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

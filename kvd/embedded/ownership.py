@@ -3,7 +3,7 @@
 Who can write to the directory can do all that kvd may do: the engine runs what its append-only file says, and a link
 in the place of a file has its target overwritten.  So a directory is used only if it is this user's and closed to all
 others, and if nothing in it is another's or leads elsewhere.  It is looked at once more when it is closed, for until
-then others may change it; from then on it is held by a descriptor, whoever may replace what its path leads to.
+then others may change it; from then on it is held by a descriptor, even if somebody replaces what its path leads to.
 """
 
 import errno
@@ -123,7 +123,7 @@ def _make(path: Path) -> None:
 
 
 def _secure_inner(outer: Path, directory: int, why: str) -> Secured:
-    """DIR/kvd, where DIR will not do.  Raises StartError."""
+    """DIR/kvd, where DIR cannot be used.  Raises StartError."""
     path = outer / INNER
     try:
         with suppress(FileExistsError):
