@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.repair import cut_tail
-assert cut_tail(Path(sys.argv[1]), AppendOnlyFile(Path(sys.argv[2])), 1000) == 40
+assert cut_tail(Path(sys.argv[1]), AppendOnlyFile(Path(sys.argv[2])), 1000, lambda: None) == 40
 """
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 
