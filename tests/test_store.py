@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
-from kvd.store import housekeeping, lanes, writes
+from kvd.store import clock, housekeeping, lanes, writes
 from kvd.store import store as store_module
+from kvd.store.channel import Channel
 from kvd.store.housekeeping import History
-from kvd.store.link import Dialer, Rejected, command
+from kvd.store.link import Dialer, Link, Rejected, command
 from kvd.store.room import on_disk
 from kvd.store.store import Store, bounds
 from tests.faults.faults import small_disk
@@ -478,6 +479,26 @@ async def test_a_call_that_nobody_waits_for_does_not_shift_the_replies(redis: Re
 
 
 # ---- refusals
+
+
+async def test_a_connection_that_is_open_when_its_caller_goes_away_is_closed_with_the_others(redis: Redis) -> None:
+    class LateClock(clock.Clock):
+        async def resume(self, link: Link) -> None:
+            await super().resume(link)
+            opened.append(link)
+
+    class LateChannel(Channel):
+        async def _look_whether_died(self, link: Link) -> None:
+            await super()._look_whether_died(link)
+            asyncio.get_running_loop().call_soon(caller.cancel)
+
+    opened: list[Link] = []
+    channel = LateChannel(Dialer(redis.tcp_url), LateClock())
+    caller = asyncio.create_task(channel.call(command("PING")))
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await channel.close()
+    assert [link.lost.done() for link in opened] == [True]
 
 
 async def test_full_memory_refuses_writes_but_not_deletes_and_recovers(redis: Redis) -> None:

@@ -45,22 +45,32 @@ class Channel:
                 await asyncio.sleep(FIRST_PAUSE)
 
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
-        fresh = self._link is None
-        if self._link is None:
-            # In a task of its own: on Python 3.12 redis-py's connection keeps the frames of those who opened it, and so
-            # what they read.
-            self._link = await asyncio.create_task(self._dialer.open())
         try:
+            link = self._link
+            if link is None:
+                # In a task of its own: on Python 3.12 redis-py's connection keeps the frames of those who opened it,
+                # and so what they read.
+                link = await asyncio.create_task(self._open())
             async with asyncio.timeout(REPLY_TIMEOUT):
-                if fresh:
-                    await self._clock.resume(self._link)
-                    await self._look_whether_died(self._link)
-                return await self._ask(self._link, packed() if callable(packed) else packed)
+                return await self._ask(link, packed() if callable(packed) else packed)
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
             raise Unavailable(f"the store says: {error}") from None
+
+    async def _open(self) -> Link:
+        link = await self._dialer.open()
+        try:
+            async with asyncio.timeout(REPLY_TIMEOUT):
+                await self._clock.resume(link)
+                await self._look_whether_died(link)
+        except BaseException:
+            await link.close()
+            raise
+        # Kept at once: whoever waits for it may be cancelled at the moment when it is open.
+        self._link = link
+        return link
 
     async def _look_whether_died(self, link: Link) -> None:
         """A connection that was lost while the store lived on is no death of it.  Raises StoreLost, Rejected."""
