@@ -17,7 +17,8 @@ from kvd.model import Position
 from kvd.store.clock import Clock
 from kvd.store.engine import Engine, ask, look_at
 from kvd.store.history import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
-from kvd.store.link import ALL, Argument, Link, Rejected, lost_by, script
+from kvd.store.lanes import REPLY_TIMEOUT
+from kvd.store.link import ALL, META, Argument, Link, Rejected, lost_by, script
 
 log = logging.getLogger("kvd.store")
 
@@ -109,8 +110,12 @@ class Attaching:
                 await asyncio.sleep(OTHERS_PAUSE)
             found = await ask(link, script("attach", ALL, arguments))
         store, revision, kept, clock, state = found
-        await self._clock.resume(link)
+        async with asyncio.timeout(REPLY_TIMEOUT):
+            await self._clock.resume(link)
         self._clock.see(int(clock))
+        if not self._is_full():
+            # Before the first write: the time that passes until the next start is to be counted, however soon that is.
+            await ask(link, script("clock", [META], self._clock.place()))
         self.engine = engine
         self._known = Position(int(revision), store)
         if state == b"WHOLE":

@@ -68,9 +68,10 @@ class Clock:
         return now
 
     def see(self, reading: int) -> None:
-        """Take a reading.  It may be late, but not early."""
+        """Take a reading, 0 if there was none.  It may be late, but not early."""
         self._advance(reading)
-        self._comparable = self._seen > 0
+        # What the store keeps of the clock may be as old as its last write, and is none.
+        self._comparable = self._comparable or reading > 0
 
     def _advance(self, reading: int) -> None:
         gap = reading - self.now

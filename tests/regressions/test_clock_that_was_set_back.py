@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from kvd.store.clock import BEGINNING
+from kvd.store.store import Store
 from tests.conftest import StartDaemon
-from tests.processes import Peer, Redis, needs, wait_for
+from tests.processes import Daemon, Peer, Redis, needs, wait_for
 
 HOUR = 3600
 AN_HOUR = r"(359[0-9]|3600)\.[0-9] s"
@@ -136,6 +138,57 @@ def test_a_key_expires_while_nothing_runs(
         assert peer.ask("COUNT short") == "OK 0"
         assert peer.ask("GET short") == "NONE"
         assert 90 < float(peer.ask("TTL long").split()[1]) <= 99
+
+
+def short_life(daemon: Daemon, request: str) -> str:
+    """The reply of a daemon that is started for one request and stopped at once."""
+    daemon.start()
+    with daemon.connect() as peer:
+        reply = peer.ask(request)
+    daemon.stop()
+    return reply
+
+
+def test_the_time_between_short_lives_is_counted(
+    start_daemon: StartDaemon, set_clock: SetClock, faked: dict[str, str]
+) -> None:
+    """Also if none of them was long enough for a look at the clock."""
+    daemon = start_daemon(**faked)
+    began = time.monotonic()
+    with daemon.connect() as peer:
+        peer.ask("PUT k ttl=1000 = v")
+    daemon.stop()
+    time.sleep(1)
+    short_life(daemon, "SET a 1")
+    set_clock(-HOUR)
+    for _ in range(2):
+        time.sleep(1)
+        short_life(daemon, "SET a 1")
+    time.sleep(1)
+    asked = time.monotonic()
+    left = float(short_life(daemon, "TTL k").split()[1])
+    answered = time.monotonic()
+    # A second of what passed before the clock was set back may not be known.
+    assert 1000 - (answered - began) <= left <= 1000 - (asked - began) + 1.1
+    assert not re.search("clock went forward", daemon.log)
+
+
+async def test_the_store_keeps_where_its_clock_was_seen_before_anything_is_written(redis: Redis) -> None:
+    store = Store(redis.unix_url)
+    await store.start()
+    await store.close()
+    assert redis.cli("HGET", "{kvd}:meta", "elapsed").startswith(BEGINNING.decode())
+
+
+def test_a_start_takes_no_time_that_nothing_ran_for_a_jump(redis: Redis, start_daemon: StartDaemon) -> None:
+    """What the store keeps of the clock is as old as its last write."""
+    daemon = start_daemon("--store", redis.unix_url)
+    daemon.stop()
+    for _ in range(5):
+        redis.cli("HSET", "{kvd}:meta", "clock", str(time.time_ns() // 1_000_000 - 60_000))
+        redis.cli("HDEL", "{kvd}:meta", "elapsed")
+        assert short_life(daemon, "SET a 1").startswith("OK ")
+    assert "clock went" not in daemon.log
 
 
 def test_a_clock_that_goes_back_and_forth_ends_nothing_early(
