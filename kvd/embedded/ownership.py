@@ -134,10 +134,12 @@ def _secure_inner(outer: Path, directory: int, why: str) -> Secured:
     status = os.fstat(descriptor)
     if not _is_ours(status):
         raise StartError(_refusal(outer, why, f"is {_who(status)}"))
-    if _holds_store(directory) and not _holds_store(descriptor):
+    # Those of the directory's owner, too: to begin with an empty store beside them would look like a loss.
+    if _holds_store(directory, os.fstat(directory).st_uid) and not _holds_store(descriptor):
         raise StartError(
             f"{outer} {why}, so {path} is used instead, but {outer} itself holds data of kvd: if you trust who could "
-            f"write there, move them (appendonly*, life, mark) into {path}; if not, move them away"
+            f"write there, move them (appendonly*, life, mark) into {path}, and give them to user {os.geteuid()}; if "
+            f"not, move them away, {ANOTHER}"
         )
     exposed = _close(path, descriptor)
     if os.fstat(descriptor).st_mode & _OTHERS_WRITE:
@@ -154,12 +156,12 @@ def _refusal(outer: Path, why: str, inner: str) -> str:
     )
 
 
-def _holds_store(directory: int) -> bool:
-    """Whether there is a store of ours directly in a directory."""
+def _holds_store(directory: int, *owners: int) -> bool:
+    """Whether there is a store of ours directly in a directory, or of one of the owners (user ids)."""
     for name in ("life", aof.NAME, aof.PARTS):
         with suppress(OSError):
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            if _is_ours(status) and not stat.S_ISLNK(status.st_mode):
+            if status.st_uid in (os.geteuid(), *owners) and not stat.S_ISLNK(status.st_mode):
                 return True
     return False
 

@@ -129,6 +129,19 @@ def test_a_directory_of_another_user_is_refused(open_path: Path) -> None:
 
 
 @needs_root
+def test_root_begins_no_empty_store_beside_anothers_data(open_path: Path) -> None:
+    data = open_path / "data"
+    data.mkdir()
+    give(data, STRANGER, 0o755)
+    with running(User(0, 0), data) as daemon:
+        assert f"the data directory is {data / 'kvd'}" in daemon.log
+    subprocess.run(["rm", "-r", data / "kvd"], check=True)
+    (data / AOF).write_bytes(commands("SELECT 0", "SET a b"))
+    give(data / AOF, STRANGER, 0o600)
+    assert "itself holds data of kvd" in one_line_error(run_kvd_as(User(0, 0), data))
+
+
+@needs_root
 @pytest.mark.parametrize("name", ["life", "stray", "appendonlydir/x", "run/x"])
 def test_a_file_of_another_user_is_refused(open_path: Path, name: str) -> None:
     data = open_path / "data"

@@ -195,6 +195,25 @@ def test_a_restart_of_a_store_that_lost_nothing_ends_no_watch(
                 assert watcher.line() == f"CHANGE {5 * daemons + count}@{store} SET after v"
 
 
+def test_who_wrote_before_the_history_was_renewed_is_asked_for_no_more(
+    start_daemon: StartDaemon, start_redis: StartRedis
+) -> None:
+    """One more start of the store within minutes cost one more renewal, and three seconds without writes."""
+    redis = start_redis(*EVERYSEC)
+    daemon = start_daemon("--store", redis.unix_url)
+    lose_the_end(daemon, redis)
+    redis.start()
+    daemon.start()
+    with daemon.connect() as peer:
+        write(peer)
+        kept = position(peer)
+        redis.stop()
+        redis.start()
+        wait_for("writes", lambda: peer.ask("SET again v").startswith("OK "))
+        assert peer.ask(f"RESUME {kept}").startswith("OK ")
+    assert daemon.log.count("another") == 1
+
+
 def test_an_end_in_order_of_all_keeps_the_history_where_there_is_a_place_for_a_note(
     start_daemon: StartDaemon, start_redis: StartRedis
 ) -> None:
