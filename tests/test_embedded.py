@@ -191,7 +191,7 @@ def test_a_length_damaged_in_the_middle_is_not_taken_for_an_end(daemon: Daemon) 
     length = whole.index(b"$100000\r\n")
     aof.write_bytes(whole[:length] + b"$99999999" + whole[length + 7 :])
     size = aof.stat().st_size
-    assert "damaged in the middle" in one_line_error(run_kvd("--data", str(daemon.data)))
+    assert "damaged, and not as a crash leaves it" in one_line_error(run_kvd("--data", str(daemon.data)))
     assert aof.stat().st_size == size
     aof.write_bytes(whole)
     daemon.start()

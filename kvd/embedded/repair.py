@@ -55,10 +55,10 @@ def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable
 
 
 def explain(binary: Path, file: Path) -> str:
-    """What is wrong with a file that is damaged in the middle, and what to do, in one line."""
+    """What is wrong with a file that no crash left so, and what to do, in one line."""
     name, program = _quoted(file), _quoted(binary)
     return (
-        f"{file} is damaged in the middle; restore a copy of it, or keep what comes before the damage: "
+        f"{file} is damaged, and not as a crash leaves it; restore a copy of it, or keep what comes before the damage: "
         f"cp {name} {_quoted(Path(f'{file}.damaged'))} && "
         f'bash -c \'exec -a redis-check-aof "$0" --fix "$1"\' {program} {name}'
     )

@@ -16,9 +16,9 @@ from kvd.store.link import ALL, INDEX, META, TTL, Argument, answer, script
 SWEEP_INTERVAL = 0.05
 """Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
 SWEEP_KEYS = 64
-"""Keys that one step deletes: it keeps Redis busy for 0.4 ms, and a sync to disk.  With 128, others' slowest GETs take a
-third longer; with 32 they are hardly faster, for what is left is the sync, and catching up while others ask takes four
-times as long as deleting as many keys, not twice."""
+"""Keys that one step deletes: it keeps Redis busy for 0.4 ms, and a sync to disk.  With 128, others' slowest GETs take
+a third longer; with 32 they are hardly faster, for what is left is the sync, and catching up while others ask takes
+four times as long as deleting as many keys, not twice."""
 TURN_PAUSE = 0.001
 """Seconds between two steps at the least when others asked for something meanwhile: Redis then answers them without a
 second step, and its sync, before their replies; and
