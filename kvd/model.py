@@ -98,9 +98,16 @@ class Patterns:
 
 
 class Read(NamedTuple):
-    """GET, GETS, TTL: look at one key."""
+    """GET, GETS, TTL: look at one key.
+
+    size, of all that goes to the store in groups: int, bytes of values in it.
+    """
 
     key: bytes
+
+    @property
+    def size(self) -> int:
+        return 0
 
 
 class Put(NamedTuple):
@@ -116,9 +123,19 @@ class Put(NamedTuple):
     ttl: int = 0
     condition: bytes = b""
 
+    @property
+    def size(self) -> int:
+        return len(self.value)
 
-PlainPuts = tuple[list[bytes], bytes]
-"""SETs of texts, without conditions: the keys, and for each a line of the key, a space, the value and a line feed."""
+
+class SimpleSets(NamedTuple):
+    """SETs of texts that the store keeps in their records, without a time to live or a condition.
+
+    lines: bytes, for each key a line of the key, a space, the value and a line feed.
+    """
+
+    keys: list[bytes]
+    lines: bytes
 
 
 class Delete(NamedTuple):
@@ -127,12 +144,20 @@ class Delete(NamedTuple):
     key: bytes
     condition: bytes = b""
 
+    @property
+    def size(self) -> int:
+        return 0
+
 
 class Touch(NamedTuple):
     """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it."""
 
     key: bytes
     ttl: int
+
+    @property
+    def size(self) -> int:
+        return 0
 
 
 class Increment(NamedTuple):
@@ -141,11 +166,19 @@ class Increment(NamedTuple):
     key: bytes
     amount: bytes
 
+    @property
+    def size(self) -> int:
+        return 0
+
 
 class Transaction(NamedTuple):
     """COMMIT: writes that are done together or not at all."""
 
     writes: tuple["Put | Delete | Increment", ...]
+
+    @property
+    def size(self) -> int:
+        return sum(write.size for write in self.writes)
 
 
 class Page(NamedTuple):

@@ -15,12 +15,12 @@ from kvd.errors import Unavailable
 from kvd.hub import Hub
 from kvd.limited_log import LimitedLog
 from kvd.listening import BACKLOG, address_of, cannot_listen
-from kvd.session.answers import Context
 from kvd.session.complaints import Complaints
-from kvd.session.express import Streams
+from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.dispatch import Context
 from kvd.session.linger import Linger
 from kvd.session.progress import ProgressTimer
-from kvd.session.session import READ_BYTES, Session
+from kvd.session.streams import Streams
 from kvd.settings import Settings
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.housekeeping import History
@@ -88,10 +88,10 @@ class Server:
         self._sockets = sockets
         self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
-        self._sessions: set[Session] = set()
+        self._sessions: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._most = descriptors.connections()
-        self._lingering: dict[Session, None] = {}
+        self._lingering: dict[Connection, None] = {}
         self._draining = False
         self._refused = LimitedLog(
             log, logging.WARNING,
@@ -167,7 +167,7 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _keep_alive(writer.get_extra_info("socket"))
-        session = Session(self._context, reader, writer)
+        session = Connection(self._context, reader, writer)
         self._sessions.add(session)
         if self._draining:
             session.stop()

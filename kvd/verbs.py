@@ -11,26 +11,12 @@ from kvd.wire import replies, requests
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
 
-class Operation(Enum):
-    """What a session does for a verb.  READ and WRITE are done for many requests at once."""
+class Kind(Enum):
+    """READ and WRITE are done for many requests at once, OTHER for one."""
 
     READ = auto()
     WRITE = auto()
-    KEYS = auto()
-    LIST = auto()
-    COUNT = auto()
-    WATCH = auto()
-    RESUME = auto()
-    SYNC = auto()
-    PROGRESS = auto()
-    UNWATCH = auto()
-    PING = auto()
-    INFO = auto()
-    HELP = auto()
-    QUIT = auto()
-    BEGIN = auto()
-    COMMIT = auto()
-    ABORT = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +24,6 @@ class Verb:
     """One row.
 
     parse: the rest of the line and the value limit to the request's arguments; raises a `Refusal`.
-    operation: what the session does with them.
     reply: of a READ verb, the record (None: no such key) and the store's clock to the reply.
     wants_value: of a READ verb, whether the reply needs the value of a large record.
     usage, help: one line each, as HELP shows them.
@@ -46,55 +31,58 @@ class Verb:
 
     name: str
     parse: Callable[[bytes | None, int], Arguments]
-    operation: Operation
     usage: str
     help: str
+    kind: Kind = Kind.OTHER
     reply: Callable[[Record | None, int], bytes] | None = None
     wants_value: bool = True
 
 
 _ROWS = (
-    Verb("GET", requests.read, Operation.READ, "GET key", "the value of a key",
+    Verb("GET", requests.read, "GET key", "the value of a key", Kind.READ,
          lambda record, _: replies.value(record)),
-    Verb("GETS", requests.read, Operation.READ, "GETS key", "a key's revision and value, in one read",
+    Verb("GETS", requests.read, "GETS key", "a key's revision and value, in one read", Kind.READ,
          lambda record, _: replies.value_with_revision(record)),
-    Verb("TTL", requests.read, Operation.READ, "TTL key", "the seconds a key has left, - for no end",
+    Verb("TTL", requests.read, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
          replies.ttl, wants_value=False),
-    Verb("SET", requests.set_, Operation.WRITE, "SET key value",
-         "sets a key to the rest of the line"),
-    Verb("PUT", requests.put, Operation.WRITE, "PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value",
-         "sets a key: for a time, under a condition (if=0: only if it is new), to any bytes"),
-    Verb("DEL", requests.delete, Operation.WRITE, "DEL key [if=REV]", "deletes a key"),
-    Verb("TOUCH", requests.touch, Operation.WRITE, "TOUCH key ttl=SECONDS|-",
-         "sets a key's time to live, or removes it"),
-    Verb("INCR", requests.increment, Operation.WRITE, "INCR key [n]", "adds n, or 1, to a key's number"),
-    Verb("BEGIN", requests.nothing, Operation.BEGIN, "BEGIN", "opens a transaction of SET, PUT, DEL and INCR"),
-    Verb("COMMIT", requests.nothing, Operation.COMMIT, "COMMIT", "does all of a transaction, or nothing"),
-    Verb("ABORT", requests.nothing, Operation.ABORT, "ABORT", "gives a transaction up"),
-    Verb("KEYS", requests.page, Operation.KEYS, "KEYS [pattern] [after=KEY] [limit=N]",
+    Verb("SET", requests.set_, "SET key value",
+         "sets a key to the rest of the line", Kind.WRITE),
+    Verb("PUT", requests.put, "PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value",
+         "sets a key: for a time, under a condition (if=0: only if it is new), to any bytes", Kind.WRITE),
+    Verb("DEL", requests.delete, "DEL key [if=REV]", "deletes a key", Kind.WRITE),
+    Verb("TOUCH", requests.touch, "TOUCH key ttl=SECONDS|-",
+         "sets a key's time to live, or removes it", Kind.WRITE),
+    Verb("INCR", requests.increment, "INCR key [n]", "adds n, or 1, to a key's number", Kind.WRITE),
+    Verb("BEGIN", requests.nothing, "BEGIN", "opens a transaction of SET, PUT, DEL and INCR"),
+    Verb("COMMIT", requests.nothing, "COMMIT", "does all of a transaction, or nothing"),
+    Verb("ABORT", requests.nothing, "ABORT", "gives a transaction up"),
+    Verb("KEYS", requests.page, "KEYS [pattern] [after=KEY] [limit=N]",
          "the keys that match, in byte order"),
-    Verb("LIST", requests.page, Operation.LIST, "LIST [pattern] [after=KEY] [limit=N]",
+    Verb("LIST", requests.page, "LIST [pattern] [after=KEY] [limit=N]",
          "the keys that match, with revisions and values"),
-    Verb("COUNT", requests.count, Operation.COUNT, "COUNT [pattern]", "how many keys match"),
-    Verb("WATCH", requests.patterns, Operation.WATCH, "WATCH [pattern ...]",
+    Verb("COUNT", requests.count, "COUNT [pattern]", "how many keys match"),
+    Verb("WATCH", requests.patterns, "WATCH [pattern ...]",
          "from now on, a CHANGE line for every change that matches"),
-    Verb("RESUME", requests.resume, Operation.RESUME, "RESUME position [pattern ...]",
+    Verb("RESUME", requests.resume, "RESUME position [pattern ...]",
          "every change behind a position, none missing, and on with later ones"),
-    Verb("SYNC", requests.patterns, Operation.SYNC, "SYNC [pattern ...]",
+    Verb("SYNC", requests.patterns, "SYNC [pattern ...]",
          "a copy of what matches, and from there on every change"),
-    Verb("PROGRESS", requests.interval, Operation.PROGRESS, "PROGRESS seconds",
+    Verb("PROGRESS", requests.interval, "PROGRESS seconds",
          "while watching, a PROGRESS line with the position every so often; 0 ends it"),
-    Verb("UNWATCH", requests.nothing, Operation.UNWATCH, "UNWATCH", "ends the watch"),
-    Verb("PING", requests.text, Operation.PING, "PING [text]", "answers OK [text]"),
-    Verb("INFO", requests.nothing, Operation.INFO, "INFO", "the daemon, its store and its limits"),
-    Verb("HELP", requests.verb, Operation.HELP, "HELP [verb]", "this list, or one verb"),
-    Verb("QUIT", requests.nothing, Operation.QUIT, "QUIT", "answers OK and closes the connection"),
+    Verb("UNWATCH", requests.nothing, "UNWATCH", "ends the watch"),
+    Verb("PING", requests.text, "PING [text]", "answers OK [text]"),
+    Verb("INFO", requests.nothing, "INFO", "the daemon, its store and its limits"),
+    Verb("HELP", requests.verb, "HELP [verb]", "this list, or one verb"),
+    Verb("QUIT", requests.nothing, "QUIT", "answers OK and closes the connection"),
 )  # fmt: skip
 
 VERBS: dict[bytes, Verb] = {row.name.encode(): row for row in _ROWS}
 """By name, in the order of protocol.txt."""
 
 _BY_SPELLING: dict[bytes, Verb] = VERBS | {name.lower(): row for name, row in VERBS.items()}
+
+READERS: dict[bytes, Verb] = {name: row for name, row in _BY_SPELLING.items() if row.kind is Kind.READ}
+"""Those that read, by the spellings that most clients use."""
 
 _SHOWABLE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,31}").fullmatch
 

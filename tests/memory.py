@@ -9,11 +9,11 @@ from typing import Any, cast
 from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
 from kvd.hub import Hub
-from kvd.session.answers import Context
 from kvd.session.complaints import Complaints
-from kvd.session.express import Streams
+from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.dispatch import Context
 from kvd.session.progress import ProgressTimer
-from kvd.session.session import READ_BYTES, Session
+from kvd.session.streams import Streams
 from kvd.store.store import Store
 from kvd.wire.lines import max_line
 from tests.processes import PATIENCE
@@ -156,7 +156,7 @@ class MemoryTransport(asyncio.Transport):
 class MemoryPeer:
     """A client's end: lines in both directions."""
 
-    def __init__(self, transport: MemoryTransport, session: Session, task: asyncio.Task[None]) -> None:
+    def __init__(self, transport: MemoryTransport, session: Connection, task: asyncio.Task[None]) -> None:
         self.transport = transport
         self.session = session
         self.task = task
@@ -212,7 +212,7 @@ class Service:
         protocol = Streams(reader)
         transport = MemoryTransport(protocol)
         protocol.connection_made(transport)
-        session = Session(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        session = Connection(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         peer = MemoryPeer(transport, session, asyncio.create_task(_run(session)))
         self._peers.append(peer)
         return peer
@@ -232,7 +232,7 @@ class Service:
         return ["protocol 1", f"store {position.store.decode()}", f"max-value {self._max_value}"]
 
 
-async def _run(session: Session) -> None:
+async def _run(session: Connection) -> None:
     """As the server does."""
     await session.run()
     await session.linger()

@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvd.model import Record
 from kvd.store.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, LocalCache, Reading
+from tests.records import record
 
 LIMIT = 1024 * 1024
 
 
 def keep(cache: LocalCache, key: bytes, value: bytes) -> None:
-    cache.end_read(cache.begin_read([key]), [(key, value)])
+    cache.end_read(cache.begin_read([key]), [(key, record(value))])
 
 
 class Simulated:
@@ -21,9 +23,9 @@ class Simulated:
 
     def __init__(self) -> None:
         self.cache = LocalCache(LIMIT)
-        self.values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, Record] = {}
         self.reads: deque[tuple[Reading, bytes]] = deque()
-        self.found: deque[tuple[Reading, bytes, bytes | None]] = deque()
+        self.found: deque[tuple[Reading, bytes, Record | None]] = deque()
         self.writes: deque[tuple[Collection[bytes], bytes, bytes]] = deque()
         self.done: deque[Collection[bytes]] = deque()
 
@@ -37,7 +39,7 @@ class Simulated:
             self.found.append((reading, key, self.values.get(key)))
         elif what == "do write" and self.writes:
             mark, key, value = self.writes.popleft()
-            self.values[key] = value
+            self.values[key] = record(value)
             self.done.append(mark)
         elif what == "answer read" and self.found:
             reading, key, found = self.found.popleft()
@@ -63,21 +65,21 @@ def test_what_is_kept_is_what_the_store_holds_at_this_moment(steps: list[tuple[s
 def test_a_quiet_read_is_kept_and_a_write_drops_it() -> None:
     cache = LocalCache(LIMIT)
     keep(cache, b"key", b"")
-    assert cache.get(b"key") == b""
+    assert cache.get(b"key") == record(b"")
     mark = cache.begin_write([b"key"])
     assert cache.get(b"key") is None
     keep(cache, b"key", b"of the time of the write")
     assert cache.get(b"key") is None
     cache.end_write(mark)
     keep(cache, b"key", b"new")
-    assert cache.get(b"key") == b"new"
+    assert cache.get(b"key") == record(b"new")
 
 
 def test_no_more_is_kept_than_there_is_room_for_and_what_is_used_stays() -> None:
     cache = LocalCache(LIMIT)
     for number in range(100_000):
         keep(cache, b"key %d" % number, b"value")
-        assert cache.get(b"key 0") == b"value"
+        assert cache.get(b"key 0") == record(b"value")
     cost = OVERHEAD + len(b"key 99999") + len(b"value")
     found = sum(cache.get(b"key %d" % number) is not None for number in range(100_000))
     assert LIMIT / 4 < found * cost <= LIMIT
@@ -89,7 +91,7 @@ def test_dropping_makes_room() -> None:
     for _ in range(100_000):
         keep(cache, b"key", b"value")
         cache.end_write(cache.begin_write([b"key"]))
-    assert cache.get(b"first") == b"value"
+    assert cache.get(b"first") == record(b"value")
 
 
 def test_a_value_that_would_drive_out_too_many_is_not_kept() -> None:
@@ -104,7 +106,7 @@ def test_a_slow_read_beside_many_writes_remembers_few_of_them() -> None:
     for _ in range(10 * MOST_WRITES):
         cache.end_write(cache.begin_write([b"other"]))
     assert reading.writes is None
-    cache.end_read(reading, [(b"key", b"value")])
+    cache.end_read(reading, [(b"key", record(b"value"))])
     assert cache.get(b"key") is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvd.store import link
-from kvd.wire import plain
+from kvd.wire import shortcuts
 
 SCRIPTS = sorted((Path(link.__file__).parent.parent / "lua").glob("*.lua"))
 
@@ -35,9 +35,9 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     assert used <= set(range(1, len(arguments) + 1))
 
 
-def test_what_is_plain_is_not_large() -> None:
+def test_what_is_simple_is_not_large() -> None:
     (script,) = (path.read_text() for path in SCRIPTS if path.name == "write.lua")
-    assert f"local LARGE = {plain.LONGEST_VALUE} " in script
+    assert f"local LARGE = {shortcuts.LONGEST_VALUE} " in script
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -14,7 +14,7 @@ import pytest
 
 from kvd import descriptors, server
 from kvd.server import PARTING, REFUSED, Server, Source
-from kvd.session.session import READ_BYTES
+from kvd.session.connection import READ_BYTES
 from kvd.settings import Settings
 from tests.processes import PATIENCE, ROOT, wait_for
 

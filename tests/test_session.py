@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
-from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Write
+from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Write
 from kvd.session import watching
+from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
-from kvd.session.session import READ_BYTES
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.housekeeping import History
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
@@ -55,23 +55,26 @@ class ObservedStore(Store):
             self.gates[name].reached.set()
             await self.gates[name].open.wait()
 
-    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
-        await self._called("read", len(keys))
-        return await super().read(keys)
+    def read_then(
+        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
+        fetch: bool = False,
+    ) -> None:  # fmt: skip
+        """What is kept is not asked for."""
+        call = partial(super().read_then, keys, done, fetch=fetch)
+        if all(map(self.kept, keys)):
+            call()
+        else:
+            self._later("read", len(keys), call, done)
 
     async def fetch(self, key: bytes) -> Record | None:
         await self._called("fetch", 1)
         return await super().fetch(key)
 
-    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
-        await self._called("write", len(writes))
-        return await super().write(writes, size)
-
-    def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
-        self._later("read_plain", len(keys), partial(super().read_plain, keys, done), done)
-
-    def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
-        self._later("write_plain", len(puts[0]), partial(super().write_plain, puts, done), done)
+    def write_then(
+        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
+        self._later("write", count, partial(super().write_then, writes, size, done), done)
 
     def _later(self, name: str, count: int, call: Callable[[], None], done: Callable[[Refusal], None]) -> None:
         async def run() -> None:
@@ -196,11 +199,11 @@ async def test_a_large_value_that_is_gone_meanwhile_is_none(
 ) -> None:
     assert await other.ask("SET large " + "x" * 100_000) == "OK 1"
     gate = store.stop_at("fetch")
-    peer.send("GET large\n")
+    peer.send("GET none\nGET large\n")
     await reached(gate)
     assert await other.ask("DEL large") == "OK 2"
     gate.open.set()
-    assert await peer.line() == "NONE"
+    assert await peer.lines(2) == ["NONE", "NONE"]
 
 
 async def test_a_time_to_live_is_never_more_than_was_asked_for(peer: MemoryPeer) -> None:
@@ -241,11 +244,11 @@ async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store
     begun.send("SET a 1\nSET b  two \r\nSET c \n")
     begun.send("GET a\nGET b\nGET none\nGET c\r\n")
     assert await begun.lines(7) == ["OK 1", "OK 2", "OK 3", "OK 1", "OK  two ", "NONE", "OK "]
-    assert store.calls == ["write_plain 3", "read 4"]
+    assert store.calls == ["write 3", "read 4"]
     assert await begun.ask("GET a") == "OK 1"
     assert await begun.ask("SET a \u00e9") == "OK 4"
     assert await begun.ask("GET a") == "OK \u00e9"
-    assert store.calls[2:] == ["read_plain 1", "write_plain 1", "read_plain 1"]
+    assert store.calls[2:] == ["read 1", "write 1", "read 1"]
 
 
 @pytest.mark.parametrize("chunk", [
@@ -263,7 +266,7 @@ async def test_what_is_kept_is_answered_as_the_store_would(chunk: str, tmp_path:
             for key in ("a", "ax", "b", "é"):
                 # The first read has it kept, the second one gives what is kept.
                 assert await peer.ask(f"GET {key}") == await peer.ask(f"GET {key}")
-            assert (service.store.kept([b"a", b"ax", b"b", "é".encode()]) is None) == (not cache)
+            assert all(map(service.store.kept, [b"a", b"ax", b"b", "é".encode()])) == bool(cache)
             peer.send(chunk)
             await asyncio.sleep(0)
             peer.send("\nPING end\nQUIT\n")
@@ -287,10 +290,9 @@ async def test_what_is_kept_is_not_asked_for(tmp_path: Path) -> None:
         peer.send("GET a\n" * BATCH_ITEMS)
         assert await peer.lines(BATCH_ITEMS) == ["OK 1"] * BATCH_ITEMS
         assert not service.store.calls
-        # More than a batch has to wait in line.
-        peer.send("GET a\n" * (BATCH_ITEMS + 1))
-        assert await peer.lines(BATCH_ITEMS + 1) == ["OK 1"] * (BATCH_ITEMS + 1)
-        assert service.store.calls == [f"read {BATCH_ITEMS}", "read 1"]
+        peer.send("get a\n" * (BATCH_ITEMS + 1) + "GETS a\nTTL a\n")
+        assert await peer.lines(BATCH_ITEMS + 3) == [*["OK 1"] * (BATCH_ITEMS + 1), "OK 1 1", "OK -"]
+        assert not service.store.calls
 
 
 async def test_a_kept_text_does_not_overtake_a_write_before_it(tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ async def test_a_kept_text_does_not_overtake_a_write_before_it(tmp_path: Path) -
 
 
 async def test_what_comes_while_a_plain_chunk_is_answered_waits_for_it(begun: MemoryPeer, store: ObservedStore) -> None:
-    gate = store.stop_at("write_plain")
+    gate = store.stop_at("write")
     begun.send("SET a 1\n")
     await reached(gate)
     begun.send("GET a\n")
@@ -324,7 +326,7 @@ async def test_plain_reads_of_what_is_not_plain_are_answered_line_by_line(
     begun.send(f"PUT bytes base64 = AAA=\nSET large {large}\nPUT dying ttl=100 = d\nPUT dead ttl=0.001 = d\n")
     await begun.lines(4)
     await asyncio.sleep(0.01)
-    gate = store.stop_at("read_plain")
+    gate = store.stop_at("read")
     begun.send("GET dying\nGET dead\nGET bytes\nGET large\n")
     await reached(gate)
     begun.send(behind)
@@ -333,28 +335,6 @@ async def test_plain_reads_of_what_is_not_plain_are_answered_line_by_line(
     assert await begun.lines(4 + bool(behind)) == ["OK d", "NONE", "OK64 AAA=", f"OK {large}", "OK"][: 4 + bool(behind)]
     assert await begun.ask("GET dying") == "OK d"
     assert await begun.ask("GET dead") == "NONE"
-
-
-@pytest.mark.parametrize("end", ["more", "eof", "gone"])
-async def test_what_comes_in_the_moment_in_which_a_plain_chunk_is_returned_stands_behind_it(
-    end: str, begun: MemoryPeer
-) -> None:
-    """It has been given to the reader, but the session's task has not run yet."""
-    begun.send("PUT bytes base64 = AAA=\n")
-    assert await begun.line() == "OK 1"
-    await asyncio.sleep(0)
-    express = begun.session._express
-    express._chunk = b"GET bytes\n"
-    if end == "more":
-        begun.send("PING\n")
-    elif end == "eof":
-        begun.transport.receive_eof()
-    else:
-        begun.transport.lose()
-    express._read(None)
-    wanted = {"more": ["OK64 AAA=", "OK"], "eof": ["OK64 AAA="], "gone": []}[end]
-    assert await begun.lines(len(wanted)) == wanted
-    await begun.close()
 
 
 async def test_a_half_line_behind_a_plain_chunk_is_completed(begun: MemoryPeer) -> None:
@@ -374,7 +354,7 @@ async def test_plain_requests_in_a_transaction_are_queued(begun: MemoryPeer) -> 
 
 
 async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPeer, store: ObservedStore) -> None:
-    store.refusals = {"read_plain": Unavailable("away"), "write_plain": Uncertain("lost")}
+    store.refusals = {"read": Unavailable("away"), "write": Uncertain("lost")}
     begun.send("GET a\nGET b\n")
     assert await begun.lines(2) == ["ERR unavailable away"] * 2
     begun.send("SET a 1\nSET b 1\n")
@@ -382,9 +362,7 @@ async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPe
 
 
 @pytest.mark.parametrize("end", ["the peer stops sending", "the daemon stops"])
-@pytest.mark.parametrize(
-    ("request_", "call", "reply"), [("GET a", "read_plain", "NONE"), ("SET a 1", "write_plain", "OK 1")]
-)
+@pytest.mark.parametrize(("request_", "call", "reply"), [("GET a", "read", "NONE"), ("SET a 1", "write", "OK 1")])
 async def test_a_plain_chunk_is_answered_before_the_connection_ends(
     end: str, request_: str, call: str, reply: str, begun: MemoryPeer, store: ObservedStore
 ) -> None:
@@ -415,7 +393,7 @@ async def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(service
 
 
 async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: MemoryPeer, store: ObservedStore) -> None:
-    gate = store.stop_at("read_plain")
+    gate = store.stop_at("read")
     begun.send("GET a\n")
     await reached(gate)
     begun.transport.lose()

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvd.model import Record
 from kvd.store import shared
 from kvd.store.shared import Seat, SharedCache, Versions, share_versions
 from kvd.workers import workers
+from tests.records import record
 
 LIMIT = 1024 * 1024
 WORKERS = 3
@@ -26,7 +28,7 @@ def seats() -> Iterator[list[Seat]]:
 
 
 def keep(cache: SharedCache, key: bytes, value: bytes) -> None:
-    cache.end_read(cache.begin_read([key]), [(key, value)])
+    cache.end_read(cache.begin_read([key]), [(key, record(value))])
 
 
 class Worker:
@@ -35,7 +37,7 @@ class Worker:
     def __init__(self, seat: Seat) -> None:
         self.cache = SharedCache(LIMIT, Versions(seat))
         self.reads: deque[tuple[Mapping[bytes, bytes], bytes]] = deque()
-        self.found: deque[tuple[Mapping[bytes, bytes], bytes, bytes | None]] = deque()
+        self.found: deque[tuple[Mapping[bytes, bytes], bytes, Record | None]] = deque()
         self.writes: deque[tuple[Collection[int], bytes, bytes]] = deque()
         self.done: deque[Collection[int]] = deque()
 
@@ -46,7 +48,7 @@ class Simulated:
     def __init__(self, seats: list[Seat]) -> None:
         self.seats = seats
         self.workers = [Worker(seat) for seat in seats]
-        self.values: dict[bytes, bytes] = {}
+        self.values: dict[bytes, Record] = {}
         self.orphans: deque[tuple[bytes, bytes]] = deque()
 
     def step(self, what: str, number: int, key: bytes, value: bytes) -> None:
@@ -60,7 +62,7 @@ class Simulated:
             worker.found.append((reading, key, self.values.get(key)))
         elif what == "do write" and worker.writes:
             mark, key, value = worker.writes.popleft()
-            self.values[key] = value
+            self.values[key] = record(value)
             worker.done.append(mark)
         elif what == "answer read" and worker.found:
             reading, key, found = worker.found.popleft()
@@ -72,7 +74,7 @@ class Simulated:
             self.workers[number] = Worker(self.seats[number])
         elif what == "do orphan" and self.orphans:
             key, value = self.orphans.popleft()
-            self.values[key] = value
+            self.values[key] = record(value)
 
 
 STEPS = ["send read", "send write", "do read", "do write", "answer read", "answer write"]
@@ -110,7 +112,7 @@ def test_a_quiet_read_is_kept_until_any_worker_writes(seats: list[Seat], writes:
     caches = one, two = [SharedCache(LIMIT, Versions(seat)) for seat in seats[:2]]
     keep(one, b"key", b"old")
     keep(two, b"key", b"old")
-    assert one.get(b"key") == two.get(b"key") == b"old"
+    assert one.get(b"key") == two.get(b"key") == record(b"old")
     mark = caches[writes].begin_write([b"key"])
     assert one.get(b"key") is two.get(b"key") is None
     keep(one, b"key", b"of the time of the write")
@@ -118,7 +120,7 @@ def test_a_quiet_read_is_kept_until_any_worker_writes(seats: list[Seat], writes:
     caches[writes].end_write(mark)
     assert one.get(b"key") is None
     keep(one, b"key", b"new")
-    assert one.get(b"key") == b"new"
+    assert one.get(b"key") == record(b"new")
 
 
 @pytest.mark.parametrize("write_begins_first", [False, True])
@@ -133,9 +135,9 @@ def test_a_read_beside_a_write_is_not_kept(seats: list[Seat], write_begins_first
         writing = writer.begin_write([b"key"])
     if write_ends_first:
         writer.end_write(writing)
-        reader.end_read(reading, [(b"key", b"value")])
+        reader.end_read(reading, [(b"key", record(b"value"))])
     else:
-        reader.end_read(reading, [(b"key", b"value")])
+        reader.end_read(reading, [(b"key", record(b"value"))])
         writer.end_write(writing)
     assert reader.get(b"key") is None
 
@@ -150,7 +152,7 @@ def test_what_a_dead_worker_was_writing_is_not_kept_again(seats: list[Seat]) -> 
         keep(cache, b"key", b"value")
         keep(cache, b"other", b"value")
         assert cache.get(b"key") is None
-        assert cache.get(b"other") == b"value"
+        assert cache.get(b"other") == record(b"value")
 
 
 def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_replaced(seats: list[Seat]) -> None:
@@ -159,7 +161,7 @@ def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_rep
         cache.end_write(cache.begin_write([b"key"]))
         keep(cache, b"key", b"value")
         keep(cache, b"other", b"value")
-        assert cache.get(b"key") == cache.get(b"other") == b"value"
+        assert cache.get(b"key") == cache.get(b"other") == record(b"value")
     assert len(cache._young) + len(cache._old) < LIMIT / 200
 
 

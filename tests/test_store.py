@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store import clock, housekeeping, lanes, writes
 from kvd.store import store as store_module
 from kvd.store.channel import Channel
@@ -212,7 +212,7 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
         if asked == "read":
             await store.read([b"k"])
         elif asked == "kept":
-            assert store.kept_text(b"k") is None
+            assert store.kept(b"k") is None
         elif asked == "written":
             await write(store, put(b"k"))
         following = asyncio.ensure_future(anext(pages))
@@ -419,7 +419,7 @@ async def test_a_write_that_was_given_up_is_answered_once_and_not_done_later(
         else:
             proxy.holding = b"caught"
         given: list[object] = []
-        store.write_plain(([b"k"], b"k caught\n"), given.append)
+        store.write_then(SimpleSets([b"k"], b"k caught\n"), 8, given.append)
         pipe = await proxy.caught.get()
         proxy.refusing = True
         pipe.client.transport.abort()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kvd.model import BYTES, TEXT, Delete, Increment, Put, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT, Delete, Increment, Put, Record, Touch, Transaction, Write
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.lanes import BATCH_BYTES
 from kvd.store.shared import SharedCache, Versions, share_versions
@@ -34,13 +34,11 @@ async def store(redis: Redis, request: pytest.FixtureRequest) -> AsyncIterator[S
 
 
 async def read(store: Store, *keys: bytes) -> Any:
-    kept = store.kept(keys)
-    assert kept == [store.kept_text(key) for key in keys] or kept is None
-    if kept is not None:
-        return kept
+    """The values; one that is large is fetched if it is alone."""
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    store.read_plain(keys, future.set_result)
-    return await future
+    store.read_then(keys, future.set_result, fetch=len(keys) == 1)
+    records, _ = await future
+    return [record and record.value for record in records]
 
 
 def asked(redis: Redis) -> int:
@@ -71,23 +69,24 @@ async def test_a_text_that_was_read_is_not_asked_for_again(redis: Redis, store: 
 async def test_one_key_that_is_not_kept_is_enough_to_ask_the_store(store: Store) -> None:
     await put(store, b"a", b"1")
     assert await read(store, b"a") == [b"1"]
-    assert store.kept([b"a", b"b"]) is None
+    assert (store.kept(b"a"), store.kept(b"b")) == (Record(b"1", b"0", TEXT, b"1"), None)
     assert await read(store, b"a", b"b") == [b"1", None]
 
 
-async def test_more_kept_texts_than_a_reply_may_have_are_not_given_together(store: Store) -> None:
+async def test_more_kept_values_than_a_reply_may_have_are_not_given_together(store: Store) -> None:
     await put(store, b"a", b"x" * 100_000)
     assert await read(store, b"a") == [b"x" * 100_000]
     most = BATCH_BYTES // 100_000
-    assert store.kept([b"a"] * most) == [b"x" * 100_000] * most
-    assert store.kept([b"a"] * (most + 1)) is None
+    assert await read(store, *[b"a"] * most) == [b"x" * 100_000] * most
+    # Of large records, the store gives the values one by one.
+    assert await read(store, *[b"a"] * (most + 1)) == [b""] * (most + 1)
 
 
 @pytest.mark.parametrize(
     ("write", "after"),
     [
         (Put(b"k", TEXT, b"2"), [b"2"]),
-        (Put(b"k", BYTES, b"2"), None),
+        (Put(b"k", BYTES, b"2"), [b"2"]),
         (Delete(b"k"), [None]),
         (Increment(b"k", b"4"), [b"5"]),
         (Transaction((Put(b"other", TEXT, b"x"), Put(b"k", TEXT, b"3"))), [b"3"]),
@@ -119,7 +118,7 @@ async def test_several_large_values_are_left_to_one_by_one(store: Store) -> None
     for key in (b"a", b"b", b"c"):
         await put(store, key, b"x" * 250_000)
         assert await read(store, key) == [b"x" * 250_000]
-    assert await read(store, b"a", b"b", b"c") is None
+    assert await read(store, b"a", b"b", b"c") == [b""] * 3
 
 
 async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store) -> None:

@@ -283,13 +283,13 @@ async def test_a_store_that_was_set_back_has_no_value_for_a_revision_of_before(r
 async def test_a_large_text_whose_time_is_over_is_none(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await write(store, put(b"k", ONE, ttl=200))
-        value: object = [ONE]
-        while value == [ONE]:
+        values = [ONE]
+        while values == [ONE]:
             done = asyncio.get_running_loop().create_future()
-            store.read_plain([b"k"], done.set_result)
-            value = await done
-        # Gone, or not of the plainest kind: to be read in the other way.
-        assert value in ([None], None)
+            store.read_then([b"k"], done.set_result, fetch=True)
+            records, _ = await done
+            values = [record and record.value for record in records]
+        assert values == [None]
         assert await fetched(store, b"k") is None
 
 
@@ -311,11 +311,11 @@ async def test_only_a_value_that_is_still_there_for_good_is_kept(redis: Redis) -
         record = await value_of(store, b"k", before)
         assert record
         assert record.value == ONE
-        assert store.kept_text(b"k") is None
+        assert store.kept(b"k") is None
         assert await fetched(store, b"dying") == ONE
-        assert store.kept_text(b"dying") is None
+        assert store.kept(b"dying") is None
         assert await fetched(store, b"k") == TWO
-        assert store.kept_text(b"k") == TWO
+        assert store.kept(b"k") == record._replace(revision=b"3", value=TWO)
 
 
 async def test_a_value_whose_time_is_over_before_it_is_fetched_is_none(redis: Redis) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvd.errors import StartError
-from kvd.model import BYTES, TEXT, Change, Page, Position
+from kvd.model import BYTES, TEXT, Change, Page, Position, SimpleSets
 from kvd.store.housekeeping import History
 from kvd.store.store import Store
 from tests.processes import Redis
@@ -21,10 +21,7 @@ async def store(redis: Redis) -> AsyncIterator[Store]:
 
 
 async def set_plain(store: Store, *pairs: tuple[bytes, bytes]) -> Any:
-    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    puts = ([key for key, _ in pairs], b"".join(b"%b %b\n" % pair for pair in pairs))
-    store.write_plain(puts, future.set_result)
-    return await future
+    return await store.write(SimpleSets([key for key, _ in pairs], b"".join(b"%b %b\n" % pair for pair in pairs)), 0)
 
 
 async def keys_of(store: Store) -> list[bytes]:

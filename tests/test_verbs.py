@@ -1,12 +1,15 @@
 """kvd.verbs: the table, and how a line finds its row."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Delete, Increment, Interval, Page, Position, Put, Read, Resume, Touch, Words
-from kvd.verbs import VERBS, Operation, Verb, explain, find
+from kvd.model import Delete, Increment, Interval, Page, Position, Put, Read, Resume, Touch, Words, Write
+from kvd.session import dispatch
+from kvd.verbs import VERBS, Kind, Verb, explain, find
 from kvd.wire.lines import is_stranger
 
 EXAMPLES: dict[bytes, tuple[bytes, object]] = {
@@ -61,11 +64,18 @@ def test_help_has_a_line_a_verb_in_their_order() -> None:
 
 def test_verbs_that_read_and_no_others_have_a_reply() -> None:
     for verb in VERBS.values():
-        assert (verb.reply is not None) == (verb.operation is Operation.READ)
+        assert (verb.reply is not None) == (verb.kind is Kind.READ)
 
 
-def test_operations_are_all_used() -> None:
-    assert {verb.operation for verb in VERBS.values()} == set(Operation)
+def test_every_other_verb_has_its_handler() -> None:
+    others = {verb.name for verb in VERBS.values() if verb.kind is Kind.OTHER}
+    assert others == {*dispatch._AT_ONCE, *dispatch._WORK}
+    assert not dispatch._AT_ONCE.keys() & dispatch._WORK.keys()
+
+
+def test_what_goes_to_the_store_in_groups_says_how_large_it_is() -> None:
+    for request in (Read, *get_args(Write)):
+        assert isinstance(request.size, property), request
 
 
 @pytest.mark.parametrize(

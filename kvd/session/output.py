@@ -48,9 +48,9 @@ class Output:
             self._replies.clear()
             self._size = 0
 
-    def is_clear(self) -> bool:
-        """Whether nothing waits to be sent."""
-        return not self._replies and not self._transport.get_write_buffer_size()
+    def is_full(self) -> bool:
+        """Whether much has been collected, or waits in the socket: `flush` then makes room."""
+        return self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES
 
     def send(self, data: bytes) -> None:
         """Hand complete replies to the socket, unless the connection is closed."""
@@ -63,8 +63,8 @@ class Output:
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:
-        """Flush if much has been collected, or waits in the socket."""
-        if self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES:
+        """Flush if there is no room."""
+        if self.is_full():
             await self.flush()
 
     def forget(self) -> None:

@@ -112,11 +112,10 @@ class Watching:
         self._keep_time()
 
     def progress(self, milliseconds: int) -> None:
-        """Tell the watcher its position every so often, or no longer, and answer."""
+        """Tell the watcher its position every so often, or no longer."""
         self._interval = max(milliseconds / 1000, SHORTEST_PROGRESS) if milliseconds else 0.0
         self._stop_time()
         self._keep_time()
-        self._output.reply(replies.OK)
 
     def _keep_time(self) -> None:
         """Be told while there are an interval and a watch; a watch that takes another's place goes on in its time."""

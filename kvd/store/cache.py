@@ -1,6 +1,6 @@
-"""Values that were read lately, kept where every write to the store is known of before it is sent.
+"""Records that were read lately, kept where every write to the store is known of before it is sent.
 
-What is found here is what the store would answer.  A value that a write is about to replace is found no longer when
+What is found here is what the store would answer.  A record that a write is about to replace is found no longer when
 that write is sent, and kept again only when a read that shared no moment with the write has found it: until the write
 is acknowledged all reads of the key go to the store, which alone knows whether the write has been done.
 """
@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from typing import Any
 
-OVERHEAD = 200
-"""Bytes that a kept value costs beyond its key and itself, roughly."""
+from kvd.model import Record
+
+OVERHEAD = 340
+"""Bytes that a kept record costs beyond its key and its value, roughly."""
 LARGEST_SHARE = 256
 """A value that takes more than this part of the cache is not kept: it would drive out too many."""
 MOST_WRITES = 64
@@ -18,7 +20,7 @@ MOST_WRITES = 64
 
 
 class Cache(ABC):
-    """Texts without a time to live, by key.
+    """Whole records without a time to live, by key.
 
     Kept are the latest in use: what is looked up goes to the young ones; when these take half of the room, they are the
     old ones, and what was old until then is dropped.
@@ -31,17 +33,17 @@ class Cache(ABC):
         self.asked = 0
         self._half = limit // 2
         self._largest = limit // LARGEST_SHARE
-        self._young: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
+        self._young: dict[bytes, Record] = {}
+        self._old: dict[bytes, Record] = {}
         self._size = 0
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, if it is kept."""
+    def get(self, key: bytes) -> Record | None:
+        """The record of a key, if it is kept."""
         self.asked += 1
-        value = self._young.get(key)
-        if value is None and (value := self._old.get(key)) is not None:
-            self._keep(key, value)
-        return value
+        record = self._young.get(key)
+        if record is None and (record := self._old.get(key)) is not None:
+            self._keep(key, record)
+        return record
 
     def clear(self) -> None:
         """Keep nothing of what was kept."""
@@ -54,10 +56,10 @@ class Cache(ABC):
         """A read of keys is sent; returns what `end_read` takes."""
 
     @abstractmethod
-    def end_read(self, reading: Any, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    def end_read(self, reading: Any, found: Iterable[tuple[bytes, Record | None]] = ()) -> None:
         """A read was answered, or will not be.
 
-        found: each key with its value, None for what cannot be kept: no text, or one that will expire.
+        found: each key with its record, None for what cannot be kept: it expires, or its value is elsewhere.
         """
 
     @abstractmethod
@@ -70,25 +72,25 @@ class Cache(ABC):
 
     # ---- what is kept
 
-    def _keep(self, key: bytes, value: bytes) -> None:
-        cost = _cost(key, value)
+    def _keep(self, key: bytes, record: Record) -> None:
+        cost = _cost(key, record)
         if cost > self._largest or key in self._young:
             return
         if self._size + cost > self._half:
             self._old, self._young, self._size = self._young, {}, 0
         self._old.pop(key, None)
-        self._young[key] = value
+        self._young[key] = record
         self._size += cost
 
     def _drop(self, key: bytes) -> None:
-        value = self._young.pop(key, None)
-        if value is not None:
-            self._size -= _cost(key, value)
+        record = self._young.pop(key, None)
+        if record is not None:
+            self._size -= _cost(key, record)
         self._old.pop(key, None)
 
 
-def _cost(key: bytes, value: bytes) -> int:
-    return len(key) + len(value) + OVERHEAD
+def _cost(key: bytes, record: Record) -> int:
+    return len(key) + len(record.value) + OVERHEAD
 
 
 class Reading:
@@ -122,13 +124,13 @@ class LocalCache(Cache):
         self._readings.add(reading)
         return reading
 
-    def end_read(self, reading: Reading, found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    def end_read(self, reading: Reading, found: Iterable[tuple[bytes, Record | None]] = ()) -> None:
         """See `Cache`."""
         self._readings.remove(reading)
         if self._largest and reading.writes is not None:
-            for key, value in found:
-                if value is not None and not any(key in keys for keys in reading.writes):
-                    self._keep(key, value)
+            for key, record in found:
+                if record is not None and not any(key in keys for keys in reading.writes):
+                    self._keep(key, record)
 
     def begin_write(self, keys: Iterable[bytes]) -> Collection[bytes]:
         """See `Cache`."""

@@ -48,7 +48,7 @@ class Job:
     count: int, how many they are for BATCH_ITEMS, a transaction as many as it has writes.
     results: int, how many results they have.
     done: called once, with the results or the error.
-    plain: whether its requests are of the plainest kind, which the lane does in a shorter way.
+    simple: whether items are `SimpleSets`.  fetch: whether a single key's large value is wanted, too.
     deaths: int, in how many deaths of the store it was in flight.
     """
 
@@ -57,7 +57,8 @@ class Job:
     size: int
     results: int
     done: Done
-    plain: bool = False
+    simple: bool = False
+    fetch: bool = False
     finished: bool = False
     deaths: int = 0
 

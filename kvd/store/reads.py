@@ -1,12 +1,12 @@
 """The lanes of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.model import TEXT, Record
+from kvd.model import Record
 from kvd.store.cache import Cache
 from kvd.store.clock import Clock
 from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
@@ -39,29 +39,9 @@ def _is_over(record: Record, now: int) -> bool:
     return record.deadline != b"0" and int(record.deadline) <= now
 
 
-def plain_values(parts: Sequence[list[bytes] | None], now: int) -> list[bytes | None] | None:
-    """The values of records, None for those that are not there; None for them all if any is no text or large."""
-    values: list[bytes | None] = []
-    for part in parts:
-        if part is None:
-            values.append(None)
-            continue
-        _, deadline, kind, value = part
-        if kind != TEXT:
-            return None
-        values.append(value if deadline == b"0" or int(deadline) > now else None)
-    return values
-
-
-def _lasting_texts(parts: Sequence[list[bytes] | None]) -> Iterable[bytes | None]:
-    """The value of each record that is a text, stands in it and does not expire."""
-    return (part[3] if part and part[2] == TEXT and part[1] == b"0" else None for part in parts)
-
-
-def _large_text(raw: bytes | None, now: int) -> Record | None:
-    """The record, if it is alive and a text that stands apart."""
-    record = living(raw, now)
-    return record if record and record.large and record.kind == TEXT else None
+def _lasting(record: Record | None) -> Record | None:
+    """The record, if it is whole and does not expire: what can be kept."""
+    return record if record and record.deadline == b"0" and not record.large else None
 
 
 class _ReadingLane(Lane):
@@ -132,17 +112,14 @@ class _ReadingLane(Lane):
 
 
 class ReadLane(_ReadingLane):
-    """Items are keys; results are a pair: the records, None for no such key, and the clock now.
-
-    Of a plain job, results are what `plain_values` makes of them.
-    """
+    """Items are keys; results are a pair: the records, None for no such key, and the clock now."""
 
     REPLIES = 3
 
     def __init__(
         self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]
     ) -> None:
-        """fetch: gives the text of a large record, as a plain job has it."""
+        """fetch: gives a list of a large record with its value."""
         super().__init__(dialer, "reads", clock, cache)
         self._fetch = fetch
 
@@ -154,22 +131,23 @@ class ReadLane(_ReadingLane):
 
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
         (raws,) = found
-        parts = [None if raw is None else raw.split(b" ", 3) for raw in raws]
-        self._cache.end_read(batch.mark, zip(batch.items(), _lasting_texts(parts), strict=True))
-        values = plain_values(parts, now) if all(job.plain for job in batch.jobs) else None
+        records = [None if raw is None else unpack(raw) for raw in raws]
+        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting, records), strict=True))
+        there = [None if record is None or _is_over(record, now) else record for record in records]
+        # What is left of a time to live is told as of now: the record may be younger than the clock before it.
+        clock = self._clock.now
         start = 0
         for job in batch.jobs:
-            end = start + job.results
-            if not job.plain:
-                # What is left of a time to live is told as of now: the record may be younger than the clock before it.
-                job.finish(([living(raw, now) for raw in raws[start:end]], self._clock.now))
-            elif values is not None:
-                job.finish(values[start:end])
-            elif job.count == 1 and (record := _large_text(raws[start], now)):
-                self._fetch(job.items[0], record, job.finish)
+            found_here = there[start : start + job.results]
+            start += job.results
+            if job.fetch and (record := found_here[0]) and record.large:
+                self._fetch(job.items[0], record, partial(_with_clock, job.finish, clock))
             else:
-                job.finish(plain_values(parts[start:end], now))
-            start = end
+                job.finish((found_here, clock))
+
+
+def _with_clock(done: Done, clock: int, records: list[Record | None] | KvdError) -> None:
+    done(records if isinstance(records, KvdError) else (records, clock))
 
 
 class LargeLane(_ReadingLane):
@@ -189,9 +167,9 @@ class LargeLane(_ReadingLane):
         """The result for one key.  Raises Unavailable."""
         return self.submit([(key, record)], 0, BATCH_ITEMS)
 
-    def read_plain(self, key: bytes, record: Record, done: Done) -> None:
-        """The text of one key in a list; None instead of the list if it is none by now.  Gives Unavailable, too."""
-        self.put(Job([(key, record)], BATCH_ITEMS, 0, 1, partial(_give_plain, done)))
+    def read_then(self, key: bytes, record: Record, done: Done) -> None:
+        """Have `done` called with a list of that, or with Unavailable."""
+        self.put(Job([(key, record)], BATCH_ITEMS, 0, 1, done))
 
     def _keys(self, items: list[tuple[bytes, Record]]) -> Iterable[bytes]:
         return [key for key, _ in items]
@@ -207,13 +185,13 @@ class LargeLane(_ReadingLane):
         ((key, record),) = job.items
         latest = living(raw, now)
         if latest and latest.revision == record.revision:
-            kept = latest.deadline == b"0" and latest.kind == TEXT
-            self._cache.end_read(batch.mark, [(key, value)] if kept else ())
-            job.finish([_whole(latest, value)] if value is not None else _damaged(latest))
+            whole = None if value is None else latest._replace(value=value, large=False)
+            self._cache.end_read(batch.mark, [(key, whole and _lasting(whole))])
+            job.finish([whole] if whole else _damaged(latest))
             return
         self._cache.end_read(batch.mark)
         if latest and value is not None and not _is_over(record, now):
-            job.finish([_whole(record, value)])
+            job.finish([record._replace(value=value, large=False)])
         elif latest and latest.large:
             job.items = [(key, latest)]
             self._waiting.appendleft(job)
@@ -227,22 +205,8 @@ class LargeLane(_ReadingLane):
             job.items = [(key, record._replace(revision=b"")) for key, record in job.items]
 
 
-def _whole(record: Record, value: bytes) -> Record:
-    return record._replace(value=value, large=False)
-
-
 def _damaged(record: Record) -> Unavailable:
     return Unavailable(f"the store is damaged: it has a record, but no value, of revision {int(record.revision)}")
-
-
-def _give_plain(done: Done, records: list[Record | None] | KvdError) -> None:
-    """Give a plain job the value of its record: the text, or None if it is none by now."""
-    if isinstance(records, KvdError):
-        done(records)
-    elif records[0] is None:
-        done([None])
-    else:
-        done([records[0].value] if records[0].kind == TEXT else None)
 
 
 def milliseconds(time: list[Any]) -> int:

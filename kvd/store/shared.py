@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
+from kvd.model import Record
 from kvd.store.cache import Cache
 
 SLOTS = 65_536
@@ -98,19 +99,19 @@ class SharedCache(Cache):
         super().__init__(limit)
         self._versions = versions
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, if it is kept."""
+    def get(self, key: bytes) -> Record | None:
+        """The record of a key, if it is kept."""
         return super().get(self._versions.of(key) + key)
 
     def begin_read(self, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
         """See `Cache`."""
         return {key: self._versions.of(key) for key in keys}
 
-    def end_read(self, reading: Mapping[bytes, bytes], found: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    def end_read(self, reading: Mapping[bytes, bytes], found: Iterable[tuple[bytes, Record | None]] = ()) -> None:
         """See `Cache`."""
-        for key, value in found:
-            if value is not None and self._versions.is_quiet(reading[key]):
-                self._keep(reading[key] + key, value)
+        for key, record in found:
+            if record is not None and self._versions.is_quiet(reading[key]):
+                self._keep(reading[key] + key, record)
 
     def begin_write(self, keys: Iterable[bytes]) -> Collection[int]:
         """See `Cache`."""

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
-from kvd.model import Change, Outcome, Page, PlainPuts, Position, Record, Transaction, Write
+from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Transaction, Write
 from kvd.store.attaching import Attaching, End, read_end
 from kvd.store.cache import Cache, LocalCache
 from kvd.store.channel import Channel
@@ -17,7 +18,21 @@ from kvd.store.expiry import Counting
 from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page
 from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
 from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
-from kvd.store.link import BIG, DATA, INDEX, META, TTL, Argument, Dialer, Rejected, command, info_of, lost_by, script
+from kvd.store.link import (
+    BIG,
+    DATA,
+    INDEX,
+    META,
+    TTL,
+    Argument,
+    Dialer,
+    Rejected,
+    answer,
+    command,
+    info_of,
+    lost_by,
+    script,
+)
 from kvd.store.reads import LargeLane, ReadLane, unpack
 from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.writes import WriteLane
@@ -63,9 +78,9 @@ class Store:
         self._room = room
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
-        self.kept_text = self._cache.get
+        self.kept = self._cache.get
         self._large = LargeLane(self._dialer, self._clock, self._cache)
-        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_plain)
+        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_then)
         self._writes = WriteLane(self._dialer, self._clock, self._cache, room)
         self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
         self._writes.attach = self._attaching.attach
@@ -168,26 +183,27 @@ class Store:
 
         Values of large records are left out; `fetch` gets one.  Raises Unavailable.
         """
-        records, now = await self._reads.submit(keys, 0)
-        return records, now
+        future: asyncio.Future[tuple[list[Record | None], int]] = asyncio.get_running_loop().create_future()
+        self.read_then(keys, partial(answer, future))
+        return await future
 
-    def kept(self, keys: Sequence[bytes]) -> list[bytes] | None:
-        """The values of keys, if all of them are texts that are kept here, and not too much for one reply."""
-        values: list[bytes] = []
-        size = 0
-        for value in map(self._cache.get, keys):
-            if value is None or (size := size + len(value)) > BATCH_BYTES:
-                return None
-            values.append(value)
-        return values
+    def read_then(
+        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
+        fetch: bool = False,
+    ) -> None:  # fmt: skip
+        """Have `done` called with what `read` gives or raises; at once, if all of it is kept here.
 
-    def read_plain(self, keys: Sequence[bytes], done: Callable[[list[bytes | None] | KvdError | None], None]) -> None:
-        """Have `done` called with the values of at most BATCH_ITEMS keys, None for those that are not there.
-
-        It is called with None if not all of them are text, or any of several is large, and with Unavailable as `read`
-        raises it.
+        fetch: with its value, however large, if it is one key.
         """
-        self._reads.put(Job(keys, len(keys), 0, len(keys), done, True))
+        records: list[Record | None] = []
+        size = 0
+        for record in map(self.kept, keys):
+            if record is None or (size := size + len(record.value)) > BATCH_BYTES:
+                self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
+                return
+            records.append(record)
+        # Nothing that is kept has a time to live, for which alone the clock is asked.
+        done((records, 0))
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""
@@ -196,21 +212,22 @@ class Store:
             (record,) = await self._large.read(key, record)
         return record
 
-    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+    async def write(self, writes: Sequence[Write] | SimpleSets, size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
 
         size: int, bytes of their values.  Raises Unavailable, Uncertain.
         """
-        outcomes: list[Outcome] = await self._writes.submit(writes, size)
-        return outcomes
+        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self.write_then(writes, size, partial(answer, future))
+        return await future
 
-    def write_plain(self, puts: PlainPuts, done: Callable[[Sequence[Outcome] | KvdError], None]) -> None:
-        """Do at most BATCH_ITEMS writes of at most 4 KiB each, and have `done` called with the revisions.
-
-        `done` may be called with the errors that `write` raises.
-        """
-        count = len(puts[0])
-        self._writes.put(Job(puts, count, len(puts[1]), count, done, True))
+    def write_then(
+        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        """Have `done` called with what `write` gives or raises."""
+        simple = isinstance(writes, SimpleSets)
+        count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
+        self._writes.put(Job(writes, count, size, count, done, simple=simple))
 
     async def transact(self, transaction: Transaction, size: int) -> Outcome:
         """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""

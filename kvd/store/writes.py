@@ -54,7 +54,7 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 
 def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
-    if job.plain:
+    if job.simple:
         _, lines = job.items
         return ((TEXT, *line.split(b" ", 1)) for line in lines[:-1].split(b"\n"))
     return (_ARGUMENTS[type(write)](write) for write in job.items)
@@ -62,7 +62,7 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
 
 def _keys(job: Job) -> Iterable[bytes]:
     """Those that a job may change."""
-    if job.plain:
+    if job.simple:
         keys: list[bytes] = job.items[0]
         return keys
     return chain.from_iterable(
@@ -135,7 +135,7 @@ class WriteLane(Lane):
         batch.number = self._number
         keys: Iterable[Iterable[bytes]]
         writes: Iterable[Argument]
-        if all(job.plain for job in batch.jobs):
+        if all(job.simple for job in batch.jobs):
             keys, lines = zip(*[job.items for job in batch.jobs], strict=True)
             writes = (b"plain", b"".join(lines))
         else:
@@ -163,7 +163,7 @@ class WriteLane(Lane):
         else:
             outcomes = reply.split(b" ")
             if NO_MEMORY in outcomes:
-                fail([job for job in batch.jobs if job.plain], Unavailable(MEMORY_FULL))
+                fail([job for job in batch.jobs if job.simple], Unavailable(MEMORY_FULL))
             batch.settle(outcomes)
 
     def _reject(self, error: Rejected) -> None:

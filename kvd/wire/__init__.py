@@ -3,6 +3,6 @@
 lines       bytes to lines, however they are cut into chunks
 words       the grammar of single words: keys, patterns, numbers, values
 requests    the arguments of each verb
-plain       whole chunks of the commonest requests, recognised at once
+shortcuts   whole chunks of the commonest requests
 replies     the lines that the server sends
 """

@@ -42,13 +42,6 @@ def value(record: Record | None) -> bytes:
     return b"OK64 %b\n" % base64(record.value)
 
 
-def plain_values(values: Sequence[bytes | None]) -> bytes:
-    """GET's replies for text values, None where there is no such key."""
-    if None in values:
-        return b"".join([NONE if value is None else b"OK %b\n" % value for value in values])
-    return oks(values)  # type: ignore[arg-type]  # there is no None among them
-
-
 def value_with_revision(record: Record | None) -> bytes:
     """GETS's reply."""
     if record is None:

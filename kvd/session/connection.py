@@ -1,0 +1,294 @@
+"""One connection, from its first byte to its end.
+
+Input is taken in the callback in which it arrives, and goes in groups of requests to the dispatcher.  While a group is
+at the store, or the connection's task does what waits for the peer or takes many steps, what comes is kept, and when
+that is much, no more is read.  So requests are answered in their order, and most of them wake no task.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Any
+
+from kvd.errors import NotAClient, Usage
+from kvd.session.dispatch import Context, Dispatcher, Work
+from kvd.session.linger import Linger
+from kvd.session.output import Output
+from kvd.session.streams import Streams
+from kvd.session.watching import Watching
+from kvd.wire import replies
+from kvd.wire.lines import LineBuffer
+
+READ_BYTES = 64 * 1024
+"""Bytes that are looked at in one piece, and that may be kept before reading pauses."""
+ALL_BYTES = 2**30
+"""More than the reader holds."""
+TURN_STEPS = 256
+"""Steps of the dispatcher before others have their turn: 64 KiB of empty lines take a tenth of a second."""
+GONE_INTERVAL = 30.0
+"""Seconds between looks whether a peer that only watches is still there."""
+UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
+_TCP_CLOSE = 7
+"""The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
+
+
+class Connection:
+    """What one peer sends, and what it is sent."""
+
+    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """writer: over a transport whose protocol is a `Streams`."""
+        self._reader = reader
+        self._writer = writer
+        self._transport: Any = writer.transport
+        self._complaints = context.complaints
+        self._peer = _name_of(writer)
+        self._lines = LineBuffer(context.max_line)
+        self._output = Output(writer, context.push_limit)
+        self._watching = Watching(context.store, context.log, context.hub, context.timer, self._output)
+        self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on)
+        self._linger = Linger(reader, writer)
+        streams = writer.transport.get_protocol()
+        assert isinstance(streams, Streams)  # noqa: S101
+        self._streams = streams
+        # Input that nobody has looked at yet, and whether reading pauses because of it.
+        self._kept = b""
+        self._paused = False
+        # What the task is to do next; it is busy with it until it is None again.
+        self._work: Work | None = None
+        self._called = asyncio.Event()
+        self._error: Exception | None = None
+        # Whether anything was since there was room: who asks gets an answer, whatever waits for it.
+        self._answered = False
+        self._pumping = False
+        self._yielding = False
+        self._ended = False
+        self._stopping = False
+        self._over = False
+        self._is_amid = False
+
+    # ---- the connection
+
+    async def run(self) -> None:
+        """Serve until the peer is gone or has quit, or until `stop`.  The connection ends with `linger`."""
+        try:
+            await self._serve()
+        except NotAClient as error:
+            self._complaints.closed.write(self._peer, error)
+            self._is_amid = True
+            self._output.send(replies.refused(Usage(str(error))))
+        except OSError as error:
+            self._complaints.lost.write(self._peer, error)
+            # The reader keeps the error, which would keep the stack and all that stands on it, such as a page of a
+            # copy, until the garbage collector comes.
+            error.__traceback__ = None
+        finally:
+            self._error = self._work = None
+            self._let_go()
+            self._dispatcher.close()
+            self._watching.close()
+            self._output.forget()
+
+    async def linger(self) -> None:
+        """Close the connection, when the peer has what it was sent."""
+        await self._linger.close(amid=self._is_amid or self._dispatcher.left_lines or self._lines.is_amid)
+
+    def has_sent_all(self) -> bool:
+        """While it lingers: whether the connection may be cut, were its place needed."""
+        return self._linger.has_sent_all()
+
+    def stop(self) -> None:
+        """Finish what is being answered, tell a watcher, and end."""
+        self._stopping = True
+        self._is_amid = self._is_busy() or self._dispatcher.has_more()
+        self._let_go()
+        self._linger.drop_input()
+        self._called.set()
+        self._go_on()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._writer.transport.abort()
+
+    # ---- the task
+
+    async def _serve(self) -> None:
+        while self._streams.has_early:
+            self._streams.has_early = False
+            self.receive(await self._reader.read(ALL_BYTES))
+        if not self._stopping:
+            self._streams.attach(self)
+        if self._reader.at_eof():
+            self.end(None)
+        await self._converse()
+        if self._watching.active and not self._dispatcher.quitting and not self._stopping:
+            self._watching.close_with_it()
+            await self._only_watch()
+        self._watching.end("shutdown", "the daemon stops")
+        self._output.write()
+
+    async def _converse(self) -> None:
+        """Do what is called for, until all is answered and nothing more will come."""
+        self._go_on()
+        while not self._over:
+            await self._called.wait()
+            self._called.clear()
+            if self._error:
+                raise self._error
+            if self._work:
+                work = self._work
+                await work()
+                self._work = None
+                self._go_on()
+
+    async def _only_watch(self) -> None:
+        """The peer has shut down its sending side only, and goes on watching until it is gone.
+
+        Nothing is read any more, so that keep-alive's finding has to be asked for.
+        """
+        self._called.clear()
+        events = {asyncio.ensure_future(self._writer.wait_closed()), asyncio.ensure_future(self._called.wait())}
+        connection = self._writer.get_extra_info("socket")
+        try:
+            while not (await asyncio.wait(events, timeout=GONE_INTERVAL, return_when=asyncio.FIRST_COMPLETED))[0]:
+                if _is_gone(connection):
+                    self.abort()
+            for event in events:
+                if event.done():
+                    await event
+        finally:
+            for event in events:
+                event.cancel()
+
+    # ---- input
+
+    def receive(self, data: bytes) -> None:
+        """Called with what arrives."""
+        if self._pumping or self._kept or self._is_busy() or self._dispatcher.has_more() or len(data) > READ_BYTES:
+            self._keep(data)
+        elif not self._shortcut(data):
+            self._feed(data)
+        else:
+            return
+        self._go_on()
+
+    def end(self, error: Exception | None) -> None:
+        """Called when nothing more will come, or the connection is lost."""
+        self._ended = True
+        if error:
+            self._fail(error)
+        self._go_on()
+
+    def _shortcut(self, data: bytes) -> bool:
+        """Have a chunk of the commonest requests answered whole."""
+        if not self._lines.between or self._stopping or self._output.is_full():
+            return False
+        try:
+            return self._dispatcher.shortcut(data)
+        except OSError as error:
+            self._fail(error)
+            return True
+
+    def _feed(self, data: bytes) -> None:
+        self._dispatcher.feed(self._lines.feed(data))
+
+    def _keep(self, data: bytes) -> None:
+        self._kept += data
+        if len(self._kept) > READ_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _take_kept(self) -> bytes:
+        data, self._kept = self._kept[:READ_BYTES], self._kept[READ_BYTES:]
+        if self._paused and len(self._kept) <= READ_BYTES:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def _let_go(self) -> None:
+        """Take no more input: it is for whoever reads from the reader."""
+        self._streams.detach()
+        self._kept = b""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # ---- what is done next
+
+    def _is_busy(self) -> bool:
+        """Whether something has to be done before anything else."""
+        return self._dispatcher.busy or self._work is not None or self._yielding or self._over
+
+    def _call(self, work: Work) -> None:
+        """Have the task do something."""
+        self._work = work
+        self._called.set()
+
+    def _fail(self, error: Exception) -> None:
+        """Have the task raise an error."""
+        if self._error is None:
+            self._error = error
+        self._called.set()
+
+    def _go_on(self, work: Work | None = None) -> None:
+        """Answer what waits, as far as that is possible now.  work: for the task, before anything else."""
+        if work:
+            self._call(work)
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            steps = 0
+            while not (self._is_busy() or self._error):
+                if steps == TURN_STEPS:
+                    self._yielding = True
+                    asyncio.get_running_loop().call_soon(self._take_turn)
+                elif self._answered and self._output.is_full() and not self._dispatcher.quitting:
+                    # A peer that has quit may have more to send before it reads.
+                    self._call(self._output.flush)
+                    self._answered = False
+                elif not self._step():
+                    break
+                steps += 1
+        except Exception as error:  # the task raises it
+            self._fail(error)
+        finally:
+            self._pumping = False
+
+    def _take_turn(self) -> None:
+        self._yielding = False
+        self._go_on()
+
+    def _step(self) -> bool:
+        """Begin the next thing to do; False: there is none."""
+        if self._dispatcher.has_more():
+            self._answered = True
+            self._dispatcher.step()
+            return True
+        is_end = self._stopping or self._dispatcher.quitting or (self._ended and not self._kept)
+        if is_end and self._ended and not (self._stopping or self._dispatcher.quitting) and self._lines.is_amid:
+            self._output.reply(UNENDED)
+        self._output.write()
+        self._answered = False
+        if is_end:
+            self._over = True
+            self._called.set()
+        elif self._kept:
+            self._feed(self._take_kept())
+        else:
+            return False
+        return True
+
+
+def _is_gone(connection: Any) -> bool:
+    """Whether the kernel knows that a TCP peer is gone; False where it does not say."""
+    if connection is None or not hasattr(socket, "TCP_INFO"):
+        return False
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+
+
+def _name_of(writer: asyncio.StreamWriter) -> str:
+    """The peer's address, for the log: asked while it is there, for uvloop raises ValueError when it is not."""
+    peer = None
+    with suppress(OSError, ValueError):
+        peer = writer.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"
