@@ -33,7 +33,7 @@
 enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 128, READ_BYTES = 256 * 1024, BUCKETS = 64 * 32, KEY = 12 };
 
 static struct {
-    long connections, depth, rate, reads, first, keys, value, watchers, flight, durable, distinct;
+    long connections, depth, rate, reads, first, keys, value, watchers, flight, durable, distinct, read_form, write_form;
     double seconds, warmup;
 } settings = {
     .connections = 50, /* requests: connections, and */
@@ -47,6 +47,8 @@ static struct {
     .flight = 1,       /* those that write, each one change at a time, until it has reached all of them */
     .durable = 0,      /* fan-out: 1 Redis also SETs the key before it PUBLISHes, as kvd does by itself */
     .distinct = 0,     /* fan-out: 0 all watch one key, 1 each its own key, 2 each its own prefix */
+    .read_form = 0,    /* requests, of kvd: 0 GET, 1 GET with CR LF, 2 get, 3 GETS, 4 TTL, and */
+    .write_form = 0,   /* 0 SET, 1 PUT, 2 PUT with ttl=600, 3 INCR of other keys */
     .seconds = 3,      /* measured, after */
     .warmup = 0.5,     /* seconds that are not */
 };
@@ -216,14 +218,18 @@ static void push_key(connection *c, unsigned number) {
     push(c, key, KEY);
 }
 
+static const char *const READS[] = {"GET ", "GET ", "get ", "GETS ", "TTL "},
+                  *const WRITES[] = {"SET ", "PUT ", "PUT ", "INCR number/"},
+                  *const BEFORE_VALUE[] = {" ", " = ", " ttl=600 = "};
+
 static void push_request(connection *c, char kind, unsigned key) {
     int get = kind == 'g';
     if (*protocol == 'k') {
-        push(c, get ? "GET " : "SET ", 4);
+        pushf(c, get ? READS[settings.read_form] : WRITES[settings.write_form]);
         push_key(c, key);
-        if (!get)
-            push(c, " ", 1), push(c, value, settings.value);
-        push(c, "\n", 1);
+        if (!get && settings.write_form != 3)
+            pushf(c, BEFORE_VALUE[settings.write_form]), push(c, value, settings.value);
+        pushf(c, get && settings.read_form == 1 ? "\r\n" : "\n");
     } else if (*protocol == 'r') {
         pushf(c, get ? "*2\r\n$3\r\nGET\r\n$%d\r\n" : "*3\r\n$3\r\nSET\r\n$%d\r\n", KEY);
         push_key(c, key);
@@ -246,7 +252,9 @@ static void push_request(connection *c, char kind, unsigned key) {
 static int line_ends(connection *c) {
     int get = c->kind[c->first] == 'g';
     if (*protocol == 'k')
-        return !memcmp(c->head, "OK ", 3) && (!get || c->line == (size_t)settings.value + 3) ? 1 : -1;
+        return !memcmp(c->head, "OK ", 3) && (!get || settings.read_form > 2 || c->line == (size_t)settings.value + 3)
+                   ? 1
+                   : -1;
     if (!get)
         return *c->head == (*protocol == 'r' ? '+' : 'S') ? 1 : -1;
     if (c->lines)
@@ -572,7 +580,8 @@ static void set(const char *argument) {
         {"reads", &settings.reads, 0}, {"first", &settings.first, 0}, {"keys", &settings.keys, 0},
         {"value", &settings.value, 0},
         {"watchers", &settings.watchers, 0}, {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
-        {"durable", &settings.durable, 0},
+        {"durable", &settings.durable, 0}, {"read-form", &settings.read_form, 0},
+        {"write-form", &settings.write_form, 0},
         {"seconds", 0, &settings.seconds}, {"warmup", 0, &settings.warmup},
     };
     const char *equals = strchr(argument, '=');
@@ -597,6 +606,8 @@ int main(int count, char **arguments) {
     protocol = arguments[2];
     for (int i = 4; i < count; i++)
         set(arguments[i]);
+    if (settings.read_form < 0 || settings.read_form > 4 || settings.write_form < 0 || settings.write_form > 3)
+        die("there is no such form");
     if (settings.depth > MAX_DEPTH || settings.depth < 1)
         die("depth is 1 to %d", MAX_DEPTH);
     struct rlimit limit;

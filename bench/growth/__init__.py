@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from bench.curves import Curve
-from bench.growth import engines, idle, interference, keys, values, watchers, workers
+from bench.growth import engines, idle, interference, keys, values, verbs, watchers, workers
 from bench.measure import Bench
 
 CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
@@ -11,6 +11,7 @@ CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
     "watchers": watchers.measure,
     "idle": idle.measure,
     "values": values.measure,
+    "verbs": verbs.measure,
     "interference": interference.measure,
     "workers": workers.measure,
     "engines": engines.measure,
