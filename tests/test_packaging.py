@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kvd import __version__
 from kvd.settings import DEFAULT_PORT
+from kvd.verbs import VERBS
 from tests.processes import ROOT
 
 
@@ -88,6 +90,24 @@ def test_the_distribution_has_a_name_of_its_own() -> None:
 def test_nobody_is_told_to_install_the_name_that_another_project_has() -> None:
     taken = re.compile(r"\b(?:pipx?|uvx?|poetry)\b[^\n`&;|]*\s['\"]?kvd(?![\w./-])")
     assert taken.search("run `pip install -U kvd[test]`")
-    texts = [ROOT / "README.md", ROOT / "kvctl.py", ROOT / "Jenkinsfile", *ROOT.glob("Dockerfile*")]
-    texts += [*ROOT.glob("docs/*.md"), *ROOT.glob("kvd/**/*.py"), ROOT / "kvd/protocol.txt"]
+    texts = [*ROOT.glob("*.md"), ROOT / "kvctl.py", ROOT / "Jenkinsfile", *ROOT.glob("Dockerfile*")]
+    texts += [*ROOT.glob("docs/**/*.md"), *ROOT.glob("kvd/**/*.py"), ROOT / "kvd/protocol.txt"]
     assert [text.name for text in texts if taken.search(text.read_text())] == []
+
+
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_newest_version_in_the_changelog_is_this_one() -> None:
+    versions = re.findall(r"^## \[(.*?)\] - (?:unreleased|\d{4}-\d\d-\d\d)$", CHANGELOG, re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_the_changelog_names_every_verb() -> None:
+    assert [verb.decode() for verb in VERBS if f"`{verb.decode()}`" not in CHANGELOG] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
