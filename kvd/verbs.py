@@ -1,7 +1,7 @@
 """The verb table: each verb of protocol.txt as one row."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -25,6 +25,7 @@ class Verb:
 
     parse: the rest of the line and the value limit to the request's arguments; raises a `Refusal`.
     reply: of a READ verb, the record (None: no such key) and the store's clock to the reply.
+    reply_all: of a READ verb, the same for records that are there and do not expire.
     wants_value: of a READ verb, whether the reply needs the value of a large record.
     usage, help: one line each, as HELP shows them.
     """
@@ -35,16 +36,17 @@ class Verb:
     help: str
     kind: Kind = Kind.OTHER
     reply: Callable[[Record | None, int], bytes] | None = None
+    reply_all: Callable[[Sequence[Record]], bytes] | None = None
     wants_value: bool = True
 
 
 _ROWS = (
     Verb("GET", requests.read, "GET key", "the value of a key", Kind.READ,
-         lambda record, _: replies.value(record)),
+         lambda record, _: replies.value(record), replies.values),
     Verb("GETS", requests.read, "GETS key", "a key's revision and value, in one read", Kind.READ,
-         lambda record, _: replies.value_with_revision(record)),
+         lambda record, _: replies.value_with_revision(record), replies.values_with_revisions),
     Verb("TTL", requests.read, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
-         replies.ttl, wants_value=False),
+         replies.ttl, replies.no_ttls, wants_value=False),
     Verb("SET", requests.set_, "SET key value",
          "sets a key to the rest of the line", Kind.WRITE),
     Verb("PUT", requests.put, "PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value",

@@ -42,7 +42,7 @@ Request = tuple[Verb, Any]
 class Store(watching.Store, Protocol):
     """What a session asks of the store; see `store.Store`.
 
-    The first three give what they have at once or later, the latter two with the error in place of what was asked for.
+    `read_then` and `write_then` give what was asked for at once or later, or the error in its place.
     """
 
     batch_items: int
@@ -51,6 +51,9 @@ class Store(watching.Store, Protocol):
     @property
     def kept(self) -> Callable[[bytes], Record | None]:
         """Gives the record of a key, if it is at hand."""
+
+    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
+        """The records of keys, if all are at hand."""
 
     def read_then(
         self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
@@ -141,7 +144,14 @@ class Dispatcher:
         if count < 2 or count > self._store.batch_items:
             return False
         keys = shortcuts.reads(word, chunk)
-        if keys is None or not shortcuts.are_keys(keys):
+        if keys is None:
+            return False
+        records = self._store.kept_all(keys)
+        if records is not None:
+            assert verb.reply_all  # noqa: S101
+            self._output.send(verb.reply_all(records))
+            return True
+        if not shortcuts.are_keys(keys):
             return False
         self._read([verb] * count, keys)
         return True

@@ -195,15 +195,22 @@ class Store:
 
         fetch: with its value, however large, if it is one key.
         """
-        records: list[Record | None] = []
+        records = self.kept_all(keys)
+        if records is None:
+            self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
+        else:
+            # Nothing that is kept has a time to live, for which alone the clock is asked.
+            done(([*records], 0))
+
+    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
+        """The records of keys, if all of them are kept here, and not too much for one reply."""
+        records: list[Record] = []
         size = 0
         for record in map(self.kept, keys):
             if record is None or (size := size + len(record.value)) > BATCH_BYTES:
-                self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
-                return
+                return None
             records.append(record)
-        # Nothing that is kept has a time to live, for which alone the clock is asked.
-        done((records, 0))
+        return records
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""

@@ -42,6 +42,14 @@ def value(record: Record | None) -> bytes:
     return b"OK64 %b\n" % base64(record.value)
 
 
+def values(records: Sequence[Record]) -> bytes:
+    """GET's replies for keys that are there."""
+    texts = [record.value for record in records if record.kind == TEXT]
+    if len(texts) == len(records):
+        return oks(texts)
+    return b"".join(map(value, records))
+
+
 def value_with_revision(record: Record | None) -> bytes:
     """GETS's reply."""
     if record is None:
@@ -49,6 +57,11 @@ def value_with_revision(record: Record | None) -> bytes:
     if record.kind == TEXT:
         return b"OK %b %b\n" % (record.revision, record.value)
     return b"OK64 %b %b\n" % (record.revision, base64(record.value))
+
+
+def values_with_revisions(records: Sequence[Record]) -> bytes:
+    """GETS's replies for keys that are there."""
+    return b"".join(map(value_with_revision, records))
 
 
 def seconds(milliseconds: int) -> bytes:
@@ -66,6 +79,11 @@ def ttl(record: Record | None, now: int) -> bytes:
         return ok(b"-")
     # The store adds a millisecond to every deadline, so as never to be early; nobody asked for it.
     return ok(seconds(max(1, deadline - 1 - now)))
+
+
+def no_ttls(records: Sequence[Record]) -> bytes:
+    """TTL's replies for keys that do not expire."""
+    return ok(b"-") * len(records)
 
 
 _REFUSED = {
