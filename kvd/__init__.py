@@ -7,19 +7,11 @@ workers      several processes that serve
 server       one process that serves
 session      one connection
 verbs        the table of requests
-store        everything that asks Redis
+watch        from the store's change log to watchers
+store        the keys and their change log
 embedded     the Redis or Valkey server that the daemon starts itself
-changes      the log reader: follows the store's change log
-hub          hands changes to watchers
 client       the client library
-reaping      what process 1 owes to the children of others
-child        a child process that is started again when it dies
-running      the event loop, the logger, and the signals that end a process
-listening    sockets to listen on
-descriptors  the limit of open files
-limited_log  log lines that peers cause
-freed_memory  memory that was freed, given back to the system
-machine      how much memory there is for this process
+process      what a process needs from the system
 wire         the line protocol, pure
 settings     what may be chosen
 memory       the plan of memory: who may take how much

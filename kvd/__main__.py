@@ -48,11 +48,12 @@ from itertools import pairwise
 
 from docopt import DocoptExit, docopt
 
-from kvd import __version__, descriptors, machine, running, settings
+from kvd import __version__, settings
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
 from kvd.errors import StartError
+from kvd.process import limits, machine, service
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -123,7 +124,7 @@ def _print_version(chosen: settings.Settings) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
-    running.open_standard_streams()
+    service.open_standard_streams()
     try:
         options = docopt(__doc__, arguments)
     except DocoptExit:
@@ -139,11 +140,11 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = settings.read(options, os.environ, machine.available())
         if options["--version"]:
             return _print_version(chosen)
-        running.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)
-        descriptors.raise_limit()
-        descriptors.check()
+        service.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)
+        limits.raise_limit()
+        limits.check()
         daemon = Daemon(chosen)
-        running.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *running.TERMINAL})
+        service.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *service.TERMINAL})
     except StartError as error:
         sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED

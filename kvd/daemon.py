@@ -3,15 +3,15 @@
 import asyncio
 import logging
 
-from kvd import descriptors
 from kvd.embedded.server import EmbeddedServer
-from kvd.listening import address_of, listen
-from kvd.reaping import reap_adopted
+from kvd.process import limits
+from kvd.process.reaping import reap_adopted
+from kvd.process.sockets import address_of, listen
 from kvd.server import Server, Source
 from kvd.settings import Address, Settings, described
-from kvd.store.note import EndNote
-from kvd.store.store import Store
-from kvd.workers.workers import Workers
+from kvd.store.redis.note import EndNote
+from kvd.store.redis.store import Store
+from kvd.workers.pool import Workers
 
 log = logging.getLogger("kvd")
 
@@ -35,10 +35,10 @@ class Daemon:
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
-        if descriptors.connections() < descriptors.FEW:
+        if limits.connections() < limits.FEW:
             log.warning(
                 "the limit of open files leaves few connections to a process (%d); %s",
-                descriptors.connections(), descriptors.REMEDY,
+                limits.connections(), limits.REMEDY,
             )  # fmt: skip
         if self.embedded:
             log.info("memory: %s", described(self._settings))

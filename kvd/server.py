@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from kvd import __version__, descriptors, freed_memory
-from kvd.changes import Follower
+from kvd import __version__
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import Unavailable
-from kvd.hub import Hub
-from kvd.limited_log import LimitedLog
-from kvd.listening import BACKLOG, address_of, cannot_listen
+from kvd.process import freed_memory, limits
+from kvd.process.limited_log import LimitedLog
+from kvd.process.sockets import BACKLOG, address_of, cannot_listen
 from kvd.session.complaints import Complaints
 from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.dispatch import Context
@@ -22,11 +21,13 @@ from kvd.session.linger import Linger
 from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
 from kvd.settings import Settings
-from kvd.store.cache import Cache, LocalCache
-from kvd.store.housekeeping import History
-from kvd.store.room import on_disk, refused_by
-from kvd.store.shared import Seat, SharedCache, Versions
-from kvd.store.store import Store
+from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.disk_space import on_disk, refused_by
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.shared_cache import Seat, SharedCache, Versions
+from kvd.store.redis.store import Store
+from kvd.watch.follower import Follower
+from kvd.watch.hub import Hub
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 
@@ -90,7 +91,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._most = descriptors.connections()
+        self._most = limits.connections()
         self._lingering: dict[Connection, None] = {}
         self._draining = False
         self._refused = LimitedLog(
@@ -192,7 +193,7 @@ class Server:
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
-        self._refused.write(self._most, descriptors.REMEDY)
+        self._refused.write(self._most, limits.REMEDY)
         if not writer.is_closing():
             writer.write(REFUSED)
         try:

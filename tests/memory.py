@@ -6,15 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from kvd.changes import Follower
 from kvd.embedded.server import EmbeddedServer
-from kvd.hub import Hub
 from kvd.session.complaints import Complaints
 from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.dispatch import Context
 from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
-from kvd.store.store import Store
+from kvd.store.redis.store import Store
+from kvd.watch.follower import Follower
+from kvd.watch.hub import Hub
 from kvd.wire.lines import max_line
 from tests.processes import PATIENCE
 

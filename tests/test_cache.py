@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.model import Record
-from kvd.store.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, LocalCache, Reading
+from kvd.store.redis.cache import LARGEST_SHARE, MOST_WRITES, OVERHEAD, LocalCache, Reading
 from tests.records import record
 
 LIMIT = 1024 * 1024

@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import pytest
 
-from kvd import changes
-from kvd.changes import SHORTEST_WAIT, Follower
 from kvd.model import Change, Entry, Position
+from kvd.watch import follower
+from kvd.watch.follower import SHORTEST_WAIT, Follower
 
 STORE = b"store"
 
@@ -91,16 +91,16 @@ async def test_what_follows_is_waited_for_as_long_as_publishing_takes(
     seconds: float, together: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(changes, "time", clock)
+    monkeypatch.setattr(follower, "time", clock)
     log = Log(clock, iter(range(1, 7)))
     audience = Audience(clock, seconds)
 
     async def connect() -> Log:
         return log
 
-    follower = Follower(connect, audience)
-    running = asyncio.create_task(follower.run())
-    await follower.join()
+    following = Follower(connect, audience)
+    running = asyncio.create_task(following.run())
+    await following.join()
     async with asyncio.timeout(10):
         while log.left:  # noqa: ASYNC110  # the log has no event
             await asyncio.sleep(0)

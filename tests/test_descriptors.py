@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.descriptors import FEW, RESERVE
+from kvd.process.limits import FEW, RESERVE
 from tests.processes import ROOT, Daemon, Peer, wait_for
 
 ROOM = 36

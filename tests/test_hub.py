@@ -1,4 +1,4 @@
-"""kvd.hub: every watcher gets each change that matches, once and in order, or is told up to where it did."""
+"""kvd.watch.hub: every watcher gets each change that matches, once and in order, or is told up to where it did."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kvd.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
 from kvd.model import BYTES, Change, Patterns, Position, Sink
+from kvd.watch.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
 from kvd.wire import replies
 
 STORE = b"s"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kvd.store import link
+from kvd.store.redis import connection
 from kvd.wire import shortcuts
 
-SCRIPTS = sorted((Path(link.__file__).parent.parent / "lua").glob("*.lua"))
+SCRIPTS = sorted((Path(connection.__file__).parents[2] / "lua").glob("*.lua"))
 
 
 def header(source: str) -> dict[str, str]:
@@ -53,7 +53,7 @@ def test_a_script_never_makes_commands_or_errors_out_of_what_clients_sent(path: 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_is_called_with_the_keys_of_its_header(path: Path) -> None:
     every = "data big index ttl log meta replaced"
-    modules = [module.read_text() for module in Path(link.__file__).parent.glob("*.py")]
+    modules = [module.read_text() for module in Path(connection.__file__).parent.glob("*.py")]
     calls = [keys for text in modules for keys in re.findall(rf'script\(\s*"{path.stem}", (\[[A-Z, ]+\]|ALL)', text)]
     assert calls
     named = {every if keys == "ALL" else " ".join(re.findall(r"[A-Z]+", keys)).lower() for keys in calls}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kvd import machine
 from kvd.memory import Available, MemoryPlan
+from kvd.process import machine
 from kvd.settings import MIB, read
 
 # ---- the plan

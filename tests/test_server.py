@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvd import descriptors, server
+from kvd import server
+from kvd.process import limits
 from kvd.server import PARTING, REFUSED, Server, Source
 from kvd.session.connection import READ_BYTES
 from kvd.settings import Settings
@@ -106,7 +107,7 @@ class Refused:
 @pytest.fixture
 async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     """Where a server listens that serves nobody, and waits long enough for whom it refuses."""
-    monkeypatch.setattr(descriptors, "connections", lambda: 0)
+    monkeypatch.setattr(limits, "connections", lambda: 0)
     monkeypatch.setattr(server, "PARTING_TIME", PATIENCE)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))

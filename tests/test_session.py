@@ -16,10 +16,10 @@ from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Write
 from kvd.session import watching
 from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
-from kvd.store.cache import Cache, LocalCache
-from kvd.store.housekeeping import History
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS
-from kvd.store.store import Listing, Store
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
+from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.store import Listing, Store
 from tests.memory import FULL, MemoryPeer, Service, serving
 from tests.processes import PATIENCE
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.model import Record
-from kvd.store import shared
-from kvd.store.shared import Seat, SharedCache, Versions, share_versions
-from kvd.workers import workers
+from kvd.store.redis import shared_cache
+from kvd.store.redis.shared_cache import Seat, SharedCache, Versions, share_versions
+from kvd.workers import pool
 from tests.records import record
 
 LIMIT = 1024 * 1024
@@ -80,7 +80,7 @@ class Simulated:
 STEPS = ["send read", "send write", "do read", "do write", "answer read", "answer write"]
 
 
-@pytest.mark.parametrize("slots", [1, 2, shared.SLOTS])
+@pytest.mark.parametrize("slots", [1, 2, shared_cache.SLOTS])
 @given(
     steps=st.lists(
         st.tuples(
@@ -94,7 +94,7 @@ def test_what_any_worker_keeps_is_what_the_store_holds_at_this_moment(
     slots: int, steps: list[tuple[str, int, bytes, int]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared, "SLOTS", slots)
+        patch.setattr(shared_cache, "SLOTS", slots)
         seats = share_versions(WORKERS)
         try:
             simulated = Simulated(seats)
@@ -171,6 +171,6 @@ def test_without_shared_memory_the_workers_keep_nothing_and_say_so(
     def fail(count: int) -> None:
         raise OSError(f"no memory for {count}")
 
-    monkeypatch.setattr(workers, "share_versions", fail)
-    assert workers._seats(2, ExitStack()) == [None, None]
+    monkeypatch.setattr(pool, "share_versions", fail)
+    assert pool._seats(2, ExitStack()) == [None, None]
     assert "no memory for 2" in caplog.text

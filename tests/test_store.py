@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, SimpleSets, Touch, Transaction, Write
-from kvd.store import clock, housekeeping, lanes, writes
-from kvd.store import store as store_module
-from kvd.store.channel import Channel
-from kvd.store.housekeeping import History
-from kvd.store.link import Dialer, Link, Rejected, command
-from kvd.store.room import on_disk
-from kvd.store.store import Store, bounds
+from kvd.store.redis import batching, clock, maintenance, writes
+from kvd.store.redis import store as store_module
+from kvd.store.redis.channel import Channel
+from kvd.store.redis.connection import Dialer, Link, Rejected, command
+from kvd.store.redis.disk_space import on_disk
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.store import Store, bounds
 from tests.faults.faults import small_disk
 from tests.memory import serving
 from tests.processes import Redis
@@ -96,7 +96,7 @@ async def test_writes_of_one_batch_see_each_other(redis: Redis) -> None:
 async def test_writes_that_wait_go_as_one_batch_with_one_log_entry(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await asyncio.gather(*(write(store, put(b"key%d" % number)) for number in range(200)))
-        assert int(redis.cli("XLEN", "{kvd}:log")) <= lanes.DEPTH + 1
+        assert int(redis.cli("XLEN", "{kvd}:log")) <= batching.DEPTH + 1
         assert await store.count(b"*") == 200
         assert (await store.history())[0].revision == 200
 
@@ -110,7 +110,7 @@ async def test_a_batch_keeps_its_bounds(redis: Redis) -> None:
             for number in range(100):
                 group.create_task(store.write([put(b"%d.%d" % (number, i)) for i in range(10)], 0))
         entries = int(redis.cli("XLEN", "{kvd}:log"))
-        assert entries >= 20 * 100_000 // lanes.BATCH_BYTES + 1000 // lanes.BATCH_ITEMS
+        assert entries >= 20 * 100_000 // batching.BATCH_BYTES + 1000 // batching.BATCH_ITEMS
         assert await store.count(b"*") == 1020
 
 
@@ -381,7 +381,7 @@ async def test_a_store_that_does_not_come_back_leaves_writes_uncertain(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writes, "UNCERTAIN_AFTER", 0.3)
-    monkeypatch.setattr(lanes, "GRACE", 0.2)
+    monkeypatch.setattr(batching, "GRACE", 0.2)
     async with proxied(redis) as (proxy, url), running(url) as store:
         await write(store, Increment(b"n", b"1"))
         proxy.hiding = b"hide me"
@@ -411,7 +411,7 @@ async def test_a_write_that_was_given_up_is_answered_once_and_not_done_later(
 ) -> None:
     """Whether the store had applied it, or never saw it."""
     monkeypatch.setattr(writes, "UNCERTAIN_AFTER", 0.3)
-    monkeypatch.setattr(lanes, "GRACE", 0.2)
+    monkeypatch.setattr(batching, "GRACE", 0.2)
     async with proxied(redis) as (proxy, url), running(url) as store:
         await write(store, put(b"k", b"0"))
         if reached:
@@ -527,11 +527,11 @@ async def test_a_refused_batch_does_not_refuse_the_one_behind_it(
     async with running(redis.unix_url) as store:
         await write(store, put(b"a"))
         redis.cli("CONFIG", "SET", "maxmemory", "1")
-        first = asyncio.create_task(store.write([put(b"b%d" % number) for number in range(lanes.BATCH_ITEMS)], 0))
-        second = asyncio.create_task(write(store, *[Delete(b"a")] * lanes.BATCH_ITEMS))
+        first = asyncio.create_task(store.write([put(b"b%d" % number) for number in range(batching.BATCH_ITEMS)], 0))
+        second = asyncio.create_task(write(store, *[Delete(b"a")] * batching.BATCH_ITEMS))
         results = await asyncio.gather(first, second, return_exceptions=True)
         assert isinstance(results[0], Unavailable)
-        assert results[1] == [b"2", *[b"n"] * (lanes.BATCH_ITEMS - 1)]
+        assert results[1] == [b"2", *[b"n"] * (batching.BATCH_ITEMS - 1)]
     assert "lost the store" not in caplog.text
 
 
@@ -655,7 +655,7 @@ async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store's clock stands still while nothing is written; who comes back is there, also before the next trim."""
-    monkeypatch.setattr(housekeeping, "TRIM_INTERVAL", 3600)
+    monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 3600)
     async with running(redis.unix_url) as store:
         await write(store, put(b"k"))
         position, _ = await store.history()
@@ -715,8 +715,8 @@ async def test_the_history_says_which_changes_belong_together(redis: Redis) -> N
 async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "SHRINK_INTERVAL", 0.05)
-    monkeypatch.setattr(housekeeping, "LEAST_FILE", 1_000_000)
+    monkeypatch.setattr(maintenance, "SHRINK_INTERVAL", 0.05)
+    monkeypatch.setattr(maintenance, "LEAST_FILE", 1_000_000)
     own = partial(Store, room=on_disk(tmp_path), history=History(changes=1))
     async with serving(tmp_path / "data", own) as service:
         for number in range(200):
@@ -739,7 +739,7 @@ async def test_history_that_leaves_no_room_to_write_the_file_anew_gives_way_to_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 32 MiB a quarter is the reserve, beside which a file with 20 MiB of history has no room."""
-    monkeypatch.setattr(housekeeping, "SHRINK_INTERVAL", 0.05)
+    monkeypatch.setattr(maintenance, "SHRINK_INTERVAL", 0.05)
     values = [b64encode(random.Random(number).randbytes(12_000)) for number in range(6000)]
     wanted = list(values)
     with small_disk(tmp_path / "small", 32):

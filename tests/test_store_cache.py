@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kvd.model import BYTES, TEXT, Delete, Increment, Put, Record, Touch, Transaction, Write
-from kvd.store.cache import Cache, LocalCache
-from kvd.store.lanes import BATCH_BYTES
-from kvd.store.shared import SharedCache, Versions, share_versions
-from kvd.store.store import Store
+from kvd.store.redis.batching import BATCH_BYTES
+from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.shared_cache import SharedCache, Versions, share_versions
+from kvd.store.redis.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, proxied, running
 

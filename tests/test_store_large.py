@@ -8,13 +8,13 @@ import pytest
 
 from kvd.errors import StoreLost, Unavailable
 from kvd.model import BYTES, TEXT, Change, Delete, Increment, Page, Position, Record, Touch, Transaction
-from kvd.store import housekeeping
-from kvd.store.attaching import LAYOUT
-from kvd.store.cache import LocalCache
-from kvd.store.history import LogLink
-from kvd.store.housekeeping import History
-from kvd.store.link import ALL, Dialer, script
-from kvd.store.store import Store
+from kvd.store.redis import maintenance
+from kvd.store.redis.attach import LAYOUT
+from kvd.store.redis.cache import LocalCache
+from kvd.store.redis.connection import ALL, Dialer, script
+from kvd.store.redis.log import LogLink
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, nothing_large, proxied, put, running, write
 
@@ -183,7 +183,7 @@ async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
 
 async def test_many_replaced_values_go_together(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not one trim's worth a second: at that pace these would take longer than `eventually` waits."""
-    monkeypatch.setattr(housekeeping, "TRIM_VALUES", 1)
+    monkeypatch.setattr(maintenance, "TRIM_VALUES", 1)
     async with running(redis.unix_url, history=SHORT) as store:
         for _ in range(40):
             await write(store, put(b"k", ONE))

@@ -8,8 +8,8 @@ import pytest
 
 from kvd.errors import StartError
 from kvd.model import BYTES, TEXT, Change, Page, Position, SimpleSets
-from kvd.store.housekeeping import History
-from kvd.store.store import Store
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.store import Store
 from tests.processes import Redis
 from tests.test_store import eventually, put, running, value_of, write
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvd.listening import BACKLOG
+from kvd.process.sockets import BACKLOG
 from kvd.server import Source
 from kvd.settings import Settings
-from kvd.workers.task import Task
+from kvd.workers.config import Task
 from tests.conftest import StartDaemon
 from tests.processes import ROOT, Daemon, Peer, Redis, wait_for
 

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kvd.child import Child, die_with
 from kvd.embedded import aof, asking, engines, ownership, repair
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
 from kvd.errors import StartError, StoreLost, one_line
 from kvd.memory import NOT_PLANNED, MemoryPlan, readable
+from kvd.process.child import Child, die_with
 
 log = logging.getLogger("kvd.embedded")
 

@@ -2,7 +2,6 @@
 
 output       what goes to the peer: replies in order, pushed lines between them, bounded
 watching     the connection's watch, and how it catches up
-copying      SYNC's copy
 progress     PROGRESS: one timer for all connections
 transaction  what stands between BEGIN and COMMIT
 dispatch     requests in groups: ask the store, answer

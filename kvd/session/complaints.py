@@ -3,7 +3,7 @@
 import logging
 from typing import NamedTuple
 
-from kvd.limited_log import LimitedLog
+from kvd.process.limited_log import LimitedLog
 
 log = logging.getLogger("kvd.session")
 

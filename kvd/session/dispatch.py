@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import KvdError, NotAClient, Refusal, Usage
-from kvd.hub import Hub
 from kvd.model import (
     Interval,
     Outcome,
@@ -30,6 +29,7 @@ from kvd.session.progress import ProgressTimer
 from kvd.session.transaction import Pending
 from kvd.session.watching import Log, Watching
 from kvd.verbs import READERS, Kind, Verb, explain, find
+from kvd.watch.hub import Hub
 from kvd.wire import replies, shortcuts
 from kvd.wire.lines import Line
 

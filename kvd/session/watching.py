@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from kvd.errors import Compacted, Refusal, Unavailable
-from kvd.hub import Hub, Step, Watcher
 from kvd.model import Change, Page, Patterns, Position
-from kvd.session.copying import copy
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
+from kvd.watch.hub import Hub, Step, Watcher
+from kvd.watch.snapshot import copy
 from kvd.wire import replies
 
 AWAY_PAUSE = 0.2

@@ -1,19 +1,4 @@
-"""Everything that asks Redis.
+"""The store: what sessions and watches ask, and who answers it.
 
-link          one connection, and the scripts of lua/
-engine        which run of the engine this is, and what it may lose
-attaching     whether a store is kvd's, and still has all that it acknowledged
-note          on disk: where a store was when the last daemon on it ended in order
-clock         the store's clock, also while its machine's was set back
-channel       a connection for one call at a time
-lanes         queues in front of a connection: group commit
-reads         single keys
-writes        numbered batches, applied at most once
-history       the change log, read forwards
-housekeeping  what the store does by itself: expiry, the limits of the change log, the length of the file
-expiry        the sweep of expired keys, and counting while some are not swept yet
-room          whether the disk has space to write
-cache         values that were read lately
-shared        the same cache where several workers write
-store         all of it, in kvd's terms
+redis  a Redis or Valkey
 """

@@ -1,6 +1,6 @@
 """Several processes that serve: they share the port, the store, and the memory that keeps their caches right.
 
-task      what a worker is told
-workers   the parent's side: they are started, watched, started again, stopped
+config    what a worker is told
+pool      the parent's side: they are started, watched, started again, stopped
 __main__  a worker (`python -m kvd.workers`, which only the parent runs)
 """

@@ -6,12 +6,12 @@ import socket
 import sys
 import threading
 
-from kvd import running
-from kvd.child import die_with
 from kvd.credentials import keep_secret
 from kvd.errors import StartError
+from kvd.process import service
+from kvd.process.child import die_with
 from kvd.server import Server
-from kvd.workers.task import READY, Task
+from kvd.workers.config import READY, Task
 
 STDIN, STDOUT = 0, 1
 EXIT_FAILED = 1
@@ -25,7 +25,7 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """Returns the exit status."""
-    running.open_standard_streams()
+    service.open_standard_streams()
     try:
         task = Task.take(sys.stdin.buffer)
     except EOFError:
@@ -34,10 +34,10 @@ def main() -> int:
     die_with(task.parent, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_secret(task.settings.store)
-    running.log_to_stderr(task.settings.log_level, of_many=True)
+    service.log_to_stderr(task.settings.log_level, of_many=True)
     sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
     try:
-        running.run(Server(task.settings, task.source, sockets), lambda: _say(READY))
+        service.run(Server(task.settings, task.source, sockets), lambda: _say(READY))
     except StartError as error:
         _say(f"{error}\n".encode())
         return EXIT_FAILED

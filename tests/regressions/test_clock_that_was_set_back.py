@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kvd.store.clock import BEGINNING
-from kvd.store.store import Store
+from kvd.store.redis.clock import BEGINNING
+from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
 from tests.processes import Daemon, Peer, Redis, needs, wait_for
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
-from kvd.freed_memory import SPARE_BYTES
+from kvd.process.freed_memory import SPARE_BYTES
 from tests.conftest import StartDaemon
 from tests.processes import Daemon, Peer, wait_for
 

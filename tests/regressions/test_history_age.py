@@ -3,8 +3,8 @@
 import pytest
 
 from kvd.settings import read
-from kvd.store import housekeeping
-from kvd.store.housekeeping import History
+from kvd.store.redis import maintenance
+from kvd.store.redis.maintenance import History
 from tests.conftest import StartDaemon
 from tests.processes import Daemon, Redis, wait_for
 from tests.test_store import eventually, put, running, write
@@ -58,7 +58,7 @@ def test_processes_that_share_a_store_keep_the_same_age(start_daemon: StartDaemo
 async def test_what_expired_grows_old_too_and_large_values_go_with_it(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(housekeeping, "TRIM_INTERVAL", 0.05)
+    monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 0.05)
     async with running(redis.unix_url, history=History(age=300)) as store:
         await write(store, put(b"k", b"x" * 5000), put(b"k", b"y"), put(b"soon", ttl=1))
 
@@ -75,14 +75,14 @@ async def test_entries_of_a_version_that_noted_no_time(
 ) -> None:
     """They are as old as the one behind them that notes it, and until there is one they have no age."""
     with monkeypatch.context() as patch:
-        patch.setattr(housekeeping, "TRIM_INTERVAL", 3600)
+        patch.setattr(maintenance, "TRIM_INTERVAL", 3600)
         async with running(redis.unix_url) as store:
             await write(store, put(b"a"))
             redis.cli("DEL", "{kvd}:log")
             redis.cli("XADD", "{kvd}:log", "1-0", "tag", "0a1b2c3d:1 2", "ta", "v")
             if newer:
                 await write(store, put(b"b"))
-    monkeypatch.setattr(housekeeping, "TRIM_INTERVAL", 0.05)
+    monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 0.05)
     async with running(redis.unix_url, history=History(age=100)) as store:
 
         async def is_trimmed() -> bool:
@@ -99,7 +99,7 @@ async def test_entries_of_a_version_that_noted_no_time(
 
 
 async def test_a_trim_of_much_goes_in_steps(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "TRIM_INTERVAL", 3600)
+    monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 3600)
     async with running(redis.unix_url) as store:
         for number in range(120):
             await write(store, *(put(b"k%d" % n, b"%d" % number) for n in range(250)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.limited_log import FEW
+from kvd.process.limited_log import FEW
 from tests.conftest import StartDaemon
 from tests.processes import ROOT, Daemon, wait_for
 
@@ -45,7 +45,7 @@ def test_strangers_are_counted(processes: int, start_daemon: StartDaemon) -> Non
 QUICK = """
 import sys
 sys.path.insert(0, {root!r})
-from kvd import limited_log
+from kvd.process import limited_log
 limited_log.INTERVAL = 0.5
 from kvd.__main__ import main
 sys.exit(main(sys.argv[1:]))

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from kvd.model import Delete, Page
-from kvd.store import expiry
-from kvd.store.link import ALL, Dialer, script
-from kvd.store.store import Store
+from kvd.store.redis import expiry
+from kvd.store.redis.connection import ALL, Dialer, script
+from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
 from tests.processes import Peer, Redis, wait_for
 from tests.test_store import eventually, put, running, write

@@ -19,8 +19,8 @@ from kvd.errors import Unavailable
 from kvd.memory import FULL
 from kvd.model import TEXT, Put
 from kvd.settings import MIB
-from kvd.store import channel, lanes
-from kvd.store.store import Store
+from kvd.store.redis import batching, channel
+from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
 from tests.processes import PATIENCE, Daemon, Peer, Redis, wait_for
 from tests.test_store import proxied, running
@@ -249,7 +249,7 @@ async def test_what_was_in_flight_in_two_deaths_in_a_row_is_not_sent_a_third_tim
     redis: Redis, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request waits in a proxy while the store is killed; others of the same kind are served thereafter."""
-    for module in (channel, lanes):  # on a busy machine the store takes longer to come back
+    for module in (channel, batching):  # on a busy machine the store takes longer to come back
         monkeypatch.setattr(module, "GRACE", PATIENCE)
     async with proxied(redis) as (proxy, url), running(url) as store:
         await store.write([Put(b"k", TEXT, b"v"), Put(b"large", TEXT, b"v" * 5000)], 5000)

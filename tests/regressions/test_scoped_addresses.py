@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.listening import address_of, listen
+from kvd.process.sockets import address_of, listen
 from kvd.settings import address
 from tests.processes import PATIENCE, ROOT
 

@@ -9,16 +9,12 @@ from typing import NamedTuple
 
 from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
 from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Transaction, Write
-from kvd.store.attaching import Attaching, End, read_end
-from kvd.store.cache import Cache, LocalCache
-from kvd.store.channel import Channel
-from kvd.store.clock import Clock
-from kvd.store.engine import ask, check_server, engine_of, warn_of
-from kvd.store.expiry import Counting
-from kvd.store.history import META_COMMAND, LogLink, check, page_command, read_meta, read_page
-from kvd.store.housekeeping import USUAL_HISTORY, History, Housekeeping
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
-from kvd.store.link import (
+from kvd.store.redis.attach import Attaching, End, read_end
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
+from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.channel import Channel
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import (
     BIG,
     DATA,
     INDEX,
@@ -33,9 +29,13 @@ from kvd.store.link import (
     lost_by,
     script,
 )
-from kvd.store.reads import LargeLane, ReadLane, unpack
-from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
-from kvd.store.writes import WriteLane
+from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
+from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
+from kvd.store.redis.expiry import Counting
+from kvd.store.redis.log import META_COMMAND, LogLink, check, page_command, read_meta, read_page
+from kvd.store.redis.maintenance import USUAL_HISTORY, History, Housekeeping
+from kvd.store.redis.reads import LargeLane, ReadLane, unpack
+from kvd.store.redis.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 

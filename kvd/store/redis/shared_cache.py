@@ -16,7 +16,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from kvd.model import Record
-from kvd.store.cache import Cache
+from kvd.store.redis.cache import Cache
 
 SLOTS = 65_536
 """Of keys.  A write makes the workers forget a whole slot; a full cache has a few keys in each."""

@@ -5,8 +5,8 @@ import logging
 from typing import Any, NamedTuple
 
 from kvd.errors import StoreUnusable
-from kvd.store.lanes import REPLY_TIMEOUT
-from kvd.store.link import Link, Rejected, command, info_of
+from kvd.store.redis.batching import REPLY_TIMEOUT
+from kvd.store.redis.connection import Link, Rejected, command, info_of
 
 log = logging.getLogger("kvd.store")
 

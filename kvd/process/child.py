@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from weakref import WeakSet
 
 from kvd.errors import StartError
-from kvd.running import TERMINAL
+from kvd.process.service import TERMINAL
 
 log = logging.getLogger("kvd")
 

@@ -14,11 +14,11 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
-from kvd.store.cache import Cache
-from kvd.store.clock import Clock
-from kvd.store.lanes import BATCH_BYTES, BATCH_ITEMS, Batch, Job, Lane, fail
-from kvd.store.link import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
-from kvd.store.room import DELETES_ROOM, FULL, Room
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Job, Lane, fail
+from kvd.store.redis.cache import Cache
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
+from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes under way wait for a lost store to come back and say what became of them."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
 from kvd.model import BYTES, TEXT, Change, Entry, Position
-from kvd.store.lanes import REPLY_TIMEOUT
-from kvd.store.link import BIG, LOG, META, Link, Rejected, command, script
+from kvd.store.redis.batching import REPLY_TIMEOUT
+from kvd.store.redis.connection import BIG, LOG, META, Link, Rejected, command, script
 
 PAGE_CHANGES = 1000
 """Changes in a page of the history, and

@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = 5.0
 _NOTHING = b"if not KEYS[1] then return end "
 """Before every script: without keys it does nothing, and so it can be loaded by a call."""
 SCRIPTS: dict[str, bytes] = {
-    path.stem: _NOTHING + path.read_bytes() for path in sorted((Path(__file__).parent.parent / "lua").glob("*.lua"))
+    path.stem: _NOTHING + path.read_bytes() for path in sorted((Path(__file__).parents[2] / "lua").glob("*.lua"))
 }
 # EVALSHA names scripts by SHA-1; nothing secret hangs on it.
 _SHAS = {name: hashlib.sha1(source, usedforsecurity=False).hexdigest() for name, source in SCRIPTS.items()}

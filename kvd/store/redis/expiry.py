@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import Refusal
-from kvd.store.channel import Channel
-from kvd.store.clock import Clock
-from kvd.store.link import ALL, INDEX, META, TTL, Argument, answer, script
+from kvd.store.redis.channel import Channel
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import ALL, INDEX, META, TTL, Argument, answer, script
 
 SWEEP_INTERVAL = 0.05
 """Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, Unavailable
-from kvd.store.channel import Channel
-from kvd.store.clock import Clock
-from kvd.store.expiry import Sweep
-from kvd.store.link import BIG, LOG, META, REPLACED, Argument, command, info_of, script
-from kvd.store.room import DELETES_ROOM, FULL, Room, unlimited
-from kvd.store.writes import WriteLane
+from kvd.store.redis.channel import Channel
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import BIG, LOG, META, REPLACED, Argument, command, info_of, script
+from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
+from kvd.store.redis.expiry import Sweep
+from kvd.store.redis.writes import WriteLane
 
 log = logging.getLogger("kvd.store")
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from kvd.errors import StoreLost
 from kvd.model import Change, Entry, Position
 
-log = logging.getLogger("kvd.changes")
+log = logging.getLogger("kvd.watch.follower")
 
 BLOCK = 1000
 """Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""

@@ -16,7 +16,7 @@ from random import random
 from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, StoreUnusable, Unavailable
-from kvd.store.link import Dialer, Link, Rejected, answer, command, info_of
+from kvd.store.redis.connection import Dialer, Link, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from kvd.child import adopts, process_ids
+from kvd.process.child import adopts, process_ids
 
 INTERVAL = 1.0
 """Seconds between looks.  The event loop has the signal that would tell, SIGCHLD, for itself."""

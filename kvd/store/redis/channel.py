@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from kvd.errors import StoreLost, Unavailable
-from kvd.store.clock import Clock
-from kvd.store.lanes import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
-from kvd.store.link import NOSCRIPT, Dialer, Link, Rejected, command, info_of
+from kvd.store.redis.batching import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import NOSCRIPT, Dialer, Link, Rejected, command, info_of
 
 
 class Channel:

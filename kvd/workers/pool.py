@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from kvd.child import Child, terminal_held_back
 from kvd.errors import StartError
-from kvd.listening import share
+from kvd.process.child import Child, terminal_held_back
+from kvd.process.sockets import share
 from kvd.server import DRAIN_TIMEOUT, Source
 from kvd.settings import Settings
-from kvd.store.shared import Seat, share_versions
-from kvd.workers.task import READY, Task
+from kvd.store.redis.shared_cache import Seat, share_versions
+from kvd.workers.config import READY, Task
 
 log = logging.getLogger("kvd")
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from kvd.model import Position
-from kvd.store.attaching import End
+from kvd.store.redis.attach import End
 
 log = logging.getLogger("kvd.store")
 

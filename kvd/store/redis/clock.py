@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvd.errors import StoreLost
-from kvd.store.link import META, Argument, Link, Rejected, command
+from kvd.store.redis.connection import META, Argument, Link, Rejected, command
 
 log = logging.getLogger("kvd.store")
 

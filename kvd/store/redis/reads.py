@@ -7,10 +7,10 @@ from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import Record
-from kvd.store.cache import Cache
-from kvd.store.clock import Clock
-from kvd.store.lanes import BATCH_ITEMS, Batch, Done, Job, Lane
-from kvd.store.link import BIG, DATA, META, Dialer, Link, Rejected, command
+from kvd.store.redis.batching import BATCH_ITEMS, Batch, Done, Job, Lane
+from kvd.store.redis.cache import Cache
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import BIG, DATA, META, Dialer, Link, Rejected, command
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value stands apart, to the kind of the value."""

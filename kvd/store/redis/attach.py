@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from kvd.errors import StoreLost
 from kvd.model import Position
-from kvd.store.clock import Clock
-from kvd.store.engine import Engine, ask, look_at
-from kvd.store.history import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
-from kvd.store.lanes import REPLY_TIMEOUT
-from kvd.store.link import ALL, META, Argument, Link, Rejected, lost_by, script
+from kvd.store.redis.batching import REPLY_TIMEOUT
+from kvd.store.redis.clock import Clock
+from kvd.store.redis.connection import ALL, META, Argument, Link, Rejected, lost_by, script
+from kvd.store.redis.engine import Engine, ask, look_at
+from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
 
 log = logging.getLogger("kvd.store")
 

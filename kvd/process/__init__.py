@@ -1,0 +1,11 @@
+"""What a process of its own needs from the system.
+
+reaping       what process 1 owes to the children of others
+child         a child process that is started again when it dies
+service       the event loop, the logger, and the signals that end a process
+sockets       sockets to listen on
+limits        the limit of open files
+limited_log   log lines that peers cause
+freed_memory  memory that was freed, given back to the system
+machine       how much memory there is for this process
+"""
