@@ -120,7 +120,7 @@ are kept. *kvd --read-cache 0* asks its store for every read, as daemons on a co
 
 *Daemon*, *store* and *generator* are the processor time, user and system, that an operation takes in the processes of
 the daemon, of the store behind it (for kvd, its embedded Redis; Redis itself is a store) and of the generator. In
-fan-out an operation is one delivery to one watcher, and a change is under way until every watcher has it.
+fan-out an operation is one delivery to one watcher, and a change is in flight until every watcher has it.
 
 *Met* says *yes* if the target is reached, *stretch* if the number in brackets is, too, else *no*.
 """

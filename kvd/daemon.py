@@ -7,7 +7,7 @@ from kvd.embedded.server import EmbeddedServer
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import address_of, listen
-from kvd.server import Server, Source
+from kvd.server import Server, StoreLocation
 from kvd.settings import Address, Settings, described
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
@@ -44,28 +44,28 @@ class Daemon:
             log.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
                 log.warning("%s", self._settings.memory.warning)
-        source = await self._open_store()
+        location = await self._open_store()
         sockets = listen(self._settings.listen)
         self.addresses = [address_of(bound) for bound in sockets]
         if self._settings.workers == 1:
-            self._serving = Server(self._settings, source, sockets)
+            self._serving = Server(self._settings, location, sockets)
         else:
             # While a worker is left, so is the lock: whoever starts next waits until the port is free.
             inherited = [self.embedded.lock] if self.embedded else []
-            self._serving = Workers(self._settings, source, sockets, inherited)
+            self._serving = Workers(self._settings, location, sockets, inherited)
         await self._serving.start()
 
-    async def _open_store(self) -> Source:
+    async def _open_store(self) -> StoreLocation:
         """Start it, if it is the embedded one, and look at it once.  Raises StartError."""
-        source = Source(self._settings.store, None)
+        location = StoreLocation(self._settings.store, None)
         doubt = loss = ""
         if self.embedded:
             await self.embedded.start()
-            source = Source(self.embedded.url, self.embedded.path, self.embedded.refusal)
+            location = StoreLocation(self.embedded.url, self.embedded.path, self.embedded.refusal)
             doubt, loss = self.embedded.doubt, self.embedded.loss
         if self.embedded and doubt:
             log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, doubt)
-        store = source.open(self._settings)
+        store = location.open(self._settings)
         if self.embedded:
             await store.start(doubtful=bool(doubt), loss=loss)
             self.embedded.use()
@@ -74,7 +74,7 @@ class Daemon:
             self._note.forget()
             self._store = store
         self.engine = store.server
-        return source
+        return location
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""

@@ -148,7 +148,7 @@ class StartError(KvdError):
 
 
 class StoreLost(KvdError):
-    """The connection to Redis broke, or Redis cannot serve; what was under way is unknown."""
+    """The connection to Redis broke, or Redis cannot serve; what was in flight is unknown."""
 
 
 class StoreUnusable(StoreLost):

@@ -181,7 +181,7 @@ class Transaction(NamedTuple):
         return sum(write.size for write in self.writes)
 
 
-class Page(NamedTuple):
+class KeyRange(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
     after: bytes, the key behind which to begin, b"" for the first.
@@ -213,7 +213,7 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
-Arguments = Read | Write | Page | Words | Resume | Interval
+Arguments = Read | Write | KeyRange | Words | Resume | Interval
 
 Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done

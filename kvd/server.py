@@ -47,10 +47,10 @@ seconds that one may wait; others are closed at once."""
 REFUSED = replies.refused(Unavailable("there are too many connections; try again later"))
 
 
-class Source(NamedTuple):
+class StoreLocation(NamedTuple):
     """Where the store is.
 
-    url: as Dialer takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
+    url: as Connector takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
     else's care, who then may also write to it.  refusal: int, the pipe that says whether that disk takes no writes.
     seat: where this process counts its writes, if it is one of several.
     """
@@ -82,10 +82,10 @@ class Source(NamedTuple):
 class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
-    def __init__(self, settings: Settings, source: Source, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket]) -> None:
         """sockets: bound; from now on they are the server's.  Raises StartError if the store's URL is none."""
         self._settings = settings
-        self._embedded = source.disk is not None
+        self._embedded = location.disk is not None
         self._sockets = sockets
         self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
@@ -100,7 +100,7 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._parting = asyncio.Semaphore(PARTING)
-        self._store = source.open(settings)
+        self._store = location.open(settings)
         hub = Hub()
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(

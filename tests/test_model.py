@@ -80,7 +80,7 @@ class World:
         return twin
 
     def expand(self, sent: float, answered: float) -> Iterator["World"]:
-        """What may have become of it while a request was under way."""
+        """What may have become of it while a request was in flight."""
         due = [key for key, entry in self.entries.items() if entry.due and entry.due[0] <= answered]
         for count in range(len(due) + 1):
             for logged in permutations(due, count):

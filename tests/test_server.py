@@ -14,7 +14,7 @@ import pytest
 
 from kvd import server
 from kvd.process import limits
-from kvd.server import PARTING, REFUSED, Server, Source
+from kvd.server import PARTING, REFUSED, Server, StoreLocation
 from kvd.session.connection import READ_BYTES
 from kvd.settings import Settings
 from tests.processes import PATIENCE, ROOT, wait_for
@@ -111,7 +111,7 @@ async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]
     monkeypatch.setattr(server, "PARTING_TIME", PATIENCE)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    service = Server(Settings(), Source("unix:///nowhere", None), [bound])
+    service = Server(Settings(), StoreLocation("unix:///nowhere", None), [bound])
     await service.start()
     yield bound.getsockname()
     await service.drain()

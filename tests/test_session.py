@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
-from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Write
+from kvd.model import Change, KeyRange, Outcome, Position, Record, SimpleSets, Write
 from kvd.session import watching
 from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
@@ -89,7 +89,7 @@ class ObservedStore(Store):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def pages(self, page: Page, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
+    async def pages(self, page: KeyRange, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
         """Waits behind the first page."""
         async for listing in super().pages(page, records=records, due=due):
             yield listing

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT, Delete, Increment, Page, Put, SimpleSets, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT, Delete, Increment, KeyRange, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store.redis import batching, clock, maintenance, writes
 from kvd.store.redis import store as store_module
 from kvd.store.redis.channel import Channel
-from kvd.store.redis.connection import Dialer, Link, Rejected, command
+from kvd.store.redis.connection import Connection, Connector, Rejected, command
 from kvd.store.redis.disk_space import on_disk
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store, bounds
@@ -192,7 +192,7 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
             asked = store._clock.now
             (record,), now = await store.read([b"short"])
             assert asked < deadline if record else now >= deadline
-        listed = [key async for page in store.pages(Page(b"*"), records=False) for key, _ in page.items]
+        listed = [key async for page in store.pages(KeyRange(b"*"), records=False) for key, _ in page.items]
         assert listed == [b"long", b"none"]
         assert await store.count(b"*") == 2
         assert await store.count(b"short") == 0
@@ -207,7 +207,7 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
     monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
-        pages = store.pages(Page(b"*"), records=False)
+        pages = store.pages(KeyRange(b"*"), records=False)
         await anext(pages)
         if asked == "read":
             await store.read([b"k"])
@@ -233,7 +233,7 @@ async def test_a_listing_does_not_make_way_behind_its_end(redis: Redis, monkeypa
     monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
-        pages = store.pages(Page(b"*", limit=1), records=False)
+        pages = store.pages(KeyRange(b"*", limit=1), records=False)
         assert (await anext(pages)).items == [(b"0", None)]
         await store.read([b"k"])
         assert [page async for page in pages] == []
@@ -451,7 +451,7 @@ async def test_scripts_that_redis_forgot_are_loaded_again(redis: Redis) -> None:
 
 
 async def test_a_link_that_redis_closed_says_so_however_it_is_used(redis: Redis) -> None:
-    link = await Dialer(redis.unix_url).open()
+    link = await Connector(redis.unix_url).open()
     redis.kill(signal.SIGSTOP)
     waiting = asyncio.create_task(link.call(command("PING")))
     await asyncio.sleep(0)
@@ -467,7 +467,7 @@ async def test_a_link_that_redis_closed_says_so_however_it_is_used(redis: Redis)
 
 
 async def test_a_call_that_nobody_waits_for_does_not_shift_the_replies(redis: Redis) -> None:
-    link = await Dialer(redis.unix_url).open()
+    link = await Connector(redis.unix_url).open()
     given_up = asyncio.create_task(link.call(command("ECHO", "first")))
     await asyncio.sleep(0)
     given_up.cancel()
@@ -483,17 +483,17 @@ async def test_a_call_that_nobody_waits_for_does_not_shift_the_replies(redis: Re
 
 async def test_a_connection_that_is_open_when_its_caller_goes_away_is_closed_with_the_others(redis: Redis) -> None:
     class LateClock(clock.Clock):
-        async def resume(self, link: Link) -> None:
+        async def resume(self, link: Connection) -> None:
             await super().resume(link)
             opened.append(link)
 
     class LateChannel(Channel):
-        async def _look_whether_died(self, link: Link) -> None:
+        async def _look_whether_died(self, link: Connection) -> None:
             await super()._look_whether_died(link)
             asyncio.get_running_loop().call_soon(caller.cancel)
 
-    opened: list[Link] = []
-    channel = LateChannel(Dialer(redis.tcp_url), LateClock())
+    opened: list[Connection] = []
+    channel = LateChannel(Connector(redis.tcp_url), LateClock())
     caller = asyncio.create_task(channel.call(command("PING")))
     with pytest.raises(asyncio.CancelledError):
         await caller
@@ -621,12 +621,12 @@ async def test_listings_page_through_everything_once_in_byte_order(redis: Redis)
             await write(store, *(put(key, key) for key in encoded[start : start + 200]))
         for pattern in (b"*", b"a/*", b"z1*", "\u00e9*".encode(), b"a/7", b"nope*"):
             wanted = [k for k in encoded if k == pattern or (pattern[-1:] == b"*" and k.startswith(pattern[:-1]))]
-            listed = [item async for page in store.pages(Page(pattern), records=True) for item in page.items]
+            listed = [item async for page in store.pages(KeyRange(pattern), records=True) for item in page.items]
             assert [key for key, _ in listed] == wanted
             assert [record and record.value for _, record in listed] == wanted
             assert await store.count(pattern) == len(wanted)
             after = wanted[len(wanted) // 2] if wanted else b"x"
-            rest = [i async for p in store.pages(Page(pattern, after, 1500), records=False) for i in p.items]
+            rest = [i async for p in store.pages(KeyRange(pattern, after, 1500), records=False) for i in p.items]
             assert [key for key, _ in rest] == [key for key in wanted if key > after][:1500]
 
 

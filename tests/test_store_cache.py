@@ -148,7 +148,7 @@ async def test_nothing_is_kept_while_a_write_may_still_run(redis: Redis, cache: 
         pipe.client.transport.abort()
 
         async def is_lost() -> bool:
-            return store._writes._link is None
+            return store._writes._connection is None
 
         await eventually(is_lost)
         assert await read(store, b"k") == [b"1"]

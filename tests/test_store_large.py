@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kvd.errors import StoreLost, Unavailable
-from kvd.model import BYTES, TEXT, Change, Delete, Increment, Page, Position, Record, Touch, Transaction
+from kvd.model import BYTES, TEXT, Change, Delete, Increment, KeyRange, Position, Record, Touch, Transaction
 from kvd.store.redis import maintenance
 from kvd.store.redis.attach import LAYOUT
 from kvd.store.redis.cache import LocalCache
-from kvd.store.redis.connection import ALL, Dialer, script
-from kvd.store.redis.log import LogLink
+from kvd.store.redis.connection import ALL, Connector, script
+from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store
 from tests.processes import Redis
@@ -23,7 +23,7 @@ SHORT = History(changes=1)
 
 
 @asynccontextmanager
-async def reading(store: Store) -> AsyncIterator[LogLink]:
+async def reading(store: Store) -> AsyncIterator[ChangeLogConnection]:
     log = await store.open_log()
     try:
         yield log
@@ -141,7 +141,7 @@ async def test_a_listing_has_every_large_value(redis: Redis) -> None:
         await write(store, put(b"a", ONE), put(b"b", b"small"), put(b"c", RAW, kind=BYTES), put(b"a", TWO))
         listed = [
             (key, record and (record.kind, record.value))
-            async for _, items in store.pages(Page(b"*"), records=True)
+            async for _, items in store.pages(KeyRange(b"*"), records=True)
             for key, record in items
         ]
         assert listed == [(b"a", (TEXT, TWO)), (b"b", (TEXT, b"small")), (b"c", (BYTES, RAW))]
@@ -234,7 +234,7 @@ async def test_a_store_that_was_taken_over_in_part_is_taken_over_to_the_end(redi
         for key, value in values.items():
             await write(store, put(key.encode(), value))
     as_layout_2(redis, values)
-    link = await Dialer(redis.unix_url).open()
+    link = await Connector(redis.unix_url).open()
     try:
         pieces = 0
         while int(redis.cli("HLEN", "{kvd}:big:before")) > 2 or not pieces:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvd.errors import StartError
-from kvd.model import BYTES, TEXT, Change, Page, Position, SimpleSets
+from kvd.model import BYTES, TEXT, Change, KeyRange, Position, SimpleSets
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store
 from tests.processes import Redis
@@ -25,7 +25,7 @@ async def set_plain(store: Store, *pairs: tuple[bytes, bytes]) -> Any:
 
 
 async def keys_of(store: Store) -> list[bytes]:
-    return [key async for _, items in store.pages(Page(b"*"), records=False) for key, _ in items]
+    return [key async for _, items in store.pages(KeyRange(b"*"), records=False) for key, _ in items]
 
 
 async def changes_after(store: Store, revision: int) -> list[Change]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Delete, Increment, Interval, Page, Position, Put, Read, Resume, Touch, Words, Write
+from kvd.model import Delete, Increment, Interval, KeyRange, Position, Put, Read, Resume, Touch, Words, Write
 from kvd.session import dispatch
 from kvd.verbs import VERBS, Kind, Verb, explain, find
 from kvd.wire.lines import is_stranger
@@ -21,9 +21,9 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"DEL": (b"DEL k if=7", Delete(b"k", b"7")),
     b"TOUCH": (b"TOUCH k ttl=1", Touch(b"k", 1000)),
     b"INCR": (b"INCR k 5", Increment(b"k", b"5")),
-    b"KEYS": (b"KEYS a* limit=5", Page(b"a*", b"", 5)),
-    b"LIST": (b"LIST a* after=b", Page(b"a*", b"b")),
-    b"COUNT": (b"COUNT a*", Page(b"a*")),
+    b"KEYS": (b"KEYS a* limit=5", KeyRange(b"a*", b"", 5)),
+    b"LIST": (b"LIST a* after=b", KeyRange(b"a*", b"b")),
+    b"COUNT": (b"COUNT a*", KeyRange(b"a*")),
     b"WATCH": (b"WATCH a b*", Words((b"a", b"b*"))),
     b"RESUME": (b"RESUME 7@c3 a b*", Resume(Position(7, b"c3"), (b"a", b"b*"))),
     b"SYNC": (b"SYNC a*", Words((b"a*",))),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong, Usage
-from kvd.model import BYTES, TEXT, Arguments, Delete, Increment, Page, Put, Read, Touch, Words
+from kvd.model import BYTES, TEXT, Arguments, Delete, Increment, KeyRange, Put, Read, Touch, Words
 from kvd.wire import requests
 from kvd.wire.words import MAX_PATTERNS, kind_of
 
@@ -53,16 +53,16 @@ PARSERS: list[Parse] = [
         (requests.touch, b"k ttl=-", Touch(b"k", 0)),
         (requests.increment, b"k", Increment(b"k", b"1")),
         (requests.increment, b"k -5", Increment(b"k", b"-5")),
-        (requests.page, None, Page(b"*")),
-        (requests.page, b"*", Page(b"*")),
-        (requests.page, b"a/*", Page(b"a/*")),
-        (requests.page, b"a", Page(b"a")),
-        (requests.page, b"* after=k limit=7", Page(b"*", b"k", 7)),
-        (requests.page, b"* limit=7 after=k", Page(b"*", b"k", 7)),
-        (requests.page, b"* after=after=x", Page(b"*", b"after=x")),
-        (requests.page, b"* limit=9007199254740991", Page(b"*", b"", 2**53 - 1)),
-        (requests.count, None, Page(b"*")),
-        (requests.count, b"a*", Page(b"a*")),
+        (requests.page, None, KeyRange(b"*")),
+        (requests.page, b"*", KeyRange(b"*")),
+        (requests.page, b"a/*", KeyRange(b"a/*")),
+        (requests.page, b"a", KeyRange(b"a")),
+        (requests.page, b"* after=k limit=7", KeyRange(b"*", b"k", 7)),
+        (requests.page, b"* limit=7 after=k", KeyRange(b"*", b"k", 7)),
+        (requests.page, b"* after=after=x", KeyRange(b"*", b"after=x")),
+        (requests.page, b"* limit=9007199254740991", KeyRange(b"*", b"", 2**53 - 1)),
+        (requests.count, None, KeyRange(b"*")),
+        (requests.count, b"a*", KeyRange(b"a*")),
         (requests.patterns, None, Words((b"*",))),
         (requests.patterns, b"a a/* *", Words((b"a", b"a/*", b"*"))),
         (requests.text, None, Words()),
@@ -247,8 +247,8 @@ def test_listing_round_trip(pattern: bytes, after: bytes, limit: int) -> None:
     if pattern.startswith((b"after=", b"limit=")):
         return
     rest = b"%b after=%b limit=%d" % (pattern, after, limit)
-    assert requests.page(rest, MAX_VALUE) == Page(pattern, after, limit)
-    assert requests.count(pattern, MAX_VALUE) == Page(pattern)
+    assert requests.page(rest, MAX_VALUE) == KeyRange(pattern, after, limit)
+    assert requests.count(pattern, MAX_VALUE) == KeyRange(pattern)
 
 
 @given(st.lists(PATTERN, min_size=1))

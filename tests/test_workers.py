@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from kvd.process.sockets import BACKLOG
-from kvd.server import Source
+from kvd.server import StoreLocation
 from kvd.settings import Settings
 from kvd.workers.config import Task
 from tests.conftest import StartDaemon
@@ -344,7 +344,7 @@ def test_a_worker_that_cannot_listen_says_why() -> None:
         bound[1].bind(bound[0].getsockname())
         bound[0].listen()
         addr = "{}:{}".format(*bound[0].getsockname())
-        source = Source("unix:///nowhere", None)
+        source = StoreLocation("unix:///nowhere", None)
         done = start_worker(Task(os.getpid(), Settings(), source, (bound[1].fileno(),)))
     assert done.returncode == 1
     assert done.stdout.decode().startswith(f"cannot listen on {addr}: Address already in use; ")
@@ -355,7 +355,7 @@ def test_a_worker_without_a_parent_ends(tmp_path: Path) -> None:
     assert start_worker(None).returncode == 1
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        source = Source(f"unix://{tmp_path}/nowhere", None)
+        source = StoreLocation(f"unix://{tmp_path}/nowhere", None)
         done = start_worker(Task(os.getpid(), Settings(), source, (bound.fileno(),)))
     assert done.returncode == 1
     assert done.stdout == b"ready\n"

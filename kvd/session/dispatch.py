@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 from kvd.errors import KvdError, NotAClient, Refusal, Usage
 from kvd.model import (
     Interval,
+    KeyRange,
     Outcome,
-    Page,
     Position,
     Record,
     Resume,
@@ -320,13 +320,13 @@ class Dispatcher:
         except Refusal as error:
             self._output.reply(replies.refused(error))
 
-    async def _keys(self, page: Page) -> None:
+    async def _keys(self, page: KeyRange) -> None:
         await self._list_pages(page, records=False)
 
-    async def _list(self, page: Page) -> None:
+    async def _list(self, page: KeyRange) -> None:
         await self._list_pages(page, records=True)
 
-    async def _list_pages(self, page: Page, *, records: bool) -> None:
+    async def _list_pages(self, page: KeyRange, *, records: bool) -> None:
         """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
         count = 0
         first: Position | None = None
@@ -346,7 +346,7 @@ class Dispatcher:
         finally:
             self._output.release()
 
-    async def _count(self, page: Page) -> None:
+    async def _count(self, page: KeyRange) -> None:
         self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
 
     async def _watch(self, patterns: Words) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from kvd.errors import Compacted, Refusal, Unavailable
-from kvd.model import Change, Page, Patterns, Position
+from kvd.model import Change, KeyRange, Patterns, Position
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
 from kvd.watch.hub import Hub, Step, Watcher
@@ -33,7 +33,9 @@ class Store(Protocol):
     async def check(self, position: Position) -> None:
         """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
 
-    def pages(self, page: Page, *, records: bool, due: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
+    def pages(
+        self, page: KeyRange, *, records: bool, due: bool
+    ) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
         """The keys that match, page by page."""
 
 

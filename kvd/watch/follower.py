@@ -30,14 +30,14 @@ _WHY = {
 }
 
 
-class Link(Protocol):
+class ChangeLog(Protocol):
     """A connection to the store; all raise StoreLost when it breaks or the store refuses."""
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
         """At most `count` entries behind a revision; waits `block` ms for one."""
 
     def is_written(self) -> bool:
-        """Whether this daemon has writes under way, which will be in the log soon."""
+        """Whether this daemon has writes in flight, which will be in the log soon."""
 
     async def tag_at(self, revision: int) -> bytes | None:
         """The tag of the entry that ends at a revision, if it is kept."""
@@ -68,7 +68,7 @@ class Audience(Protocol):
 class Follower:
     """Follows the log, while anybody wants it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Link]], audience: Audience) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[ChangeLog]], audience: Audience) -> None:
         self._connect = connect
         self._audience = audience
         self._users = 0
@@ -94,37 +94,37 @@ class Follower:
         while True:
             await self._wanted.wait()
             try:
-                link = await self._connect()
+                change_log = await self._connect()
                 try:
-                    await self._take_up(link)
+                    await self._take_up(change_log)
                     pause = FIRST_PAUSE
-                    await self._read(link)
+                    await self._read(change_log)
                 finally:
-                    await link.close()
+                    await change_log.close()
             except StoreLost as lost:
                 log.log(logging.DEBUG if pause > FIRST_PAUSE else logging.WARNING, "lost the store's log: %s", lost)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _take_up(self, link: Link) -> None:
+    async def _take_up(self, change_log: ChangeLog) -> None:
         """Begin where the store is, or go on where we were if that is still the same history."""
-        here = await link.where()
+        here = await change_log.where()
         if self._position is None:
             self._start_at(here)
         elif here.store != self._position.store:
             self._replace(here, "store")
-        elif await self._is_rewound(link, here, self._position):
+        elif await self._is_rewound(change_log, here, self._position):
             # At once: the store may refuse to be given another id, and has lost what they saw all the same.
             self._audience.end_all("store", _WHY["store"])
-            await link.replace_history(here.store)
-            self._replace(await link.where(), "store")
+            await change_log.replace_history(here.store)
+            self._replace(await change_log.where(), "store")
         self._following.set()
 
-    async def _is_rewound(self, link: Link, here: Position, ours: Position) -> bool:
+    async def _is_rewound(self, change_log: ChangeLog, here: Position, ours: Position) -> bool:
         """Whether the store has lost what we have read, and perhaps written anew at its place."""
         if here.revision < ours.revision:
             return True
-        tag = await link.tag_at(ours.revision) if self._tag else None
+        tag = await change_log.tag_at(ours.revision) if self._tag else None
         return tag is not None and tag != self._tag
 
     def _start_at(self, here: Position) -> None:
@@ -135,36 +135,41 @@ class Follower:
         self._audience.end_all(code, _WHY[code])
         self._start_at(here)
 
-    async def _read(self, link: Link) -> None:
+    async def _read(self, change_log: ChangeLog) -> None:
         while self._users:
             assert self._position  # noqa: S101
-            entries = await self._next(link, self._position.revision)
+            entries = await self._next(change_log, self._position.revision)
             began = time.monotonic()
             is_whole = self._publish(self._position, entries)
             # uvloop's clock stands still within a turn of its loop.
             self._took = time.monotonic() - began
             if not is_whole:
-                here = await link.where()
+                here = await change_log.where()
                 self._replace(here, "compacted" if here.store == self._position.store else "store")
             elif not entries:
                 # No news: because there are none, or because this is another log by now?
-                here = await link.where()
+                here = await change_log.where()
                 if here.store != self._position.store or here.revision < self._position.revision:
-                    await self._take_up(link)
+                    await self._take_up(change_log)
         self._wanted.clear()
         self._following.clear()
         self._position = None
 
-    async def _next(self, link: Link, revision: int) -> list[Entry]:
+    async def _next(self, change_log: ChangeLog, revision: int) -> list[Entry]:
         """The entries behind a revision.
 
         Where there are very many watchers, also those that are about to follow: to hand them over together takes half
         the time.  They are waited for no longer than handing over the last ones took.
         """
-        entries = await link.read_log(revision, READ_ENTRIES, BLOCK)
+        entries = await change_log.read_log(revision, READ_ENTRIES, BLOCK)
         end = time.monotonic() + self._took
-        while entries and len(entries) < READ_ENTRIES and end - time.monotonic() >= SHORTEST_WAIT and link.is_written():
-            more = await link.read_log(entries[-1].changes[-1].revision, READ_ENTRIES - len(entries), 1)
+        while (
+            entries
+            and len(entries) < READ_ENTRIES
+            and end - time.monotonic() >= SHORTEST_WAIT
+            and change_log.is_written()
+        ):
+            more = await change_log.read_log(entries[-1].changes[-1].revision, READ_ENTRIES - len(entries), 1)
             entries += more
         return entries
 

@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from kvd.errors import OtherStore
-from kvd.model import Change, Page, Patterns, Position, Record
+from kvd.model import Change, KeyRange, Patterns, Position, Record
 from kvd.wire import replies
 
 
 class Store(Protocol):
     """See `store.Store`.  Both raise Unavailable."""
 
-    def pages(self, page: Page, *, records: bool, due: bool) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
+    def pages(
+        self, page: KeyRange, *, records: bool, due: bool
+    ) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
         """The keys that match, page by page; at least one page."""
 
     async def changes_after(self, position: Position, *, copying: bool) -> list[Change]:
@@ -52,7 +54,7 @@ async def copy(store: Store, patterns: Patterns) -> AsyncIterator[tuple[Position
     position: Position | None = None
     for pattern in patterns.words:
         copied.begin(pattern)
-        async for there, items in store.pages(Page(pattern), records=True, due=True):
+        async for there, items in store.pages(KeyRange(pattern), records=True, due=True):
             while position and position != there:
                 position, lines = await _step(store, position, there, copied)
                 yield position, lines

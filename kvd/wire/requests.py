@@ -5,7 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import Usage
-from kvd.model import TEXT, Delete, Increment, Interval, Page, Put, Read, Resume, Touch, Words
+from kvd.model import TEXT, Delete, Increment, Interval, KeyRange, Put, Read, Resume, Touch, Words
 from kvd.wire import words
 
 ALL = b"*"
@@ -74,10 +74,10 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
     return Increment(words.key(key), words.integer(amount[0]) if amount else b"1")
 
 
-def page(rest: bytes | None, max_value: int) -> Page:  # noqa: ARG001
+def page(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     """[PATTERN] [after=KEY] [limit=N]."""
     if rest is None:
-        return Page(ALL)
+        return KeyRange(ALL)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
         raise Usage("options stand behind a pattern; for every key say *")
@@ -86,16 +86,16 @@ def page(rest: bytes | None, max_value: int) -> Page:  # noqa: ARG001
     if b"limit" in given and not limit:
         raise Usage("limit= is at least 1")
     after = words.key(given[b"after"]) if b"after" in given else b""
-    return Page(words.pattern(first), after, limit)
+    return KeyRange(words.pattern(first), after, limit)
 
 
-def count(rest: bytes | None, max_value: int) -> Page:  # noqa: ARG001
+def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     """[PATTERN]."""
     if rest is None:
-        return Page(ALL)
+        return KeyRange(ALL)
     if b" " in rest:
         raise Usage("at most one pattern is wanted")
-    return Page(words.pattern(rest))
+    return KeyRange(words.pattern(rest))
 
 
 def patterns(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001

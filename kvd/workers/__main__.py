@@ -37,7 +37,7 @@ def main() -> int:
     service.log_to_stderr(task.settings.log_level, of_many=True)
     sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
     try:
-        service.run(Server(task.settings, task.source, sockets), lambda: _say(READY))
+        service.run(Server(task.settings, task.location, sockets), lambda: _say(READY))
     except StartError as error:
         _say(f"{error}\n".encode())
         return EXIT_FAILED

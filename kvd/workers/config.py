@@ -3,7 +3,7 @@
 import pickle
 from typing import IO, NamedTuple
 
-from kvd.server import Source
+from kvd.server import StoreLocation
 from kvd.settings import Settings
 
 READY = b"ready\n"
@@ -18,7 +18,7 @@ class Task(NamedTuple):
 
     parent: int
     settings: Settings
-    source: Source
+    location: StoreLocation
     sockets: tuple[int, ...]
 
     def give(self, to: IO[bytes]) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from kvd.errors import StartError
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import share
-from kvd.server import DRAIN_TIMEOUT, Source
+from kvd.server import DRAIN_TIMEOUT, StoreLocation
 from kvd.settings import Settings
 from kvd.store.redis.shared_cache import Seat, share_versions
 from kvd.workers.config import READY, Task
@@ -24,7 +24,7 @@ class Workers:
     """All of them: `start` them in the main thread, keep `run` running, `drain` them, `close` them."""
 
     def __init__(
-        self, settings: Settings, source: Source, sockets: Sequence[socket.socket], inherited: Sequence[int]
+        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket], inherited: Sequence[int]
     ) -> None:
         """sockets: they listen on the addresses, and from now on are ours.  inherited: more descriptors.
 
@@ -34,10 +34,10 @@ class Workers:
         # These never listen; they keep the ports while a worker is away.
         bound = [self._held.enter_context(_share(listening)) for listening in sockets]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
-        keeps = source.disk is not None and settings.read_cache > 0
+        keeps = location.disk is not None and settings.read_cache > 0
         seats = _seats(settings.workers, self._held) if keeps else [None] * settings.workers
         self._workers = [
-            Worker(number, settings, source._replace(seat=seat), bound, inherited)
+            Worker(number, settings, location._replace(seat=seat), bound, inherited)
             for number, seat in enumerate(seats, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
@@ -67,13 +67,18 @@ class Worker(Child):
     stop_wait = DRAIN_TIMEOUT + 3
 
     def __init__(
-        self, number: int, settings: Settings, source: Source, bound: Sequence[socket.socket], inherited: Sequence[int]
+        self,
+        number: int,
+        settings: Settings,
+        location: StoreLocation,
+        bound: Sequence[socket.socket],
+        inherited: Sequence[int],
     ) -> None:
         """bound: sockets at the addresses where it will listen."""
         super().__init__()
         self.what = f"worker {number}"
         self._settings = settings
-        self._source = source
+        self._location = location
         self._bound = bound
         self._first: Sequence[socket.socket] = ()
         self._inherited = inherited
@@ -119,12 +124,12 @@ class Worker(Child):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                pass_fds=[*descriptors, *self._inherited, *self._source.descriptors()], process_group=0,
+                pass_fds=[*descriptors, *self._inherited, *self._location.descriptors()], process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            Task(os.getpid(), self._settings, self._source, descriptors).give(process.stdin)
+            Task(os.getpid(), self._settings, self._location, descriptors).give(process.stdin)
         return process
 
     async def _ended(self) -> int:

@@ -107,7 +107,7 @@ class Run:
         self._tmpfs = tmpfs
 
     async def run(self, seconds: float) -> None:
-        """Load, watchers and faults until the time is over; then wait until nothing is under way."""
+        """Load, watchers and faults until the time is over; then wait until nothing is in flight."""
         features = await self._features()
         self._watchers = watchers(self._history, self._daemon.port, self._seed, features)
         self._workers = workers(self._history, self._daemon.port, self._seed, features)

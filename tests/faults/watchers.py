@@ -49,7 +49,7 @@ class Watcher:
         return int(self._position.partition("@")[0] or 0)
 
     def has_seen(self, revision: int) -> bool:
-        """Whether a watch is under way, and complete up to there."""
+        """Whether a watch is in flight, and complete up to there."""
         return self._watch is not None and self._revision >= revision
 
     @property

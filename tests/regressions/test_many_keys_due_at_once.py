@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kvd.model import Delete, Page
+from kvd.model import Delete, KeyRange
 from kvd.store.redis import expiry
-from kvd.store.redis.connection import ALL, Dialer, script
+from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
 from tests.processes import Peer, Redis, wait_for
@@ -200,7 +200,7 @@ async def test_a_listing_passes_over_due_keys_in_few_bounded_steps(redis: Redis,
         await write(store, *(put(b"u/z%03d" % n) for n in range(150)))
         for limit in (1, 2, 100, 149, 0):
             with commands(redis, tmp_path / f"commands{limit}") as seen:
-                pages = store.pages(Page(b"*", limit=limit), records=records)
+                pages = store.pages(KeyRange(b"*", limit=limit), records=records)
                 listed = [key async for page in pages for key, _ in page.items]
             assert listed == [b"u/z%03d" % n for n in range(limit or 150)]
             assert calls(seen) <= DUE // 1000 + 3
@@ -236,7 +236,7 @@ async def test_the_sweep_makes_way_for_whoever_asks_meanwhile(
 async def test_a_daemon_leaves_a_sweep_to_another_that_is_at_it(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await fill_due(store, redis)
-        link = await Dialer(redis.unix_url).open()
+        link = await Connector(redis.unix_url).open()
 
         async def sweep(daemon: str) -> tuple[int, int]:
             found, _, behind = await link.call(script("sweep", ALL, [daemon, 0, 10]))

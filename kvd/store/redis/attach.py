@@ -16,7 +16,7 @@ from kvd.errors import StoreLost
 from kvd.model import Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import ALL, META, Argument, Link, Rejected, lost_by, script
+from kvd.store.redis.connection import ALL, META, Argument, Connection, Rejected, lost_by, script
 from kvd.store.redis.engine import Engine, ask, look_at
 from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
 
@@ -38,10 +38,10 @@ class End(NamedTuple):
     tag: bytes
 
 
-async def read_end(link: Link) -> End:
+async def read_end(connection: Connection) -> End:
     """Where the history stands.  Raises Rejected, StoreLost, TimeoutError."""
-    position, _ = read_meta(await ask(link, META_COMMAND))
-    return End(position, tag_of(await ask(link, tag_command(position.revision))) or b"")
+    position, _ = read_meta(await ask(connection, META_COMMAND))
+    return End(position, tag_of(await ask(connection, tag_command(position.revision))) or b"")
 
 
 class Attaching:
@@ -64,37 +64,37 @@ class Attaching:
         if self._known and revision > self._known.revision:
             self._known = self._known._replace(revision=revision)
 
-    async def attach(self, link: Link, batch: int) -> None:
+    async def attach(self, connection: Connection, batch: int) -> None:
         """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost, TimeoutError.
 
         batch: int, the last of our batches that was acknowledged.
         """
         try:
-            engine = await look_at(link, self._fsync)
+            engine = await look_at(connection, self._fsync)
             sure = int(engine.synced and not engine.is_promoted)
             # What was before us was settled when the daemon started.
-            await self._settle(link, engine, sure, batch, self._known, vouches=True)
+            await self._settle(connection, engine, sure, batch, self._known, vouches=True)
         except Rejected as error:
             raise lost_by(error) from None
 
-    async def attach_first(self, link: Link, end: End | None, *, doubtful: bool | None) -> None:
+    async def attach_first(self, connection: Connection, end: End | None, *, doubtful: bool | None) -> None:
         """The same for a daemon that starts.
 
         end: where the history stood when the last daemon here ended in order, None if that is not known.
         doubtful: whether the history may have been rewound, as far as that is known elsewhere.
         """
         try:
-            engine = await look_at(link, self._fsync)
+            engine = await look_at(connection, self._fsync)
             sure = int(engine.synced and not engine.is_promoted) if doubtful is None else 2
-            known = end.position if end and await _is_kept(link, end) else None
-            store = await self._settle(link, engine, sure, 0, known, vouches=known is not None)
+            known = end.position if end and await _is_kept(connection, end) else None
+            store = await self._settle(connection, engine, sure, 0, known, vouches=known is not None)
             if doubtful:
-                await self._renew(link, engine, store)
+                await self._renew(connection, engine, store)
         except Rejected as error:
             raise lost_by(error) from None
 
     async def _settle(
-        self, link: Link, engine: Engine, sure: int, batch: int, known: Position | None, *, vouches: bool
+        self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *, vouches: bool
     ) -> bytes:
         """The store's id, once it is known to be whole, or was given another."""
         give_up = asyncio.get_running_loop().time() + OTHERS_WAIT
@@ -108,20 +108,20 @@ class Attaching:
         while not found or (found[4] == b"OTHERS" and asyncio.get_running_loop().time() < give_up):
             if found:
                 await asyncio.sleep(OTHERS_PAUSE)
-            found = await ask(link, script("attach", ALL, arguments))
+            found = await ask(connection, script("attach", ALL, arguments))
         store, revision, kept, clock, state = found
         async with asyncio.timeout(REPLY_TIMEOUT):
-            await self._clock.resume(link)
+            await self._clock.resume(connection)
         self._clock.see(int(clock))
         if not self._is_full():
             # Before the first write: the time that passes until the next start is to be counted, however soon that is.
-            await ask(link, script("clock", [META], self._clock.place()))
+            await ask(connection, script("clock", [META], self._clock.place()))
         self.engine = engine
         self._known = Position(int(revision), store)
         if state == b"WHOLE":
             return store
         self._explain(state, int(kept), batch, known)
-        return await self._renew(link, engine, store)
+        return await self._renew(connection, engine, store)
 
     @staticmethod
     def _explain(state: bytes, kept: int, batch: int, known: Position | None) -> None:
@@ -140,20 +140,20 @@ class Attaching:
                 "the history is taken for another"
             )
 
-    async def _renew(self, link: Link, engine: Engine, store: bytes) -> bytes:
+    async def _renew(self, connection: Connection, engine: Engine, store: bytes) -> bytes:
         """Give the store another id, if it still has this one; the one that it has now."""
-        reply: list[Any] = await ask(link, rewind_command(store, engine.run, synced=engine.synced))
+        reply: list[Any] = await ask(connection, rewind_command(store, engine.run, synced=engine.synced))
         self._known = Position(int(reply[1]), bytes(reply[0]))
         return self._known.store
 
 
-async def _is_kept(link: Link, end: End) -> bool:
+async def _is_kept(connection: Connection, end: End) -> bool:
     """Whether the history has come to an end that it had, and that is still the same."""
     try:
-        here, floor = read_meta(await ask(link, META_COMMAND))
+        here, floor = read_meta(await ask(connection, META_COMMAND))
     except StoreLost:
         return False
     if here.store != end.position.store or here.revision < end.position.revision:
         return False
-    tag = tag_of(await ask(link, tag_command(end.position.revision))) or b""
+    tag = tag_of(await ask(connection, tag_command(end.position.revision))) or b""
     return tag == end.tag or floor >= end.position.revision

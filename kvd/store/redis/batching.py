@@ -1,6 +1,6 @@
 """Group commit: what waits when a connection to Redis has room goes as one command.
 
-A lane is one connection, a queue of jobs before it, and up to DEPTH batches under way.  It wakes no task: a batch is
+A batcher is one connection, a queue of jobs before it, and up to DEPTH batches in flight.  It wakes no task: a batch is
 sent when all sockets that were ready have been read, and settled as its reply arrives.
 """
 
@@ -16,12 +16,12 @@ from random import random
 from typing import Any, ClassVar
 
 from kvd.errors import KvdError, StoreLost, StoreUnusable, Unavailable
-from kvd.store.redis.connection import Dialer, Link, Rejected, answer, command, info_of
+from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
 
 DEPTH = 2
-"""Batches under way: one that Redis works on while the next is made; a third gained nothing (measured)."""
+"""Batches in flight: one that Redis works on while the next is made; a third gained nothing (measured)."""
 BATCH_ITEMS = 256
 """Requests in a batch, and
 BATCH_BYTES: bytes of values in it: together they keep Redis from blocking more than 5 ms."""
@@ -80,8 +80,8 @@ class Job:
 class Batch:
     """Jobs that went in one command.
 
-    number: int, set by lanes that number theirs.  mark: what the cache gave for it, set when it was sent.
-    clock: int, what the store's clock was then, as far as this daemon knew; set by lanes that read.
+    number: int, set by batchers that number theirs.  mark: what the cache gave for it, set when it was sent.
+    clock: int, what the store's clock was then, as far as this daemon knew; set by batchers that read.
     """
 
     jobs: list[Job]
@@ -117,7 +117,7 @@ def fail(jobs: Sequence[Job], error: KvdError) -> None:
         job.finish(error)
 
 
-class Lane(ABC):
+class Batcher(ABC):
     """One kind of requests on one connection, which comes back when it is lost.
 
     asked: int, jobs that were ever queued.
@@ -126,13 +126,13 @@ class Lane(ABC):
     REPLIES: ClassVar[int] = 1
     """Of Redis to a batch."""
 
-    def __init__(self, dialer: Dialer, name: str) -> None:
-        self._dialer = dialer
+    def __init__(self, connector: Connector, name: str) -> None:
+        self._connector = connector
         self._name = name
         self.asked = 0
         self._waiting: deque[Job] = deque()
-        self._under_way: deque[Batch] = deque()
-        self._link: Link | None = None
+        self._in_flight: deque[Batch] = deque()
+        self._connection: Connection | None = None
         self._flushing = False
         self._down = False
         self._refusing = False
@@ -160,28 +160,28 @@ class Lane(ABC):
             self._flush_soon()
 
     def is_busy(self) -> bool:
-        """Whether anything is under way."""
-        return bool(self._under_way)
+        """Whether anything is in flight."""
+        return bool(self._in_flight)
 
     @property
     def is_there(self) -> bool:
         """Whether the store is there, and was looked at."""
-        return self._link is not None
+        return self._connection is not None
 
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
         pause = FIRST_PAUSE
         while True:
             try:
-                link = await self._dialer.open()
+                connection = await self._connector.open()
                 try:
                     async with asyncio.timeout(REPLY_TIMEOUT):
-                        await self._recover(link)
+                        await self._recover(connection)
                     self._up()
                     pause = FIRST_PAUSE
-                    await self._serve(link)
+                    await self._serve(connection)
                 finally:
-                    await link.close()
+                    await connection.close()
             except TimeoutError:
                 self._lost(StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s"))
             except StoreLost as lost:
@@ -191,24 +191,24 @@ class Lane(ABC):
 
     # ---- while it is there
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, connection: Connection) -> None:
         """Send and settle until the connection is lost.  Raises StoreLost."""
-        link.deliver(self._settle, self.REPLIES)
-        self._link = link
+        connection.deliver(self._settle, self.REPLIES)
+        self._connection = connection
         try:
             self._flush()
-            while not link.lost.done():
-                await asyncio.wait({link.lost}, timeout=REPLY_TIMEOUT / 4)
-                if self._under_way and asyncio.get_running_loop().time() - self._under_way[0].sent > REPLY_TIMEOUT:
+            while not connection.lost.done():
+                await asyncio.wait({connection.lost}, timeout=REPLY_TIMEOUT / 4)
+                if self._in_flight and asyncio.get_running_loop().time() - self._in_flight[0].sent > REPLY_TIMEOUT:
                     raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
-            await link.lost
+            await connection.lost
         finally:
-            self._link = None
-            link.lost.cancel()
+            self._connection = None
+            connection.lost.cancel()
 
     def _flush_soon(self) -> None:
         """Send when all that has arrived by now is queued."""
-        if self._link and not self._flushing:
+        if self._connection and not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
 
@@ -216,24 +216,24 @@ class Lane(ABC):
         """Send what waits, as far as there is room."""
         self._flushing = False
         try:
-            while self._link and self._waiting and self._may_send():
+            while self._connection and self._waiting and self._may_send():
                 batch = self._take()
                 if batch.jobs:
                     packed = self._encode(batch)
-                    self._under_way.append(batch)
-                    self._link.write(packed)
+                    self._in_flight.append(batch)
+                    self._connection.write(packed)
         except Exception as error:  # unforeseen: `run` raises it
-            if self._link:
-                self._link.fail(error)
+            if self._connection:
+                self._connection.fail(error)
 
     def _settle(self, *replies: Any) -> None:
-        """The replies to the oldest batch under way."""
+        """The replies to the oldest batch in flight."""
         self._take_replies(*replies)
         self._flush()
 
     def _may_send(self) -> bool:
         """Whether the next batch may be sent."""
-        return len(self._under_way) < DEPTH
+        return len(self._in_flight) < DEPTH
 
     def _take(self) -> Batch:
         jobs: list[Job] = []
@@ -256,18 +256,18 @@ class Lane(ABC):
 
     @abstractmethod
     def _take_replies(self, *replies: Any) -> None:
-        """Settle the oldest batch under way.  A reply may be a Rejected.  Raises StoreLost."""
+        """Settle the oldest batch in flight.  A reply may be a Rejected.  Raises StoreLost."""
 
     # ---- while it is away
 
     @abstractmethod
-    async def _recover(self, link: Link) -> None:
-        """Find out what became of what was under way.  Raises StoreLost."""
+    async def _recover(self, connection: Connection) -> None:
+        """Find out what became of what was in flight.  Raises StoreLost."""
 
-    async def _look_whether_died(self, link: Link) -> bool:
+    async def _look_whether_died(self, connection: Connection) -> bool:
         """Whether the store was started anew since the last connection.  Raises StoreLost."""
         try:
-            run = info_of(await link.call(command("INFO", "server"))).get("run_id", "")
+            run = info_of(await connection.call(command("INFO", "server"))).get("run_id", "")
         except Rejected as error:
             raise StoreLost(str(error)) from None
         before, self._store_run = self._store_run, run

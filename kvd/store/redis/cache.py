@@ -94,9 +94,9 @@ def _cost(key: bytes, record: Record) -> int:
 
 
 class Reading:
-    """A read under way.
+    """A read in flight.
 
-    writes: the keys of each write that was under way at any time meanwhile; None if there were too many.
+    writes: the keys of each write that was in flight at any time meanwhile; None if there were too many.
     """
 
     def __init__(self, writes: Iterable[Collection[bytes]]) -> None:

@@ -8,17 +8,17 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable
 from kvd.store.redis.batching import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import NOSCRIPT, Dialer, Link, Rejected, command, info_of
+from kvd.store.redis.connection import NOSCRIPT, Connection, Connector, Rejected, command, info_of
 
 
 class Channel:
     """A connection for one call at a time.  Only for calls that may be repeated."""
 
-    def __init__(self, dialer: Dialer, clock: Clock) -> None:
-        self._dialer = dialer
+    def __init__(self, connector: Connector, clock: Clock) -> None:
+        self._connector = connector
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._link: Link | None = None
+        self._connection: Connection | None = None
         self._losses = 0
         self._run = ""
 
@@ -46,51 +46,51 @@ class Channel:
 
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
         try:
-            link = self._link
-            if link is None:
+            connection = self._connection
+            if connection is None:
                 # In a task of its own: on Python 3.12 redis-py's connection keeps the frames of those who opened it,
                 # and so what they read.
-                link = await asyncio.create_task(self._open())
+                connection = await asyncio.create_task(self._open())
             async with asyncio.timeout(REPLY_TIMEOUT):
-                return await self._ask(link, packed() if callable(packed) else packed)
+                return await self._ask(connection, packed() if callable(packed) else packed)
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
             raise Unavailable(f"the store says: {error}") from None
 
-    async def _open(self) -> Link:
-        link = await self._dialer.open()
+    async def _open(self) -> Connection:
+        connection = await self._connector.open()
         try:
             async with asyncio.timeout(REPLY_TIMEOUT):
-                await self._clock.resume(link)
-                await self._look_whether_died(link)
+                await self._clock.resume(connection)
+                await self._look_whether_died(connection)
         except BaseException:
-            await link.close()
+            await connection.close()
             raise
         # Kept at once: whoever waits for it may be cancelled at the moment when it is open.
-        self._link = link
-        return link
+        self._connection = connection
+        return connection
 
-    async def _look_whether_died(self, link: Link) -> None:
+    async def _look_whether_died(self, connection: Connection) -> None:
         """A connection that was lost while the store lived on is no death of it.  Raises StoreLost, Rejected."""
-        run = info_of(await link.call(command("INFO", "server"))).get("run_id", "")
+        run = info_of(await connection.call(command("INFO", "server"))).get("run_id", "")
         if run and run == self._run:
             self._losses = 0
         self._run = run
 
-    async def _ask(self, link: Link, packed: bytes) -> Any:
+    async def _ask(self, connection: Connection, packed: bytes) -> Any:
         """The reply.  Connections that are lost meanwhile are counted: perhaps it is this that kills the store."""
-        if link.lost.done():
+        if connection.lost.done():
             raise StoreLost("the connection was closed")
         try:
-            return await link.call(packed)
+            return await connection.call(packed)
         except StoreLost:
             self._losses += 1
             raise
 
     async def close(self) -> None:
         """Close the connection; the next call opens another."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvd.errors import StoreLost
-from kvd.store.redis.connection import META, Argument, Link, Rejected, command
+from kvd.store.redis.connection import META, Argument, Connection, Rejected, command
 
 log = logging.getLogger("kvd.store")
 
@@ -98,10 +98,10 @@ class Clock:
         """What clock.lua takes: where we last saw the clock, and what it is now."""
         return [BEGINNING, self._at, self._seen, self.now]
 
-    async def resume(self, link: Link) -> None:
+    async def resume(self, connection: Connection) -> None:
         """Go on from what the store keeps.  Raises StoreLost."""
         try:
-            kept, place = await link.call(command("HMGET", META, "clock", "elapsed"))
+            kept, place = await connection.call(command("HMGET", META, "clock", "elapsed"))
         except Rejected as error:
             raise StoreLost(str(error)) from None
         self.join(place)

@@ -99,7 +99,7 @@ def info_of(raw: bytes) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
-class Dialer:
+class Connector:
     """Opens connections to the Redis of one URL."""
 
     def __init__(self, url: str) -> None:
@@ -122,23 +122,23 @@ class Dialer:
                 "rediss://... or unix:///path/to/socket"
             ) from None
 
-    async def open(self) -> "Link":
+    async def open(self) -> "Connection":
         """A new connection, with kvd's scripts loaded.  Raises StoreLost, StoreUnusable."""
-        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        opened = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()
-                link = Link(connection)
-                await _load_scripts(link)
+                await opened.connect()
+                connection = Connection(opened)
+                await _load_scripts(connection)
         except BaseException as error:
-            await connection.disconnect(nowait=True)
+            await opened.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
             # RuntimeError: uvloop's word for a transport that was closed a moment ago.
             if isinstance(error, RedisError | OSError | RuntimeError | Rejected):
                 raise _why(error) from None
             raise
-        return link
+        return connection
 
 
 def _why(error: Exception) -> StoreLost:
@@ -154,11 +154,11 @@ def _why(error: Exception) -> StoreLost:
     return (StoreUnusable if behind else StoreLost)(str(error))
 
 
-async def _load_scripts(link: "Link") -> None:
+async def _load_scripts(connection: "Connection") -> None:
     """Load those that are missing.  Raises StoreLost, Rejected."""
     # Asked first: it saves sending them.
     try:
-        known = await link.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
+        known = await connection.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
     except Rejected as error:
         if "unknown command" in str(error):
             raise StoreLost("it has no Lua scripting, which kvd needs; use a Redis or Valkey that has it") from None
@@ -166,21 +166,21 @@ async def _load_scripts(link: "Link") -> None:
     for source, present in zip(SCRIPTS.values(), known, strict=True):
         if not present:
             # Not by SCRIPT LOAD, which is a write to Redis 6.2: with a full disk it ends because of that.
-            await link.call(command("EVAL", source, 0))
+            await connection.call(command("EVAL", source, 0))
 
 
-class Link(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One open connection, whose replies wake no task.  They come in the order of the commands.
 
     lost: future of None, raises StoreLost when the connection is lost, and whatever else `deliver`'s `take` raises.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
-        """connection: connected; from now on it only closes.  Raises StoreLost if it is lost by now."""
-        streams: Any = connection._writer
-        if streams is None or streams.transport.is_closing() or connection._reader.at_eof():  # type: ignore[union-attr]
+    def __init__(self, opened: AbstractConnection) -> None:
+        """opened: connected; from now on it only closes.  Raises StoreLost if it is lost by now."""
+        streams: Any = opened._writer
+        if streams is None or streams.transport.is_closing() or opened._reader.at_eof():  # type: ignore[union-attr]
             raise StoreLost("the connection was closed")
-        self._connection = connection
+        self._opened = opened
         self._transport: asyncio.Transport = streams.transport
         self._reader = hiredis.Reader()
         self._asked: deque[asyncio.Future[Any]] = deque()
@@ -213,7 +213,7 @@ class Link(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close at once."""
-        await self._connection.disconnect(nowait=True)
+        await self._opened.disconnect(nowait=True)
         self.fail(StoreLost("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from kvd.errors import StoreUnusable
 from kvd.store.redis.batching import REPLY_TIMEOUT
-from kvd.store.redis.connection import Link, Rejected, command, info_of
+from kvd.store.redis.connection import Connection, Rejected, command, info_of
 
 log = logging.getLogger("kvd.store")
 
@@ -35,42 +35,42 @@ class Engine(NamedTuple):
         return self.keeps_file and self.fsync == "always"
 
 
-async def ask(link: Link, packed: bytes) -> Any:
+async def ask(connection: Connection, packed: bytes) -> Any:
     """The reply to a command.  Raises Rejected, StoreLost, TimeoutError."""
     async with asyncio.timeout(REPLY_TIMEOUT):
-        return await link.call(packed)
+        return await connection.call(packed)
 
 
-async def look_at(link: Link, fsync: str) -> Engine:
+async def look_at(connection: Connection, fsync: str) -> Engine:
     """The engine at the other end.  Raises Rejected, StoreLost, TimeoutError.
 
     fsync: its appendfsync, if that is known and need not be asked for.
     """
-    info = info_of(await ask(link, command("INFO")))
+    info = info_of(await ask(connection, command("INFO")))
     run = info.get("run_id", "")
     return Engine(
         run if run.isalnum() else "",
-        fsync or await _fsync(link),
+        fsync or await _fsync(connection),
         info.get("aof_enabled") == "1",
         info.get("master_replid2", "").strip("0") != "",
     )
 
 
-async def _fsync(link: Link) -> str:
+async def _fsync(connection: Connection) -> str:
     """Its appendfsync; many a provider hides it."""
     try:
-        reply = await ask(link, command("CONFIG", "GET", "appendfsync"))
+        reply = await ask(connection, command("CONFIG", "GET", "appendfsync"))
     except Rejected:
         return UNREADABLE
     return reply[1].decode(errors="replace") if reply else UNREADABLE
 
 
-async def check_server(link: Link) -> dict[str, str]:
+async def check_server(connection: Connection) -> dict[str, str]:
     """What INFO says.  Raises StoreUnusable for a server that is too old or may drop keys.
 
     Raises Rejected, StoreLost, TimeoutError as `ask` does.
     """
-    info = info_of(await ask(link, command("INFO")))
+    info = info_of(await ask(connection, command("INFO")))
     version = tuple(int(part) for part in info.get("redis_version", "0.0").split(".")[:2])
     if version < OLDEST_REDIS:
         raise StoreUnusable(f"it is {engine_of(info)}; kvd needs 6.2 or newer, or Valkey")

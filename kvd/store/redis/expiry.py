@@ -113,7 +113,7 @@ class Counting:
         looked: tuple[Argument, ...] = ()
         try:
             while waiting:
-                # Who comes while the call is under way may have written what it does not see.
+                # Who comes while the call is in flight may have written what it does not see.
                 served = len(waiting)
                 leave = self._sweep.is_behind and asyncio.get_running_loop().time() < patience
                 found = await self._call(least, most, beginning, int(not leave), looked)

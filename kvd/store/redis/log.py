@@ -8,7 +8,7 @@ from typing import Any
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
 from kvd.model import BYTES, TEXT, Change, Entry, Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
-from kvd.store.redis.connection import BIG, LOG, META, Link, Rejected, command, script
+from kvd.store.redis.connection import BIG, LOG, META, Connection, Rejected, command, script
 
 PAGE_CHANGES = 1000
 """Changes in a page of the history, and
@@ -114,12 +114,12 @@ def tag_of(reply: list[Any]) -> bytes | None:
     return reply[0][1][1] if reply else None
 
 
-class LogLink:
+class ChangeLogConnection:
     """A connection of its own for `changes.Follower`, which may wait on it.  All raise StoreLost."""
 
-    def __init__(self, link: Link, is_written: Callable[[], bool], seen: Callable[[int], None]) -> None:
-        """is_written: whether this daemon has writes under way.  seen: told of every revision that is read."""
-        self._link = link
+    def __init__(self, connection: Connection, is_written: Callable[[], bool], seen: Callable[[int], None]) -> None:
+        """is_written: whether this daemon has writes in flight.  seen: told of every revision that is read."""
+        self._connection = connection
         self._seen = seen
         self.is_written = is_written
 
@@ -156,11 +156,11 @@ class LogLink:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._link.close()
+        await self._connection.close()
 
     async def _call(self, packed: bytes, longer: float = 0) -> Any:
         try:
             async with asyncio.timeout(REPLY_TIMEOUT + longer):
-                return await self._link.call(packed)
+                return await self._connection.call(packed)
         except (Rejected, TimeoutError) as error:
             raise StoreLost(str(error) or f"no answer within {REPLY_TIMEOUT:.0f} s") from None

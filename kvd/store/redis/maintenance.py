@@ -12,7 +12,7 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, LOG, META, REPLACED, Argument, command, info_of, script
 from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.redis.expiry import Sweep
-from kvd.store.redis.writes import WriteLane
+from kvd.store.redis.writes import WriteBatcher
 
 log = logging.getLogger("kvd.store")
 
@@ -52,7 +52,13 @@ class Housekeeping:
     """The tasks of one store; keep `run` running."""
 
     def __init__(
-        self, channel: Channel, writes: WriteLane, clock: Clock, history: History, room: Room, asked: Callable[[], int]
+        self,
+        channel: Channel,
+        writes: WriteBatcher,
+        clock: Clock,
+        history: History,
+        room: Room,
+        asked: Callable[[], int],
     ) -> None:
         """history: how much of it is kept, where the disk has room for that.  asked: as `Sweep` takes it."""
         self._channel = channel
@@ -131,7 +137,7 @@ class Housekeeping:
             # Asked each time that it is sent: the store may have been lost because there was none.
             if self._room(0) < DELETES_ROOM:
                 raise Unavailable(FULL)
-            # The lane of writes looks first at one that comes back: it may have lost the end of its history.
+            # The batcher of writes looks first at one that comes back: it may have lost the end of its history.
             if not self._writes.is_there:
                 raise Unavailable("the store was not looked at yet")
             return packed() if callable(packed) else packed

@@ -1,4 +1,4 @@
-"""The lanes of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
+"""The batchers of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
@@ -7,10 +7,10 @@ from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import Record
-from kvd.store.redis.batching import BATCH_ITEMS, Batch, Done, Job, Lane
+from kvd.store.redis.batching import BATCH_ITEMS, Batch, Batcher, Done, Job
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import BIG, DATA, META, Dialer, Link, Rejected, command
+from kvd.store.redis.connection import BIG, DATA, META, Connection, Connector, Rejected, command
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value stands apart, to the kind of the value."""
@@ -44,8 +44,8 @@ def _lasting(record: Record | None) -> Record | None:
     return record if record and record.deadline == b"0" and not record.large else None
 
 
-class _ReadingLane(Lane):
-    """What both lanes have in common: to read again does no harm.
+class _ReadingBatcher(Batcher):
+    """What both batchers have in common: to read again does no harm.
 
     The store's clock is asked before its records, and these are judged as of then.  A record that is found although its
     deadline had passed by then was there all the time, and over; one whose deadline had not passed was alive then, or
@@ -53,8 +53,8 @@ class _ReadingLane(Lane):
     since, and a key that was always there be found absent.
     """
 
-    def __init__(self, dialer: Dialer, name: str, clock: Clock, cache: Cache) -> None:
-        super().__init__(dialer, name)
+    def __init__(self, connector: Connector, name: str, clock: Clock, cache: Cache) -> None:
+        super().__init__(connector, name)
         self._clock = clock
         self._cache = cache
         self._interrupted: list[Job] = []
@@ -74,7 +74,7 @@ class _ReadingLane(Lane):
         """The reading commands."""
 
     def _take_replies(self, *replies: Any) -> None:
-        batch = self._under_way.popleft()
+        batch = self._in_flight.popleft()
         rejected = next((reply for reply in replies if isinstance(reply, Rejected)), None)
         if rejected:
             self._cache.end_read(batch.mark)
@@ -94,33 +94,33 @@ class _ReadingLane(Lane):
 
     def _lost(self, lost: StoreLost) -> None:
         self._cache.clear()
-        while self._under_way:
-            batch = self._under_way.pop()
+        while self._in_flight:
+            batch = self._in_flight.pop()
             self._cache.end_read(batch.mark)
             self._waiting.extendleft(reversed(batch.jobs))
             self._interrupted += batch.jobs
         super()._lost(lost)
 
-    async def _recover(self, link: Link) -> None:
+    async def _recover(self, connection: Connection) -> None:
         """Nothing is unknown; but the store may have been set back."""
         self._cache.clear()
-        await self._clock.resume(link)
-        died = await self._look_whether_died(link)
+        await self._clock.resume(connection)
+        died = await self._look_whether_died(connection)
         interrupted, self._interrupted = self._interrupted, []
         if died:
             self._count_death(interrupted)
 
 
-class ReadLane(_ReadingLane):
+class ReadBatcher(_ReadingBatcher):
     """Items are keys; results are a pair: the records, None for no such key, and the clock now."""
 
     REPLIES = 3
 
     def __init__(
-        self, dialer: Dialer, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]
+        self, connector: Connector, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]
     ) -> None:
         """fetch: gives a list of a large record with its value."""
-        super().__init__(dialer, "reads", clock, cache)
+        super().__init__(connector, "reads", clock, cache)
         self._fetch = fetch
 
     def _keys(self, items: list[bytes]) -> Iterable[bytes]:
@@ -150,7 +150,7 @@ def _with_clock(done: Done, clock: int, records: list[Record | None] | KvdError)
     done(records if isinstance(records, KvdError) else (records, clock))
 
 
-class LargeLane(_ReadingLane):
+class LargeValueBatcher(_ReadingBatcher):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
     A value is found by its record's revision.  The record that is found last decides, by its own deadline.  If that is
@@ -160,8 +160,8 @@ class LargeLane(_ReadingLane):
 
     REPLIES = 4
 
-    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache) -> None:
-        super().__init__(dialer, "large reads", clock, cache)
+    def __init__(self, connector: Connector, clock: Clock, cache: Cache) -> None:
+        super().__init__(connector, "large reads", clock, cache)
 
     def read(self, key: bytes, record: Record) -> Awaitable[list[Record | None]]:
         """The result for one key.  Raises Unavailable."""
@@ -198,9 +198,9 @@ class LargeLane(_ReadingLane):
         else:
             job.finish([latest])
 
-    async def _recover(self, link: Link) -> None:
+    async def _recover(self, connection: Connection) -> None:
         """A store that was set back may give a revision to another value: what waits is looked for anew."""
-        await super()._recover(link)
+        await super()._recover(connection)
         for job in self._waiting:
             job.items = [(key, record._replace(revision=b"")) for key, record in job.items]
 

@@ -2,7 +2,7 @@
 
 Keys fall into slots.  Each worker counts how often it has begun to write to a slot, and how often such a write was
 acknowledged (or is certain not to be done); the counts of all workers are the slot's version.  What was read is kept
-under the version that stood before the read was sent, if no write was under way then, and is found for as long as the
+under the version that stood before the read was sent, if no write was in flight then, and is found for as long as the
 version stands: until any worker begins to write there.  It is what the Linux kernel calls a sequence counter, with the
 reader's retry left to the store.
 """
@@ -67,7 +67,7 @@ class Versions:
         return self._memory[start : start + self._width]
 
     def is_quiet(self, version: bytes) -> bool:
-        """Whether no write was under way."""
+        """Whether no write was in flight."""
         return version[: self._half] == version[self._half :]
 
     def begin(self, slots: Iterable[int]) -> None:

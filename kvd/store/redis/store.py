@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
-from kvd.model import Change, Outcome, Page, Position, Record, SimpleSets, Transaction, Write
+from kvd.model import Change, KeyRange, Outcome, Position, Record, SimpleSets, Transaction, Write
 from kvd.store.redis.attach import Attaching, End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
 from kvd.store.redis.cache import Cache, LocalCache
@@ -21,7 +21,7 @@ from kvd.store.redis.connection import (
     META,
     TTL,
     Argument,
-    Dialer,
+    Connector,
     Rejected,
     answer,
     command,
@@ -32,10 +32,10 @@ from kvd.store.redis.connection import (
 from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
-from kvd.store.redis.log import META_COMMAND, LogLink, check, page_command, read_meta, read_page
+from kvd.store.redis.log import META_COMMAND, ChangeLogConnection, check, page_command, read_meta, read_page
 from kvd.store.redis.maintenance import USUAL_HISTORY, History, Housekeeping
-from kvd.store.redis.reads import LargeLane, ReadLane, unpack
-from kvd.store.redis.writes import WriteLane
+from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, unpack
+from kvd.store.redis.writes import WriteBatcher
 
 log = logging.getLogger("kvd.store")
 
@@ -68,26 +68,26 @@ class Store:
         self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: Cache | None = None,
         fsync: str = "",
     ) -> None:  # fmt: skip
-        """url: str as Dialer takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
+        """url: str as Connector takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
         fsync: its appendfsync; "" to ask it.
         """
-        self._dialer = Dialer(url)
+        self._connector = Connector(url)
         self.server = ""
         self._room = room
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept = self._cache.get
-        self._large = LargeLane(self._dialer, self._clock, self._cache)
-        self._reads = ReadLane(self._dialer, self._clock, self._cache, self._large.read_then)
-        self._writes = WriteLane(self._dialer, self._clock, self._cache, room)
+        self._large = LargeValueBatcher(self._connector, self._clock, self._cache)
+        self._reads = ReadBatcher(self._connector, self._clock, self._cache, self._large.read_then)
+        self._writes = WriteBatcher(self._connector, self._clock, self._cache, room)
         self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
         self._writes.attach = self._attaching.attach
         self._fsync = fsync
-        self._short = Channel(self._dialer, self._clock)
-        self._long = Channel(self._dialer, self._clock)
-        self._past = Channel(self._dialer, self._clock)
+        self._short = Channel(self._connector, self._clock)
+        self._long = Channel(self._connector, self._clock)
+        self._past = Channel(self._connector, self._clock)
         self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
         self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
@@ -130,16 +130,16 @@ class Store:
 
     async def _look(self, end: End | None, loss: str, *, doubtful: bool | None) -> None:
         """One attempt of `start`.  Raises StoreLost, TimeoutError."""
-        link = await self._dialer.open()
+        connection = await self._connector.open()
         try:
-            self.server = engine_of(await check_server(link))
-            if loss and not await ask(link, command("EXISTS", META)):
+            self.server = engine_of(await check_server(connection))
+            if loss and not await ask(connection, command("EXISTS", META)):
                 raise StartError(loss)
-            await self._attaching.attach_first(link, end, doubtful=doubtful)
+            await self._attaching.attach_first(connection, end, doubtful=doubtful)
         except Rejected as error:
             raise lost_by(error) from None
         finally:
-            await link.close()
+            await connection.close()
         if doubtful is None and self._attaching.engine:
             warn_of(self._attaching.engine)
 
@@ -147,22 +147,22 @@ class Store:
         """Where the history stands, None if the store does not say so at once."""
         with suppress(StoreLost, Rejected, TimeoutError):
             async with asyncio.timeout(GRACE):
-                link = await self._dialer.open()
+                connection = await self._connector.open()
                 try:
-                    return await read_end(link)
+                    return await read_end(connection)
                 finally:
-                    await link.close()
+                    await connection.close()
         return None
 
-    async def open_log(self) -> "LogLink":
+    async def open_log(self) -> "ChangeLogConnection":
         """A connection on which the log can be followed.  Raises StoreLost."""
-        return LogLink(await self._dialer.open(), self._writes.is_busy, self._attaching.know)
+        return ChangeLogConnection(await self._connector.open(), self._writes.is_busy, self._attaching.know)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for lane in (self._reads, self._large, self._writes):
-                group.create_task(lane.run())
+            for batcher in (self._reads, self._large, self._writes):
+                group.create_task(batcher.run())
             group.create_task(self._housekeeping.run())
 
     async def close(self) -> None:
@@ -243,7 +243,7 @@ class Store:
 
     # ---- ranges of keys
 
-    async def pages(self, page: Page, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
+    async def pages(self, page: KeyRange, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
         """The keys that match, page by page; at least one page.  Raises Unavailable.
 
         due: also keys whose time is over, but whose end is not in the history yet.

@@ -1,4 +1,4 @@
-"""The lane of writes: one script call and one log entry for all that wait, each batch applied at most once.
+"""The batcher of writes: one script call and one log entry for all that wait, each batch applied at most once.
 
 Batches are numbered.  The write script applies a number only after the one before it and keeps its reply;
 after a lost connection the resolve script gives the kept replies and fences the numbers that were not applied,
@@ -14,14 +14,14 @@ from typing import Any
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
-from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Job, Lane, fail
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Dialer, Link, Rejected, script
+from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, script
 from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room
 
 UNCERTAIN_AFTER = 10.0
-"""Seconds that writes under way wait for a lost store to come back and say what became of them."""
+"""Seconds that writes in flight wait for a lost store to come back and say what became of them."""
 FENCED = "FENCED"
 """First word of the write script's error for a batch that is not the next one."""
 UNWRITABLE = "MISCONF"
@@ -74,18 +74,18 @@ def _only_deletes(job: Job) -> bool:
     return all(isinstance(write, Delete) for write in job.items)
 
 
-class WriteLane(Lane):
+class WriteBatcher(Batcher):
     """Items are writes; results are outcomes.
 
     attach: to be set; looks at a store before it is written to, with the number of the last acknowledged batch, and
     raises StoreLost.
     """
 
-    attach: Callable[[Link, int], Awaitable[None]]
+    attach: Callable[[Connection, int], Awaitable[None]]
 
-    def __init__(self, dialer: Dialer, clock: Clock, cache: Cache, room: Room) -> None:
+    def __init__(self, connector: Connector, clock: Clock, cache: Cache, room: Room) -> None:
         """room: how much there is on the store's disk."""
-        super().__init__(dialer, "writes")
+        super().__init__(connector, "writes")
         self._clock = clock
         self._cache = cache
         self._room = room
@@ -102,11 +102,11 @@ class WriteLane(Lane):
         return not self._refused and super()._may_send() and self._is_worth_it()
 
     def _is_worth_it(self) -> bool:
-        """Whether what waits fills a batch, or is as much as what is under way.
+        """Whether what waits fills a batch, or is as much as what is in flight.
 
         As much will do, so that few writers who take turns do not wait for each other.
         """
-        most = min(BATCH_ITEMS, sum(job.count for batch in self._under_way for job in batch.jobs))
+        most = min(BATCH_ITEMS, sum(job.count for batch in self._in_flight for job in batch.jobs))
         items = size = 0
         for job in self._waiting:
             items += job.count
@@ -149,7 +149,7 @@ class WriteLane(Lane):
         if isinstance(reply, Rejected):
             self._reject(reply)
         else:
-            self._acknowledge(self._under_way.popleft(), reply)
+            self._acknowledge(self._in_flight.popleft(), reply)
 
     def _acknowledge(self, batch: Batch, reply: bytes) -> None:
         self._acknowledged = batch.number
@@ -167,12 +167,12 @@ class WriteLane(Lane):
             batch.settle(outcomes)
 
     def _reject(self, error: Rejected) -> None:
-        """The oldest batch under way was not applied."""
+        """The oldest batch in flight was not applied."""
         self.starved |= error.word == UNWRITABLE
         behind = error.word == FENCED and self._refused
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
-        batch = self._under_way.popleft()
+        batch = self._in_flight.popleft()
         if not behind:
             # Deletes were perhaps refused only because of the writes beside them.
             mixed = not all(map(_only_deletes, batch.jobs))
@@ -180,7 +180,7 @@ class WriteLane(Lane):
             self._refuse(batch, Unavailable(text), spare_deletes=mixed)
             self._refused = batch.number
         self._behind.append(batch)
-        if not self._under_way:
+        if not self._in_flight:
             self._number = self._refused - 1
             self._again(self._behind)
 
@@ -192,19 +192,19 @@ class WriteLane(Lane):
             self._waiting.extendleft(reversed(batch.jobs))
         self._refused = 0
 
-    async def _recover(self, link: Link) -> None:
+    async def _recover(self, connection: Connection) -> None:
         self._cache.clear()
         if self._room(0) < DELETES_ROOM:
             # To resolve is to write.
             self.starved = True
             raise StoreLost(FULL)
-        await self.attach(link, self._acknowledged)
-        unknown = deque([*self._behind, *self._under_way])
+        await self.attach(connection, self._acknowledged)
+        unknown = deque([*self._behind, *self._in_flight])
         first = unknown[0].number if unknown else self._number + 1
-        answers = await self._resolve(link, first) if self._number else []
-        died = await self._look_whether_died(link)
+        answers = await self._resolve(connection, first) if self._number else []
+        died = await self._look_whether_died(connection)
         self._behind.clear()
-        self._under_way.clear()
+        self._in_flight.clear()
         for answer in answers:
             if answer is not None:
                 self._acknowledge(unknown.popleft(), answer)
@@ -212,10 +212,10 @@ class WriteLane(Lane):
             self._count_death(job for batch in unknown for job in batch.jobs)
         self._again(unknown)
 
-    async def _resolve(self, link: Link, first: int) -> list[bytes | None]:
+    async def _resolve(self, connection: Connection, first: int) -> list[bytes | None]:
         try:
             arguments: list[Argument] = [self.daemon, first, self._number, self._clock.now]
-            answers: list[bytes | None] = await link.call(script("resolve", [META], arguments))
+            answers: list[bytes | None] = await connection.call(script("resolve", [META], arguments))
         except Rejected as error:
             raise StoreLost(str(error)) from None
         return answers
@@ -232,5 +232,5 @@ class WriteLane(Lane):
     def _give_up_unknown(self) -> None:
         for batch in self._behind:
             batch.fail(self._unavailable())
-        for batch in self._under_way:
+        for batch in self._in_flight:
             batch.fail(Uncertain("the store was lost under this write, which may have been done"))
