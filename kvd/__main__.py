@@ -59,7 +59,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 _OPTION = re.compile(r"--[A-Za-z-]+=?|-\w").match
-"""An option's name, without a value that is written behind it."""
+"""An option's name, without a value that is written after it."""
 
 
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:

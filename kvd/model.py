@@ -184,7 +184,7 @@ class Transaction(NamedTuple):
 class KeyRange(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
-    after: bytes, the key behind which to begin, b"" for the first.
+    after: bytes, the key after which to begin, b"" for the first.
     limit: int, how many at the most, 0 for all.
     """
 
@@ -200,7 +200,7 @@ class Words(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """RESUME: the position behind which to begin, and the patterns."""
+    """RESUME: the position after which to begin, and the patterns."""
 
     position: Position
     patterns: tuple[bytes, ...]

@@ -211,7 +211,7 @@ def _count(text: str, where: str, most: int = 2**53) -> int:
 
 
 def _milliseconds(text: str, where: str) -> int:
-    """Milliseconds, of seconds with at most three digits behind the point; 0 if nothing was given, or 0."""
+    """Milliseconds, of seconds with at most three digits after the point; 0 if nothing was given, or 0."""
     if not text:
         return 0
     match = _SECONDS(text.strip())

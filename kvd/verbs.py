@@ -66,7 +66,7 @@ _ROWS = (
     Verb("WATCH", requests.patterns, "WATCH [pattern ...]",
          "from now on, a CHANGE line for every change that matches"),
     Verb("RESUME", requests.resume, "RESUME position [pattern ...]",
-         "every change behind a position, none missing, and on with later ones"),
+         "every change after a position, none missing, and on with later ones"),
     Verb("SYNC", requests.patterns, "SYNC [pattern ...]",
          "a copy of what matches, and from there on every change"),
     Verb("PROGRESS", requests.interval, "PROGRESS seconds",
@@ -90,7 +90,7 @@ _SHOWABLE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,31}").fullmatch
 
 
 def find(line: bytes) -> tuple[Verb, bytes | None]:
-    """The verb of a line and the rest behind its space, None without a space.
+    """The verb of a line and the rest after its space, None without a space.
 
     Raises UnknownVerb; NotAClient if this is no client's line.
     """

@@ -132,7 +132,7 @@ def test_an_incomplete_end_of_the_append_only_file_is_cut_off_kept_and_reported(
 
 
 def test_a_batch_that_was_cut_behind_a_whole_command_is_cut_off_whole(daemon: Daemon) -> None:
-    """Redis's own repair leaves its MULTI there, and all that is written later stands behind it."""
+    """Redis's own repair leaves its MULTI there, and all that is written later stands after it."""
     fill(daemon, 5)
     daemon.stop()
     aof = daemon.append_only_file

@@ -624,7 +624,7 @@ def test_positions_do_not_overtake_changes(three: Story, word: str) -> None:
 def test_positions_do_not_go_back(three: Story) -> None:
     watch = three.watch("WATCH", "k*", 1)
     watch.events += [*three.seen(2, 3), Mark("PROGRESS", 2)]
-    three.reject("stands behind 3")
+    three.reject("stands after 3")
 
 
 def test_a_watch_does_not_begin_in_the_future(three: Story) -> None:

@@ -513,7 +513,7 @@ class HubModel(RuleBasedStateMachine):
         self.nobody_missed_or_got_twice()
 
     def check_ended(self) -> None:
-        """An END says up to where all was given; nothing is given behind it."""
+        """An END says up to where all was given; nothing is given after it."""
         for client in [client for client in self.clients if client.end]:
             self.clients.remove(client)
             position = client.end.split(" ")[1]
@@ -521,7 +521,7 @@ class HubModel(RuleBasedStateMachine):
             self.check(client, int(position.partition("@")[0]))
 
     def check(self, client: Client, upto: int) -> None:
-        """A client was given just what matches, behind its beginning and up to a revision."""
+        """A client was given just what matches, after its beginning and up to a revision."""
         first = client.began
         wanted = [
             replies.change(change, self.store).decode()[:-1]

@@ -235,7 +235,7 @@ class World:
 
 
 def exactly(*statuses: str, items: list[str] | None = None) -> Allowed:
-    """One of these status lines, behind these items.  Of ERR, the code counts."""
+    """One of these status lines, after these items.  Of ERR, the code counts."""
 
     def allowed(lines: list[str]) -> bool:
         status = lines[-1]
@@ -315,7 +315,7 @@ class Client:
                 assert not wanted or revision < wanted[0][0], f"position {revision} overtakes {wanted[0]}"
 
     def wanted(self, history: dict[int, str]) -> list[tuple[int, str]]:
-        """The changes behind the watch's begin that match."""
+        """The changes after the watch's begin that match."""
         return [
             (revision, change)
             for revision, change in history.items()

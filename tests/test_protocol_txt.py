@@ -70,7 +70,7 @@ BEFORE = {
 AMID = {
     8: {1: ["INCR hits", "SET a 5", "SET a 6", "PUT lock/seal base64 = AAEC", "SET a 8", "DEL lock/seal"]},
 }
-"""What others do, behind which step of it."""
+"""What others do, after which step of it."""
 
 
 @pytest.mark.parametrize("number", [n for n in range(1, 17) if re.search(r"^    C: ", section(n), re.MULTILINE)])

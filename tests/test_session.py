@@ -90,7 +90,7 @@ class ObservedStore(Store):
         task.add_done_callback(self._tasks.discard)
 
     async def pages(self, page: KeyRange, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
-        """Waits behind the first page."""
+        """Waits after the first page."""
         async for listing in super().pages(page, records=records, due=due):
             yield listing
             await self._called("pages", 1)

@@ -523,7 +523,7 @@ async def test_full_memory_refuses_writes_but_not_deletes_and_recovers(redis: Re
 async def test_a_refused_batch_does_not_refuse_the_one_behind_it(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second is behind the refused first, and could not be applied out of turn; it is sent again."""
+    """The second is after the refused first, and could not be applied out of turn; it is sent again."""
     async with running(redis.unix_url) as store:
         await write(store, put(b"a"))
         redis.cli("CONFIG", "SET", "maxmemory", "1")

@@ -164,7 +164,7 @@ def test_resume_is_refused_at_once_where_it_cannot_be_exact(start_daemon: StartD
         assert peer.ask("RESUME 1000").startswith("ERR usage ")
         assert peer.ask(f"RESUME 01@{store}").startswith("ERR usage ")
         assert peer.ask("RESUME").startswith("ERR usage ")
-        # The watch is as it was; its line may come before the reply, or behind it.
+        # The watch is as it was; its line may come before the reply, or after it.
         assert sorted([peer.ask("SET x still"), peer.line()]) == [
             f"CHANGE 1001@{store} SET x still",
             "OK 1001",

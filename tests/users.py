@@ -54,7 +54,7 @@ class DaemonOf(Daemon):
         self._prefix = user.prefix
 
     def rest_of_greeting(self) -> str:
-        """What it says behind the line that tells where it listens."""
+        """What it says after the line that tells where it listens."""
         assert self._process
         assert self._process.stdout
         return self._process.stdout.readline().decode()

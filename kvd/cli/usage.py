@@ -40,7 +40,7 @@ A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it
 Quote it: a shell puts the names of files in the place of a '*'.
 
 The word after set <KEY> is the value, even if it begins with -: options stand
-before the key or behind the value.  The value - is what comes from standard
+before the key or after the value.  The value - is what comes from standard
 input, every byte of it; what is longer than the daemon takes is not read to its
 end.  The word -- ends the options.
 
@@ -65,7 +65,7 @@ Options:
   --raw          Escape nothing on a terminal: every byte as it is stored
   --ttl=SECONDS  Let the key expire after so many seconds, such as 600 or 0.5
   --if=REV       Only if the key has this revision; 0: if there is no such key
-  --after=KEY    Begin behind this key
+  --after=KEY    Begin after this key
   --limit=N      End after so many keys
   -h, --help     Print this
   --version      Print the version

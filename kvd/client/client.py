@@ -145,7 +145,7 @@ class Client:
     async def keys(self, pattern: str = "*", after: str | None = None, limit: int | None = None) -> AsyncIterator[str]:
         """Yield the keys that match, in the order of their bytes.  Read in pages: not one snapshot.
 
-        after: begin behind this key, which need not exist.  limit: end after so many, at least 1.
+        after: begin after this key, which need not exist.  limit: end after so many, at least 1.
         """
         async for item in self._pages(b"KEYS ", replies.keys, KEYS_PAGE, pattern, after, limit):
             yield item.key

@@ -1,4 +1,4 @@
--- Gives the log's entries behind a revision, as many as fit into a page, as of one moment.
+-- Gives the log's entries after a revision, as many as fit into a page, as of one moment.
 -- KEYS: big log meta
 -- ARGV: after store changes bytes; changes and bytes are where a page ends, the last entry excepted
 -- RETURNS: COMPACTED, STORE, FUTURE or OK, the store's id, its revision, its floor, then the entries as XRANGE

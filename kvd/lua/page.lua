@@ -2,7 +2,7 @@
 -- KEYS: data big index ttl meta
 -- ARGV: min max limit bytes records due clock; min and max as ZRANGEBYLEX takes them; limit: keys to give; records
 --   and due 1 or 0: with their records, with those whose deadline has passed
--- RETURNS: the position's revision, its store, the key behind which the next page begins ("" at the end), then
+-- RETURNS: the position's revision, its store, the key after which the next page begins ("" at the end), then
 --   for each key: key, or key record value; value is "" unless the record says that it stands apart
 local CHUNK = 64
 local MOST = 1024 -- keys to look at for one page, also if most of them are left out: half a millisecond

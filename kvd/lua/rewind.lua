@@ -9,7 +9,7 @@ if kept[1] ~= ARGV[1] then
   return kept
 end
 -- At least one step ahead, which is more changes than a store loses, and two at the most: 2^53 holds a million jumps,
--- and behind the last one there are 3 * 10^9 revisions left.
+-- and after the last one there are 3 * 10^9 revisions left.
 local STEP = 4000000000
 local jumped = (math.floor(tonumber(kept[2]) / STEP) + 2) * STEP
 if jumped >= 2 ^ 53 then

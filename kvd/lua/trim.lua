@@ -13,7 +13,7 @@ local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(ke
 local time = redis.call('TIME')
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[4]), tonumber(ARGV[5]))
 
--- The first entry that ends at or behind a revision, as: its last revision, how many changes, the bytes up to it, the
+-- The first entry that ends at or after a revision, as: its last revision, how many changes, the bytes up to it, the
 -- clock then, which versions before this one did not note.
 local function entry(from)
   local found = redis.call('XRANGE', log, string.format('%.0f-0', from), '+', 'COUNT', 1)[1]
@@ -54,7 +54,7 @@ if ARGV[3] ~= '0' then
   local young = first_to_keep(low, function(_, clock)
     return not clock or clock < oldest
   end)
-  -- An entry without a clock is old if one behind it is.
+  -- An entry without a clock is old if one after it is.
   local _, _, _, clock = entry(young - 1)
   low = young > low and clock and young or low
 end

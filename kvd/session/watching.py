@@ -25,7 +25,7 @@ class Store(Protocol):
     """What a watch asks of the store; see `store.Store`.  All raise Unavailable."""
 
     async def history(self) -> tuple[Position, int]:
-        """Where it is now, and the revision behind which all changes are kept."""
+        """Where it is now, and the revision after which all changes are kept."""
 
     async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
         """The next page of the history.  Raises OtherStore, Future, Compacted."""
@@ -107,7 +107,7 @@ class Watching:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self._leave()
         self._watcher = Watcher(patterns, self._output.push, self._set_aside, self._ended, position.revision)
-        # No line of the old watch stands behind this reply, and none of the new one before it.
+        # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
         self._hub.add(self._watcher)

@@ -34,7 +34,7 @@ class ChangeLog(Protocol):
     """A connection to the store; all raise StoreLost when it breaks or the store refuses."""
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
-        """At most `count` entries behind a revision; waits `block` ms for one."""
+        """At most `count` entries after a revision; waits `block` ms for one."""
 
     def is_written(self) -> bool:
         """Whether this daemon has writes in flight, which will be in the log soon."""
@@ -156,7 +156,7 @@ class Follower:
         self._position = None
 
     async def _next(self, change_log: ChangeLog, revision: int) -> list[Entry]:
-        """The entries behind a revision.
+        """The entries after a revision.
 
         Where there are very many watchers, also those that are about to follow: to hand them over together takes half
         the time.  They are waited for no longer than handing over the last ones took.

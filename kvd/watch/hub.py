@@ -74,9 +74,9 @@ class Hub:
     # ---- watchers come and go
 
     def add(self, watcher: Watcher) -> None:
-        """Begin to serve a watcher, behind `watcher.after`, which is no later than what is published next.
+        """Begin to serve a watcher, after `watcher.after`, which is no later than what is published next.
 
-        If changes behind it were published already, it is set aside at once, to catch up.
+        If changes after it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
         words = watcher.patterns.words
@@ -199,9 +199,9 @@ class Hub:
         return Step.LIVE
 
     def feed(self, watcher: Watcher, changes: Iterable[Change], end: int = FOREVER) -> bool:
-        """Give a watcher that was set aside changes, without a gap behind what it had; False: there was no room.
+        """Give a watcher that was set aside changes, without a gap after what it had; False: there was no room.
 
-        Changes up to `watcher.after` are passed over, so that the same ones can be given again.  It stops behind
+        Changes up to `watcher.after` are passed over, so that the same ones can be given again.  It stops after
         revision `end`, at the end of a transaction.
         """
         if watcher.live or watcher not in self._watchers:

@@ -1,4 +1,4 @@
-"""SYNC's copy: page by page, each behind what happened meanwhile to the keys of the pages before it.
+"""SYNC's copy: page by page, each after what happened meanwhile to the keys of the pages before it.
 
 A page is exact at its own position only.  So before a further page is taken over, the changes between the two
 positions are, as far as they are of keys already copied: then the copy so far is exact at the later position.  The

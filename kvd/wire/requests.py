@@ -1,6 +1,6 @@
-"""The arguments of each verb: the rest of a line, behind the verb, to a request (protocol.txt, 5 to 9).
+"""The arguments of each verb: the rest of a line, after the verb, to a request (protocol.txt, 5 to 9).
 
-Every function takes `rest`, the bytes behind the verb's space or None if there was no space, and `max_value`,
+Every function takes `rest`, the bytes after the verb's space or None if there was no space, and `max_value`,
 the limit for values in bytes; it returns one of the model's requests and raises a `Refusal` and nothing else.
 """
 
@@ -21,7 +21,7 @@ def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
 
 
 def set_(rest: bytes | None, max_value: int) -> Put:
-    """KEY VALUE; the value is all behind one space."""
+    """KEY VALUE; the value is all after one space."""
     key, space, value = (rest or b"").partition(b" ")
     if not space:
         raise Usage("a key and a value are wanted; the empty value is a space and nothing: SET key ")
@@ -80,7 +80,7 @@ def page(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
-        raise Usage("options stand behind a pattern; for every key say *")
+        raise Usage("options stand after a pattern; for every key say *")
     given = _options(options, {b"after", b"limit"})
     limit = words.number(given[b"limit"]) if b"limit" in given else 0
     if b"limit" in given and not limit:

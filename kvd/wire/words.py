@@ -101,7 +101,7 @@ def base64_value(raw: bytes, max_value: int, length: int | None) -> bytes:
     try:
         value = binascii.a2b_base64(raw, strict_mode=True)
         if len(raw) != -(-len(value) // 3) * 4:
-            # Its strict mode takes padding behind a value that needs none.
+            # Its strict mode takes padding after a value that needs none.
             raise binascii.Error
     except binascii.Error:
         raise BadValue("not base64 (RFC 4648, section 4: padded, in one line, without white space)") from None

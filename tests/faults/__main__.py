@@ -8,7 +8,7 @@ Options:
   --seed S     Choose the same again as the run that printed this seed: what is done, not when it happens.
   --tmpfs      Put the data on a small disk in memory, and fill it, too.  Needs root.
 
-What stands behind -- is given to the daemon.  With --workers N single workers are killed and stopped, too.
+What stands after -- is given to the daemon.  With --workers N single workers are killed and stopped, too.
 """
 
 import secrets

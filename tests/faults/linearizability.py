@@ -18,7 +18,7 @@ class Timed(NamedTuple):
     """A request, as far as its order goes.
 
     start, end: when it was sent and answered.  connection: a number; -1 for what belongs to none.
-    places: the revisions, from and to inclusive, behind which it may stand; ascending.
+    places: the revisions, from and to inclusive, after which it may stand; ascending.
     first: of what makes changes, the revision of its first one: all that is earlier stands before that.
     what: for the message.
     """

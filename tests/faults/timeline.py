@@ -62,13 +62,13 @@ class Timeline:
         return self._versions.get(key, [])
 
     def at(self, key: str, revision: int) -> Version | None:
-        """What a key holds right behind a revision."""
+        """What a key holds right after a revision."""
         versions = self.versions(key)
         index = bisect_right(versions, revision, key=lambda version: version.begin) - 1
         return versions[index] if index >= 0 and revision < versions[index].end else None
 
     def state(self, revision: int, patterns: tuple[str, ...] = ("*",)) -> dict[str, Version]:
-        """All keys that match, right behind a revision."""
+        """All keys that match, right after a revision."""
         found = ((key, self.at(key, revision)) for key in self._versions if matches(key, patterns))
         return {key: version for key, version in found if version}
 
@@ -77,7 +77,7 @@ class Timeline:
         return self._by_value.get((key, value))
 
     def absences(self, key: str) -> list[tuple[int, int]]:
-        """The revisions, from and to inclusive, right behind which there is no such key."""
+        """The revisions, from and to inclusive, right after which there is no such key."""
         found = []
         begin = 0
         for version in self.versions(key):

@@ -12,7 +12,7 @@ from tests.faults.timeline import Timeline, Version
 
 
 def check_lines(watch: Watch, timeline: Timeline) -> None:
-    """One watch: no change missing, doubled or out of order, none behind a line that says it was sent.
+    """One watch: no change missing, doubled or out of order, none after a line that says it was sent.
 
     Raises Violation.
     """
@@ -34,7 +34,7 @@ def check_lines(watch: Watch, timeline: Timeline) -> None:
                 missing = timeline.changes[wanted[at] - 1]
                 raise Violation(f"{who}: {event.word} {event.revision} stands before {missing}")
             if event.revision < last:
-                raise Violation(f"{who}: {event.word} {event.revision} stands behind {last}")
+                raise Violation(f"{who}: {event.word} {event.revision} stands after {last}")
             last = event.revision
 
 

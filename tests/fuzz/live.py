@@ -14,7 +14,7 @@ from tests.processes import PATIENCE, Daemon
 
 OPTIONS = ("--max-value", f"{VALUE_LIMIT}")
 ENDING = b"\nQUIT\n"
-"""What stands behind every input: it ends a line that is open, and then the connection."""
+"""What stands after every input: it ends a line that is open, and then the connection."""
 GROWTH = 48 * 1024 * 1024
 """Bytes by which the daemon may grow: it keeps the last 8 MiB of changes, as Python objects."""
 ENDLESS = 64 * 1024 * 1024

@@ -73,7 +73,7 @@ async def test_what_expired_grows_old_too_and_large_values_go_with_it(
 async def test_entries_of_a_version_that_noted_no_time(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, newer: bool
 ) -> None:
-    """They are as old as the one behind them that notes it, and until there is one they have no age."""
+    """They are as old as the one after them that notes it, and until there is one they have no age."""
     with monkeypatch.context() as patch:
         patch.setattr(maintenance, "TRIM_INTERVAL", 3600)
         async with running(redis.unix_url) as store:

@@ -31,7 +31,7 @@ MOST_LOOKED_AT = 1024
 
 @contextmanager
 def commands(redis: Redis, path: Path) -> Iterator[list[str]]:
-    """What Redis does meanwhile, those commands too that scripts call; complete behind the block."""
+    """What Redis does meanwhile, those commands too that scripts call; complete after the block."""
     seen: list[str] = []
     with path.open("wb") as output:
         socket = str(redis.directory / "redis.sock")
@@ -194,7 +194,7 @@ async def test_a_store_that_may_not_be_written_to_is_counted_without_a_sweep(
 @pytest.mark.usefixtures("no_sweep")
 @pytest.mark.parametrize("records", [True, False])
 async def test_a_listing_passes_over_due_keys_in_few_bounded_steps(redis: Redis, tmp_path: Path, records: bool) -> None:
-    """Looking for one key behind thousands that were due took a call for each of them."""
+    """Looking for one key after thousands that were due took a call for each of them."""
     async with running(redis.unix_url) as store:
         await fill_due(store, redis)
         await write(store, *(put(b"u/z%03d" % n) for n in range(150)))

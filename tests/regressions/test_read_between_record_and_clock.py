@@ -1,6 +1,6 @@
 """Reported: `NONE` of a key that was there all the time, without any fault.
 
-Once of a value over 4 KiB whose GET waited behind other large reads: the key was replaced, or its lease renewed by
+Once of a value over 4 KiB whose GET waited after other large reads: the key was replaced, or its lease renewed by
 TOUCH, before its deadline, and the deadline of the record that was found first passed before the answer.  And once of
 any key, when a read's records and its clock arrived apart, and another daemon replaced the key between them.
 """

@@ -1,4 +1,4 @@
-"""Reported: SIGTERM, or QUIT with more input behind it, lost thousands of replies of writes that were done.
+"""Reported: SIGTERM, or QUIT with more input after it, lost thousands of replies of writes that were done.
 
 The socket was closed with unread input, and so the kernel reset the connection.
 """
@@ -53,7 +53,7 @@ def netcat(port: int, requests: Path) -> list[bytes]:
 
 
 def half_closed(port: int, requests: Path) -> list[bytes]:
-    """Shuts its sending side down behind the last request."""
+    """Shuts its sending side down after the last request."""
     needs("nc")
     script = f"nc -N 127.0.0.1 {port} <{requests} | (sleep 1; cat)"
     return subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, check=True).stdout.splitlines()

@@ -18,7 +18,7 @@ WRITTEN = 3
 is some room."""
 
 Room = Callable[[int], float]
-"""How much of the reserve is free behind a batch of so many bytes: 1 and more is enough for every write, 1/2 for
+"""How much of the reserve is free after a batch of so many bytes: 1 and more is enough for every write, 1/2 for
 deletes, less for nothing."""
 
 DELETES_ROOM = 0.5

@@ -82,7 +82,7 @@ def check(asked: Position, here: Position, floor: int) -> None:
 
 
 def page_command(after: Position) -> bytes:
-    """Asks for the page of the history behind a position."""
+    """Asks for the page of the history after a position."""
     return script("history", [BIG, LOG, META], [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES])
 
 
@@ -124,7 +124,7 @@ class ChangeLogConnection:
         self.is_written = is_written
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
-        """At most `count` entries behind a revision; waits `block` ms for one."""
+        """At most `count` entries after a revision; waits `block` ms for one."""
         packed = command("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", LOG, f"{after}-0")
         reply = await self._call(packed, block / 1000)
         if reply:

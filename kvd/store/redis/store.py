@@ -45,7 +45,7 @@ PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis and the dae
 millisecond.  With 1,000 keys a listing took 0.6 of the time, and the slowest of other requests ten times as long."""
 PAGE_BYTES = 256 * 1024
 PAGE_PAUSE = 0.001
-"""Seconds that a listing makes way for others behind a page in whose time they asked for something.  The slowest of
+"""Seconds that a listing makes way for others after a page in whose time they asked for something.  The slowest of
 them then take a quarter of the time, and the listing twice its own."""
 EVERYTHING = 2**53
 """More keys than there can be."""
@@ -270,7 +270,7 @@ class Store:
     async def _page(
         self, least: bytes, most: bytes, limit: int, *, records: bool, due: bool = False
     ) -> tuple[Listing, bytes]:
-        """One page, and the key behind which the next begins, b"" at the end."""
+        """One page, and the key after which the next begins, b"" at the end."""
 
         def packed() -> bytes:
             arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
@@ -306,7 +306,7 @@ class Store:
         check(position, *await self.history())
 
     async def history(self) -> tuple[Position, int]:
-        """Where the store is now, and the revision behind which all changes are kept.  Raises Unavailable."""
+        """Where the store is now, and the revision after which all changes are kept.  Raises Unavailable."""
         try:
             position, floor = read_meta(await self._short.call(META_COMMAND))
         except StoreLost as error:
@@ -325,7 +325,7 @@ class Store:
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:
-    """A pattern as the range that ZRANGEBYLEX takes.  0xFF stands behind every byte of UTF-8."""
+    """A pattern as the range that ZRANGEBYLEX takes.  0xFF stands after every byte of UTF-8."""
     if pattern.endswith(b"*"):
         return b"[" + pattern[:-1], b"(" + pattern[:-1] + b"\xff"
     return b"[" + pattern, b"[" + pattern

@@ -93,7 +93,7 @@ class WriteBatcher(Batcher):
         self.daemon = secrets.token_hex(4)
         self._number = 0
         self._acknowledged = 0
-        # Refused by the store, and what was sent behind it and so could not be applied either.
+        # Refused by the store, and what was sent after it and so could not be applied either.
         self._refused = 0
         self._behind: deque[Batch] = deque()
 
