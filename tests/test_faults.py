@@ -561,6 +561,55 @@ def test_a_key_is_gone_when_its_time_is_over(story: Story) -> None:
     story.reject("after its time was over")
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_listing_is_a_read_too(story: Story, *, late: bool) -> None:
+    story.put("l/a", "1", ttl=2)
+    story.put("l/b", "2", ttl=9)
+    story.clock += late
+    story.do(Read("LIST", "l/"), Reply("OK", 2, items=(Pair(1, "l/a", "1"), Pair(2, "l/b", "2"))))
+    story.change("EXPIRE", "l/a", after=2)
+    if late:
+        story.reject("read 0.500 s after its time was over")
+    else:
+        story.accept()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_touch_does_not_bring_a_key_back(story: Story, *, late: bool) -> None:
+    story.put("a", "1", ttl=1)
+    story.clock += late
+    story.do(Write("TOUCH", "a", ttl=9), Reply("OK"))
+    story.get("a", "1")
+    if late:
+        story.reject("touched 0.500 s after its time was over")
+    else:
+        story.accept()
+
+
+@pytest.mark.parametrize("verb", ["SET", "DEL"])
+def test_a_write_behind_a_deadline_finds_no_key(story: Story, verb: str) -> None:
+    story.put("a", "1", ttl=2)
+    story.do(Write(verb, "a", "2"), Reply("OK", 2))
+    story.change(verb, "a", "2")
+    story.accept()
+    story.put("b", "3", ttl=1)
+    story.clock += 1
+    story.do(Write(verb, "b", "4"), Reply("OK", 4))
+    story.change(verb, "b", "4")
+    story.reject("there for a write 0.500 s after its time was over")
+
+
+def test_who_finds_nothing_to_delete_has_seen_its_end(story: Story) -> None:
+    story.history.add(Operation(1, Write("PUT", "a", "1", ttl=1), 0, 9, Reply("OK", 1)))
+    story.change("SET", "a", "1", after=9)
+    story.get("a", "1")
+    story.do(Write("DEL", "a"), Reply("NONE"))
+    story.change("EXPIRE", "a", after=9)
+    story.accept()
+    story.get("a", "1")
+    story.reject("read after its end was seen")
+
+
 def test_a_time_to_live_begins_when_the_write_is_done_which_may_be_after_uncertain_was_said(story: Story) -> None:
     story.do(Write("PUT", "a", "1", ttl=1), UNCERTAIN)
     story.change("SET", "a", "1", after=5)

@@ -12,9 +12,9 @@ def check(history: History) -> None:
     timeline = Timeline(history.changes)
     effects = attribute(history, timeline)
     deadlines = expiry.deadlines(history, effects)
-    expiry.check_ends(history, timeline, deadlines)
+    expiry.check_ends(history, timeline, effects, deadlines)
     requests = Reading(history, timeline, effects, deadlines).requests()
-    expiry.check_reads(timeline, linearizability.place(list(requests)), deadlines)
+    expiry.check_reads(history, timeline, linearizability.place(list(requests)), deadlines)
     check_watches(history, timeline, effects, deadlines)
     if history.final:
         check_final(history, timeline, deadlines)

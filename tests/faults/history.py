@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 LONG_VALUE = 80
 """Characters of a value that are recorded as they are; a longer one is recorded as its beginning and its digest."""
+
+MORTAL = 8
+"""Keys with a time to live that others look at: few, so that each is read again and again around its end."""
 
 
 class Violation(Exception):
@@ -162,6 +165,7 @@ class History:
     changes: by revision.  seen: when each was first seen.  faults: when, and what was done to the daemon.
     acknowledged, reads: how many writes were, and how many reads were answered.
     ends: why watches ended, or were not begun, and how often.
+    mortal: the keys that were the last to get a time to live, for others to look at.
     """
 
     operations: list[Operation] = field(default_factory=list)
@@ -170,6 +174,7 @@ class History:
     seen: dict[int, float] = field(default_factory=dict)
     faults: list[tuple[float, str]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
+    mortal: deque[str] = field(default_factory=lambda: deque(maxlen=MORTAL))
     final: Listing | None = None
     acknowledged: int = 0
     reads: int = 0
@@ -181,6 +186,8 @@ class History:
             self.reads += operation.reply is not None and operation.reply.word in ("OK", "NONE")
         else:
             self.acknowledged += operation.done
+            if isinstance(operation.what, Write) and operation.what.ttl:
+                self.mortal.append(operation.what.key)
 
     def see(self, change: Change, now: float) -> Change:
         """Record a change that a watcher saw; the same object for all who saw the same."""

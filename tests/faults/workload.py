@@ -153,15 +153,26 @@ class Counter(Worker):
 
 
 class Reader(Worker):
-    """Looks at what the others write."""
+    """Looks at what the others write, also at keys whose time is nearly over, or just was."""
 
     async def step(self) -> None:
+        if self._history.mortal and self.chance.random() < 0.3:
+            await self._look_at_mortals()
+            return
         beginning = self.chance.choice(list(SHARED))
         if self.chance.random() < 0.1:
             await self.ask(self.read("LIST", self.chance.choice(("c/", "n/", "t/"))))
         else:
             keys = [self.key(beginning) for _ in range(self.chance.choice((1, 10)))]
             await self.ask(*(self.read(self.chance.choice(("GET", "GETS")), key) for key in keys))
+
+    async def _look_at_mortals(self) -> None:
+        key = self.chance.choice(self._history.mortal)
+        if self.chance.random() < 0.2:
+            # All those of one connection: a listing of more would have to explain every key that there ever was.
+            await self.ask(self.read("LIST", f"{key.rpartition('/')[0]}/"))
+        else:
+            await self.ask(*(self.read(self.chance.choice(("GET", "GETS")), key) for _ in range(2)))
 
 
 class Transactor(Worker):
