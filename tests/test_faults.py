@@ -126,6 +126,7 @@ def story() -> Story:
 
 UNCERTAIN = Reply("ERR", text="uncertain the store was lost")
 UNAVAILABLE = Reply("ERR", text="unavailable the store is away")
+ABORTED = Reply("ERR", text="aborted a request of the transaction was refused")
 
 
 # writes
@@ -277,12 +278,22 @@ def test_conditions_of_a_transaction_are_looked_at_first(story: Story) -> None:
     story.reject("its condition did not hold")
 
 
-@pytest.mark.parametrize("reply", [Reply("CONFLICT", 0, key="b"), Reply("ERR", text="aborted x"), UNAVAILABLE])
+@pytest.mark.parametrize("reply", [Reply("CONFLICT", 0, key="b"), UNAVAILABLE])
 def test_a_transaction_that_was_not_done_leaves_nothing(story: Story, reply: Reply) -> None:
     transaction(story, Write("SET", "a", "1"), Write("PUT", "b", "2", condition=9), reply=reply)
     story.accept()
     story.change("SET", "a", "1")
     story.reject("refused, and done all the same")
+
+
+def test_a_transaction_with_a_mistake_in_it_is_not_done(story: Story) -> None:
+    spoiled = Transaction((Write("SET", "a", "1"),), spoiled=True)
+    story.do(spoiled, ABORTED)
+    story.do(spoiled, None)
+    story.accept()
+    story.do(spoiled, Reply("OK", 1))
+    story.change("SET", "a", "1")
+    story.reject("done although one of its requests was refused")
 
 
 def test_what_was_given_up_is_not_done(story: Story) -> None:
@@ -413,6 +424,46 @@ def test_nothing_listed_is_older_than_the_position(story: Story) -> None:
     story.accept()
     story.history.add(Operation(3, Read("LIST", "l/"), 1.2, 9, Reply("OK", 2, items=(Pair(1, "l/a", "1"),))))
     story.reject("not linearizable")
+
+
+# refusals
+
+
+@pytest.mark.parametrize("verb", ["GET", "GETS", "LIST"])
+@pytest.mark.parametrize("reply", [UNAVAILABLE, None])
+def test_reads_go_on_while_the_disk_is_full(story: Story, verb: str, reply: Reply | None) -> None:
+    story.put("a", "1")
+    story.history.full.append((3.5, 5.5))
+    story.do(Read(verb, "a"), reply)
+    story.do(Write("SET", "a", "2"), UNAVAILABLE)
+    story.get("a", "1")
+    story.do(Read("GET", "b"), CUT)
+    story.do(Read(verb, "a"), reply)
+    story.accept()
+    story.history.full.append((story.clock, story.clock + 1))
+    story.reject("not answered while the disk was full")
+
+
+def test_who_breaks_off_waits_for_nothing(story: Story) -> None:
+    story.history.full.append((0, 9))
+    story.history.add(Operation(1, Read("GET", "a"), 1))
+    story.history.add(Operation(1, Read("GET", "b"), 1, 1.5, CUT))
+    story.accept()
+    story.history.add(Operation(2, Read("GET", "a"), 1))
+    story.reject("not answered while the disk was full")
+
+
+@pytest.mark.parametrize("code", ["usage", "bad-value", "not-a-number", "aborted", "nonsense"])
+def test_what_is_right_is_not_refused_for_being_wrong(story: Story, code: str) -> None:
+    story.do(Write("SET", "a", "1"), UNAVAILABLE)
+    story.accept()
+    story.do(Write("SET", "a", "2"), Reply("ERR", text=f"{code} it is wrong"))
+    story.reject("refused although it is right")
+
+
+def test_a_read_changes_nothing(story: Story) -> None:
+    story.do(Read("GET", "a"), UNCERTAIN)
+    story.reject("a read that may have changed something")
 
 
 # the order of requests, against all orders there are

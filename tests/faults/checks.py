@@ -1,6 +1,6 @@
 """Everything that must hold of a recorded history."""
 
-from tests.faults import expiry, linearizability, watching
+from tests.faults import expiry, linearizability, refusals, watching
 from tests.faults.attribution import Effects, attribute
 from tests.faults.history import History, Violation
 from tests.faults.reading import Reading
@@ -9,6 +9,8 @@ from tests.faults.timeline import Timeline
 
 def check(history: History) -> None:
     """All checks.  Raises Violation at the first that fails."""
+    refusals.check_codes(history.operations)
+    refusals.check_full(history)
     timeline = Timeline(history.changes)
     effects = attribute(history, timeline)
     deadlines = expiry.deadlines(history, effects)

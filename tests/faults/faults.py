@@ -172,9 +172,10 @@ class Faults:
     async def _fill(self) -> None:
         """Take all that is left of the disk, and give it back; reads go on meanwhile."""
         async with _full(self._daemon.data):
-            before = self._history.reads
+            begin = time.monotonic()
             await asyncio.sleep(self._chance.uniform(*FULL))
-            await until("reads while the disk is full", lambda: self._history.reads > before)
+            await until("reads while the disk is full", lambda: self._history.read_sent > begin)
+            self._history.full.append((begin, time.monotonic()))
 
 
 @asynccontextmanager

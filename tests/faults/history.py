@@ -99,12 +99,22 @@ class Operation(NamedTuple):
     @property
     def unknown(self) -> bool:
         """Whether it may have been done, or not."""
-        return self.reply is None or (self.reply.word == "ERR" and self.reply.text.startswith("uncertain "))
+        return self.reply is None or self.code == "uncertain"
 
     @property
     def refused(self) -> bool:
         """Whether it was answered that it was certainly not done."""
-        return self.reply is not None and self.reply.word == "ERR" and not self.unknown
+        return self.code not in ("", "uncertain")
+
+    @property
+    def code(self) -> str:
+        """Of a request that was answered ERR, the error's."""
+        return self.reply.text.partition(" ")[0] if self.reply and self.reply.word == "ERR" else ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it was told what it had asked for: of a read, what there is."""
+        return self.reply is not None and self.reply.word in ("OK", "NONE")
 
     @property
     def done(self) -> bool:
@@ -163,7 +173,8 @@ class History:
     """All that was recorded.
 
     changes: by revision.  seen: when each was first seen.  faults: when, and what was done to the daemon.
-    acknowledged, reads: how many writes were, and how many reads were answered.
+    full: from when to when the disk was full.  acknowledged: how many writes were.
+    read_sent: when the latest of the reads that were answered had been sent.
     ends: why watches ended, or were not begun, and how often.
     mortal: the keys that were the last to get a time to live, for others to look at.
     """
@@ -173,17 +184,19 @@ class History:
     changes: dict[int, Change] = field(default_factory=dict)
     seen: dict[int, float] = field(default_factory=dict)
     faults: list[tuple[float, str]] = field(default_factory=list)
+    full: list[tuple[float, float]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
     mortal: deque[str] = field(default_factory=lambda: deque(maxlen=MORTAL))
     final: Listing | None = None
     acknowledged: int = 0
-    reads: int = 0
+    read_sent: float = 0
 
     def add(self, operation: Operation) -> None:
         """Record a request."""
         self.operations.append(operation)
         if isinstance(operation.what, Read):
-            self.reads += operation.reply is not None and operation.reply.word in ("OK", "NONE")
+            if operation.answered:
+                self.read_sent = max(self.read_sent, operation.start)
         else:
             self.acknowledged += operation.done
             if isinstance(operation.what, Write) and operation.what.ttl:
@@ -205,6 +218,7 @@ class History:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         yield from ({"fault": what, "at": at} for at, what in self.faults)
+        yield from ({"full": begin, "until": end} for begin, end in self.full)
         yield from ({"change": change, "seen": self.seen[number]} for number, change in sorted(self.changes.items()))
         for operation in self.operations:
             yield {type(operation.what).__name__.lower(): operation.what} | operation._asdict() | {"what": None}
