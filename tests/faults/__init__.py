@@ -5,11 +5,12 @@ connection       a recording client
 workload         who writes and reads
 watchers         who watches
 faults           what is done to the daemon
+processes        how it is ended and comes back
 run              all of it put together
 timeline         the changes, as the story of each key
 attribution      which request made which change
 linearizability  whether an order of requests exists that explains every reply
-expiry, watching, reading, checks
+expiry, watching, reading, refusals, checks
                  the rest of what must hold
 
 From `timeline` on all is pure: a recorded history in, nothing or a `Violation` out.

@@ -153,7 +153,10 @@ class Client:
             if what.spoiled:
                 await self._expect("ERR", "usage ")
         word, rest, items = await self._connection.reply()
-        return parse(what, word, rest, items)
+        try:
+            return parse(what, word, rest, items)
+        except ValueError as error:
+            raise Violation(f"a reply that makes no sense ({error}): {word} {rest}"[:300]) from None
 
     async def _expect(self, word: str, text: str) -> None:
         found, rest, _ = await self._connection.reply()

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from tests.faults import processes
 from tests.faults.history import History, Violation
 from tests.faults.workload import Worker
-from tests.processes import PATIENCE, Daemon
+from tests.processes import Daemon
 
 BETWEEN = (0.1, 0.8)
 """Seconds from the moment when all works again to the next fault."""
@@ -35,15 +36,6 @@ KINDS_OF_WORKERS = ("kill a worker", "kill all workers", "stop a worker")
 KINDS_WITHOUT_LOSS = ("kill the store", "stop the daemon", "stop the store", "cut connections")
 FILL = "fill the disk"
 VERY_LONG = "stop the store for very long"
-
-
-async def until(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
-    """Poll until a condition holds.  Raises Violation."""
-    give_up = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > give_up:
-            raise Violation(f"waited {patience:.0f} s for {what}")
-        await asyncio.sleep(0.01)
 
 
 @contextmanager
@@ -72,7 +64,8 @@ class Faults:
         self._chance = random.Random(f"{seed} faults")
         # A watch that cannot be resumed must not be lost, or there is nobody who has seen everything.
         kinds = KINDS if "resume" in features else KINDS_WITHOUT_LOSS
-        if daemon.worker_pids():
+        self._processes = len(daemon.worker_pids())
+        if self._processes:
             kinds = (*kinds, *KINDS_OF_WORKERS)
         self._kinds = (*kinds, FILL) if disk else kinds
         self._very_long = 0.0
@@ -91,29 +84,33 @@ class Faults:
                 return
             kind = kinds.pop()
             self._history.faults.append((time.monotonic(), kind))
-            await self._do(kind)
+            try:
+                await self._do(kind)
+            except ProcessLookupError:
+                raise Violation(f"to {kind}: it had ended by itself") from None
             self.done[kind] += 1
             await self._works_again(kind)
 
     async def _works_again(self, kind: str) -> None:
         before = self._history.acknowledged
-        await until(f"acknowledged writes after: {kind}", lambda: self._history.acknowledged > before)
+        await processes.until(f"acknowledged writes after: {kind}", lambda: self._history.acknowledged > before)
 
     async def _do(self, kind: str) -> None:
-        if kind in ("kill the store", "kill both"):
-            os.kill(await self._store(), signal.SIGKILL)
-        if kind in ("kill the daemon", "kill both"):
-            await self._begin_again(signal.SIGKILL)
+        if kind == "kill the store":
+            await processes.store(self._daemon, await self._kill_store())
+        elif kind == "kill both":
+            await self._kill_store()
+            await processes.begin_again(self._daemon, signal.SIGKILL)
+        elif kind == "kill the daemon":
+            await processes.begin_again(self._daemon, signal.SIGKILL)
         elif kind == "kill the daemon of a stopped store":
-            await self._orphan(await self._store())
+            await self._orphan(await processes.store(self._daemon))
         elif kind == "restart the daemon":
-            status = await self._begin_again(signal.SIGTERM)
-            if status != 0:
-                raise Violation(f"asked to stop, the daemon ended with status {status}")
+            await processes.begin_again(self._daemon, signal.SIGTERM)
         elif kind == "stop the daemon":
             await self._stop(self._daemon.pid)
         elif kind in ("stop the store", VERY_LONG):
-            await self._stop(await self._store(), self._very_long if kind == VERY_LONG else 0)
+            await self._stop(await processes.store(self._daemon), self._very_long if kind == VERY_LONG else 0)
         elif kind in KINDS_OF_WORKERS:
             await self._hurt_workers(kind)
         elif kind == "cut connections":
@@ -122,37 +119,20 @@ class Faults:
         elif kind == FILL:
             await self._fill()
 
+    async def _kill_store(self) -> int:
+        pid = await processes.store(self._daemon)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     async def _hurt_workers(self, kind: str) -> None:
-        await until("a worker of the daemon", lambda: bool(self._daemon.worker_pids()))
-        pids = self._daemon.worker_pids()
+        pids = await processes.workers(self._daemon, self._processes)
         if kind == "stop a worker":
             await self._stop(self._chance.choice(pids))
             return
-        for pid in pids if kind == "kill all workers" else [self._chance.choice(pids)]:
+        killed = pids if kind == "kill all workers" else [self._chance.choice(pids)]
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
-
-    async def _store(self) -> int:
-        """The process of the embedded store, as soon as there is one."""
-        found: list[int] = []
-
-        def runs() -> bool:
-            try:
-                found.append(self._daemon.redis_pid())
-            except LookupError:
-                return False
-            return True
-
-        await until("an embedded store", runs)
-        return found[0]
-
-    async def _begin_again(self, number: signal.Signals) -> int:
-        self._daemon.kill(number)
-        try:
-            status = await asyncio.to_thread(self._daemon.wait)
-            await asyncio.to_thread(self._daemon.start)
-        except (subprocess.TimeoutExpired, AssertionError) as error:
-            raise Violation(f"the daemon does not end, or does not start again: {error}") from None
-        return status
+        await processes.workers(self._daemon, self._processes, frozenset(killed))
 
     async def _stop(self, pid: int, seconds: float = 0) -> None:
         os.kill(pid, signal.SIGSTOP)
@@ -166,7 +146,7 @@ class Faults:
         """The daemon dies, and its store cannot see that yet: the next daemon has to wait for its end."""
         stopped = asyncio.create_task(self._stop(store))
         await asyncio.sleep(0)
-        await self._begin_again(signal.SIGKILL)
+        await processes.begin_again(self._daemon, signal.SIGKILL)
         await stopped
 
     async def _fill(self) -> None:
@@ -174,7 +154,7 @@ class Faults:
         async with _full(self._daemon.data):
             begin = time.monotonic()
             await asyncio.sleep(self._chance.uniform(*FULL))
-            await until("reads while the disk is full", lambda: self._history.read_sent > begin)
+            await processes.until("reads while the disk is full", lambda: self._history.read_sent > begin)
             self._history.full.append((begin, time.monotonic()))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from tests.faults import expiry
 from tests.faults.attribution import attribute
 from tests.faults.checks import check
 from tests.faults.connection import Connection, Lost, pair
-from tests.faults.faults import Faults, small_disk, until
+from tests.faults.faults import Faults, small_disk
 from tests.faults.history import Change, History, HistoryReplaced, Listing, Violation
+from tests.faults.processes import end, until
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
 from tests.faults.workload import workers
@@ -75,7 +77,7 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
         try:
             trial = Run(history, daemon, seed, tmpfs=tmpfs)
             asyncio.run(trial.run(seconds))
-            daemon.stop()
+            asyncio.run(end(daemon, signal.SIGTERM))
             if "Traceback" in daemon.log:
                 raise Violation("there is a traceback in the daemon's log")
             check(history)

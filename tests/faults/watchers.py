@@ -77,6 +77,8 @@ class Watcher:
                 await self._follow(connection)
             except Lost:
                 pass
+            except ValueError as error:
+                raise Violation(f"{self.name}: a line that makes no sense: {error}") from None
             finally:
                 connection.cut(at_once=self._chance.random() < 0.5)
             if not self._steady:

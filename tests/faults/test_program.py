@@ -1,0 +1,142 @@
+"""What the fault test does to processes, and what it makes of daemons that do not come back or talk nonsense."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.faults import processes
+from tests.faults.connection import Client, Connection, Lost
+from tests.faults.history import History, Reply, Violation
+from tests.faults.watchers import Watcher
+from tests.faults.workload import Worker
+from tests.processes import Daemon
+
+# restarts
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+
+
+async def test_daemons_and_stores_come_back(start_daemon: StartDaemon) -> None:
+    daemon = await asyncio.to_thread(start_daemon, "--workers", "2")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        await processes.begin_again(daemon, number)
+    store = await processes.store(daemon)
+    os.kill(store, signal.SIGKILL)
+    assert await processes.store(daemon, store) != store
+    first, second = await processes.workers(daemon, 2)
+    os.kill(first, signal.SIGKILL)
+    assert second in await processes.workers(daemon, 2, frozenset({first}))
+
+
+async def test_a_daemon_that_does_not_start_again_is_a_violation(daemon: Daemon) -> None:
+    daemon.append_only_file.write_bytes(b"nothing that can be read")
+    with pytest.raises(Violation, match="does not start again"):
+        await processes.begin_again(daemon, signal.SIGKILL)
+
+
+async def test_a_daemon_that_ends_by_itself_is_a_violation(daemon: Daemon) -> None:
+    daemon.kill(signal.SIGTERM)
+    await asyncio.to_thread(os.waitid, os.P_PID, daemon.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(Violation, match="status 0 and not -9"):
+        await processes.begin_again(daemon, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_daemon_that_starts_and_does_not_listen_is_a_violation(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    await processes.end(daemon, signal.SIGTERM)
+    monkeypatch.setattr(processes, "end", lambda *_: asyncio.sleep(0))
+    monkeypatch.setattr(daemon, "start", ended.wait)
+    monkeypatch.setattr(daemon, "kill", ended.set)
+    with pytest.raises(Violation, match="does not listen"):
+        await processes.begin_again(daemon, signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_store_that_does_not_come_back_is_a_violation(daemon: Daemon) -> None:
+    store = await processes.store(daemon)
+    # It cannot start another.
+    daemon.kill(signal.SIGSTOP)
+    os.kill(store, signal.SIGKILL)
+    try:
+        with pytest.raises(Violation, match="the store to come back"):
+            await processes.store(daemon, store)
+    finally:
+        daemon.kill(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_worker_that_does_not_come_back_is_a_violation(daemon: Daemon) -> None:
+    with pytest.raises(Violation, match="2 workers"):
+        await processes.workers(daemon, 2)
+
+
+# lines
+
+
+@asynccontextmanager
+async def saying(lines: bytes) -> AsyncIterator[int]:
+    """The port of a daemon that says the same to everybody."""
+
+    async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(lines)
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def read(port: int) -> History:
+    """Ask for a key."""
+    history = History()
+    connection = await Connection.open(port)
+    try:
+        await Client(history, connection).ask([Worker.read("GETS", "a")])
+    finally:
+        connection.cut(at_once=True)
+    return history
+
+
+async def watch(port: int) -> History:
+    """Watch until there is a violation."""
+    history = History()
+    await Watcher(history, port, "", (), "one", ["*"]).run()
+    return history
+
+
+@pytest.mark.parametrize("ask", [read, watch])
+@pytest.mark.parametrize(
+    ("lines", "because"),
+    [
+        (b"OK 1 caf\xe9\n", "not UTF-8: b'OK 1 caf"),
+        (b"OK 1\xff\n", "not UTF-8"),
+        (b"OK one two\n", "makes no sense"),
+    ],
+)
+async def test_lines_that_nobody_can_read_are_violations(
+    ask: Callable[[int], Awaitable[History]], lines: bytes, because: str
+) -> None:
+    async with saying(lines) as port:
+        with pytest.raises(Violation, match=because):
+            await ask(port)
+
+
+async def test_a_line_that_was_cut_off_is_none() -> None:
+    async with saying(b"OK 1 caf\xc3\xa9\n") as port:
+        (operation,) = (await read(port)).operations
+        assert operation.reply == Reply("OK", 1, "text:caf\xe9")
+    async with saying(b"OK 1 caf\xc3") as port:
+        with pytest.raises(Lost):
+            await read(port)
