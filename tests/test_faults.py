@@ -28,6 +28,7 @@ from tests.faults.history import (
     Write,
 )
 from tests.faults.linearizability import Timed, place
+from tests.faults.report import report
 from tests.faults.run import run
 
 SECONDS = float(os.environ.get("KVD_FAULT_SECONDS") or 45)
@@ -464,6 +465,22 @@ def test_what_is_right_is_not_refused_for_being_wrong(story: Story, code: str) -
 def test_a_read_changes_nothing(story: Story) -> None:
     story.do(Read("GET", "a"), UNCERTAIN)
     story.reject("a read that may have changed something")
+
+
+def test_refusals_are_counted_by_code(story: Story) -> None:
+    story.put("a", "1")
+    story.do(Write("SET", "a", "2"), UNAVAILABLE)
+    story.do(Read("GET", "a"), UNAVAILABLE)
+    story.do(Transaction((Write("SET", "a", "3"),), spoiled=True), ABORTED)
+    story.do(Write("PUT", "a", "4", condition=0), Reply("CONFLICT", 1))
+    story.do(Write("PUT", "a", "5"), UNCERTAIN)
+    story.do(Write("PUT", "a", "6"), None)
+    story.accept()
+    lines = report(story.history).splitlines()
+    assert "requests: 7, of them 1 acknowledged writes" in lines
+    assert "refused: 3 (aborted 1, unavailable 2)" in lines
+    assert "of unknown outcome: 2 (no reply 1, uncertain 1)" in lines
+    assert "faults: 0" in lines
 
 
 # the order of requests, against all orders there are

@@ -6,7 +6,7 @@ workload         who writes and reads
 watchers         who watches
 faults           what is done to the daemon
 processes        how it is ended and comes back
-run              all of it put together
+run, report      all of it put together, and what was done
 timeline         the changes, as the story of each key
 attribution      which request made which change
 linearizability  whether an order of requests exists that explains every reply

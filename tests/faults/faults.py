@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -57,7 +56,6 @@ class Faults:
         self, history: History, daemon: Daemon, workers: Sequence[Worker], seed: str, features: Sequence[str],
         *, disk: bool,
     ) -> None:  # fmt: skip
-        self.done: Counter[str] = Counter()
         self._history = history
         self._daemon = daemon
         self._workers = workers
@@ -88,7 +86,6 @@ class Faults:
                 await self._do(kind)
             except ProcessLookupError:
                 raise Violation(f"to {kind}: it had ended by itself") from None
-            self.done[kind] += 1
             await self._works_again(kind)
 
     async def _works_again(self, kind: str) -> None:

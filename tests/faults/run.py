@@ -4,7 +4,6 @@ import asyncio
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -16,8 +15,9 @@ from tests.faults.attribution import attribute
 from tests.faults.checks import check
 from tests.faults.connection import Connection, Lost, pair
 from tests.faults.faults import Faults, small_disk
-from tests.faults.history import Change, History, HistoryReplaced, Listing, Violation
+from tests.faults.history import History, HistoryReplaced, Listing, Violation
 from tests.faults.processes import end, until
+from tests.faults.report import report
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
 from tests.faults.workload import workers
@@ -89,7 +89,7 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
             where.with_suffix(".log").write_text(daemon.log)
             error.add_note(f"seed {seed}; the history is in {where}")
             raise
-    return trial.summary()
+    return report(history)
 
 
 def _end(daemon: Daemon) -> None:
@@ -186,26 +186,3 @@ class Run:
             wanted = revision if watcher.sees_progress else max(timeline.matching(watcher.patterns), default=0)
             await until(f"{watcher.name} to see revision {wanted}", partial(watcher.has_seen, wanted))
         return timeline
-
-    # ---- what was done
-
-    def summary(self) -> str:
-        """What was done, in words."""
-        history = self._history
-        verbs = Counter(watch.verb for watch in history.watches)
-        unknown = sum(operation.unknown for operation in history.operations)
-        refused = sum(operation.refused for operation in history.operations)
-        seen = sum(isinstance(event, Change) for watch in history.watches for event in watch.events)
-        return (
-            f"faults: {self._faults.done.total()} ({_counted(self._faults.done)})\n"
-            f"requests: {len(history.operations)}, of them {history.acknowledged} acknowledged writes, "
-            f"{unknown} of unknown outcome, {refused} refused\n"
-            f"changes: {len(history.changes)}, seen {seen} times by {len(self._watchers)} watchers "
-            f"(WATCH {verbs['WATCH']}, RESUME {verbs['RESUME']}, SYNC {verbs['SYNC']})\n"
-            f"watches ended or refused: {_counted(history.ends)}\n"
-            "losses: 0"
-        )
-
-
-def _counted(counter: Counter[str]) -> str:
-    return ", ".join(f"{what} {times}" for what, times in sorted(counter.items())) or "none"
