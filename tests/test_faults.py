@@ -15,6 +15,7 @@ from tests.faults.checks import check
 from tests.faults.history import (
     CUT,
     Change,
+    Fault,
     History,
     Listing,
     Mark,
@@ -318,6 +319,51 @@ def test_watchers_get_a_transaction_in_one_piece(story: Story) -> None:
     story.accept()
     part.events[1:1] = [Mark("PROGRESS", 2)]
     story.reject("within a transaction")
+
+
+@pytest.fixture
+def slow(story: Story) -> Watch:
+    """A slow watch, which has got one of a transaction's three changes yet."""
+    watch = story.watch("WATCH", "t/*", 0, name="slow")
+    writes = [Write("SET", key, key) for key in ("t/1", "t/2", "t/3")]
+    transaction(story, *writes, reply=Reply("OK", 3))
+    for write in writes:
+        story.change("SET", write.key, write.value)
+    watch.events += story.seen(1)
+    return watch
+
+
+def test_a_slow_watcher_gets_all_of_a_transaction_before_its_end(story: Story, slow: Watch) -> None:
+    slow.events += [*story.seen(2, 3), Mark("END", 3)]
+    story.accept()
+    del slow.events[-2]
+    story.reject("END 3 stands before")
+    slow.events[-1] = Mark("END", 2)
+    story.reject("within a transaction")
+    slow.events[1:2] = story.seen(3)
+    story.reject("behind one that is missing")
+
+
+@pytest.mark.parametrize("fault", ["kill the store", "stop the daemon", "cut connections", "fill the disk"])
+def test_a_watch_ends_without_a_word_only_if_its_daemon_dies(story: Story, slow: Watch, fault: str) -> None:
+    before, after = slow.start - 1, slow.start + 3
+    slow.lost = slow.start + 2
+    story.history.faults += [Fault("kill the daemon", before, before), Fault("kill the daemon", after, after)]
+    story.history.faults += [Fault(fault, slow.start, slow.lost)]
+    story.reject("slow .* lost its connection without an END, behind .*t/1")
+    story.history.faults += [Fault("kill a worker", before, slow.start)]
+    story.accept()
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("verb", ["WATCH", "SYNC"])
+def test_no_watch_begins_within_a_transaction(story: Story, verb: str) -> None:
+    pairs = [Pair(number, f"t/{number}", f"t/{number}") for number in (1, 2, 3)]
+    inside = story.watch(verb, "t/*", 3, *(pairs if verb == "SYNC" else ()))
+    story.accept()
+    story.history.watches.remove(inside)
+    story.watch(verb, "t/*", 2, *(pairs[:2] if verb == "SYNC" else ())).events += story.seen(3)
+    story.reject(f"one: {verb} begins at 2, within a transaction")
 
 
 # reads

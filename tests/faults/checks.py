@@ -31,6 +31,7 @@ def check_watches(
         if watch.verb == "SYNC":
             watching.check_copy(watch, timeline, deadlines)
     watching.check_resumes(history.watches)
+    watching.check_losses(history)
     watching.check_transactions(history, timeline, effects)
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from tests.faults import processes
-from tests.faults.history import History, Violation
+from tests.faults.history import Fault, History, Violation
 from tests.faults.workload import Worker
 from tests.processes import Daemon
 
@@ -81,12 +81,18 @@ class Faults:
             if time.monotonic() > end:
                 return
             kind = kinds.pop()
-            self._history.faults.append((time.monotonic(), kind))
-            try:
-                await self._do(kind)
-            except ProcessLookupError:
-                raise Violation(f"to {kind}: it had ended by itself") from None
+            await self._record(kind)
             await self._works_again(kind)
+
+    async def _record(self, kind: str) -> None:
+        """Do one, and write it down."""
+        fault = Fault(kind, time.monotonic())
+        self._history.faults.append(fault)
+        try:
+            await self._do(kind)
+        except ProcessLookupError:
+            raise Violation(f"to {kind}: it had ended by itself") from None
+        self._history.faults[-1] = fault._replace(end=time.monotonic())
 
     async def _works_again(self, kind: str) -> None:
         before = self._history.acknowledged

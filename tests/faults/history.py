@@ -1,13 +1,10 @@
 """What happened: every request with its times and its reply, every watch with its lines, and the store at the end."""
 
 import hashlib
-import json
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 LONG_VALUE = 80
 """Characters of a value that are recorded as they are; a longer one is recorded as its beginning and its digest."""
@@ -147,6 +144,7 @@ class Watch:
     """One watch, from its OK on.
 
     asked: the revision that RESUME named.  begin: that of the OK's position.  copy: the items before the OK.
+    lost: when the connection was, neither by the watcher's own doing nor behind an END; infinite if it was not.
     """
 
     watcher: str
@@ -158,6 +156,15 @@ class Watch:
     end: float
     copy: tuple[Pair, ...] = ()
     events: list[Change | Mark] = field(default_factory=list)
+    lost: float = math.inf
+
+
+class Fault(NamedTuple):
+    """What was done to the daemon, and from when to when; the end is infinite until it is over."""
+
+    what: str
+    begin: float
+    end: float = math.inf
 
 
 class Listing(NamedTuple):
@@ -172,7 +179,7 @@ class Listing(NamedTuple):
 class History:
     """All that was recorded.
 
-    changes: by revision.  seen: when each was first seen.  faults: when, and what was done to the daemon.
+    changes: by revision.  seen: when each was first seen.
     full: from when to when the disk was full.  acknowledged: how many writes were.
     read_sent: when the latest of the reads that were answered had been sent.
     ends: why watches ended, or were not begun, and how often.
@@ -183,7 +190,7 @@ class History:
     watches: list[Watch] = field(default_factory=list)
     changes: dict[int, Change] = field(default_factory=dict)
     seen: dict[int, float] = field(default_factory=dict)
-    faults: list[tuple[float, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     full: list[tuple[float, float]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
     mortal: deque[str] = field(default_factory=lambda: deque(maxlen=MORTAL))
@@ -209,26 +216,6 @@ class History:
             raise Violation(f"one watcher saw {known}, another {change}")
         self.seen.setdefault(change.revision, now)
         return known
-
-    def save(self, path: Path) -> None:
-        """Write it down, one JSON value a line."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as out:
-            out.writelines(json.dumps(line) + "\n" for line in self._lines())
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        yield from ({"fault": what, "at": at} for at, what in self.faults)
-        yield from ({"full": begin, "until": end} for begin, end in self.full)
-        yield from ({"change": change, "seen": self.seen[number]} for number, change in sorted(self.changes.items()))
-        for operation in self.operations:
-            yield {type(operation.what).__name__.lower(): operation.what} | operation._asdict() | {"what": None}
-        for watch in self.watches:
-            shown: dict[str, Any] = {name: getattr(watch, name) for name in watch.__slots__}
-            # The changes stand above; their revisions will do.
-            shown["events"] = [event.revision if isinstance(event, Change) else event for event in watch.events]
-            yield {"watch": shown}
-        if self.final:
-            yield {"final": self.final}
 
 
 def form(text: str, *, base64: bool = False) -> str:

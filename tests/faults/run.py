@@ -17,7 +17,7 @@ from tests.faults.connection import Connection, Lost, pair
 from tests.faults.faults import Faults, small_disk
 from tests.faults.history import History, HistoryReplaced, Listing, Violation
 from tests.faults.processes import end, until
-from tests.faults.report import report
+from tests.faults.report import report, save
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
 from tests.faults.workload import workers
@@ -85,7 +85,7 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
             if isinstance(error, HistoryReplaced) and CUT in daemon.log:
                 raise Renewed(str(error)) from None
             where = ROOT / "reports" / f"faults-{seed}.jsonl"
-            history.save(where)
+            save(history, where)
             where.with_suffix(".log").write_text(daemon.log)
             error.add_note(f"seed {seed}; the history is in {where}")
             raise

@@ -17,6 +17,10 @@ SLOW_BUFFER = 8 * 1024
 PROGRESS = "0.1"
 
 
+class Refused(Lost):
+    """The daemon cannot do now what was asked, and the watcher ends the connection to try again."""
+
+
 class Watcher:
     """Watches, and takes up where it was whenever the connection is lost.
 
@@ -70,13 +74,17 @@ class Watcher:
         """Watch until cancelled."""
         while True:
             connection = await Connection.open(self._port, SLOW_BUFFER if self._slow else 0)
+            before = self._watch
             try:
                 if self._progress:
                     await self._ask(connection, f"PROGRESS {PROGRESS}")
                 await self._begin(connection)
                 await self._follow(connection)
-            except Lost:
+            except Refused:
                 pass
+            except Lost:
+                if self._watch and self._watch is not before:
+                    self._watch.lost = time.monotonic()
             except ValueError as error:
                 raise Violation(f"{self.name}: a line that makes no sense: {error}") from None
             finally:
@@ -110,7 +118,7 @@ class Watcher:
         code = why.partition(" ")[0]
         self._history.ends[code] += 1
         if code == "unavailable":
-            raise Lost(why)
+            raise Refused(why)
         if code == "store":
             raise HistoryReplaced(f"{self.name}: {verb} from {self._position} was refused: {why}")
         if code != "compacted":
@@ -158,7 +166,7 @@ class Watcher:
             if way == "unwatch":
                 word, rest, _ = await self._ask(connection, "UNWATCH")
                 if word != "OK":
-                    raise Lost(rest)
+                    raise Refused(rest)
                 # If the watch had ended before, the position is the store's, and not what was seen.
                 if self._watch:
                     self._mark(Mark("UNWATCH", self._see_position(rest)))

@@ -1,5 +1,8 @@
-"""What watchers are promised: every change that matches, once, in order; copies that are exact; nothing overtaken."""
+"""What watchers are promised: every change that matches, once, in order; copies that are exact; nothing overtaken; and
+a watch that goes on until its END.
+"""
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -9,6 +12,12 @@ from tests.faults.expiry import Deadline
 from tests.faults.history import Change, History, Mark, Pair, Transaction, Violation, Watch
 from tests.faults.reading import as_copy
 from tests.faults.timeline import Timeline, Version
+
+DEADLY = (
+    "kill the daemon", "kill both", "kill the daemon of a stopped store", "restart the daemon", "kill a worker",
+    "kill all workers",
+)  # fmt: skip
+"""Faults that end connections: a daemon that is asked to stop tells all watchers, but waits for no slow one long."""
 
 
 def check_lines(watch: Watch, timeline: Timeline) -> None:
@@ -81,9 +90,22 @@ def check_transactions(history: History, timeline: Timeline, effects: Effects) -
         for revision in range(first, last)
     }
     for watch in history.watches:
+        # RESUME alone may begin inside, where a connection was lost.
+        if watch.verb != "RESUME" and watch.begin in ends:
+            raise Violation(f"{watch.watcher}: {watch.verb} begins at {watch.begin}, within a transaction")
         wanted = timeline.matching(watch.patterns)
         for event, following in pairwise(watch.events):
             if isinstance(event, Change) and event.revision in ends and isinstance(following, Mark):
                 at = bisect_right(wanted, event.revision)
                 if at < len(wanted) and wanted[at] <= ends[event.revision]:
                     raise Violation(f"{watch.watcher}: {following} within a transaction, behind {event}")
+
+
+def check_losses(history: History) -> None:
+    """The daemon ends no watch without END, however slow the watcher is, unless it is killed.  Raises Violation."""
+    deaths = [fault for fault in history.faults if fault.what in DEADLY]
+    for watch in history.watches:
+        died = any(death.begin <= watch.lost and watch.start <= death.end for death in deaths)
+        if watch.lost < math.inf and not died:
+            last = watch.events[-1] if watch.events else f"its begin at {watch.begin}"
+            raise Violation(f"{watch.watcher} ({watch.verb}) lost its connection without an END, behind {last}")
