@@ -8,12 +8,14 @@ Options:
   --seed S     Choose the same again as the run that printed this seed: what is done, not when it happens.
   --tmpfs      Put the data on a small disk in memory, and fill it, too.  Needs root.
 
-What stands after -- is given to the daemon.  With --workers N single workers are killed and stopped, too.
+Ctrl-C or SIGTERM ends it with all that it has started, status 130; a violation is status 1.
+What stands behind -- is given to the daemon.  With --workers N single workers are killed and stopped, too.
 """
 
 import secrets
 import signal
 import sys
+from types import FrameType
 
 from docopt import docopt
 
@@ -24,8 +26,9 @@ from tests.faults.run import run
 def main() -> int:
     """Returns the exit status."""
     options = docopt(__doc__)
-    # Whoever ends this means the daemon and the small disk, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    # Whoever ends this means the daemon and the small disk, too.  The background of a script ignores Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
     seed = options["--seed"] or secrets.token_hex(4)
     sys.stdout.write(f"seed: {seed}\n")
     sys.stdout.flush()
@@ -35,8 +38,18 @@ def main() -> int:
     except Violation as violation:
         sys.stderr.write(f"VIOLATION: {violation}\n" + "".join(f"{note}\n" for note in violation.__notes__))
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
     sys.stdout.write(f"{summary}\n")
     return 0
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """As Ctrl-C, which asyncio takes in order: all that is under way is cancelled, and puts away what is its own."""
+    # Once is enough: another one would come in the middle of that.
+    signal.signal(number, signal.SIG_IGN)
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ FULL = (0.2, 2.0)
 """Seconds that the disk is full."""
 DISK = 256
 """MiB on the small disk."""
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that wait while the small disk is mounted or unmounted, so that none leaves it behind."""
 
 KINDS = (
     "kill the daemon", "kill the store", "kill both", "kill the daemon of a stopped store", "restart the daemon",
@@ -40,13 +42,19 @@ VERY_LONG = "stop the store for very long"
 @contextmanager
 def small_disk(path: Path, size: int = DISK) -> Iterator[None]:
     """A file system of its own in memory.  size: MiB.  Needs root."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(path)], check=True)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     try:
-        yield
+        path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=700", "tmpfs", str(path)], check=True)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+            # Lazily: after a failure the store may still be about to end.
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
     finally:
-        # Lazily: after a failure the store may still be about to end.
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class Faults:

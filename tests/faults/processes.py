@@ -24,6 +24,12 @@ async def until(what: str, condition: Callable[[], bool]) -> None:
 async def begin_again(daemon: Daemon, number: signal.Signals) -> None:
     """End the daemon by a signal, and start it again.  Raises Violation."""
     await end(daemon, number)
+    await start(daemon)
+
+
+async def start(daemon: Daemon) -> None:
+    """Start the daemon.  Raises Violation."""
+    # Not in this thread: interrupted there, it might leave a process behind that nobody knows of.
     starting = asyncio.create_task(asyncio.to_thread(daemon.start))
     try:
         await asyncio.wait_for(asyncio.shield(starting), PATIENCE)
@@ -34,7 +40,7 @@ async def begin_again(daemon: Daemon, number: signal.Signals) -> None:
         starting.exception()
         raise Violation(f"{PATIENCE:.0f} s after its start the daemon does not listen") from None
     except AssertionError as error:
-        raise Violation(f"the daemon does not start again: {error}") from None
+        raise Violation(f"the daemon does not start: {error}") from None
 
 
 async def end(daemon: Daemon, number: signal.Signals) -> None:

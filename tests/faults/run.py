@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -16,7 +17,7 @@ from tests.faults.checks import check
 from tests.faults.connection import Connection, Lost, pair
 from tests.faults.faults import Faults, small_disk
 from tests.faults.history import History, HistoryReplaced, Listing, Violation
-from tests.faults.processes import end, until
+from tests.faults.processes import end, start, until
 from tests.faults.report import report, save
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
@@ -72,8 +73,9 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
         history_changes = random.Random(f"{seed} options").choice(histories)
         given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", history_changes]
         daemon = Daemon(data, [*given, *options])
-        daemon.start()
+        # Before it is started, so that nobody can interrupt between the two.
         stack.callback(_end, daemon)
+        asyncio.run(start(daemon))
         try:
             trial = Run(history, daemon, seed, tmpfs=tmpfs)
             asyncio.run(trial.run(seconds))
@@ -93,8 +95,8 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
 
 
 def _end(daemon: Daemon) -> None:
-    """After a failure the daemon may still run."""
-    with suppress(AssertionError, ProcessLookupError):
+    """After a failure, or when interrupted, the daemon may still run."""
+    with suppress(AssertionError, ProcessLookupError, subprocess.TimeoutExpired):
         daemon.kill()
         daemon.wait()
 

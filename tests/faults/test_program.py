@@ -1,12 +1,16 @@
-"""What the fault test does to processes, and what it makes of daemons that do not come back or talk nonsense."""
+"""The fault test as a program: what it makes of daemons that do not come back or talk nonsense, and how it ends."""
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import StartDaemon
@@ -15,7 +19,7 @@ from tests.faults.connection import Client, Connection, Lost
 from tests.faults.history import History, Reply, Violation
 from tests.faults.watchers import Watcher
 from tests.faults.workload import Worker
-from tests.processes import Daemon
+from tests.processes import PATIENCE, ROOT, Daemon, wait_for
 
 # restarts
 
@@ -39,7 +43,7 @@ async def test_daemons_and_stores_come_back(start_daemon: StartDaemon) -> None:
 
 async def test_a_daemon_that_does_not_start_again_is_a_violation(daemon: Daemon) -> None:
     daemon.append_only_file.write_bytes(b"nothing that can be read")
-    with pytest.raises(Violation, match="does not start again"):
+    with pytest.raises(Violation, match="does not start"):
         await processes.begin_again(daemon, signal.SIGKILL)
 
 
@@ -140,3 +144,65 @@ async def test_a_line_that_was_cut_off_is_none() -> None:
     async with saying(b"OK 1 caf\xc3") as port:
         with pytest.raises(Lost):
             await read(port)
+
+
+# the program
+
+
+class Program:
+    """`python -m tests.faults` on a small disk, in the background of a script, where Ctrl-C is ignored."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        seed = f"--seed=interrupted-{directory.name}"
+        command = [sys.executable, "-m", "tests.faults", "--tmpfs", "--seconds=60", seed]
+        self.process = subprocess.Popen(
+            ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command],
+            cwd=ROOT, env=os.environ | {"TMPDIR": str(directory)}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def has_mounted(self) -> bool:
+        return str(self._directory) in Path("/proc/mounts").read_text()
+
+    def is_at_work(self) -> bool:
+        """Whether the store is written to."""
+        files = self._directory.glob("*/data/**/*.aof")
+        return self.has_mounted() and sum(file.stat().st_size for file in files) > 100_000
+
+    def is_left(self) -> bool:
+        """Whether there is any process of it."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if str(self._directory) in f"{process.cwd()} {process.cmdline()}":
+                    return True
+        return False
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    """One that has just been started; should it leave its disk behind, that is unmounted here."""
+    program = Program(tmp_path)
+    yield program
+    program.process.kill()
+    program.process.communicate()
+    if program.has_mounted():
+        (data,) = tmp_path.glob("*/data")
+        subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]], ids=str)
+def test_nothing_is_left_when_it_is_interrupted(
+    program: Program, tmp_path: Path, signals: Sequence[int], *, early: bool
+) -> None:
+    wait_for("the load", program.has_mounted if early else program.is_at_work)
+    for number in signals:
+        program.process.send_signal(number)
+    _, said = program.process.communicate(timeout=PATIENCE)
+    assert program.process.returncode == 130
+    # Where Python was interrupted while it made an event loop, it says more.
+    assert "interrupted" in said.splitlines()
+    assert not program.has_mounted()
+    wait_for("the end of the store", lambda: not program.is_left())
+    assert list(tmp_path.iterdir()) == []
