@@ -75,8 +75,8 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
         daemon = Daemon(data, [*given, *options])
         # Before it is started, so that nobody can interrupt between the two.
         stack.callback(_end, daemon)
-        asyncio.run(start(daemon))
         try:
+            asyncio.run(start(daemon))
             trial = Run(history, daemon, seed, tmpfs=tmpfs)
             asyncio.run(trial.run(seconds))
             asyncio.run(end(daemon, signal.SIGTERM))
