@@ -70,11 +70,10 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
         if tmpfs:
             stack.enter_context(small_disk(data))
         histories = HISTORIES[-1:] if any("--workers" in option for option in options) else HISTORIES
-        history_changes = random.Random(f"{seed} options").choice(histories)
-        given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", history_changes]
-        daemon = Daemon(data, [*given, *options])
-        # Before it is started, so that nobody can interrupt between the two.
-        stack.callback(_end, daemon)
+        changes = random.Random(f"{seed} options").choice(histories)
+        given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", changes, *options]
+        daemon = Daemon(data, given)
+        stack.callback(_end, daemon)  # first, so that nobody can interrupt between its start and this
         try:
             asyncio.run(start(daemon))
             trial = Run(history, daemon, seed, tmpfs=tmpfs)
