@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    """As Ctrl-C, which asyncio takes in order: all that is under way is cancelled, and puts away what is its own."""
+    """As Ctrl-C, which asyncio takes in order: all that is in flight is cancelled, and puts away what is its own."""
     # Once is enough: another one would come in the middle of that.
     signal.signal(number, signal.SIG_IGN)
     signal.raise_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from tests.faults.timeline import Timeline, Version
 
 CLOCKS = 0.005
 """Seconds by which the store's clock, which is set by the network, may run ahead of ours within a time to live, or
-behind it.  That is more than the thousandth that is left out while it has been set back."""
+after it.  That is more than the thousandth that is left out while it has been set back."""
 
 
 class Deadline(NamedTuple):

@@ -27,7 +27,7 @@ FULL = (0.2, 2.0)
 DISK = 256
 """MiB on the small disk."""
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
-"""Signals that wait while the small disk is mounted or unmounted, so that none leaves it behind."""
+"""Signals that wait while the small disk is mounted or unmounted, so that none leaves it after."""
 
 KINDS = (
     "kill the daemon", "kill the store", "kill both", "kill the daemon of a stopped store", "restart the daemon",

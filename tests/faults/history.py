@@ -144,7 +144,7 @@ class Watch:
     """One watch, from its OK on.
 
     asked: the revision that RESUME named.  begin: that of the OK's position.  copy: the items before the OK.
-    lost: when the connection was, neither by the watcher's own doing nor behind an END; infinite if it was not.
+    lost: when the connection was, neither by the watcher's own doing nor after an END; infinite if it was not.
     """
 
     watcher: str

@@ -180,7 +180,7 @@ class Program:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    """One that has just been started; should it leave its disk behind, that is unmounted here."""
+    """One that has just been started; should it leave its disk after, that is unmounted here."""
     program = Program(tmp_path)
     yield program
     program.process.kill()
