@@ -16,7 +16,7 @@ from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, address_of, cannot_listen
 from kvd.session.complaints import Complaints
 from kvd.session.connection import READ_BYTES, Connection
-from kvd.session.dispatch import Context
+from kvd.session.context import Context
 from kvd.session.linger import Linger
 from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams

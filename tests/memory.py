@@ -9,7 +9,7 @@ from typing import Any, cast
 from kvd.embedded.server import EmbeddedServer
 from kvd.session.complaints import Complaints
 from kvd.session.connection import READ_BYTES, Connection
-from kvd.session.dispatch import Context
+from kvd.session.context import Context
 from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
 from kvd.store.redis.store import Store

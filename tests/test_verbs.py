@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Delete, Increment, Interval, KeyRange, Position, Put, Read, Resume, Touch, Words, Write
-from kvd.session import dispatch
+from kvd.session import handlers
 from kvd.verbs import VERBS, Kind, Verb, explain, find
 from kvd.wire.lines import is_stranger
 
@@ -69,8 +69,8 @@ def test_verbs_that_read_and_no_others_have_a_reply() -> None:
 
 def test_every_other_verb_has_its_handler() -> None:
     others = {verb.name for verb in VERBS.values() if verb.kind is Kind.OTHER}
-    assert others == {*dispatch._AT_ONCE, *dispatch._WORK}
-    assert not dispatch._AT_ONCE.keys() & dispatch._WORK.keys()
+    assert others == {*handlers.AT_ONCE, *handlers.WORK}
+    assert not handlers.AT_ONCE.keys() & handlers.WORK.keys()
 
 
 def test_what_goes_to_the_store_in_groups_says_how_large_it_is() -> None:

@@ -4,6 +4,8 @@ output       what goes to the peer: replies in order, pushed lines between them,
 watching     the connection's watch, and how it catches up
 progress     PROGRESS: one timer for all connections
 transaction  what stands between BEGIN and COMMIT
+context      what the sessions of one daemon share
+handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer
 complaints   what the log is told of peers
 linger       its end, without a loss of what the peer has not read yet

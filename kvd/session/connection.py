@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from kvd.errors import NotAClient, Usage
-from kvd.session.dispatch import Context, Dispatcher, Work
+from kvd.session.context import Context
+from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
 from kvd.session.output import Output
 from kvd.session.streams import Streams

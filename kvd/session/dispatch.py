@@ -7,29 +7,20 @@ What pages, waits for the peer or asks the store in steps of its own is *work*: 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from kvd.errors import KvdError, NotAClient, Refusal, Usage
+from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import (
-    Interval,
-    KeyRange,
     Outcome,
-    Position,
     Record,
-    Resume,
     SimpleSets,
-    Transaction,
-    Words,
     Write,
 )  # fmt: skip
-from kvd.session import watching
-from kvd.session.complaints import Complaints
+from kvd.session.context import Context
+from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.output import Output
-from kvd.session.progress import ProgressTimer
-from kvd.session.transaction import Pending
-from kvd.session.watching import Log, Watching
-from kvd.verbs import READERS, Kind, Verb, explain, find
-from kvd.watch.hub import Hub
+from kvd.session.watching import Watching
+from kvd.verbs import READERS, Kind, Verb, find
 from kvd.wire import replies, shortcuts
 from kvd.wire.lines import Line
 
@@ -39,70 +30,11 @@ Request = tuple[Verb, Any]
 """A verb and its arguments."""
 
 
-class Store(watching.Store, Protocol):
-    """What a session asks of the store; see `store.Store`.
-
-    `read_then` and `write_then` give what was asked for at once or later, or the error in its place.
-    """
-
-    batch_items: int
-    batch_bytes: int
-
-    @property
-    def kept(self) -> Callable[[bytes], Record | None]:
-        """Gives the record of a key, if it is at hand."""
-
-    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
-        """The records of keys, if all are at hand."""
-
-    def read_then(
-        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
-        fetch: bool = False,
-    ) -> None:  # fmt: skip
-        """Records and the store's clock.  fetch: with its value, however large, if it is one key."""
-
-    def write_then(
-        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
-        """Apply writes."""
-
-    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
-        """Records and the store's clock.  Raises Unavailable, as all below."""
-
-    async def fetch(self, key: bytes) -> Record | None:
-        """One record with its value, however large."""
-
-    async def count(self, pattern: bytes) -> int:
-        """How many keys match."""
-
-    async def transact(self, transaction: Transaction, size: int) -> Outcome:
-        """Apply all of a transaction, or nothing."""
-
-
-class Context(NamedTuple):
-    """What the sessions of one daemon share.
-
-    max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
-    describe: gives INFO's lines.  complaints: the log lines that peers cause.
-    timer: for PROGRESS.
-    """
-
-    store: Store
-    log: Log
-    hub: Hub
-    max_value: int
-    max_line: int
-    push_limit: int
-    describe: Callable[[], Awaitable[Iterable[str]]]
-    complaints: Complaints
-    timer: ProgressTimer
-
-
 class Dispatcher:
     """Does what lines ask for, and gives the replies to an output.
 
     busy: bool, whether a group is at the store; `go_on` is called when it is answered, and with what is left to do.
-    quitting: bool, whether QUIT was answered.  left_lines: bool, whether there were lines after it.
+    left_lines: bool, whether there were lines after a QUIT.
     """
 
     def __init__(
@@ -111,21 +43,24 @@ class Dispatcher:
         self._context = context
         self._store = context.store
         self._output = output
-        self._watching = watching
+        self._handlers = Handlers(context, output, watching)
         self._go_on = go_on
-        self._pending: Pending | None = None
         self._lines: deque[Line] = deque()
         # What was parsed to see whether it belongs to a group, and did not.
         self._ahead: Request | Refusal | NotAClient | None = None
         self.busy = False
-        self.quitting = False
         self.left_lines = False
+
+    @property
+    def quitting(self) -> bool:
+        """Whether QUIT was answered."""
+        return self._handlers.quitting
 
     # ---- what comes
 
     def shortcut(self, chunk: bytes) -> bool:
         """Have a chunk of the commonest requests answered whole; False if it is none.  Nothing else may wait."""
-        if self._pending:
+        if self._handlers.pending:
             return False
         # Most chunks are one line.  A key that is kept is one: there is no line end in it.
         word, _, rest = chunk.partition(b" ")
@@ -193,9 +128,11 @@ class Dispatcher:
             self._output.write()
             raise request
         elif isinstance(request, Refusal):
-            self._output.reply(self._pending.refuse(request) if self._pending else replies.refused(request))
-        elif self._pending and request[0].name not in _ENDS_TRANSACTION:
-            self._output.reply(self._pending.answer(*request))
+            self._output.reply(
+                self._handlers.pending.refuse(request) if self._handlers.pending else replies.refused(request)
+            )
+        elif self._handlers.pending and request[0].name not in ENDS_TRANSACTION:
+            self._output.reply(self._handlers.pending.answer(*request))
         else:
             self._begin(request)
 
@@ -207,13 +144,13 @@ class Dispatcher:
         elif verb.kind is Kind.WRITE:
             writes = [write for _, write in self._group(request)]
             self._write(shortcuts.as_sets(writes) or writes, len(writes), sum(write.size for write in writes))
-        elif verb.name in _AT_ONCE:
+        elif verb.name in AT_ONCE:
             try:
-                self._output.reply(_AT_ONCE[verb.name](self, arguments))
+                self._output.reply(AT_ONCE[verb.name](self._handlers, arguments))
             except Refusal as error:
                 self._output.reply(replies.refused(error))
         else:
-            self._go_on(partial(self._work, _WORK[verb.name], arguments))
+            self._go_on(partial(self._work, WORK[verb.name], arguments))
 
     def _next(self) -> Request | Refusal | NotAClient:
         if self._ahead is None:
@@ -314,120 +251,12 @@ class Dispatcher:
 
     # ---- single requests
 
-    async def _work(self, handle: Callable[["Dispatcher", Any], Awaitable[None]], arguments: Any) -> None:
+    async def _work(self, handle: Callable[[Handlers, Any], Awaitable[None]], arguments: Any) -> None:
         try:
-            await handle(self, arguments)
+            await handle(self._handlers, arguments)
         except Refusal as error:
             self._output.reply(replies.refused(error))
-
-    async def _keys(self, page: KeyRange) -> None:
-        await self._list_pages(page, records=False)
-
-    async def _list(self, page: KeyRange) -> None:
-        await self._list_pages(page, records=True)
-
-    async def _list_pages(self, page: KeyRange, *, records: bool) -> None:
-        """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
-        count = 0
-        first: Position | None = None
-        self._output.hold()
-        try:
-            async for position, items in self._store.pages(page, records=records, due=False):
-                first = first or position
-                count += len(items)
-                if records:
-                    self._output.reply_all(replies.pair(key, record) for key, record in items)
-                else:
-                    self._output.reply_all(replies.key(key) for key, _ in items)
-                await self._output.flush_if_full()
-            self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
-        except Refusal as error:
-            self._output.reply(replies.refused(error))
-        finally:
-            self._output.release()
-
-    async def _count(self, page: KeyRange) -> None:
-        self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
-
-    async def _watch(self, patterns: Words) -> None:
-        await self._watching.watch(patterns.words)
-
-    async def _resume(self, request: Resume) -> None:
-        await self._watching.resume(request.position, request.patterns)
-
-    async def _sync(self, patterns: Words) -> None:
-        await self._watching.sync(patterns.words)
-
-    async def _unwatch(self, _: Words) -> None:
-        await self._watching.unwatch()
-
-    async def _info(self, _: Words) -> None:
-        self._output.reply(replies.items("INFO", await self._context.describe()) + replies.OK)
-
-    async def _commit(self, _: Words) -> None:
-        pending, self._pending = self._open_transaction(), None
-        transaction = pending.transaction()
-        if transaction.writes:
-            outcome = await self._store.transact(transaction, pending.size)
-        else:
-            outcome = b"%d" % (await self._store.history())[0].revision
-        self._output.reply(replies.written(outcome))
-
-    # ---- those that are answered at once: each gives its reply
-
-    def _progress(self, interval: Interval) -> bytes:
-        self._watching.progress(interval.milliseconds)
-        return replies.OK
-
-    def _begin_transaction(self, _: Words) -> bytes:
-        self._pending = Pending()
-        return replies.OK
-
-    def _abort(self, _: Words) -> bytes:
-        self._open_transaction()
-        self._pending = None
-        return replies.OK
-
-    def _open_transaction(self) -> Pending:
-        if self._pending is None:
-            raise Usage("there is no transaction; BEGIN opens one")
-        return self._pending
-
-    def _ping(self, text: Words) -> bytes:
-        return replies.ok(text.words[0]) if text.words else replies.OK
-
-    def _help(self, verb: Words) -> bytes:
-        return replies.items("HELP", explain(verb.words)) + replies.OK
-
-    def _quit(self, _: Words) -> bytes:
-        self.quitting = True
-        self._watching.drop()
-        return replies.ok(b"bye")
 
 
 def _tell_nobody(work: Work | None) -> None:
     """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""
-
-
-_AT_ONCE: dict[str, Callable[[Dispatcher, Any], bytes]] = {
-    "PROGRESS": Dispatcher._progress,
-    "BEGIN": Dispatcher._begin_transaction,
-    "ABORT": Dispatcher._abort,
-    "PING": Dispatcher._ping,
-    "HELP": Dispatcher._help,
-    "QUIT": Dispatcher._quit,
-}
-_WORK: dict[str, Callable[[Dispatcher, Any], Awaitable[None]]] = {
-    "KEYS": Dispatcher._keys,
-    "LIST": Dispatcher._list,
-    "COUNT": Dispatcher._count,
-    "WATCH": Dispatcher._watch,
-    "RESUME": Dispatcher._resume,
-    "SYNC": Dispatcher._sync,
-    "UNWATCH": Dispatcher._unwatch,
-    "COMMIT": Dispatcher._commit,
-    "INFO": Dispatcher._info,
-}
-
-_ENDS_TRANSACTION = ("COMMIT", "ABORT", "QUIT")
-"""What is done at once between BEGIN and COMMIT."""

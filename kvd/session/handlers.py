@@ -1,0 +1,138 @@
+"""Requests that are done alone: those that are answered at once, and those that are work for the connection's task."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kvd.errors import Refusal, Usage
+from kvd.model import Interval, KeyRange, Position, Resume, Words
+from kvd.session.context import Context
+from kvd.session.output import Output
+from kvd.session.transaction import Pending
+from kvd.session.watching import Watching
+from kvd.verbs import explain
+from kvd.wire import replies
+
+
+class Handlers:
+    """Those of one connection.
+
+    pending: the transaction that was begun, None if there is none.  quitting: bool, whether QUIT was answered.
+    """
+
+    def __init__(self, context: Context, output: Output, watching: Watching) -> None:
+        self._context = context
+        self._store = context.store
+        self._output = output
+        self._watching = watching
+        self.pending: Pending | None = None
+        self.quitting = False
+
+    # ---- those that are work: each gives its reply to the output
+
+    async def _keys(self, page: KeyRange) -> None:
+        await self._list_pages(page, records=False)
+
+    async def _list(self, page: KeyRange) -> None:
+        await self._list_pages(page, records=True)
+
+    async def _list_pages(self, page: KeyRange, *, records: bool) -> None:
+        """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
+        count = 0
+        first: Position | None = None
+        self._output.hold()
+        try:
+            async for position, items in self._store.pages(page, records=records, due=False):
+                first = first or position
+                count += len(items)
+                if records:
+                    self._output.reply_all(replies.pair(key, record) for key, record in items)
+                else:
+                    self._output.reply_all(replies.key(key) for key, _ in items)
+                await self._output.flush_if_full()
+            self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
+
+    async def _count(self, page: KeyRange) -> None:
+        self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
+
+    async def _watch(self, patterns: Words) -> None:
+        await self._watching.watch(patterns.words)
+
+    async def _resume(self, request: Resume) -> None:
+        await self._watching.resume(request.position, request.patterns)
+
+    async def _sync(self, patterns: Words) -> None:
+        await self._watching.sync(patterns.words)
+
+    async def _unwatch(self, _: Words) -> None:
+        await self._watching.unwatch()
+
+    async def _info(self, _: Words) -> None:
+        self._output.reply(replies.items("INFO", await self._context.describe()) + replies.OK)
+
+    async def _commit(self, _: Words) -> None:
+        pending, self.pending = self._open_transaction(), None
+        transaction = pending.transaction()
+        if transaction.writes:
+            outcome = await self._store.transact(transaction, pending.size)
+        else:
+            outcome = b"%d" % (await self._store.history())[0].revision
+        self._output.reply(replies.written(outcome))
+
+    # ---- those that are answered at once: each gives its reply
+
+    def _progress(self, interval: Interval) -> bytes:
+        self._watching.progress(interval.milliseconds)
+        return replies.OK
+
+    def _begin_transaction(self, _: Words) -> bytes:
+        self.pending = Pending()
+        return replies.OK
+
+    def _abort(self, _: Words) -> bytes:
+        self._open_transaction()
+        self.pending = None
+        return replies.OK
+
+    def _open_transaction(self) -> Pending:
+        if self.pending is None:
+            raise Usage("there is no transaction; BEGIN opens one")
+        return self.pending
+
+    def _ping(self, text: Words) -> bytes:
+        return replies.ok(text.words[0]) if text.words else replies.OK
+
+    def _help(self, verb: Words) -> bytes:
+        return replies.items("HELP", explain(verb.words)) + replies.OK
+
+    def _quit(self, _: Words) -> bytes:
+        self.quitting = True
+        self._watching.drop()
+        return replies.ok(b"bye")
+
+
+AT_ONCE: dict[str, Callable[[Handlers, Any], bytes]] = {
+    "PROGRESS": Handlers._progress,
+    "BEGIN": Handlers._begin_transaction,
+    "ABORT": Handlers._abort,
+    "PING": Handlers._ping,
+    "HELP": Handlers._help,
+    "QUIT": Handlers._quit,
+}
+WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
+    "KEYS": Handlers._keys,
+    "LIST": Handlers._list,
+    "COUNT": Handlers._count,
+    "WATCH": Handlers._watch,
+    "RESUME": Handlers._resume,
+    "SYNC": Handlers._sync,
+    "UNWATCH": Handlers._unwatch,
+    "COMMIT": Handlers._commit,
+    "INFO": Handlers._info,
+}
+
+ENDS_TRANSACTION = ("COMMIT", "ABORT", "QUIT")
+"""What is done at once between BEGIN and COMMIT."""
