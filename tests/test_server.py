@@ -21,8 +21,8 @@ from tests.processes import PATIENCE, ROOT, wait_for
 
 IMPATIENT = """
 import sys
-from kvd.session import session
-session.GONE_INTERVAL = 0.1
+from kvd.session import connection
+connection.GONE_INTERVAL = 0.1
 from kvd.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -503,7 +503,7 @@ async def test_a_connection_that_is_open_when_its_caller_goes_away_is_closed_wit
 
 async def test_full_memory_refuses_writes_but_not_deletes_and_recovers(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
-        await store.write([put(b"a", b"x" * 1000), put(b"soon", ttl=50)], 1000)
+        await store.write([put(b"a", b"x" * 1000), put(b"soon", ttl=1000)], 1000)
         redis.cli("CONFIG", "SET", "maxmemory", "1")
         attempts = [asyncio.create_task(write(store, put(b"b%d" % number))) for number in range(20)]
         results = await asyncio.gather(*attempts, return_exceptions=True)

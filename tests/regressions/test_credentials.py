@@ -148,7 +148,7 @@ def test_a_password_that_a_server_sends_back_is_not_shown(quoting: Redis, user: 
 
 def test_the_log_and_tracebacks_show_no_password() -> None:
     code = (
-        "import logging, sys; from kvd import running; running.log_to_stderr('info', of_many=True); "
+        "import logging, sys; from kvd.process import service; service.log_to_stderr('info', of_many=True); "
         f"logging.getLogger('x').warning('lost %s', '{URL}'); raise ValueError('{URL}')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
