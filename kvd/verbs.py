@@ -42,9 +42,9 @@ class Verb:
 
 _ROWS = (
     Verb("GET", requests.read, "GET key", "the value of a key", Kind.READ,
-         lambda record, _: replies.value(record), replies.values),
+         replies.value, replies.values),
     Verb("GETS", requests.read, "GETS key", "a key's revision and value, in one read", Kind.READ,
-         lambda record, _: replies.value_with_revision(record), replies.values_with_revisions),
+         replies.value_with_revision, replies.values_with_revisions),
     Verb("TTL", requests.read, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
          replies.ttl, replies.no_ttls, wants_value=False),
     Verb("SET", requests.set_, "SET key value",

@@ -14,7 +14,7 @@ from kvd.errors import NotAClient, Usage
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
-from kvd.session.output import Output
+from kvd.session.output import FLUSH_BYTES, Output
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
 from kvd.wire import replies
@@ -60,6 +60,8 @@ class Connection:
         self._error: Exception | None = None
         # Whether anything was since there was room: who asks gets an answer, whatever waits for it.
         self._answered = False
+        # Whether the next chunk begins with a line, and nothing has to be done before it.
+        self._idle = False
         self._pumping = False
         self._yielding = False
         self._ended = False
@@ -164,12 +166,17 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Called with what arrives."""
-        if self._pumping or self._kept or self._is_busy() or self._dispatcher.has_more() or len(data) > READ_BYTES:
+        if self._idle:
+            self._idle = False
+            if self._shortcut(data):
+                return
+        elif self._is_busy() or self._kept or self._dispatcher.has_more():
             self._keep(data)
-        elif not self._shortcut(data):
-            self._feed(data)
-        else:
             return
+        if len(data) > READ_BYTES:
+            self._keep(data)
+        else:
+            self._feed(data)
         self._go_on()
 
     def end(self, error: Exception | None) -> None:
@@ -180,14 +187,12 @@ class Connection:
         self._go_on()
 
     def _shortcut(self, data: bytes) -> bool:
-        """Have a chunk of the commonest requests answered whole."""
-        if not self._lines.between or self._stopping or self._output.is_full():
+        """Have a chunk of the commonest requests answered whole, if that is what it is."""
+        if self._transport.get_write_buffer_size() > FLUSH_BYTES or len(data) > READ_BYTES:
             return False
-        try:
-            return self._dispatcher.shortcut(data)
-        except OSError as error:
-            self._fail(error)
-            return True
+        taken = self._dispatcher.shortcut(data)
+        self._idle = taken and not self._dispatcher.busy
+        return taken
 
     def _feed(self, data: bytes) -> None:
         self._dispatcher.feed(self._lines.feed(data))
@@ -208,6 +213,7 @@ class Connection:
     def _let_go(self) -> None:
         """Take no more input: it is for whoever reads from the reader."""
         self._streams.detach()
+        self._idle = False
         self._kept = b""
         if self._paused:
             self._paused = False
@@ -217,7 +223,7 @@ class Connection:
 
     def _is_busy(self) -> bool:
         """Whether something has to be done before anything else."""
-        return self._dispatcher.busy or self._work is not None or self._yielding or self._over
+        return self._dispatcher.busy or self._work is not None or self._yielding or self._pumping or self._over
 
     def _call(self, work: Work) -> None:
         """Have the task do something."""
@@ -239,7 +245,7 @@ class Connection:
         self._pumping = True
         try:
             steps = 0
-            while not (self._is_busy() or self._error):
+            while not (self._dispatcher.busy or self._work or self._yielding or self._over or self._error):
                 if steps == TURN_STEPS:
                     self._yielding = True
                     asyncio.get_running_loop().call_soon(self._take_turn)
@@ -276,6 +282,7 @@ class Connection:
         elif self._kept:
             self._feed(self._take_kept())
         else:
+            self._idle = self._lines.between and not self._dispatcher.in_transaction
             return False
         return True
 

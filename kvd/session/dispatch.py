@@ -52,6 +52,11 @@ class Dispatcher:
         self.left_lines = False
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether what comes next belongs to a transaction."""
+        return self._handlers.pending is not None
+
+    @property
     def quitting(self) -> bool:
         """Whether QUIT was answered."""
         return self._handlers.quitting
@@ -59,19 +64,23 @@ class Dispatcher:
     # ---- what comes
 
     def shortcut(self, chunk: bytes) -> bool:
-        """Have a chunk of the commonest requests answered whole; False if it is none.  Nothing else may wait."""
-        if self._handlers.pending:
-            return False
+        """Have a chunk of the commonest requests answered whole; False if it is none.
+
+        It begins with a line, outside of a transaction, and nothing else waits.
+        """
         # Most chunks are one line.  A key that is kept is one: there is no line end in it.
         word, _, rest = chunk.partition(b" ")
         verb = READERS.get(word)
         if verb is None:
             return self._shortcut_sets(chunk)
-        assert verb.reply  # noqa: S101
-        key = rest[:-2] if rest.endswith(b"\r\n") else rest[:-1]
-        if rest.endswith(b"\n") and (record := self._store.kept(key)) is not None:
-            self._output.send(verb.reply(record, 0))
-            return True
+        if rest.endswith(b"\n"):
+            record = self._store.kept(rest[:-1])
+            if record is None and rest.endswith(b"\r\n"):
+                record = self._store.kept(rest[:-2])
+            if record is not None:
+                assert verb.reply  # noqa: S101
+                self._output.send(verb.reply(record, 0))
+                return True
         return self._shortcut_reads(verb, word, chunk)
 
     def _shortcut_reads(self, verb: Verb, word: bytes, chunk: bytes) -> bool:

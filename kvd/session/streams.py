@@ -1,6 +1,7 @@
 """asyncio's streams of one connection, whose input is taken as it arrives: no task is woken for it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -21,20 +22,22 @@ class Streams(asyncio.StreamReaderProtocol):
     """
 
     receiver: Receiver | None = None
+    receive: Callable[[bytes], None] | None = None
     has_early = False
 
     def attach(self, receiver: Receiver) -> None:
         """Have all that comes taken."""
         self.receiver = receiver
+        self.receive = receiver.receive
 
     def detach(self) -> None:
         """Leave all that comes to the reader."""
-        self.receiver = None
+        self.receiver = self.receive = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
-        if self.receiver:
-            self.receiver.receive(data)
+        if self.receive:
+            self.receive(data)
         else:
             self.has_early = True
             super().data_received(data)
@@ -51,4 +54,4 @@ class Streams(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
         if self.receiver:
             self.receiver.end(exc)
-            self.receiver = None
+            self.detach()

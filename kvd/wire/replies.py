@@ -33,7 +33,7 @@ def base64(value: bytes) -> bytes:
     return binascii.b2a_base64(value, newline=False)
 
 
-def value(record: Record | None) -> bytes:
+def value(record: Record | None, now: int = 0) -> bytes:  # noqa: ARG001
     """GET's reply."""
     if record is None:
         return NONE
@@ -50,7 +50,7 @@ def values(records: Sequence[Record]) -> bytes:
     return b"".join(map(value, records))
 
 
-def value_with_revision(record: Record | None) -> bytes:
+def value_with_revision(record: Record | None, now: int = 0) -> bytes:  # noqa: ARG001
     """GETS's reply."""
     if record is None:
         return NONE

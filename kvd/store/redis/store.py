@@ -204,12 +204,10 @@ class Store:
 
     def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
         """The records of keys, if all of them are kept here, and not too much for one reply."""
-        records: list[Record] = []
-        size = 0
-        for record in map(self.kept, keys):
-            if record is None or (size := size + len(record.value)) > BATCH_BYTES:
-                return None
-            records.append(record)
+        kept = self.kept
+        records = [record for key in keys if (record := kept(key))]
+        if len(records) < len(keys) or sum([len(record.value) for record in records]) > BATCH_BYTES:
+            return None
         return records
 
     async def fetch(self, key: bytes) -> Record | None:
