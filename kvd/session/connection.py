@@ -46,7 +46,7 @@ class Connection:
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
         self._watching = Watching(context.store, context.log, context.hub, context.timer, self._output)
-        self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on)
+        self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer)
         self._linger = Linger(reader, writer)
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
@@ -167,9 +167,10 @@ class Connection:
     def receive(self, data: bytes) -> None:
         """Called with what arrives."""
         if self._idle:
-            self._idle = False
-            if self._shortcut(data):
+            if self._transport.get_write_buffer_size() <= FLUSH_BYTES and self._dispatcher.shortcut(data):
+                self._idle = not self._dispatcher.busy
                 return
+            self._idle = False
         elif self._is_busy() or self._kept or self._dispatcher.has_more():
             self._keep(data)
             return
@@ -185,14 +186,6 @@ class Connection:
         if error:
             self._fail(error)
         self._go_on()
-
-    def _shortcut(self, data: bytes) -> bool:
-        """Have a chunk of the commonest requests answered whole, if that is what it is."""
-        if self._transport.get_write_buffer_size() > FLUSH_BYTES or len(data) > READ_BYTES:
-            return False
-        taken = self._dispatcher.shortcut(data)
-        self._idle = taken and not self._dispatcher.busy
-        return taken
 
     def _feed(self, data: bytes) -> None:
         self._dispatcher.feed(self._lines.feed(data))
@@ -261,6 +254,15 @@ class Connection:
         finally:
             self._pumping = False
 
+    def _answer(self, data: bytes) -> None:
+        """Write the replies to a chunk that was taken whole; mostly, nothing has come meanwhile."""
+        if self._kept or self._ended or self._stopping:
+            self._output.reply(data)
+            self._go_on()
+        else:
+            self._output.send(data)
+            self._idle = True
+
     def _take_turn(self) -> None:
         self._yielding = False
         self._go_on()
@@ -271,20 +273,24 @@ class Connection:
             self._answered = True
             self._dispatcher.step()
             return True
-        is_end = self._stopping or self._dispatcher.quitting or (self._ended and not self._kept)
-        if is_end and self._ended and not (self._stopping or self._dispatcher.quitting) and self._lines.is_amid:
+        self._answered = False
+        if self._stopping or self._dispatcher.quitting or (self._ended and not self._kept):
+            self._finish()
+            return False
+        self._output.write()
+        if self._kept:
+            self._feed(self._take_kept())
+            return True
+        self._idle = self._lines.between and not self._dispatcher.in_transaction
+        return False
+
+    def _finish(self) -> None:
+        """All that will be answered was."""
+        if self._ended and not self._stopping and not self._dispatcher.quitting and self._lines.is_amid:
             self._output.reply(UNENDED)
         self._output.write()
-        self._answered = False
-        if is_end:
-            self._over = True
-            self._called.set()
-        elif self._kept:
-            self._feed(self._take_kept())
-        else:
-            self._idle = self._lines.between and not self._dispatcher.in_transaction
-            return False
-        return True
+        self._over = True
+        self._called.set()
 
 
 def _is_gone(connection: Any) -> bool:

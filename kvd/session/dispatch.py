@@ -13,7 +13,6 @@ from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import (
     Outcome,
     Record,
-    SimpleSets,
     Write,
 )  # fmt: skip
 from kvd.session.context import Context
@@ -38,13 +37,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None]
-    ) -> None:
+        self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None],
+        answered: Callable[[bytes], None],
+    ) -> None:  # fmt: skip
+        """answered: takes the replies to a chunk that `shortcut` took, once the store has given them."""
         self._context = context
         self._store = context.store
         self._output = output
         self._handlers = Handlers(context, output, watching)
         self._go_on = go_on
+        self._answered = answered
         self._lines: deque[Line] = deque()
         # What was parsed to see whether it belongs to a group, and did not.
         self._ahead: Request | Refusal | NotAClient | None = None
@@ -68,24 +70,27 @@ class Dispatcher:
 
         It begins with a line, outside of a transaction, and nothing else waits.
         """
-        # Most chunks are one line.  A key that is kept is one: there is no line end in it.
-        word, _, rest = chunk.partition(b" ")
+        space = chunk.find(b" ")
+        word = chunk[:space]
         verb = READERS.get(word)
         if verb is None:
             return self._shortcut_sets(chunk)
-        if rest.endswith(b"\n"):
-            record = self._store.kept(rest[:-1])
-            if record is None and rest.endswith(b"\r\n"):
-                record = self._store.kept(rest[:-2])
-            if record is not None:
-                assert verb.reply  # noqa: S101
-                self._output.send(verb.reply(record, 0))
-                return True
-        return self._shortcut_reads(verb, word, chunk)
+        # Most chunks are one line.
+        if chunk.find(b"\n") < len(chunk) - 1:
+            return self._shortcut_reads(verb, word, chunk)
+        key = chunk[space + 1 : -2 if chunk.endswith(b"\r\n") else -1]
+        record = self._store.kept(key)
+        if record is not None:
+            assert verb.reply  # noqa: S101
+            self._output.send(verb.reply(record, 0))
+            return True
+        if not shortcuts.are_keys([key]):
+            return False
+        self._ask(verb, [key])
+        return True
 
     def _shortcut_reads(self, verb: Verb, word: bytes, chunk: bytes) -> bool:
-        count = chunk.count(b"\n")
-        if count < 2 or count > self._store.batch_items:
+        if chunk.count(b"\n") > self._store.batch_items:
             return False
         keys = shortcuts.reads(word, chunk)
         if keys is None:
@@ -97,8 +102,13 @@ class Dispatcher:
             return True
         if not shortcuts.are_keys(keys):
             return False
-        self._read([verb] * count, keys)
+        self._ask(verb, keys)
         return True
+
+    def _ask(self, verb: Verb, keys: Sequence[bytes]) -> None:
+        self.busy = True
+        fetch = len(keys) == 1 and verb.wants_value
+        self._store.read_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
     def _shortcut_sets(self, chunk: bytes) -> bool:
         # A piece of a large value, or all of it, is not worth a look.
@@ -109,7 +119,8 @@ class Dispatcher:
         sets = shortcuts.sets(chunk, self._context.max_value)
         if sets is None:
             return False
-        self._write(sets, len(sets.keys), len(sets.lines))
+        self.busy = True
+        self._store.write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
     def feed(self, lines: Iterable[Line]) -> None:
@@ -122,7 +133,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """The connection has ended: nobody is told of what is answered yet."""
-        self._go_on = _tell_nobody
+        self._go_on = self._answered = _tell_nobody
         self._lines.clear()
 
     # ---- what is done
@@ -151,8 +162,7 @@ class Dispatcher:
             verbs, reads = zip(*self._group(request), strict=True)
             self._read(verbs, [read.key for read in reads])
         elif verb.kind is Kind.WRITE:
-            writes = [write for _, write in self._group(request)]
-            self._write(shortcuts.as_sets(writes) or writes, len(writes), sum(write.size for write in writes))
+            self._write([write for _, write in self._group(request)])
         elif verb.name in AT_ONCE:
             try:
                 self._output.reply(AT_ONCE[verb.name](self._handlers, arguments))
@@ -242,9 +252,30 @@ class Dispatcher:
         except Refusal as error:
             return replies.refused(error)
 
-    def _write(self, writes: Sequence[Write] | SimpleSets, count: int, size: int) -> None:
+    def _write(self, writes: Sequence[Write]) -> None:
         self.busy = True
-        self._store.write_then(writes, size, partial(self._answer_writes, count))
+        size = sum([write.size for write in writes])
+        self._store.write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
+
+    def _answer_chunk(
+        self, verb: Verb, keys: Sequence[bytes], found: tuple[list[Record | None], int] | KvdError
+    ) -> None:
+        assert verb.reply  # noqa: S101
+        if isinstance(found, KvdError):
+            self.busy = False
+            self._answered(_refused(found, len(keys)))
+            return
+        records, now = found
+        if verb.wants_value and any(record is not None and record.large for record in records):
+            self._answer_reads([verb] * len(keys), keys, found)
+            return
+        self.busy = False
+        reply = verb.reply
+        self._answered(b"".join([reply(record, now) for record in records]))
+
+    def _answer_sets(self, count: int, revisions: Sequence[Outcome] | KvdError) -> None:
+        self.busy = False
+        self._answered(_refused(revisions, count) if isinstance(revisions, KvdError) else replies.oks(revisions))
 
     def _answer_writes(self, count: int, outcomes: Sequence[Outcome] | KvdError) -> None:
         if isinstance(outcomes, KvdError):
@@ -255,8 +286,7 @@ class Dispatcher:
         self._go_on(None)
 
     def _refuse(self, error: KvdError, count: int) -> None:
-        assert isinstance(error, Refusal)  # noqa: S101
-        self._output.reply_all([replies.refused(error)] * count)
+        self._output.reply(_refused(error, count))
 
     # ---- single requests
 
@@ -267,5 +297,10 @@ class Dispatcher:
             self._output.reply(replies.refused(error))
 
 
-def _tell_nobody(work: Work | None) -> None:
+def _refused(error: KvdError, count: int) -> bytes:
+    assert isinstance(error, Refusal)  # noqa: S101
+    return replies.refused(error) * count
+
+
+def _tell_nobody(_: object) -> None:
     """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""

@@ -204,11 +204,8 @@ class Store:
 
     def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
         """The records of keys, if all of them are kept here, and not too much for one reply."""
-        kept = self.kept
-        records = [record for key in keys if (record := kept(key))]
-        if len(records) < len(keys) or sum([len(record.value) for record in records]) > BATCH_BYTES:
-            return None
-        return records
+        records = self._cache.get_all(keys)
+        return records if records and sum([len(record.value) for record in records]) <= BATCH_BYTES else None
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""
