@@ -55,16 +55,11 @@ class ObservedStore(Store):
             self.gates[name].reached.set()
             await self.gates[name].open.wait()
 
-    def read_then(
+    def ask_then(
         self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
         fetch: bool = False,
     ) -> None:  # fmt: skip
-        """What is kept is not asked for."""
-        call = partial(super().read_then, keys, done, fetch=fetch)
-        if all(map(self.kept, keys)):
-            call()
-        else:
-            self._later("read", len(keys), call, done)
+        self._later("read", len(keys), partial(super().ask_then, keys, done, fetch=fetch), done)
 
     async def fetch(self, key: bytes) -> Record | None:
         await self._called("fetch", 1)

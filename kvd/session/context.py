@@ -34,6 +34,12 @@ class Store(watching.Store, Protocol):
     ) -> None:  # fmt: skip
         """Records and the store's clock.  fetch: with its value, however large, if it is one key."""
 
+    def ask_then(
+        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
+        fetch: bool = False,
+    ) -> None:  # fmt: skip
+        """The same for keys that are not at hand."""
+
     def write_then(
         self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
     ) -> None:

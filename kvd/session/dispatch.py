@@ -108,7 +108,7 @@ class Dispatcher:
     def _ask(self, verb: Verb, keys: Sequence[bytes]) -> None:
         self.busy = True
         fetch = len(keys) == 1 and verb.wants_value
-        self._store.read_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
+        self._store.ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
     def _shortcut_sets(self, chunk: bytes) -> bool:
         # A piece of a large value, or all of it, is not worth a look.
@@ -266,7 +266,7 @@ class Dispatcher:
             self._answered(_refused(found, len(keys)))
             return
         records, now = found
-        if verb.wants_value and any(record is not None and record.large for record in records):
+        if verb.wants_value and True in [record is not None and record.large for record in records]:
             self._answer_reads([verb] * len(keys), keys, found)
             return
         self.busy = False

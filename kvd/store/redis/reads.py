@@ -21,10 +21,10 @@ _CLOCK = command("TIME") + command("HGET", META, "clock")
 
 def unpack(raw: bytes, value: bytes = b"") -> Record:
     """A record as the store packs it: revision, deadline, kind, value; `value` if that stands apart."""
-    revision, deadline, kind, payload = raw.split(b" ", 3)
-    if kind in _LARGE:
-        return Record(revision, deadline, _LARGE[kind], value, not value)
-    return Record(revision, deadline, kind, payload)
+    record = Record._make((*raw.split(b" ", 3), False))
+    if record.kind in _LARGE:
+        return record._replace(kind=_LARGE[record.kind], value=value, large=not value)
+    return record
 
 
 def living(raw: bytes | None, now: int) -> Record | None:
@@ -132,13 +132,19 @@ class ReadBatcher(_ReadingBatcher):
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
         (raws,) = found
         records = [None if raw is None else unpack(raw) for raw in raws]
-        self._cache.end_read(batch.mark, zip(batch.items(), map(_lasting, records), strict=True))
-        there = [None if record is None or _is_over(record, now) else record for record in records]
+        lasting = [
+            (key, record)
+            for key, record in zip(batch.items(), records, strict=True)
+            if record and record.deadline == b"0" and not record.large
+        ]
+        self._cache.end_read(batch.mark, lasting)
+        if len(lasting) < len(records):
+            records = [None if record is None or _is_over(record, now) else record for record in records]
         # What is left of a time to live is told as of now: the record may be younger than the clock before it.
         clock = self._clock.now
         start = 0
         for job in batch.jobs:
-            found_here = there[start : start + job.results]
+            found_here = records[start : start + job.results]
             start += job.results
             if job.fetch and (record := found_here[0]) and record.large:
                 self._fetch(job.items[0], record, partial(_with_clock, job.finish, clock))

@@ -197,10 +197,17 @@ class Store:
         """
         records = self.kept_all(keys)
         if records is None:
-            self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
+            self.ask_then(keys, done, fetch=fetch)
         else:
             # Nothing that is kept has a time to live, for which alone the clock is asked.
             done(([*records], 0))
+
+    def ask_then(
+        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
+        fetch: bool = False,
+    ) -> None:  # fmt: skip
+        """The same for keys that are not kept here."""
+        self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
 
     def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
         """The records of keys, if all of them are kept here, and not too much for one reply."""
