@@ -16,6 +16,7 @@ wire         the line protocol, pure
 settings     what may be chosen
 memory       the plan of memory: who may take how much
 credentials  the URL of a store, which is never shown
+requests     what clients ask for
 model        the values that the layers exchange
 errors       every error
 

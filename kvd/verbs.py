@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Arguments, Record
+from kvd.model import Record
+from kvd.requests import Request
 from kvd.wire import replies, requests
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
@@ -31,7 +32,7 @@ class Verb:
     """
 
     name: str
-    parse: Callable[[bytes | None, int], Arguments]
+    parse: Callable[[bytes | None, int], Request]
     usage: str
     help: str
     kind: Kind = Kind.OTHER
@@ -115,12 +116,12 @@ def _unknown(word: bytes) -> str:
     return f"{name}; HELP lists the verbs"
 
 
-def explain(words: tuple[bytes, ...]) -> list[str]:
+def explain(name: bytes | None) -> list[str]:
     """HELP's lines: all verbs, or the one named.  Raises UnknownVerb."""
-    if not words:
+    if name is None:
         width = max(len(row.usage) for row in _ROWS)
         return [f"{row.usage:{width}}  {row.help}" for row in _ROWS]
-    row = VERBS.get(words[0])
+    row = VERBS.get(name)
     if row is None:
-        raise UnknownVerb(_unknown(words[0]))
+        raise UnknownVerb(_unknown(name))
     return [row.usage, row.help]

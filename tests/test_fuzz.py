@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from kvd.model import TEXT, Delete, Increment, Put, Words
+from kvd.model import TEXT
+from kvd.requests import Delete, Increment, Nothing, Ping, Put
 from tests.fuzz import grammar, pure
 from tests.fuzz.__main__ import against_daemon
 from tests.fuzz.inputs import VALUE_LIMIT, make
@@ -87,7 +88,8 @@ def test_the_grammar_knows_what_is_no_line(line: bytes) -> None:
 SET = Outcome("SET", arguments=Put(b"a", TEXT, b"1"))
 DEL = Outcome("DEL", arguments=Delete(b"a"))
 INCR = Outcome("INCR", arguments=Increment(b"n", b"1"))
-BEGIN, COMMIT, ABORT, PING = (Outcome(verb, arguments=Words()) for verb in ("BEGIN", "COMMIT", "ABORT", "PING"))
+BEGIN, COMMIT, ABORT = (Outcome(verb, arguments=Nothing()) for verb in ("BEGIN", "COMMIT", "ABORT"))
+PING = Outcome("PING", arguments=Ping())
 WRONG = Outcome(code="usage")
 QUEUED = b"OK queued"
 

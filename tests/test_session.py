@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
-from kvd.model import Change, KeyRange, Outcome, Position, Record, SimpleSets, Write
+from kvd.model import Change, Outcome, Position, Record
+from kvd.requests import KeyRange, SimpleSets, Write
 from kvd.session import watching
 from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM

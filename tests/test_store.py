@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT, Delete, Increment, KeyRange, Put, SimpleSets, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT
+from kvd.requests import Delete, Increment, KeyRange, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store.redis import batching, clock, maintenance, writes
 from kvd.store.redis import store as store_module
 from kvd.store.redis.channel import Channel

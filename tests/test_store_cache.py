@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kvd.model import BYTES, TEXT, Delete, Increment, Put, Record, Touch, Transaction, Write
+from kvd.model import BYTES, TEXT, Record
+from kvd.requests import Delete, Increment, Put, Touch, Transaction, Write
 from kvd.store.redis.batching import BATCH_BYTES
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.shared_cache import SharedCache, Versions, share_versions

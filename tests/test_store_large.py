@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kvd.errors import StoreLost, Unavailable
-from kvd.model import BYTES, TEXT, Change, Delete, Increment, KeyRange, Position, Record, Touch, Transaction
+from kvd.model import BYTES, TEXT, Change, Position, Record
+from kvd.requests import Delete, Increment, KeyRange, Touch, Transaction
 from kvd.store.redis import maintenance
 from kvd.store.redis.attach import LAYOUT
 from kvd.store.redis.cache import LocalCache

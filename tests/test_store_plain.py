@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kvd.errors import StartError
-from kvd.model import BYTES, TEXT, Change, KeyRange, Position, SimpleSets
+from kvd.model import BYTES, TEXT, Change, Position
+from kvd.requests import KeyRange, SimpleSets
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store
 from tests.processes import Redis

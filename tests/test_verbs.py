@@ -7,7 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Delete, Increment, Interval, KeyRange, Position, Put, Read, Resume, Touch, Words, Write
+from kvd.model import Position
+from kvd.requests import (
+    Delete,
+    Help,
+    Increment,
+    Interval,
+    KeyRange,
+    Nothing,
+    Ping,
+    Put,
+    Read,
+    Resume,
+    Touch,
+    Transaction,
+    Watch,
+    Write,
+)
 from kvd.session import handlers
 from kvd.verbs import VERBS, Kind, Verb, explain, find
 from kvd.wire.lines import is_stranger
@@ -24,18 +40,18 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"KEYS": (b"KEYS a* limit=5", KeyRange(b"a*", b"", 5)),
     b"LIST": (b"LIST a* after=b", KeyRange(b"a*", b"b")),
     b"COUNT": (b"COUNT a*", KeyRange(b"a*")),
-    b"WATCH": (b"WATCH a b*", Words((b"a", b"b*"))),
+    b"WATCH": (b"WATCH a b*", Watch((b"a", b"b*"))),
     b"RESUME": (b"RESUME 7@c3 a b*", Resume(Position(7, b"c3"), (b"a", b"b*"))),
-    b"SYNC": (b"SYNC a*", Words((b"a*",))),
+    b"SYNC": (b"SYNC a*", Watch((b"a*",))),
     b"PROGRESS": (b"PROGRESS 2.5", Interval(2500)),
-    b"BEGIN": (b"BEGIN", Words()),
-    b"COMMIT": (b"COMMIT", Words()),
-    b"ABORT": (b"ABORT", Words()),
-    b"UNWATCH": (b"UNWATCH", Words()),
-    b"PING": (b"PING a b", Words((b"a b",))),
-    b"INFO": (b"INFO", Words()),
-    b"HELP": (b"HELP get", Words((b"GET",))),
-    b"QUIT": (b"QUIT", Words()),
+    b"BEGIN": (b"BEGIN", Nothing()),
+    b"COMMIT": (b"COMMIT", Nothing()),
+    b"ABORT": (b"ABORT", Nothing()),
+    b"UNWATCH": (b"UNWATCH", Nothing()),
+    b"PING": (b"PING a b", Ping(b"a b")),
+    b"INFO": (b"INFO", Nothing()),
+    b"HELP": (b"HELP get", Help(b"GET")),
+    b"QUIT": (b"QUIT", Nothing()),
 }
 
 
@@ -53,13 +69,13 @@ def test_every_verb_has_its_texts(verb: Verb) -> None:
     assert verb.usage.split(" ")[0] == verb.name
     assert verb.help
     assert verb.help == verb.help.strip()
-    assert explain((verb.name.encode(),)) == [verb.usage, verb.help]
+    assert explain(verb.name.encode()) == [verb.usage, verb.help]
 
 
 def test_help_has_a_line_a_verb_in_their_order() -> None:
-    assert [line.split(" ")[0] for line in explain(())] == [name.decode() for name in VERBS]
-    assert all(verb.help in line for verb, line in zip(VERBS.values(), explain(()), strict=True))
-    assert max(map(len, explain(()))) < 140
+    assert [line.split(" ")[0] for line in explain(None)] == [name.decode() for name in VERBS]
+    assert all(verb.help in line for verb, line in zip(VERBS.values(), explain(None), strict=True))
+    assert max(map(len, explain(None))) < 140
 
 
 def test_verbs_that_read_and_no_others_have_a_reply() -> None:
@@ -71,6 +87,19 @@ def test_every_other_verb_has_its_handler() -> None:
     others = {verb.name for verb in VERBS.values() if verb.kind is Kind.OTHER}
     assert others == {*handlers.AT_ONCE, *handlers.WORK}
     assert not handlers.AT_ONCE.keys() & handlers.WORK.keys()
+
+
+def test_every_request_says_what_it_touches() -> None:
+    touched = {verb: find(line)[0].parse(find(line)[1], 100).touches() for verb, (line, _) in EXAMPLES.items()}
+    keyed = {b"GET", b"GETS", b"TTL", b"SET", b"PUT", b"DEL", b"TOUCH", b"INCR"}
+    ranges = {b"KEYS": (b"a*",), b"LIST": (b"a*",), b"COUNT": (b"a*",), b"WATCH": (b"a", b"b*"), b"SYNC": (b"a*",)}
+    for verb in VERBS:
+        if verb in keyed:
+            assert touched[verb] == (b"k",)
+        elif verb != b"RESUME":
+            assert touched[verb] == ranges.get(verb, ())
+    assert Resume(Position(1, b"s"), (b"a*",)).touches() == (b"a*",)
+    assert Transaction((Put(b"a", b"t", b""), Delete(b"b"))).touches() == (b"a", b"b")
 
 
 def test_what_goes_to_the_store_in_groups_says_how_large_it_is() -> None:

@@ -148,7 +148,7 @@ def test_no_error_repeats_what_a_line_must_not_carry(verb: bytes, space: bytes, 
         row, tail = find(verb + space + rest)
         arguments = row.parse(tail, 99)
         if row.name == "HELP":
-            explain(arguments.words)  # type: ignore[union-attr]
+            explain(arguments.verb)  # type: ignore[union-attr]
     except Refusal as error:
         line = replies.refused(error)
         assert is_a_line(line)

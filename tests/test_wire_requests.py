@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong, Usage
-from kvd.model import BYTES, TEXT, Arguments, Delete, Increment, KeyRange, Put, Read, Touch, Words
+from kvd.model import BYTES, TEXT
+from kvd.requests import Delete, Help, Increment, KeyRange, Nothing, Ping, Put, Read, Request, Touch, Watch
 from kvd.wire import requests
 from kvd.wire.words import MAX_PATTERNS, kind_of
 
 MAX_VALUE = 1000
-Parse = Callable[[bytes | None, int], Arguments]
+Parse = Callable[[bytes | None, int], Request]
 PARSERS: list[Parse] = [
     requests.read, requests.set_, requests.put, requests.delete, requests.touch, requests.increment, requests.page,
     requests.count, requests.patterns, requests.text, requests.verb, requests.nothing,
@@ -63,17 +64,17 @@ PARSERS: list[Parse] = [
         (requests.page, b"* limit=9007199254740991", KeyRange(b"*", b"", 2**53 - 1)),
         (requests.count, None, KeyRange(b"*")),
         (requests.count, b"a*", KeyRange(b"a*")),
-        (requests.patterns, None, Words((b"*",))),
-        (requests.patterns, b"a a/* *", Words((b"a", b"a/*", b"*"))),
-        (requests.text, None, Words()),
-        (requests.text, b"", Words((b"",))),
-        (requests.text, b" a  b ", Words((b" a  b ",))),
-        (requests.verb, None, Words()),
-        (requests.verb, b"get", Words((b"GET",))),
-        (requests.nothing, None, Words()),
+        (requests.patterns, None, Watch((b"*",))),
+        (requests.patterns, b"a a/* *", Watch((b"a", b"a/*", b"*"))),
+        (requests.text, None, Ping()),
+        (requests.text, b"", Ping(b"")),
+        (requests.text, b" a  b ", Ping(b" a  b ")),
+        (requests.verb, None, Help()),
+        (requests.verb, b"get", Help(b"GET")),
+        (requests.nothing, None, Nothing()),
     ],
 )
-def test_a_request_is_taken(parse: Parse, rest: bytes | None, request_: Arguments) -> None:
+def test_a_request_is_taken(parse: Parse, rest: bytes | None, request_: Request) -> None:
     assert parse(rest, MAX_VALUE) == request_
 
 
@@ -166,7 +167,7 @@ def test_a_request_is_refused(parse: Parse, rest: bytes | None, error: type[Refu
 
 def test_a_watch_has_1024_patterns_at_the_most() -> None:
     most = [b"k%d" % number for number in range(MAX_PATTERNS)]
-    assert requests.patterns(b" ".join(most), MAX_VALUE) == Words(tuple(most))
+    assert requests.patterns(b" ".join(most), MAX_VALUE) == Watch(tuple(most))
     with pytest.raises(Usage):
         requests.patterns(b" ".join([*most, b"k"]), MAX_VALUE)
 
@@ -253,7 +254,7 @@ def test_listing_round_trip(pattern: bytes, after: bytes, limit: int) -> None:
 
 @given(st.lists(PATTERN, min_size=1))
 def test_watch_round_trip(patterns: list[bytes]) -> None:
-    assert requests.patterns(b" ".join(patterns), MAX_VALUE) == Words(tuple(patterns))
+    assert requests.patterns(b" ".join(patterns), MAX_VALUE) == Watch(tuple(patterns))
 
 
 NEAR_MISSES = [

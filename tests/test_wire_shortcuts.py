@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import KvdError
-from kvd.model import TEXT, Arguments, Put, Read
+from kvd.model import TEXT
+from kvd.requests import Put, Read, Request
 from kvd.verbs import READERS, find
 from kvd.wire import shortcuts
 from kvd.wire.lines import LineBuffer
@@ -28,7 +29,7 @@ lines = st.builds(
 chunks = st.one_of(st.lists(words, max_size=12), st.lists(lines, min_size=1, max_size=4)).map(b"".join)
 
 
-def line_by_line(chunk: bytes) -> list[Arguments] | None:
+def line_by_line(chunk: bytes) -> list[Request] | None:
     """The requests, if each line is one."""
     buffer = LineBuffer(1 << 20)
     buffer.feed(b"PING\n")

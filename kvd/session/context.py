@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from kvd.errors import KvdError
-from kvd.model import Outcome, Record, SimpleSets, Transaction, Write
+from kvd.model import Outcome, Record
+from kvd.requests import SimpleSets, Transaction, Write
 from kvd.session import watching
 from kvd.session.complaints import Complaints
 from kvd.session.progress import ProgressTimer

@@ -10,11 +10,8 @@ from functools import partial
 from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
-from kvd.model import (
-    Outcome,
-    Record,
-    Write,
-)  # fmt: skip
+from kvd.model import Outcome, Record
+from kvd.requests import Write  # fmt: skip
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.output import Output

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import Refusal, Usage
-from kvd.model import Interval, KeyRange, Position, Resume, Words
+from kvd.model import Position
+from kvd.requests import Help, Interval, KeyRange, Nothing, Ping, Resume, Watch
 from kvd.session.context import Context
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -58,22 +59,22 @@ class Handlers:
     async def _count(self, page: KeyRange) -> None:
         self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
 
-    async def _watch(self, patterns: Words) -> None:
-        await self._watching.watch(patterns.words)
+    async def _watch(self, watch: Watch) -> None:
+        await self._watching.watch(watch.patterns)
 
     async def _resume(self, request: Resume) -> None:
         await self._watching.resume(request.position, request.patterns)
 
-    async def _sync(self, patterns: Words) -> None:
-        await self._watching.sync(patterns.words)
+    async def _sync(self, watch: Watch) -> None:
+        await self._watching.sync(watch.patterns)
 
-    async def _unwatch(self, _: Words) -> None:
+    async def _unwatch(self, _: Nothing) -> None:
         await self._watching.unwatch()
 
-    async def _info(self, _: Words) -> None:
+    async def _info(self, _: Nothing) -> None:
         self._output.reply(replies.items("INFO", await self._context.describe()) + replies.OK)
 
-    async def _commit(self, _: Words) -> None:
+    async def _commit(self, _: Nothing) -> None:
         pending, self.pending = self._open_transaction(), None
         transaction = pending.transaction()
         if transaction.writes:
@@ -88,11 +89,11 @@ class Handlers:
         self._watching.progress(interval.milliseconds)
         return replies.OK
 
-    def _begin_transaction(self, _: Words) -> bytes:
+    def _begin_transaction(self, _: Nothing) -> bytes:
         self.pending = Pending()
         return replies.OK
 
-    def _abort(self, _: Words) -> bytes:
+    def _abort(self, _: Nothing) -> bytes:
         self._open_transaction()
         self.pending = None
         return replies.OK
@@ -102,13 +103,13 @@ class Handlers:
             raise Usage("there is no transaction; BEGIN opens one")
         return self.pending
 
-    def _ping(self, text: Words) -> bytes:
-        return replies.ok(text.words[0]) if text.words else replies.OK
+    def _ping(self, ping: Ping) -> bytes:
+        return replies.OK if ping.text is None else replies.ok(ping.text)
 
-    def _help(self, verb: Words) -> bytes:
-        return replies.items("HELP", explain(verb.words)) + replies.OK
+    def _help(self, asked: Help) -> bytes:
+        return replies.items("HELP", explain(asked.verb)) + replies.OK
 
-    def _quit(self, _: Words) -> bytes:
+    def _quit(self, _: Nothing) -> bytes:
         self.quitting = True
         self._watching.drop()
         return replies.ok(b"bye")

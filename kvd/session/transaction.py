@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvd.errors import Aborted, Refusal, TooLong, Usage
-from kvd.model import Delete, Increment, Put, Transaction
+from kvd.requests import Delete, Increment, Put, Transaction
 from kvd.verbs import Verb
 from kvd.wire import replies
 from kvd.wire.words import MAX_TRANSACTION, MAX_TRANSACTION_BYTES

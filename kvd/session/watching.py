@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from kvd.errors import Compacted, Refusal, Unavailable
-from kvd.model import Change, KeyRange, Patterns, Position
+from kvd.model import Change, Patterns, Position
+from kvd.requests import KeyRange
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
 from kvd.watch.hub import Hub, Step, Watcher

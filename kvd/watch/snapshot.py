@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from kvd.errors import OtherStore
-from kvd.model import Change, KeyRange, Patterns, Position, Record
+from kvd.model import Change, Patterns, Position, Record
+from kvd.requests import KeyRange
 from kvd.wire import replies
 
 

@@ -5,7 +5,8 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import Usage
-from kvd.model import TEXT, Delete, Increment, Interval, KeyRange, Put, Read, Resume, Touch, Words
+from kvd.model import TEXT
+from kvd.requests import Delete, Help, Increment, Interval, KeyRange, Nothing, Ping, Put, Read, Resume, Touch, Watch
 from kvd.wire import words
 
 ALL = b"*"
@@ -98,11 +99,11 @@ def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     return KeyRange(words.pattern(rest))
 
 
-def patterns(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+def patterns(rest: bytes | None, max_value: int) -> Watch:  # noqa: ARG001
     """[PATTERN ...]."""
     if rest is None:
-        return Words((ALL,))
-    return Words(_patterns(rest.split(b" ")))
+        return Watch((ALL,))
+    return Watch(_patterns(rest.split(b" ")))
 
 
 def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
@@ -124,25 +125,25 @@ def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
     return Interval(0 if rest == b"0" else words.milliseconds(rest))
 
 
-def text(rest: bytes | None, max_value: int) -> Words:
+def text(rest: bytes | None, max_value: int) -> Ping:
     """[TEXT]."""
-    return Words() if rest is None else Words((words.text_value(rest, max_value),))
+    return Ping() if rest is None else Ping(words.text_value(rest, max_value))
 
 
-def verb(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+def verb(rest: bytes | None, max_value: int) -> Help:  # noqa: ARG001
     """[VERB]."""
     if rest is None:
-        return Words()
+        return Help()
     if b" " in rest:
         raise Usage("at most one verb is wanted")
-    return Words((rest.upper(),))
+    return Help(rest.upper())
 
 
-def nothing(rest: bytes | None, max_value: int) -> Words:  # noqa: ARG001
+def nothing(rest: bytes | None, max_value: int) -> Nothing:  # noqa: ARG001
     """No arguments."""
     if rest is not None:
         raise Usage("no arguments are wanted")
-    return Words()
+    return Nothing()
 
 
 def _split(rest: bytes | None, wanted: str) -> list[bytes]:

@@ -7,7 +7,8 @@ the daemon takes 1.6 times as long for a GET, 2.3 for one of 16 in a chunk, and 
 import re
 from collections.abc import Sequence
 
-from kvd.model import TEXT, Put, SimpleSets, Write
+from kvd.model import TEXT
+from kvd.requests import Put, SimpleSets, Write
 
 LONGEST_VALUE = 4096
 """Bytes of a value that the store keeps in its record; longer ones are not simple."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.model import Delete, KeyRange
+from kvd.requests import Delete, KeyRange
 from kvd.store.redis import expiry
 from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.store import Store

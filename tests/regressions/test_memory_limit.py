@@ -17,7 +17,8 @@ import pytest
 from kvd.embedded import engines
 from kvd.errors import Unavailable
 from kvd.memory import FULL
-from kvd.model import TEXT, Put
+from kvd.model import TEXT
+from kvd.requests import Put
 from kvd.settings import MIB
 from kvd.store.redis import batching, channel
 from kvd.store.redis.store import Store

@@ -8,7 +8,8 @@ from functools import partial
 from typing import NamedTuple
 
 from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
-from kvd.model import Change, KeyRange, Outcome, Position, Record, SimpleSets, Transaction, Write
+from kvd.model import Change, Outcome, Position, Record
+from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.store.redis.attach import Attaching, End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
 from kvd.store.redis.cache import Cache, LocalCache

@@ -13,7 +13,8 @@ from typing import Any
 
 from kvd.errors import StoreLost, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
-from kvd.model import TEXT, Delete, Increment, Put, Touch, Transaction
+from kvd.model import TEXT
+from kvd.requests import Delete, Increment, Put, Touch, Transaction
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock

@@ -1,0 +1,183 @@
+"""What clients ask for, as the wire's grammar gives it and the store takes it.  All are immutable.
+
+Each says which keys and patterns it touches (`touches`); what goes to the store in groups says how many bytes of values
+are in it (`size`).
+"""
+
+from typing import NamedTuple
+
+from kvd.model import Position
+
+Touched = tuple[bytes, ...]
+"""Keys and patterns."""
+
+
+class Read(NamedTuple):
+    """GET, GETS, TTL: look at one key."""
+
+    key: bytes
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class Put(NamedTuple):
+    """SET, PUT: write one key.
+
+    kind: bytes, TEXT or BYTES.  ttl: int, milliseconds, 0 for none.
+    condition: bytes, what `if=` said (`REV` or `REV@STORE`), b"" for none.
+    """
+
+    key: bytes
+    kind: bytes
+    value: bytes
+    ttl: int = 0
+    condition: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return len(self.value)
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class SimpleSets(NamedTuple):
+    """SETs of texts that the store keeps in their records, without a time to live or a condition.
+
+    lines: bytes, for each key a line of the key, a space, the value and a line feed.
+    """
+
+    keys: list[bytes]
+    lines: bytes
+
+
+class Delete(NamedTuple):
+    """DEL: remove one key.  condition: bytes, as in `Put`."""
+
+    key: bytes
+    condition: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class Touch(NamedTuple):
+    """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it."""
+
+    key: bytes
+    ttl: int
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class Increment(NamedTuple):
+    """INCR: add to one key's number.  amount: bytes, a decimal integer."""
+
+    key: bytes
+    amount: bytes
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class Transaction(NamedTuple):
+    """COMMIT: writes that are done together or not at all."""
+
+    writes: tuple["Put | Delete | Increment", ...]
+
+    @property
+    def size(self) -> int:
+        return sum(write.size for write in self.writes)
+
+    def touches(self) -> Touched:
+        return tuple(write.key for write in self.writes)
+
+
+class KeyRange(NamedTuple):
+    """KEYS, LIST, COUNT: the keys that match a pattern.
+
+    after: bytes, the key after which to begin, b"" for the first.
+    limit: int, how many at the most, 0 for all.
+    """
+
+    pattern: bytes
+    after: bytes = b""
+    limit: int = 0
+
+    def touches(self) -> Touched:
+        return (self.pattern,)
+
+
+class Watch(NamedTuple):
+    """WATCH, SYNC: the patterns."""
+
+    patterns: tuple[bytes, ...]
+
+    def touches(self) -> Touched:
+        return self.patterns
+
+
+class Ping(NamedTuple):
+    """PING: the text to give back, None for none."""
+
+    text: bytes | None = None
+
+    def touches(self) -> Touched:
+        return ()
+
+
+class Help(NamedTuple):
+    """HELP: the verb in capitals, None for all."""
+
+    verb: bytes | None = None
+
+    def touches(self) -> Touched:
+        return ()
+
+
+class Nothing(NamedTuple):
+    """Of verbs without arguments."""
+
+    def touches(self) -> Touched:
+        return ()
+
+
+class Resume(NamedTuple):
+    """RESUME: the position after which to begin, and the patterns."""
+
+    position: Position
+    patterns: tuple[bytes, ...]
+
+    def touches(self) -> Touched:
+        return self.patterns
+
+
+class Interval(NamedTuple):
+    """PROGRESS: milliseconds (int) between lines; 0 for none."""
+
+    milliseconds: int
+
+    def touches(self) -> Touched:
+        return ()
+
+
+Write = Put | Delete | Touch | Increment | Transaction
+Request = Read | Write | KeyRange | Watch | Resume | Interval | Ping | Help | Nothing
