@@ -36,6 +36,7 @@ class MemoryTransport(asyncio.Transport):
         self._incoming = bytearray()
         self._is_read = True
         self._takes = True
+        self._has_eof = False
         self._paused = False
         self._closing = False
         self._shut = False
@@ -106,8 +107,9 @@ class MemoryTransport(asyncio.Transport):
         self._deliver()
 
     def receive_eof(self) -> None:
-        """The peer shuts down its sending side."""
-        self._protocol.eof_received()
+        """The peer shuts down its sending side: the daemon sees that after all that was sent."""
+        self._has_eof = True
+        self._deliver()
 
     def stop_reading(self) -> None:
         """The peer takes nothing more."""
@@ -130,6 +132,9 @@ class MemoryTransport(asyncio.Transport):
             data = bytes(self._incoming[:READ_BYTES])
             del self._incoming[:READ_BYTES]
             self._protocol.data_received(data)
+        if self._has_eof and not self._incoming:
+            self._has_eof = False
+            self._protocol.eof_received()
 
     def _pass_on(self) -> None:
         if self._is_read and self._waiting:

@@ -579,19 +579,26 @@ async def test_a_peer_that_does_not_read_its_replies_is_not_read_from(
     assert replies[times:] == [f"OK {n + 1}" for n in range(after)]
 
 
-@pytest.mark.parametrize("request_", ["", "x", "PING", "HELP GET", "QUIT x"])
-async def test_a_flood_of_requests_that_need_no_store_holds_up_nobody(
-    request_: str, peer: MemoryPeer, other: MemoryPeer
-) -> None:
+@pytest.mark.parametrize("request_", ["", "x", "PING", "HELP GET", "QUIT x", "COMMIT", "get kept"])
+async def test_a_flood_of_requests_that_need_no_store_holds_up_nobody(request_: str, tmp_path: Path) -> None:
     """One chunk of empty lines took half a second, and `yes | nc` made everybody wait for several at each request."""
-    flood = READ_BYTES // len(request_ + "\n")
-    peer.send(f"{request_}\n" * flood + "PING end\n")
-    other.send("PING\nGET a\nPING\n")
-    answered = asyncio.create_task(other.lines(3))
-    flooded = asyncio.create_task(_until_end(peer))
-    done, _ = await asyncio.wait({answered, flooded}, return_when=asyncio.FIRST_COMPLETED)
-    assert done == {answered}
-    await flooded
+    async with serving(tmp_path / "data", partial(Store, cache=LocalCache(1 << 20))) as service:
+        peer, other = service.connect(), service.connect()
+        peer.send("SET kept 1\nGET kept\nGET kept\n")
+        await peer.lines(3)
+        flood = READ_BYTES // len(request_ + "\n")
+        peer.send(f"{request_}\n" * flood + "PING end\n")
+        other.send("PING\nGET a\nPING\n")
+        answered = asyncio.create_task(other.lines(3))
+        flooded = asyncio.create_task(_until_end(peer))
+        done, _ = await asyncio.wait({answered, flooded}, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {answered}
+        await flooded
+
+
+@pytest.mark.parametrize("line", ["GET", "gets", "TTL", "SET", "set", "PUT", "INCR", "GET\r", "get \r"])
+async def test_a_verb_alone_in_its_chunk_is_no_request(line: str, begun: MemoryPeer) -> None:
+    assert (await begun.ask(line)).startswith("ERR ")
 
 
 async def _until_end(peer: MemoryPeer) -> None:

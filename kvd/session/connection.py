@@ -24,8 +24,8 @@ READ_BYTES = 64 * 1024
 """Bytes that are looked at in one piece, and that may be kept before reading pauses."""
 ALL_BYTES = 2**30
 """More than the reader holds."""
-TURN_STEPS = 256
-"""Steps of the dispatcher before others have their turn: 64 KiB of empty lines take a tenth of a second."""
+TURN_LINES = 256
+"""Lines answered before others have their turn: 64 KiB of empty lines take a tenth of a second."""
 GONE_INTERVAL = 30.0
 """Seconds between looks whether a peer that only watches is still there."""
 UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
@@ -63,6 +63,8 @@ class Connection:
         # Whether the next chunk begins with a line, and nothing has to be done before it.
         self._idle = False
         self._pumping = False
+        # Lines answered since others had their turn.
+        self._turn = 0
         self._yielding = False
         self._ended = False
         self._stopping = False
@@ -86,6 +88,7 @@ class Connection:
             error.__traceback__ = None
         finally:
             self._error = self._work = None
+            self._over = True
             self._let_go()
             self._dispatcher.close()
             self._watching.close()
@@ -237,9 +240,8 @@ class Connection:
             return
         self._pumping = True
         try:
-            steps = 0
             while not (self._dispatcher.busy or self._work or self._yielding or self._over or self._error):
-                if steps == TURN_STEPS:
+                if self._turn >= TURN_LINES:
                     self._yielding = True
                     asyncio.get_running_loop().call_soon(self._take_turn)
                 elif self._answered and self._output.is_full() and not self._dispatcher.quitting:
@@ -248,7 +250,6 @@ class Connection:
                     self._answered = False
                 elif not self._step():
                     break
-                steps += 1
         except Exception as error:  # the task raises it
             self._fail(error)
         finally:
@@ -258,6 +259,7 @@ class Connection:
         """Write the replies to a chunk that was taken whole; mostly, nothing has come meanwhile."""
         if self._kept or self._ended or self._stopping:
             self._output.reply(data)
+            self._answered = True
             self._go_on()
         else:
             self._output.send(data)
@@ -265,13 +267,15 @@ class Connection:
 
     def _take_turn(self) -> None:
         self._yielding = False
+        self._turn = 0
         self._go_on()
 
     def _step(self) -> bool:
         """Begin the next thing to do; False: there is none."""
         if self._dispatcher.has_more():
             self._answered = True
-            self._dispatcher.step()
+            # Also a group that is answered at once, and work that waits for nothing, takes others' time.
+            self._turn += self._dispatcher.step()
             return True
         self._answered = False
         if self._stopping or self._dispatcher.quitting or (self._ended and not self._kept):
@@ -282,6 +286,7 @@ class Connection:
             self._feed(self._take_kept())
             return True
         self._idle = self._lines.between and not self._dispatcher.in_transaction
+        self._turn = 0
         return False
 
     def _finish(self) -> None:
@@ -289,6 +294,7 @@ class Connection:
         if self._ended and not self._stopping and not self._dispatcher.quitting and self._lines.is_amid:
             self._output.reply(UNENDED)
         self._output.write()
+        self._is_amid |= bool(self._kept)
         self._over = True
         self._called.set()
 

@@ -70,7 +70,7 @@ class Dispatcher:
         space = chunk.find(b" ")
         word = chunk[:space]
         verb = READERS.get(word)
-        if verb is None:
+        if verb is None or space < 0:
             return self._shortcut_sets(chunk)
         # Most chunks are one line.
         if chunk.find(b"\n") < len(chunk) - 1:
@@ -132,11 +132,17 @@ class Dispatcher:
         """The connection has ended: nobody is told of what is answered yet."""
         self._go_on = self._answered = _tell_nobody
         self._lines.clear()
+        self._ahead = None
 
     # ---- what is done
 
-    def step(self) -> None:
-        """Answer the next line, or begin to answer the next group.  Raises NotAClient."""
+    def step(self) -> int:
+        """Answer the next line, or begin to answer the next group; how many lines.  Raises NotAClient."""
+        before = len(self._lines) + (self._ahead is not None)
+        self._answer_next()
+        return before - len(self._lines) - (self._ahead is not None)
+
+    def _answer_next(self) -> None:
         request = self._next()
         if self.quitting:
             self.left_lines = True
