@@ -140,7 +140,9 @@ def address(text: str, where: str) -> Address:
     port = int(match[3]) if match and match[3] else DEFAULT_PORT
     # Digits alone are a port to most people, and an IPv4 address to the system.
     if not match or not text or text.isdigit() or port > 65535:
-        raise StartError(f"{where}: {_shown(text)} is no address; wanted HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}")
+        raise StartError(
+            f"{where}: invalid address {_shown(text)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
+        )
     return Address(match[1] or match[2] or "127.0.0.1", port)
 
 
@@ -152,7 +154,7 @@ def _store(url: tuple[str, str], file: tuple[str, str]) -> str:
     if url[0] and file[0]:
         by_option = [given[1].startswith("--") for given in (url, file)]
         if by_option[0] == by_option[1]:
-            raise StartError(f"{url[1]} and {file[1]}: both name a store; wanted one of them")
+            raise StartError(f"{url[1]} and {file[1]}: both name a store: expected one of them")
         if by_option[1]:
             return url_in_file(*file)
     if url[0]:
@@ -163,7 +165,7 @@ def _store(url: tuple[str, str], file: tuple[str, str]) -> str:
 def _directory(text: str, where: str) -> Path | None:
     # As a directory it would be made, and shown with the password that it may hold.
     if _URL(text):
-        raise StartError(f"{where}: wanted a directory; the URL of a store is given with --store")
+        raise StartError(f"{where}: expected a directory; the URL of a store is given with --store")
     return Path(text) if text else None
 
 
@@ -180,7 +182,7 @@ def _size(text: str, where: str, most: int) -> int:
     value = int(match[1]) * _UNITS.get((match[3] or "").upper(), 1) if match else 0
     if not 0 < value <= most:
         raise StartError(
-            f"{where}: {_shown(text)} is no size; wanted bytes, or a number with KiB, MiB or GiB, up to {most}"
+            f"{where}: invalid size {_shown(text)}: expected bytes, or a number with KiB, MiB or GiB, up to {most}"
         )
     return value
 
@@ -195,7 +197,7 @@ def _seconds(text: str, where: str, default: int) -> int:
     if not text:
         return default
     if not re.fullmatch("[0-9]{1,9}", text):
-        raise StartError(f"{where}: {text!r} will not do; wanted seconds, a whole number, 0 for none")
+        raise StartError(f"{where}: invalid number of seconds {_shown(text)}: expected a whole number, 0 for none")
     return int(text)
 
 
@@ -204,9 +206,9 @@ def _count(text: str, where: str, most: int = 2**53) -> int:
     if not text:
         return 0
     if not _COUNT(text):
-        raise StartError(f"{where}: {_shown(text)} will not do; wanted a whole number, at least 1")
+        raise StartError(f"{where}: invalid number {_shown(text)}: expected a whole number, at least 1")
     if int(text) > most:
-        raise StartError(f"{where}: {_shown(text)} is too many; wanted {most} at the most")
+        raise StartError(f"{where}: invalid number {_shown(text)}: expected {most} at the most")
     return int(text)
 
 
@@ -218,15 +220,15 @@ def _milliseconds(text: str, where: str) -> int:
     value = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
     if not match or value > LONGEST_AGE:
         raise StartError(
-            f"{where}: {_shown(text)} is no time; wanted seconds, such as 3600 or 0.5, up to {LONGEST_AGE // 1000}, "
-            "or 0 for any"
+            f"{where}: invalid time {_shown(text)}: expected seconds, such as 3600 or 0.5, up to "
+            f"{LONGEST_AGE // 1000}, or 0 for any"
         )
     return value
 
 
 def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:
     if text and text not in words:
-        raise StartError(f"{where}: {_shown(text)} is unknown; wanted one of {', '.join(words)}")
+        raise StartError(f"{where}: invalid value {_shown(text)}: expected one of {', '.join(words)}")
     return text
 
 

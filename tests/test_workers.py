@@ -304,7 +304,7 @@ def test_of_two_started_at_once_on_a_port_one_serves(tmp_path: Path) -> None:
 
 
 def test_too_many_workers_are_refused() -> None:
-    assert give_up("--workers", "65") == "kvd: --workers: '65' is too many; wanted 64 at the most"
+    assert give_up("--workers", "65") == "kvd: --workers: invalid number '65': expected 64 at the most"
 
 
 def test_without_descriptors_for_all_of_them_none_is_left_behind(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class Connection:
             self._streams.has_early = False
             self.receive(await self._reader.read(ALL_BYTES))
         if not self._stopping:
-            self._streams.attach(self)
+            self._streams.attach(self.receive, self.end)
         if self._reader.at_eof():
             self.end(None)
         await self._converse()
@@ -207,7 +207,7 @@ class Connection:
         return data
 
     def _let_go(self) -> None:
-        """Take no more input: it is for whoever reads from the reader."""
+        """Take no more input: it stays in the reader."""
         self._streams.detach()
         self._idle = False
         self._kept = b""
@@ -256,7 +256,10 @@ class Connection:
             self._pumping = False
 
     def _answer(self, data: bytes) -> None:
-        """Write the replies to a chunk that was taken whole; mostly, nothing has come meanwhile."""
+        """Write the replies to a chunk that was taken whole.
+
+        Mostly nothing has come meanwhile; through `_go_on` 16 SETs in a chunk take a tenth more of the daemon's time.
+        """
         if self._kept or self._ended or self._stopping:
             self._output.reply(data)
             self._answered = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import Outcome, Record
-from kvd.requests import Write  # fmt: skip
+from kvd.requests import Write
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.output import Output
@@ -22,8 +22,8 @@ from kvd.wire.lines import Line
 
 Work = Callable[[], Awaitable[None]]
 """What the connection's task does."""
-Request = tuple[Verb, Any]
-"""A verb and its arguments."""
+Parsed = tuple[Verb, Any]
+"""A verb and its request."""
 
 
 class Dispatcher:
@@ -46,7 +46,7 @@ class Dispatcher:
         self._answered = answered
         self._lines: deque[Line] = deque()
         # What was parsed to see whether it belongs to a group, and did not.
-        self._ahead: Request | Refusal | NotAClient | None = None
+        self._ahead: Parsed | Refusal | NotAClient | None = None
         self.busy = False
         self.left_lines = False
 
@@ -159,7 +159,7 @@ class Dispatcher:
         else:
             self._begin(request)
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Parsed) -> None:
         verb, arguments = request
         if verb.kind is Kind.READ:
             verbs, reads = zip(*self._group(request), strict=True)
@@ -174,13 +174,13 @@ class Dispatcher:
         else:
             self._go_on(partial(self._work, WORK[verb.name], arguments))
 
-    def _next(self) -> Request | Refusal | NotAClient:
+    def _next(self) -> Parsed | Refusal | NotAClient:
         if self._ahead is None:
             return self._parse(self._lines.popleft())
         ahead, self._ahead = self._ahead, None
         return ahead
 
-    def _parse(self, line: Line) -> Request | Refusal | NotAClient:
+    def _parse(self, line: Line) -> Parsed | Refusal | NotAClient:
         if not isinstance(line, bytes):
             return line
         try:
@@ -189,7 +189,7 @@ class Dispatcher:
         except (Refusal, NotAClient) as error:
             return error
 
-    def _group(self, first: Request) -> list[Request]:
+    def _group(self, first: Parsed) -> list[Parsed]:
         """A request and those after it that may go to the store with it."""
         group = [first]
         kind, size = first[0].kind, first[1].size

@@ -30,19 +30,19 @@ class Handlers:
 
     # ---- those that are work: each gives its reply to the output
 
-    async def _keys(self, page: KeyRange) -> None:
-        await self._list_pages(page, records=False)
+    async def _keys(self, wanted: KeyRange) -> None:
+        await self._list_pages(wanted, records=False)
 
-    async def _list(self, page: KeyRange) -> None:
-        await self._list_pages(page, records=True)
+    async def _list(self, wanted: KeyRange) -> None:
+        await self._list_pages(wanted, records=True)
 
-    async def _list_pages(self, page: KeyRange, *, records: bool) -> None:
+    async def _list_pages(self, wanted: KeyRange, *, records: bool) -> None:
         """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
         count = 0
         first: Position | None = None
         self._output.hold()
         try:
-            async for position, items in self._store.pages(page, records=records, due=False):
+            async for position, items in self._store.pages(wanted, records=records, due=False):
                 first = first or position
                 count += len(items)
                 if records:
@@ -56,8 +56,8 @@ class Handlers:
         finally:
             self._output.release()
 
-    async def _count(self, page: KeyRange) -> None:
-        self._output.reply(replies.ok(b"%d" % await self._store.count(page.pattern)))
+    async def _count(self, wanted: KeyRange) -> None:
+        self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))
 
     async def _watch(self, watch: Watch) -> None:
         await self._watching.watch(watch.patterns)

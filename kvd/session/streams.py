@@ -2,17 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
-
-
-class Receiver(Protocol):
-    """Who takes the input."""
-
-    def receive(self, data: bytes) -> None:
-        """The next bytes."""
-
-    def end(self, error: Exception | None) -> None:
-        """Nothing more will come.  error: why the connection was lost, None if the peer has ended its side."""
 
 
 class Streams(asyncio.StreamReaderProtocol):
@@ -21,23 +10,25 @@ class Streams(asyncio.StreamReaderProtocol):
     has_early: bool, whether input came before anybody was attached; it is in the reader.
     """
 
-    receiver: Receiver | None = None
-    receive: Callable[[bytes], None] | None = None
     has_early = False
+    _receive: Callable[[bytes], None] | None = None
+    _end: Callable[[Exception | None], None] | None = None
 
-    def attach(self, receiver: Receiver) -> None:
-        """Have all that comes taken."""
-        self.receiver = receiver
-        self.receive = receiver.receive
+    def attach(self, receive: Callable[[bytes], None], end: Callable[[Exception | None], None]) -> None:
+        """Have all that comes taken.
+
+        end: called when nothing more will come, with the error if the connection was lost by one.
+        """
+        self._receive, self._end = receive, end
 
     def detach(self) -> None:
         """Leave all that comes to the reader."""
-        self.receiver = self.receive = None
+        self._receive = self._end = None
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
-        if self.receive:
-            self.receive(data)
+        if self._receive:
+            self._receive(data)
         else:
             self.has_early = True
             super().data_received(data)
@@ -45,13 +36,13 @@ class Streams(asyncio.StreamReaderProtocol):
     def eof_received(self) -> bool | None:
         """Called by the transport."""
         stays_open = super().eof_received()
-        if self.receiver:
-            self.receiver.end(None)
+        if self._end:
+            self._end(None)
         return stays_open
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""
         super().connection_lost(exc)
-        if self.receiver:
-            self.receiver.end(exc)
+        if self._end:
+            self._end(exc)
             self.detach()

@@ -68,7 +68,7 @@ class Channel:
         except BaseException:
             await connection.close()
             raise
-        # Kept at once: whoever waits for it may be cancelled at the moment when it is open.
+        # Kept at once: the task that waits for it may be cancelled at the moment when it is open.
         self._connection = connection
         return connection
 

@@ -21,10 +21,10 @@ _CLOCK = command("TIME") + command("HGET", META, "clock")
 
 def unpack(raw: bytes, value: bytes = b"") -> Record:
     """A record as the store packs it: revision, deadline, kind, value; `value` if that stands apart."""
-    record = Record._make((*raw.split(b" ", 3), False))
-    if record.kind in _LARGE:
-        return record._replace(kind=_LARGE[record.kind], value=value, large=not value)
-    return record
+    revision, deadline, kind, payload = raw.split(b" ", 3)
+    if kind in _LARGE:
+        return Record(revision, deadline, _LARGE[kind], value, not value)
+    return Record(revision, deadline, kind, payload)
 
 
 def living(raw: bytes | None, now: int) -> Record | None:
