@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon, Redis, needs
+from tests.support.processes import Daemon, Redis, needs
 
 StartDaemon = Callable[..., Daemon]
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import NamedTuple
 
 from tests.faults.history import CUT, History, Operation, Pair, Read, Reply, Transaction, Violation, Write, form
-from tests.processes import PATIENCE
+from tests.support.processes import PATIENCE
 
 READ_BYTES = 64 * 1024
 STATUS = frozenset(("OK", "OK64", "NONE", "CONFLICT", "ERR"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.faults import processes
 from tests.faults.history import Fault, History, Violation
 from tests.faults.workload import Worker
-from tests.processes import Daemon
+from tests.support.processes import Daemon
 
 BETWEEN = (0.1, 0.8)
 """Seconds from the moment when all works again to the next fault."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 
 from tests.faults.history import Violation
-from tests.processes import PATIENCE, Daemon
+from tests.support.processes import PATIENCE, Daemon
 
 
 async def until(what: str, condition: Callable[[], bool]) -> None:

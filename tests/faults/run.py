@@ -22,7 +22,7 @@ from tests.faults.report import report, save
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
 from tests.faults.workload import workers
-from tests.processes import PATIENCE, ROOT, Daemon
+from tests.support.processes import PATIENCE, ROOT, Daemon
 
 WATCH_BUFFER = "64KiB"
 """Little room, so that slow watchers are set aside."""

@@ -19,7 +19,7 @@ from tests.faults.connection import Client, Connection, Lost
 from tests.faults.history import History, Reply, Violation
 from tests.faults.watchers import Watcher
 from tests.faults.workload import Worker
-from tests.processes import PATIENCE, ROOT, Daemon, wait_for
+from tests.support.processes import PATIENCE, ROOT, Daemon, wait_for
 
 # restarts
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from docopt import docopt
 
 from tests.fuzz import live, pure
-from tests.processes import Daemon
+from tests.support.processes import Daemon
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import psutil
 from tests.fuzz import grammar
 from tests.fuzz.inputs import STORE, VALUE_LIMIT, cut, make
 from tests.fuzz.pure import STRANGER, Outcome, outcomes
-from tests.processes import PATIENCE, Daemon
+from tests.support.processes import PATIENCE, Daemon
 
 OPTIONS = ("--max-value", f"{VALUE_LIMIT}")
 ENDING = b"\nQUIT\n"

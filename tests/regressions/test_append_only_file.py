@@ -17,8 +17,8 @@ import pytest
 
 from kvd.embedded.repair import KEPT_CUTS
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, wait_for
-from tests.test_embedded import fill, one_line_error, run_kvd
+from tests.store.test_embedded import fill, one_line_error, run_kvd
+from tests.support.processes import Daemon, wait_for
 
 ENDS: dict[str, Callable[[bytes], bytes]] = {
     "seven bytes lost": lambda whole: whole[:-7],

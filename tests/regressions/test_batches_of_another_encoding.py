@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.processes import Daemon, Peer, needs
+from tests.support.processes import Daemon, Peer, needs
 
 BATCH = "SET a 1\nSET b naïve €\nGET a\n"
 UNENDED = "ERR usage the last line has no line end and was not run"

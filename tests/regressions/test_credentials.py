@@ -15,7 +15,7 @@ from kvd.credentials import masked
 from kvd.errors import StartError
 from kvd.settings import read
 from tests.conftest import StartDaemon
-from tests.processes import ROOT, Redis, needs, wait_for
+from tests.support.processes import ROOT, Redis, needs, wait_for
 
 SECRET = "hunter2hunter2"  # noqa: S105
 URL = f"redis://u:{SECRET}@127.0.0.1:1/0"

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import PATIENCE, Daemon, needs, wait_for
-from tests.test_embedded import AOF, fill, one_line_error, run_kvd
-from tests.users import User, give, modes, needs_root, open_path, run_kvd_as, running
+from tests.store.test_embedded import AOF, fill, one_line_error, run_kvd
+from tests.support.processes import PATIENCE, Daemon, needs, wait_for
+from tests.support.users import User, give, modes, needs_root, open_path, run_kvd_as, running
 
 __all__ = ["open_path"]
 

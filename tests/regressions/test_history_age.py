@@ -6,8 +6,8 @@ from kvd.settings import read
 from kvd.store.redis import maintenance
 from kvd.store.redis.maintenance import History
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, Redis, wait_for
-from tests.test_store import eventually, put, running, write
+from tests.store.test_store import eventually, put, running, write
+from tests.support.processes import Daemon, Redis, wait_for
 
 
 def resume(daemon: Daemon, position: str) -> str:

@@ -5,7 +5,7 @@ What a daemon's texts do to a terminal is in test_terminal_escapes.
 
 import pytest
 
-from tests.kvctl import Word, complaint, run, scripted
+from tests.support.kvctl import Word, complaint, run, scripted
 
 MALFORMED: list[tuple[list[Word], bytes]] = [
     (["get", "k"], b"OK"),

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.kvctl import complaint, printed, run, scripted, watching
-from tests.processes import Daemon
+from tests.support.kvctl import complaint, printed, run, scripted, watching
+from tests.support.processes import Daemon
 
 ADVICE = "start it with 'kvd'"
 

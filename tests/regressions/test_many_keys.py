@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kvd.cli.pipelining import IN_FLIGHT
-from tests.kvctl import PATIENCE, complaint, printed, run, run_into
-from tests.processes import Daemon
+from tests.support.kvctl import PATIENCE, complaint, printed, run, run_into
+from tests.support.processes import Daemon
 
 KEYS = [f"k{number}" for number in range(3 * IN_FLIGHT)]
 

@@ -20,8 +20,8 @@ from kvd.store.redis import expiry
 from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
-from tests.processes import Peer, Redis, wait_for
-from tests.test_store import eventually, put, running, write
+from tests.store.test_store import eventually, put, running, write
+from tests.support.processes import Peer, Redis, wait_for
 
 DUE = 5000
 """Keys: five times what one call looks at."""

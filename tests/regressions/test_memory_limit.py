@@ -23,8 +23,8 @@ from kvd.settings import MIB
 from kvd.store.redis import batching, channel
 from kvd.store.redis.store import Store
 from tests.conftest import StartDaemon
-from tests.processes import PATIENCE, Daemon, Peer, Redis, wait_for
-from tests.test_store import proxied, running
+from tests.store.test_store import proxied, running
+from tests.support.processes import PATIENCE, Daemon, Peer, Redis, wait_for
 
 REFUSED = f"ERR unavailable {FULL}"
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.kvctl import Watching, printed, run, run_into, watching
-from tests.processes import Daemon
+from tests.support.kvctl import Watching, printed, run, run_into, watching
+from tests.support.processes import Daemon
 
 
 @pytest.fixture

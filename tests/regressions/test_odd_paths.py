@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, Redis
-from tests.test_embedded import fill, one_line_error, run_kvd
+from tests.store.test_embedded import fill, one_line_error, run_kvd
+from tests.support.processes import Daemon, Redis
 
 NAMES = {
     "of a URL": b"a#b?db=3%2F%00user:secret@host:1",

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, wait_for
+from tests.support.processes import Daemon, wait_for
 
 ORPHANS = 20
 PR_SET_CHILD_SUBREAPER = 36

@@ -9,7 +9,7 @@ import psutil
 
 from kvd.session.progress import ROUND_INTERVAL, ROUND_LINES
 from kvd.session.watching import SHORTEST_PROGRESS
-from tests.processes import Daemon, Peer
+from tests.support.processes import Daemon, Peer
 
 MANY = 800
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, Redis, wait_for
-from tests.proxy import Proxy
+from tests.support.processes import Daemon, Redis, wait_for
+from tests.support.proxy import Proxy
 
 LARGE, OTHER = "1" * 5000, "2" * 5001
 LARGE_READ = b"HGET\r\n$9\r\n{kvd}:big\r\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import Daemon, Peer, Redis, needs, wait_for
+from tests.support.processes import Daemon, Peer, Redis, needs, wait_for
 
 LIMIT = 2**53
 META = "{kvd}:meta"

@@ -10,7 +10,7 @@ import pytest
 
 from kvd.process.sockets import address_of, listen
 from kvd.settings import address
-from tests.processes import PATIENCE, ROOT
+from tests.support.processes import PATIENCE, ROOT
 
 LINK_LOCAL = """
 import fcntl, os, socket, struct, sys

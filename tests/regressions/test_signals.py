@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from tests.conftest import StartDaemon
-from tests.processes import PATIENCE, ROOT, Daemon, Peer, needs, wait_for
-from tests.test_workers import gone, one_each
+from tests.daemon.test_workers import gone, one_each
+from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, needs, wait_for
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 STRAY = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import PATIENCE, ROOT, Redis, needs, wait_for
+from tests.support.processes import PATIENCE, ROOT, Redis, needs, wait_for
 
 ARGUMENTS = [sys.executable, "-m", "kvd", "--store"]
 WAITING = "the store is away: "

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.processes import PATIENCE, Daemon, Peer, needs
+from tests.support.processes import PATIENCE, Daemon, Peer, needs
 
 EVIL = b"SET evil 1\nSET evil 2\r\nGET evil\nQUIT\n"
 

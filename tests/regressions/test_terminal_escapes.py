@@ -5,8 +5,8 @@ So it did with what is in keys, and with what a hostile daemon says of itself, o
 
 import pytest
 
-from tests.kvctl import on_a_terminal, printed, run, scripted
-from tests.processes import Daemon
+from tests.support.kvctl import on_a_terminal, printed, run, scripted
+from tests.support.processes import Daemon
 
 ACTING = "".join(
     map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029))

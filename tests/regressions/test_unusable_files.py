@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon
-from tests.test_embedded import fill, one_line_error, run_kvd
-from tests.users import DaemonOf, User, give, needs_root, open_path, run_kvd_as, running
+from tests.store.test_embedded import fill, one_line_error, run_kvd
+from tests.support.processes import Daemon
+from tests.support.users import DaemonOf, User, give, needs_root, open_path, run_kvd_as, running
 
 __all__ = ["open_path"]
 

@@ -1,0 +1,101 @@
+"""The README's sessions look exactly as they are."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from kvd.__main__ import __doc__ as daemon_help
+from tests.support.processes import PATIENCE, ROOT, Daemon, needs, wait_for
+
+README = (ROOT / "README.md").read_text()
+STORE = re.compile(r"@[0-9a-f]{8}\b")
+
+
+def sessions() -> list[list[tuple[str, str]]]:
+    """The console blocks, each a list of (command, output)."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    return [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) for block in blocks]
+
+
+def is_watch(command: str) -> bool:
+    return command.startswith(("kvctl watch", "echo 'WATCH"))
+
+
+class Terminal:
+    """A command on a terminal of its own, as a reader of the README would run it."""
+
+    def __init__(self, command: str, daemon: Daemon, environment: dict[str, str]) -> None:
+        self._output = b""
+        self._master, slave = os.openpty()
+        self._process = subprocess.Popen(
+            ["bash", "-c", command.replace("5830", str(daemon.port))], env=environment,
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        # Linux answers EIO when the last process on the terminal has ended.
+        with suppress(OSError):
+            while data := os.read(self._master, 1 << 16):
+                self._output += data
+
+    @property
+    def output(self) -> str:
+        """What it has shown so far."""
+        return STORE.sub("@STORE", self._output.decode().replace("\r\n", "\n"))
+
+    def finish(self) -> str:
+        """Wait for its end, and give all that it has shown."""
+        self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        os.close(self._master)
+        return self.output
+
+    def end(self) -> None:
+        os.killpg(self._process.pid, signal.SIGINT)
+        self.finish()
+
+
+def test_every_session_looks_as_it_is_shown(daemon: Daemon, tmp_path: Path) -> None:
+    needs("nc")
+    kvctl = tmp_path / "kvctl"
+    kvctl.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "kvctl.py"} "$@"\n')
+    kvctl.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KVCTL_ADDR": daemon.addr}
+    watches: list[tuple[Terminal, str]] = []
+    shown = sessions()
+    assert len(shown) >= 6
+    for block in shown:
+        for command, output in block:
+            wanted = STORE.sub("@STORE", output)
+            terminal = Terminal(command, daemon, environment)
+            if is_watch(command):
+                first = wanted.splitlines(keepends=True)[0]
+                wait_for("the watch to begin", lambda t=terminal, f=first: t.output == f)
+                watches.append((terminal, wanted))
+            else:
+                assert terminal.finish() == wanted, command
+        # A watch shows what the next block does.
+        while watches and not is_watch(block[0][0]):
+            terminal, wanted = watches.pop()
+            wait_for(f"a watch to show {wanted}", lambda t=terminal, w=wanted: t.output == w)
+            terminal.end()
+    assert not watches
+
+
+def test_the_commands_to_start_and_to_test_are_one_line_each() -> None:
+    commands = re.findall(r"```sh\n(python3 -m venv .*)\n```", README)
+    assert [command.rpartition("/")[2] for command in commands] == ["kvd", "pytest"]
+
+
+def test_every_option_is_listed() -> None:
+    assert set(re.findall(r"--[a-z-]+", daemon_help)) - {"--help", "--version"} == set(
+        re.findall(r"`(--[a-z-]+)", README[README.index("## Options") : README.index("There are no passwords")])
+    )

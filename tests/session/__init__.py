@@ -1,0 +1,1 @@
+"""Tests of conversations: sessions over memory, and what clients see of one daemon."""

@@ -1,0 +1,666 @@
+"""A real daemon against a small model: every reply and every change line must be one that the model allows.
+
+What depends on time has several outcomes: whether a key's time is over when a request arrives, and whether its EXPIRE
+has been logged by then.  So there are several worlds that may be the real one.  Each request is done in all of them,
+and those whose reply is another one are given up; so are those whose changes are not what a watcher sees.
+"""
+
+import base64
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import permutations, product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from tests.support.processes import Daemon, Peer
+
+CLOCKS = 0.005
+"""Seconds by which the store's clock and ours may differ, over the short times to live that are used here."""
+LIMIT = 2**63 - 1
+
+Allowed = Callable[[list[str]], bool]
+"""Whether the lines of a reply are allowed."""
+
+
+# ---- the model
+
+
+class Entry(NamedTuple):
+    """What a key holds.  due: from when on it may be over, and by when it must be; None for a key that stays.
+
+    hidden: its time is over, and its EXPIRE has not been logged.
+    """
+
+    revision: int
+    value: bytes
+    due: tuple[float, float] | None = None
+    hidden: bool = False
+
+
+class Condition(NamedTuple):
+    """What if= says; store: "" without one."""
+
+    revision: int
+    store: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.revision}@{self.store}" if self.store else f"{self.revision}"
+
+
+class Write(NamedTuple):
+    """SET and PUT (with a value), DEL (without), INCR (with an amount)."""
+
+    key: str
+    value: bytes | None = None
+    amount: int | None = None
+    ttl: float = 0
+    condition: Condition | None = None
+
+
+class World:
+    """One state that the store may be in, and how it came to be."""
+
+    def __init__(self, store: str, revision: int) -> None:
+        self.store = store
+        self.revision = revision
+        self.entries: dict[str, Entry] = {}
+        self.changes: dict[int, str] = {}
+        self.sent = self.answered = 0.0
+
+    def copy(self) -> "World":
+        twin = World(self.store, self.revision)
+        twin.entries, twin.changes = dict(self.entries), dict(self.changes)
+        return twin
+
+    def expand(self, sent: float, answered: float) -> Iterator["World"]:
+        """What may have become of it while a request was in flight."""
+        due = [key for key, entry in self.entries.items() if entry.due and entry.due[0] <= answered]
+        for count in range(len(due) + 1):
+            for logged in permutations(due, count):
+                rest = [key for key in due if key not in logged]
+                for hidden in product((True, False), repeat=len(rest)):
+                    if all(gone or self._may_be_there(key, sent) for key, gone in zip(rest, hidden, strict=True)):
+                        world = self.copy()
+                        world.sent, world.answered = sent, answered
+                        for key in logged:
+                            world._expire(key)
+                        for key, gone in zip(rest, hidden, strict=True):
+                            world.entries[key] = world.entries[key]._replace(hidden=gone)
+                        yield world
+
+    def _may_be_there(self, key: str, sent: float) -> bool:
+        entry = self.entries[key]
+        return not entry.hidden and entry.due is not None and sent <= entry.due[1]
+
+    def there(self) -> dict[str, Entry]:
+        """What a reader finds, in the order of the keys' bytes."""
+        found = {key: entry for key, entry in self.entries.items() if not entry.hidden}
+        return dict(sorted(found.items(), key=lambda item: item[0].encode()))
+
+    # ---- writes
+
+    def write(self, write: Write) -> Allowed:
+        entry = self.there().get(write.key)
+        if not self._holds(write):
+            return exactly(f"CONFLICT {entry.revision if entry else 0}")
+        return exactly(self._apply(write))
+
+    def commit(self, writes: list[Write]) -> Allowed:
+        failing = [write.key for write in writes if not self._holds(write)]
+        if failing:
+            entries = {key: self.there().get(key) for key in failing}
+            return exactly(*(f"CONFLICT {entry.revision if entry else 0} {key}" for key, entry in entries.items()))
+        trial = self.copy()
+        trial.sent, trial.answered = self.sent, self.answered
+        refused = [outcome for write in writes if (outcome := trial._apply(write)).startswith("ERR")]
+        if refused:
+            return exactly(*refused)
+        self.entries, self.changes, self.revision = trial.entries, trial.changes, trial.revision
+        return exactly(f"OK {self.revision}")
+
+    def touch(self, key: str, ttl: float) -> Allowed:
+        entry = self.there().get(key)
+        if entry:
+            self.entries[key] = entry._replace(due=self._due(ttl))
+        return exactly("OK" if entry else "NONE")
+
+    def _holds(self, write: Write) -> bool:
+        if write.condition is None:
+            return True
+        entry = self.there().get(write.key)
+        revision = entry.revision if entry else 0
+        return write.condition.revision == revision and write.condition.store in ("", self.store)
+
+    def _apply(self, write: Write) -> str:
+        """Do it, whatever its condition; the status."""
+        entry = self.there().get(write.key)
+        if write.amount is not None:
+            old = entry.value if entry else b"0"
+            if not re.fullmatch(rb"0|-?[1-9][0-9]*", old):
+                return "ERR not-a-number"
+            total = int(old) + write.amount
+            if max(abs(int(old)), abs(total)) > LIMIT:
+                return "ERR overflow"
+            self._put(write.key, b"%d" % total, entry.due if entry else None)
+            return f"OK {total}"
+        if write.value is not None:
+            return f"OK {self._put(write.key, write.value, self._due(write.ttl))}"
+        if not entry:
+            return "NONE"
+        del self.entries[write.key]
+        return f"OK {self._change(f'DEL {write.key}')}"
+
+    def _put(self, key: str, value: bytes, due: tuple[float, float] | None) -> int:
+        if key in self.entries and self.entries[key].hidden:
+            self._expire(key)
+        mark = "SET" if is_text(value) else "SET64"
+        revision = self._change(f"{mark} {key} {travelling(value)}")
+        self.entries[key] = Entry(revision, value, due)
+        return revision
+
+    def _expire(self, key: str) -> None:
+        del self.entries[key]
+        self._change(f"EXPIRE {key}")
+
+    def _change(self, text: str) -> int:
+        self.revision += 1
+        self.changes[self.revision] = text
+        return self.revision
+
+    def _due(self, ttl: float) -> tuple[float, float] | None:
+        return (self.sent + ttl - CLOCKS, self.answered + ttl + CLOCKS) if ttl else None
+
+    # ---- reads
+
+    def get(self, key: str) -> Allowed:
+        entry = self.there().get(key)
+        return exactly(f"{_ok(entry.value)} {travelling(entry.value)}" if entry else "NONE")
+
+    def gets(self, key: str) -> Allowed:
+        entry = self.there().get(key)
+        return exactly(f"{_ok(entry.value)} {entry.revision} {travelling(entry.value)}" if entry else "NONE")
+
+    def ttl(self, key: str) -> Allowed:
+        entry = self.there().get(key)
+        if not entry or not entry.due:
+            return exactly("OK -" if entry else "NONE")
+        least, most = entry.due[0] - self.answered, entry.due[1] - self.sent
+
+        def allowed(lines: list[str]) -> bool:
+            match = re.fullmatch(r"OK (\d+(?:\.\d{0,2}[1-9])?)", lines[0])
+            # It is rounded to milliseconds, and never 0.
+            return match is not None and least - 0.001 <= float(match[1]) <= max(most, 0) + 0.001
+
+        return allowed
+
+    def page_of_keys(self, pattern: str, after: str, limit: int) -> Allowed:
+        found = self._page(pattern, after, limit)
+        return exactly(f"OK {len(found)}", items=[f"KEY {key}" for key in found])
+
+    def page_of_pairs(self, pattern: str, after: str, limit: int) -> Allowed:
+        return exactly(f"OK {self.position()}", items=self.pairs(self._page(pattern, after, limit)))
+
+    def count(self, pattern: str) -> Allowed:
+        return exactly(f"OK {len(self._page(pattern, '', 0))}")
+
+    def sync(self, patterns: list[str]) -> Allowed:
+        # A copy is that of the history: a key whose time is over is in it until its EXPIRE.
+        keys = [key for key in self.entries if any(is_of(key, pattern) for pattern in patterns)]
+        wanted = sorted(self.pairs(keys))
+        return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(lines[:-1]) == wanted
+
+    def where(self) -> Allowed:
+        return exactly(f"OK {self.position()}")
+
+    def position(self) -> str:
+        return f"{self.revision}@{self.store}"
+
+    def _page(self, pattern: str, after: str, limit: int) -> list[str]:
+        found = [key for key in self.there() if is_of(key, pattern) and key.encode() > after.encode()]
+        return found[: limit or None]
+
+    def pairs(self, keys: list[str]) -> list[str]:
+        entries = [(key, self.entries[key]) for key in keys]
+        return [
+            f"PAIR{'' if is_text(entry.value) else '64'} {entry.revision} {key} {travelling(entry.value)}"
+            for key, entry in entries
+        ]
+
+
+def exactly(*statuses: str, items: list[str] | None = None) -> Allowed:
+    """One of these status lines, after these items.  Of ERR, the code counts."""
+
+    def allowed(lines: list[str]) -> bool:
+        status = lines[-1]
+        if status.startswith("ERR "):
+            status = " ".join(status.split(" ", 2)[:2])
+        return lines[:-1] == (items or []) and status in statuses
+
+    return allowed
+
+
+def is_text(value: bytes) -> bool:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return not re.search("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]", text)
+
+
+def travelling(value: bytes) -> str:
+    return value.decode() if is_text(value) else base64.b64encode(value).decode()
+
+
+def _ok(value: bytes) -> str:
+    return "OK" if is_text(value) else "OK64"
+
+
+def is_of(key: str, pattern: str) -> bool:
+    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
+
+
+# ---- the real one
+
+
+class Client:
+    """One connection: its transaction, and its watch.
+
+    queue: the writes since BEGIN, None outside a transaction.  begin: of the watch, its position's revision.
+    pushed: what it got since, as the revision and the change, which is "" for any other line with a position.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.queue: list[Write] | None = None
+        self.spoiled = False
+        self.begin_watch([], 0)
+
+    def begin_watch(self, patterns: list[str], begin: int) -> None:
+        self.patterns = patterns
+        self.begin = begin
+        self.pushed: list[tuple[int, str]] = []
+
+    def ask(self, line: str) -> list[str]:
+        """The lines of the reply; what is pushed before it is put aside."""
+        self.peer.send(f"{line}\n")
+        lines: list[str] = []
+        while not lines or lines[-1].split(" ")[0] not in ("OK", "OK64", "NONE", "CONFLICT", "ERR"):
+            line = self.peer.line()
+            if line.startswith(("CHANGE ", "PROGRESS ")):
+                assert not lines, f"{line} within a reply"
+                self.take(line)
+            else:
+                lines.append(line)
+        return lines
+
+    def take(self, line: str) -> None:
+        _, position, *change = line.split(" ", 2)
+        self.pushed.append((int(position.split("@")[0]), change[0] if change else ""))
+
+    def check(self, history: dict[int, str]) -> None:
+        """All that was pushed is the history from the watch's begin on, whatever of it matches, in order."""
+        wanted = self.wanted(history)
+        for revision, change in self.pushed:
+            if change:
+                assert wanted, f"{revision} {change} is pushed once more"
+                assert (revision, change) == wanted.pop(0)
+            else:
+                assert not wanted or revision < wanted[0][0], f"position {revision} overtakes {wanted[0]}"
+
+    def wanted(self, history: dict[int, str]) -> list[tuple[int, str]]:
+        """The changes after the watch's begin that match."""
+        return [
+            (revision, change)
+            for revision, change in history.items()
+            if revision > self.begin and any(is_of(change.split(" ")[1], pattern) for pattern in self.patterns)
+        ]
+
+
+KEYS = ["a", "a/1", "a/2", "b", "b\u00e9", "n", "k" * 512]
+MORTAL = ["a/mortal", "mortal"]
+PATTERNS = ["*", "a*", "a/*", "b*", "mortal", "n", "zzz*", "k" * 512]
+WRONG = [
+    ("", "unknown-verb"), ("NOPE a", "unknown-verb"), (" GET a", "unknown-verb"), ("AUTH x", "unknown-verb"),
+    ("GET", "usage"), ("GET a b", "usage"), ("SET a", "usage"), ("SET", "usage"), ("PUT a", "usage"),
+    ("PUT a x", "usage"), ("PUT a ttl=0 = x", "usage"), ("PUT a ttl=1 ttl=1 = x", "usage"), ("PUT a if= = x", "usage"),
+    ("PUT a if=-1 = x", "usage"), ("PUT a if=9007199254740992 = x", "usage"), ("PUT a if=01 = x", "usage"),
+    ("PUT a ttl=0.0001 = x", "usage"), ("PUT a ttl=1000000000.001 = x", "usage"), ("PUT a TTL=1 = x", "usage"),
+    ("PUT a base64 = !", "bad-value"), ("PUT a base64=3 = AAA=", "bad-value"), ("PUT a base64 = AAE", "bad-value"),
+    ("SET a \x7f", "bad-value"), ("SET a \u2028", "bad-value"), ("PUT a = \x01", "bad-value"),
+    ("SET a b\rc", "bad-value"),
+    ("DEL a ttl=1", "usage"), ("DEL a if=x", "usage"), ("DEL", "usage"), ("TOUCH a", "usage"),
+    ("TOUCH a ttl=0", "usage"),
+    ("INCR a 1 2", "usage"), ("INCR a x", "not-a-number"), ("INCR a 01", "not-a-number"), ("INCR a +1", "not-a-number"),
+    ("INCR a 9223372036854775808", "overflow"), ("INCR a -9223372036854775808", "overflow"),
+    ("GET a*", "bad-key"), ("SET  x", "bad-key"), ("GET \u00a0", "bad-key"), ("GET " + "k" * 513, "bad-key"),
+    ("KEYS limit=1", "usage"), ("KEYS * limit=0", "usage"), ("LIST * after=", "usage"), ("LIST * after=* ", "usage"),
+    ("KEYS a*b", "bad-key"), ("WATCH **", "bad-key"), ("WATCH a  b", "bad-key"), ("COUNT a b", "usage"),
+    ("RESUME", "usage"), ("RESUME 1", "usage"), ("RESUME 1@", "usage"), ("RESUME x@y", "usage"), ("PROGRESS", "usage"),
+    ("PROGRESS -1", "usage"), ("PROGRESS 0.0", "usage"), ("UNWATCH a", "usage"), ("BEGIN a", "usage"),
+    ("PING \x7f", "bad-value"), ("INFO a", "usage"), ("QUIT now", "usage"), ("SET a " + "x" * 1048577, "too-long"),
+    ("SET a " + "x" * 1500000, "too-long"),
+]  # fmt: skip
+EXAMPLES, STEPS = 40, 50
+LIVES = (0.02, 0.05)
+LONG_LIVES = (1000.0, 12345.678)
+
+values = st.one_of(
+    st.sampled_from([b"", b" ", b"value", b"12", b"-7", b"%d" % LIMIT, b"007", "\u20ac\t".encode(), b"= x"]),
+    st.sampled_from([b"\n", b"\x7f", "\u2029".encode(), b"\xff", b"\xc2\x85", b"x" * 5000, b"\x00" * 5000]),
+    st.binary(max_size=20),
+    st.text(max_size=20).map(str.encode),
+)
+who = st.integers(0, 2)
+any_key = st.sampled_from(KEYS + MORTAL)
+afters = st.sampled_from(["", "", "a", "a/2", "zzz", "k" * 512])
+amounts = st.sampled_from((1, -1, 5, -7, 0, LIMIT, -LIMIT))
+limits = st.sampled_from((0, 1, 3, 1000))
+patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
+conditions = st.sampled_from(["", "", "absent", "present", "position", "stale", "other store"])
+
+
+class Conversations(RuleBasedStateMachine):
+    """Three clients and a watcher of everything, on a store that is empty at first."""
+
+    daemon: Daemon
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = ExitStack()
+        self.clients = [Client(self.open.enter_context(self.daemon.connect())) for _ in range(3)]
+        self.observer = Client(self.open.enter_context(self.daemon.connect()))
+        self.empty_store()
+        revision, self.store = self.observer.ask("WATCH")[0].removeprefix("OK ").split("@")
+        self.first = int(revision)
+        self.observer.begin_watch(["*"], self.first)
+        self.history: dict[int, str] = {}
+        self.worlds = [World(self.store, self.first)]
+
+    def empty_store(self) -> None:
+        """Delete all there is, and wait until nothing is left that could expire."""
+        left = {line.split(" ")[2] for line in self.observer.ask("SYNC")[:-1]}
+        for key in left:
+            self.observer.ask(f"DEL {key}")
+        while left:
+            while not self.observer.pushed:
+                self.observer.take(self.observer.peer.line())
+            left.discard(self.observer.pushed.pop(0)[1].split(" ")[1])
+
+    def teardown(self) -> None:
+        try:
+            # What went wrong already must not show as a wait for what will not come.
+            if self.worlds:
+                self.settle()
+                for client in self.clients:
+                    self.unwatch(client)
+        finally:
+            self.open.close()
+
+    # ---- requests
+
+    def do(self, client: Client, line: str, outcome: Callable[[World], Allowed]) -> list[str] | None:
+        """Make a request; its reply must be allowed in a world that is possible.  None: refused in a transaction."""
+        if client.queue is not None:
+            assert exactly("ERR usage")(client.ask(line))
+            client.spoiled = True
+            return None
+        sent = time.monotonic()
+        lines = client.ask(line)
+        answered = time.monotonic()
+        worlds = [new for world in self.worlds for new in world.expand(sent, answered)]
+        self.give_up_worlds(
+            [world for world in worlds if outcome(world)(lines)],
+            f"{line[:200]!r} was answered {lines}, in none of: {[world.entries for world in worlds]}",
+        )
+        self.observe()
+        return lines
+
+    def observe(self, revision: int = 0) -> None:
+        """Take the changes that must have come in whichever world, and those up to a revision."""
+        while self.last() < max(revision, min(world.revision for world in self.worlds)):
+            self.observe_one()
+
+    def last(self) -> int:
+        return max(self.history, default=self.first)
+
+    def observe_one(self) -> None:
+        self.observer.take(self.observer.peer.line())
+        revision, change = self.observer.pushed[-1]
+        assert revision == self.last() + 1
+        self.history[revision] = change
+        now = time.monotonic()
+        worlds = [new for world in self.worlds for new in world.expand(now, now)]
+        self.give_up_worlds(
+            [world for world in worlds if world.changes.items() >= self.history.items()],
+            f"{revision} {change}, in none of: {[world.changes for world in worlds]}",
+        )
+
+    def check(self, client: Client) -> None:
+        """What a client was pushed is what the observer saw."""
+        self.observe(max((revision for revision, _ in client.pushed), default=0))
+        client.check(self.history)
+
+    def give_up_worlds(self, left: list[World], why: str) -> None:
+        different = {
+            (world.revision, tuple(world.entries.items()), tuple(world.changes.items())): world for world in left
+        }
+        self.worlds = list(different.values())
+        assert self.worlds, why
+
+    def write(self, client: Client, line: str, write: Write) -> None:
+        """In a transaction it is queued."""
+        if client.queue is None:
+            self.do(client, line, lambda world: world.write(write))
+        else:
+            assert client.ask(line) == ["OK queued"]
+            client.queue.append(write)
+
+    def condition(self, kind: str, key: str) -> Condition | None:
+        entry = self.worlds[0].entries.get(key)
+        revision = entry.revision if entry else self.first
+        return {
+            "": None,
+            "absent": Condition(0),
+            "present": Condition(revision),
+            "position": Condition(revision, self.store),
+            "stale": Condition(max(0, revision - 1)),
+            "other store": Condition(revision, "elsewhere"),
+        }[kind]
+
+    # ---- rules
+
+    @rule(who=who, key=any_key, value=values)
+    def set_text(self, who: int, key: str, value: bytes) -> None:
+        if is_text(value):
+            self.write(self.clients[who], f"SET {key} {value.decode()}", Write(key, value))
+
+    @rule(
+        who=who,
+        key=any_key,
+        value=values,
+        kind=conditions,
+        ttl=st.sampled_from((0, 0, *LONG_LIVES)),
+        as_base64=st.booleans(),
+    )
+    def put(self, who: int, key: str, value: bytes, kind: str, ttl: float, *, as_base64: bool) -> None:
+        condition = self.condition(kind, key)
+        options = f" ttl={ttl:.3f}" * bool(ttl) + f" if={condition}" * bool(condition)
+        if as_base64 or not is_text(value):
+            options += " base64" if as_base64 else f" base64={len(value)}"
+            text = base64.b64encode(value).decode()
+        else:
+            text = value.decode()
+        self.write(self.clients[who], f"PUT {key}{options} = {text}", Write(key, value, None, ttl, condition))
+
+    @rule(who=who, key=st.sampled_from(MORTAL), ttl=st.sampled_from(LIVES))
+    def put_for_a_moment(self, who: int, key: str, ttl: float) -> None:
+        self.write(self.clients[who], f"PUT {key} ttl={ttl} = 1", Write(key, b"1", None, ttl))
+
+    @rule(who=who, key=any_key, kind=conditions)
+    def delete(self, who: int, key: str, kind: str) -> None:
+        condition = self.condition(kind, key)
+        line = f"DEL {key} if={condition}" if condition else f"DEL {key}"
+        self.write(self.clients[who], line, Write(key, condition=condition))
+
+    @rule(who=who, key=any_key, amount=amounts)
+    def increment(self, who: int, key: str, amount: int) -> None:
+        self.write(
+            self.clients[who], f"INCR {key}" if amount == 1 else f"INCR {key} {amount}", Write(key, amount=amount)
+        )
+
+    @rule(who=who, key=any_key, edge=st.sampled_from((LIMIT, -LIMIT, LIMIT + 1, -LIMIT - 1)), amount=amounts)
+    def increment_at_the_edge(self, who: int, key: str, edge: int, amount: int) -> None:
+        self.write(self.clients[who], f"SET {key} {edge}", Write(key, b"%d" % edge))
+        self.increment(who, key, amount)
+
+    @rule(who=who, key=any_key, ttl=st.sampled_from((0, *LONG_LIVES)))
+    def touch(self, who: int, key: str, ttl: float) -> None:
+        option = f"{ttl:.3f}" if ttl else "-"
+        self.do(self.clients[who], f"TOUCH {key} ttl={option}", lambda world: world.touch(key, ttl))
+
+    @rule(who=who, key=st.sampled_from(MORTAL), ttl=st.sampled_from(LIVES))
+    def touch_for_a_moment(self, who: int, key: str, ttl: float) -> None:
+        self.do(self.clients[who], f"TOUCH {key} ttl={ttl}", lambda world: world.touch(key, ttl))
+
+    @rule(who=who, key=any_key, verb=st.sampled_from(("GET", "GETS", "TTL", "get")))
+    def read(self, who: int, key: str, verb: str) -> None:
+        self.do(self.clients[who], f"{verb} {key}", lambda world: getattr(world, verb.lower())(key))
+
+    @rule(
+        who=who, verb=st.sampled_from(("KEYS", "LIST")), pattern=st.sampled_from(PATTERNS), after=afters, limit=limits
+    )
+    def page(self, who: int, verb: str, pattern: str, after: str, limit: int) -> None:
+        line = f"{verb} {pattern}" + f" after={after}" * bool(after) + f" limit={limit}" * bool(limit)
+        page = World.page_of_keys if verb == "KEYS" else World.page_of_pairs
+        self.do(self.clients[who], line, lambda world: page(world, pattern, after, limit))
+
+    @rule(who=who, pattern=st.sampled_from(PATTERNS))
+    def count(self, who: int, pattern: str) -> None:
+        self.do(self.clients[who], f"COUNT {pattern}", lambda world: world.count(pattern))
+
+    @rule(who=who, wrong=st.sampled_from(WRONG))
+    def refuse(self, who: int, wrong: tuple[str, str]) -> None:
+        line, code = wrong
+        client = self.clients[who]
+        assert exactly(f"ERR {code}")(client.ask(line))
+        client.spoiled = client.queue is not None
+
+    @rule(who=who, text=st.sampled_from(["", " ", " hello  there", " \u20ac\t"]))
+    def ping(self, who: int, text: str) -> None:
+        self.do(self.clients[who], f"PING{text}", lambda _: exactly(f"OK{text}"))
+
+    @rule(who=who)
+    def reconnect(self, who: int) -> None:
+        """What was not committed is given up."""
+        self.clients[who].peer.socket.close()
+        self.clients[who].peer.close()
+        self.clients[who] = Client(self.open.enter_context(self.daemon.connect()))
+
+    # ---- transactions
+
+    @rule(who=who)
+    def begin(self, who: int) -> None:
+        client = self.clients[who]
+        if self.do(client, "BEGIN", lambda _: exactly("OK")):
+            client.queue, client.spoiled = [], False
+
+    @rule(who=who, end=st.sampled_from(("COMMIT", "COMMIT", "COMMIT", "ABORT")))
+    def end(self, who: int, end: str) -> None:
+        client = self.clients[who]
+        queue, client.queue = client.queue, None
+        if queue is None:
+            self.do(client, end, lambda _: exactly("ERR usage"))
+        elif end == "ABORT":
+            self.do(client, end, lambda _: exactly("OK"))
+        elif client.spoiled:
+            self.do(client, end, lambda _: exactly("ERR aborted"))
+        else:
+            self.do(client, end, lambda world: world.commit(queue))
+
+    # ---- watches
+
+    @rule(who=who, patterns=patterns, verb=st.sampled_from(("WATCH", "SYNC")))
+    def watch(self, who: int, patterns: list[str], verb: str) -> None:
+        client = self.clients[who]
+        wanted = patterns or ["*"]
+        line = " ".join([verb, *patterns])
+        lines = self.do(client, line, lambda world: world.sync(wanted) if verb == "SYNC" else world.where())
+        if lines:
+            self.check(client)
+            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]))
+
+    @rule(who=who, patterns=patterns, back=st.integers(0, 20))
+    def resume(self, who: int, patterns: list[str], back: int) -> None:
+        client = self.clients[who]
+        begin = max(self.first, self.last() - back)
+        line = " ".join([f"RESUME {begin}@{self.store}", *patterns])
+        if self.do(client, line, lambda _: exactly(f"OK {begin}@{self.store}")):
+            self.check(client)
+            client.begin_watch(patterns or ["*"], begin)
+
+    @rule(who=who)
+    def resume_elsewhere(self, who: int) -> None:
+        future = max(world.revision for world in self.worlds) + 100
+        self.do(self.clients[who], f"RESUME {future}@{self.store}", lambda _: exactly("ERR future"))
+        self.do(self.clients[who], f"RESUME {self.first}@elsewhere", lambda _: exactly("ERR store"))
+
+    @rule(who=who, seconds=st.sampled_from(("0", "0.001", "0.02")))
+    def progress(self, who: int, seconds: str) -> None:
+        self.do(self.clients[who], f"PROGRESS {seconds}", lambda _: exactly("OK"))
+
+    @rule(who=who)
+    def stop_watching(self, who: int) -> None:
+        self.unwatch(self.clients[who])
+
+    def unwatch(self, client: Client) -> None:
+        """Everything that matches has come, or comes now."""
+        wanted = client.wanted(self.history)
+        while sum(change != "" for _, change in client.pushed) < len(wanted):
+            client.take(client.peer.line())
+        watching = bool(client.patterns)
+        lines = self.do(client, "UNWATCH", lambda world: anything if watching else world.where())
+        if lines:
+            position, store = lines[0].removeprefix("OK ").split("@")
+            assert store == self.store
+            client.pushed.append((int(position), ""))
+            self.check(client)
+            client.begin_watch([], 0)
+
+    @rule()
+    def settle(self) -> None:
+        """Wait until all that was put for a moment is over, and nothing is uncertain any more."""
+        soon = time.monotonic() + max(LONG_LIVES) / 100
+        while any(
+            world.revision > self.last() or any(entry.due and entry.due[0] < soon for entry in world.entries.values())
+            for world in self.worlds
+        ):
+            self.observe_one()
+
+
+def anything(_: list[str]) -> bool:
+    return True
+
+
+@pytest.mark.timeout(300)
+def test_a_daemon_does_what_the_model_does(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "data")
+    daemon.start()
+    try:
+        Conversations.daemon = daemon
+        run_state_machine_as_test(
+            Conversations,
+            settings=settings(
+                max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )  # fmt: skip
+    finally:
+        daemon.stop()
+    assert "Traceback" not in daemon.log

@@ -1,0 +1,272 @@
+"""In-memory streams: sessions without a network, on a real store and in the test's own loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from kvd.embedded.server import EmbeddedServer
+from kvd.session.complaints import Complaints
+from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.context import Context
+from kvd.session.progress import ProgressTimer
+from kvd.session.streams import Streams
+from kvd.store.redis.store import Store
+from kvd.watch.follower import Follower
+from kvd.watch.hub import Hub
+from kvd.wire.lines import max_line
+from tests.support.processes import PATIENCE
+
+FULL, DRAINED = 64 * 1024, 16 * 1024
+"""asyncio's own marks for a socket's buffer: above the first the writer is told to wait, below the other to go on."""
+
+
+class MemoryTransport(asyncio.Transport):
+    """The daemon's end of a connection.
+
+    What the daemon writes is with the peer at once, unless the peer has stopped reading: then it waits here, and
+    the daemon is told to wait as a full socket would tell it.
+    """
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._waiting = bytearray()
+        self._incoming = bytearray()
+        self._is_read = True
+        self._takes = True
+        self._has_eof = False
+        self._paused = False
+        self._closing = False
+        self._shut = False
+        self._lost = False
+        self.written = asyncio.StreamReader(limit=1 << 26)
+        """What the peer gets."""
+
+    # ---- what asyncio's streams, and sessions, ask of a transport
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or self._shut:
+            # As uvloop's do; asyncio's own say nothing.
+            raise RuntimeError("the transport is closed")
+        self._waiting += data
+        self._pass_on()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._waiting)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._pass_on()
+
+    def abort(self) -> None:
+        self._waiting.clear()
+        self.close()
+
+    def write_eof(self) -> None:
+        self._shut = True
+        self._pass_on()
+
+    def pause_reading(self) -> None:
+        self._takes = False
+
+    def resume_reading(self) -> None:
+        self._takes = True
+        self._deliver()
+
+    # ---- what tests ask
+
+    @property
+    def waiting(self) -> bytes:
+        """What the daemon has written and the peer has not taken."""
+        return bytes(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the daemon waits for the peer to read."""
+        return self._paused
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether neither side goes on: the daemon waits for the peer to read, and reads nothing itself."""
+        return self._paused and not self._takes
+
+    # ---- what the peer does
+
+    def receive(self, data: bytes) -> None:
+        """The peer sends."""
+        self._incoming += data
+        self._deliver()
+
+    def receive_eof(self) -> None:
+        """The peer shuts down its sending side: the daemon sees that after all that was sent."""
+        self._has_eof = True
+        self._deliver()
+
+    def stop_reading(self) -> None:
+        """The peer takes nothing more."""
+        self._is_read = False
+
+    def go_on_reading(self) -> None:
+        """The peer takes what waits, and what comes."""
+        self._is_read = True
+        self._pass_on()
+
+    def lose(self) -> None:
+        """The peer is gone."""
+        self._closing = True
+        self._waiting.clear()
+        self._end(ConnectionResetError("the peer is gone"))
+
+    def _deliver(self) -> None:
+        # In pieces, for the reader pauses by what it has.
+        while self._incoming and self._takes and not self._closing:
+            data = bytes(self._incoming[:READ_BYTES])
+            del self._incoming[:READ_BYTES]
+            self._protocol.data_received(data)
+        if self._has_eof and not self._incoming:
+            self._has_eof = False
+            self._protocol.eof_received()
+
+    def _pass_on(self) -> None:
+        if self._is_read and self._waiting:
+            self.written.feed_data(bytes(self._waiting))
+            self._waiting.clear()
+        if not self._paused and len(self._waiting) > FULL:
+            self._paused = True
+            self._protocol.pause_writing()
+        elif self._paused and len(self._waiting) <= DRAINED:
+            self._paused = False
+            self._protocol.resume_writing()
+        if self._shut and not self._waiting:
+            self.written.feed_eof()
+        if self._closing and not self._waiting:
+            self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        if not self._lost:
+            self._lost = True
+            self.written.feed_eof()
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+
+
+class MemoryPeer:
+    """A client's end: lines in both directions."""
+
+    def __init__(self, transport: MemoryTransport, session: Connection, task: asyncio.Task[None]) -> None:
+        self.transport = transport
+        self.session = session
+        self.task = task
+
+    def send(self, data: bytes | str) -> None:
+        self.transport.receive(data.encode() if isinstance(data, str) else data)
+
+    async def line(self) -> str:
+        """The next line without its LF; "" at the end of the connection."""
+        async with asyncio.timeout(PATIENCE):
+            raw = await self.transport.written.readline()
+        assert not raw or raw.endswith(b"\n"), raw
+        return raw[:-1].decode()
+
+    async def lines(self, count: int) -> list[str]:
+        return [await self.line() for _ in range(count)]
+
+    async def ask(self, request: bytes | str) -> str:
+        """Send one line, read one line."""
+        self.send((request.encode() if isinstance(request, str) else request) + b"\n")
+        return await self.line()
+
+    async def rest(self) -> list[str]:
+        """All lines up to the end of the connection."""
+        async with asyncio.timeout(PATIENCE):
+            return [line.decode() for line in (await self.transport.written.read()).split(b"\n")[:-1]]
+
+    async def close(self) -> None:
+        """Go away; returns when the session has ended."""
+        self.transport.lose()
+        async with asyncio.timeout(PATIENCE):
+            await self.task
+
+
+class Service:
+    """A daemon without its listeners: what `server.Daemon` puts together, for sessions over memory."""
+
+    def __init__(self, store: Store, max_value: int, push_limit: int) -> None:
+        self.store = store
+        self.hub = Hub()
+        self.log = Follower(store.open_log, self.hub)
+        self._max_value = max_value
+        self._context = Context(
+            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe, Complaints.new(),
+            ProgressTimer(),
+        )  # fmt: skip
+        self._peers: list[MemoryPeer] = []
+
+    def connect(self) -> MemoryPeer:
+        """A new connection and its session."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=READ_BYTES)
+        protocol = Streams(reader)
+        transport = MemoryTransport(protocol)
+        protocol.connection_made(transport)
+        session = Connection(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        peer = MemoryPeer(transport, session, asyncio.create_task(_run(session)))
+        self._peers.append(peer)
+        return peer
+
+    async def lose(self, peer: MemoryPeer) -> None:
+        """Lose one connection, and forget it."""
+        await peer.close()
+        self._peers.remove(peer)
+
+    async def close(self) -> None:
+        """End all sessions; each must end by itself."""
+        for peer in self._peers:
+            await peer.close()
+
+    async def _describe(self) -> Iterable[str]:
+        position, _ = await self.store.history()
+        return ["protocol 1", f"store {position.store.decode()}", f"max-value {self._max_value}"]
+
+
+async def _run(session: Connection) -> None:
+    """As the server does."""
+    await session.run()
+    await session.linger()
+
+
+@asynccontextmanager
+async def serving(
+    data: Path, make_store: Callable[[str], Store] = Store, *, follow: bool = True, push_limit: int = 1 << 20
+) -> AsyncIterator[Service]:
+    """A service on a new embedded store.  follow: whether the store's log is read."""
+    async with AsyncExitStack() as stack:
+        embedded = EmbeddedServer(data, "no")
+        stack.push_async_callback(embedded.stop)
+        await embedded.start()
+        store = make_store(embedded.url)
+        await store.start()
+        stack.push_async_callback(store.close)
+        service = Service(store, 1 << 20, push_limit)
+        running = [asyncio.create_task(store.run())]
+        if follow:
+            running.append(asyncio.create_task(service.log.run()))
+        stack.push_async_callback(_cancel, running)
+        stack.push_async_callback(service.close)
+        yield service
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if not isinstance(result, asyncio.CancelledError):
+            raise cast("BaseException", result)

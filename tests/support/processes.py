@@ -1,0 +1,275 @@
+"""Real processes for tests: the daemon, a Redis of its own, and a plain client without any cleverness."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kvd.embedded.aof import AppendOnlyFile
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+"""Seconds until a test that waits for something gives up; never a measure of speed."""
+
+
+def wait_for(what: str, condition: object) -> None:
+    """Poll until condition() is true; fails after PATIENCE."""
+    assert callable(condition)
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited {PATIENCE:.0f} s for {what}")
+        time.sleep(0.005)
+
+
+def needs(program: str) -> None:
+    """Skip a test where a program is not installed; CI installs them all."""
+    if shutil.which(program) is None:
+        assert not os.environ.get("CI"), f"{program} must be installed"
+        pytest.skip(f"{program} is not installed")
+
+
+class Daemon:
+    """`python -m kvd` on a free port."""
+
+    def __init__(
+        self, data: Path, options: Iterable[str] = (), environment: dict[str, str] | None = None, *, limits: str = ""
+    ) -> None:
+        """limits: words for the shell's ulimit."""
+        self.data = data
+        self.port = 0
+        self.greeting = ""
+        self._options = list(options)
+        self._environment = environment or {}
+        self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = b""
+        self._reader: threading.Thread | None = None
+
+    @property
+    def addr(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    @property
+    def append_only_file(self) -> Path:
+        """The file that its embedded server appends to."""
+        return AppendOnlyFile(self.data).tail()
+
+    @property
+    def log(self) -> str:
+        """What it has written to standard error so far, all of it when it has ended."""
+        return self._log.decode()
+
+    def says(self, text: str) -> bool:
+        """Wait until its log has the text, which comes by another way than its replies."""
+        wait_for(f"{text!r} in the log", lambda: text in self.log)
+        return True
+
+    def start(self) -> None:
+        """Start (again, on the same port) and wait until it listens."""
+        command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        self._process = subprocess.Popen(
+            [*self._prefix, *command, *self._options], cwd=ROOT, env=os.environ | self._environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read_log, args=[self._process])
+        self._reader.start()
+        assert self._process.stdout
+        self.greeting = self._process.stdout.readline().decode()
+        match = re.search(r" listens on 127\.0\.0\.1:(\d+)$", self.greeting)
+        if not match:
+            self.wait()
+            raise AssertionError(f"the daemon did not start: {self.greeting}{self.log}")
+        self.port = int(match[1])
+
+    def _read_log(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr
+        for line in process.stderr:
+            self._log += line
+
+    def redis_pid(self) -> int:
+        """The embedded server's process."""
+        for child in psutil.Process(self.pid).children():
+            if "unixsocket:" in " ".join(_command_line(child)) or child.name() in ("redis-server", "valkey-server"):
+                return int(child.pid)
+        raise LookupError("no embedded server runs")
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve, where these are not the daemon's own."""
+        return [
+            int(child.pid) for child in psutil.Process(self.pid).children() if "kvd.workers" in _command_line(child)
+        ]  # fmt: skip
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Signal the daemon."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Wait for its end; its exit status."""
+        assert self._process
+        assert self._reader
+        status = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe
+            pipe.close()
+        self._process = None
+        return status
+
+    def stop(self) -> None:
+        """Stop it as a service manager would; it must end by itself and say that all is well."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            status = self.wait()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.wait()
+            raise
+        assert status == 0, f"exit status {status}: {self.log}"
+
+    @contextmanager
+    def connect(self) -> Iterator["Peer"]:
+        """A new connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+            peer = Peer(connection)
+            try:
+                yield peer
+            finally:
+                peer.close()
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Of a process that may be gone."""
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
+
+
+class Peer:
+    """A socket and its lines, as netcat would have them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._lines = connection.makefile("rb")
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def send(self, data: bytes | str) -> None:
+        self.socket.sendall(data.encode() if isinstance(data, str) else data)
+
+    def line(self) -> str:
+        """The next line without its LF; "" at the end of the connection."""
+        raw = self._lines.readline()
+        assert not raw or raw.endswith(b"\n"), raw
+        return raw[:-1].decode()
+
+    def ask(self, request: bytes | str) -> str:
+        """Send one line, read one line."""
+        raw = request.encode() if isinstance(request, str) else request
+        # In one piece: in two, the second would wait for the kernel's acknowledgement of the first.
+        self.send(raw + b"\n")
+        return self.line()
+
+    def lines(self, count: int) -> list[str]:
+        return [self.line() for _ in range(count)]
+
+    def rest(self) -> list[str]:
+        """All lines up to the end of the connection."""
+        return [line.decode() for line in self._lines.read().splitlines()]
+
+    def is_closed(self) -> bool:
+        """Wait for the end of the connection: True if nothing but the end comes."""
+        try:
+            return self._lines.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+class Redis:
+    """Debian's redis-server, or any other of that name, on a unix socket and a TCP port of loopback."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.password = "s3cret:/@"  # noqa: S105  # characters that a URL must escape
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(exist_ok=True)
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://:s3cret%3A%2F%40@{self.directory}/redis.sock"
+
+    @property
+    def tcp_url(self) -> str:
+        return f"redis://:s3cret%3A%2F%40@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        socket_path = self.directory / "redis.sock"
+        socket_path.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [
+                "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(socket_path),
+                "--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+                "--requirepass", self.password, *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_for("redis-server", self._answers)
+
+    def _answers(self) -> bool:
+        with suppress(subprocess.CalledProcessError):
+            return self.cli("PING") == "PONG"
+        return False
+
+    def cli(self, *command: str) -> str:
+        """Ask it through redis-cli."""
+        done = subprocess.run(
+            ["redis-cli", "-s", str(self.directory / "redis.sock"), "--no-auth-warning", "-a", self.password, *command],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        assert self._process
+        self._process.send_signal(number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self.kill(signal.SIGTERM)
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
