@@ -1,14 +1,12 @@
 """Fixtures: a real daemon as a subprocess, on its embedded store or on another."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Daemon, Redis, needs
-
-StartDaemon = Callable[..., Daemon]
+from tests.support.processes import Daemon, Redis, StartDaemon, needs
 
 # What is started in the background of a script, such as a whole run of the tests, ignores Ctrl-C, and so would all that
 # it starts itself.

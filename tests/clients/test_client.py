@@ -2,11 +2,10 @@
 
 import asyncio
 import base64
-import contextlib
 import math
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -25,75 +24,13 @@ from kvd.client import (
 )
 from kvd.errors import REFUSALS, BadKey, BadValue, ConnectionLost, NotANumber, Refusal, TooLong, Usage
 from tests.support.processes import Daemon
-
-PATIENCE = 10  # seconds until a script that waits for nothing fails its test
+from tests.support.scripted import Peer, answering, serving, talking
 
 BYTE_VALUES = [
     b"\x00\xff", b"two\nlines", b"cr\r", b"\x1b[2J", b"\x7f", "\x85".encode(), "\u2028".encode(), b"\xc3",
     b"\xed\xa0\x80",
 ]  # fmt: skip
 TEXT_VALUES = [b"", b" ", b"tab\tand  two spaces ", '{"ü": [1, 2]}'.encode(), "\U0001f511\ufeff".encode()]
-
-
-class Peer:
-    """The daemon's end of one connection, as a script sees it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def expect(self, *requests: str) -> None:
-        for request in requests:
-            assert await self.reader.readuntil(b"\n") == request.encode() + b"\n"
-
-    def say(self, *lines: str) -> None:
-        self.writer.write("".join(line + "\n" for line in lines).encode())
-
-    async def expect_end(self) -> None:
-        assert await self.reader.read() == b""
-
-
-Script = Callable[[Peer], Awaitable[None]]
-
-
-@contextlib.asynccontextmanager
-async def serving(script: Script, greeting: str = "OK") -> AsyncIterator[str]:
-    """Serve one connection by a script; yield the address, and fail if the script failed."""
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(reader, writer)
-        try:
-            await peer.expect("PING")
-            peer.say(greeting)
-            await script(peer)
-            ended.set_result(None)
-        except Exception as error:
-            ended.set_exception(error)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 26)
-    async with server:
-        host, port = server.sockets[0].getsockname()
-        try:
-            yield f"{host}:{port}"
-        finally:  # its failure explains that of the test
-            await asyncio.wait_for(ended, PATIENCE)
-
-
-@contextlib.asynccontextmanager
-async def talking(script: Script) -> AsyncIterator[Client]:
-    """A client of a scripted daemon."""
-    async with serving(script) as address, await connect(address) as kv:
-        yield kv
-
-
-def answering(request: str, *reply: str) -> Script:
-    async def script(peer: Peer) -> None:
-        await peer.expect(request)
-        peer.say(*reply)
-
-    return script
 
 
 # Requests and replies

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import PATIENCE, Daemon, Peer, wait_for
+from tests.support.daemons import connections
+from tests.support.processes import PATIENCE, Daemon, Peer, StartDaemon, wait_for
 
 MIB = 1 << 20
 MAX_VALUE = MIB
@@ -69,14 +69,6 @@ def shown(line: str) -> str:
     """A status or pushed line, its position without the store's id."""
     word, position, *rest = line.split(" ", 2)
     return " ".join([word, position.partition("@")[0], *rest])
-
-
-def connections(daemon: Daemon) -> int:
-    """How many connections the daemon has, as the kernel sees it."""
-    return sum(
-        found.laddr.port == daemon.port and found.status != psutil.CONN_LISTEN
-        for found in psutil.Process(daemon.pid).net_connections("tcp")
-    )
 
 
 def everything(peer: Peer) -> list[str]:

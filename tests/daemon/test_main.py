@@ -12,8 +12,7 @@ import psutil
 import pytest
 
 from kvd import __version__
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Peer, wait_for
+from tests.support.processes import ROOT, Peer, StartDaemon, wait_for
 
 
 def kvd(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:

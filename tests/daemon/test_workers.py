@@ -8,8 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -19,43 +18,14 @@ from kvd.process.sockets import BACKLOG
 from kvd.server import StoreLocation
 from kvd.settings import Settings
 from kvd.workers.config import Task
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Daemon, Peer, Redis, wait_for
+from tests.support.daemons import gone, one_each
+from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait_for
 
 
 @pytest.fixture
 def daemon(start_daemon: StartDaemon) -> Daemon:
     """A daemon with two workers on a new embedded store."""
     return start_daemon("--workers", "2")
-
-
-def worker_of(daemon: Daemon, peer: Peer) -> int:
-    """The process that serves a connection."""
-    for pid in daemon.worker_pids():
-        for connection in psutil.Process(pid).net_connections("tcp"):
-            if connection.raddr and connection.raddr == peer.socket.getsockname():
-                return pid
-    raise LookupError("no worker serves it")
-
-
-@contextmanager
-def one_each(daemon: Daemon) -> Iterator[list[Peer]]:
-    """A connection to each worker, in the order of worker_pids."""
-    found: dict[int, Peer] = {}
-    with ExitStack() as stack:
-
-        def complete() -> bool:
-            peer = stack.enter_context(daemon.connect())
-            assert peer.ask("PING") == "OK"
-            found[worker_of(daemon, peer)] = peer
-            return len(found) == len(daemon.worker_pids())
-
-        wait_for("a connection to each worker", complete)
-        yield [found[pid] for pid in daemon.worker_pids()]
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def give_up(*options: str) -> str:

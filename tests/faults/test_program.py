@@ -13,13 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import StartDaemon
 from tests.faults import processes
 from tests.faults.connection import Client, Connection, Lost
 from tests.faults.history import History, Reply, Violation
 from tests.faults.watchers import Watcher
 from tests.faults.workload import Worker
-from tests.support.processes import PATIENCE, ROOT, Daemon, wait_for
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, wait_for
 
 # restarts
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import PATIENCE, ROOT, Daemon, needs, wait_for
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
 
 EXAMPLES = ROOT / "docs" / "examples"
 LONGEST = 60

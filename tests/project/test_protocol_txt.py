@@ -15,9 +15,8 @@ from kvd.settings import DEFAULT_PORT, Settings
 from kvd.verbs import VERBS, find
 from kvd.wire import words
 from kvd.wire.lines import max_line
-from tests.conftest import StartDaemon
-from tests.session.test_vectors import Player, Step, steps_of, tcp
-from tests.support.processes import ROOT, Daemon
+from tests.support.processes import ROOT, Daemon, StartDaemon
+from tests.support.vectors import Player, Step, steps_of, tcp
 
 TEXT = (ROOT / "kvd" / "protocol.txt").read_text()
 VERB_SECTIONS = range(5, 10)

@@ -16,9 +16,8 @@ import psutil
 import pytest
 
 from kvd.embedded.repair import KEPT_CUTS
-from tests.conftest import StartDaemon
-from tests.store.test_embedded import fill, one_line_error, run_kvd
-from tests.support.processes import Daemon, wait_for
+from tests.support.daemons import fill, one_line_error, run_kvd
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 ENDS: dict[str, Callable[[bytes], bytes]] = {
     "seven bytes lost": lambda whole: whole[:-7],

@@ -16,8 +16,8 @@ import pytest
 from kvd.client import Client, Watch, connect
 from kvd.errors import BadKey, BadValue, KvdError, Overflow, TooLong, Usage
 from kvd.settings import LARGEST_VALUE
-from tests.clients.test_client import answering, talking
 from tests.support.processes import Daemon
+from tests.support.scripted import answering, talking
 
 Call = Callable[[Any], Awaitable[object]]
 

@@ -15,8 +15,7 @@ import pytest
 
 from kvd.store.redis.clock import BEGINNING
 from kvd.store.redis.store import Store
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Peer, Redis, needs, wait_for
+from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
 
 HOUR = 3600
 AN_HOUR = r"(359[0-9]|3600)\.[0-9] s"

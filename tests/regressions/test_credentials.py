@@ -14,8 +14,7 @@ import pytest
 from kvd.credentials import masked
 from kvd.errors import StartError
 from kvd.settings import read
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Redis, needs, wait_for
+from tests.support.processes import ROOT, Redis, StartDaemon, needs, wait_for
 
 SECRET = "hunter2hunter2"  # noqa: S105
 URL = f"redis://u:{SECRET}@127.0.0.1:1/0"

@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from tests.conftest import StartDaemon
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, complaint, printed, run, scripted
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, StartDaemon
 
 WRITES = (["set", "k", "v"], ["del", "k"], ["touch", "k", "5"], ["incr", "k"])
 READS = (["get", "k"], ["ttl", "k"], ["keys"], ["list"], ["count"], ["info"], ["ping"], ["watch"])

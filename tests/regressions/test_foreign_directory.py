@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.store.test_embedded import AOF, fill, one_line_error, run_kvd
-from tests.support.processes import PATIENCE, Daemon, needs, wait_for
+from kvd.embedded.aof import NAME as AOF
+from tests.support.daemons import fill, one_line_error, run_kvd
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, needs, wait_for
 from tests.support.users import User, give, modes, needs_root, open_path, run_kvd_as, running
 
 __all__ = ["open_path"]

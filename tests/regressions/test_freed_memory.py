@@ -9,8 +9,7 @@ import psutil
 import pytest
 
 from kvd.process.freed_memory import SPARE_BYTES
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Peer, wait_for
+from tests.support.processes import Daemon, Peer, StartDaemon, wait_for
 
 MIB = 1024 * 1024
 PEERS = 600

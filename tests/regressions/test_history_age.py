@@ -5,9 +5,8 @@ import pytest
 from kvd.settings import read
 from kvd.store.redis import maintenance
 from kvd.store.redis.maintenance import History
-from tests.conftest import StartDaemon
-from tests.store.test_store import eventually, put, running, write
-from tests.support.processes import Daemon, Redis, wait_for
+from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
+from tests.support.stores import eventually, put, running, write
 
 
 def resume(daemon: Daemon, position: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from kvd.client import Client, ProtocolError, Unreachable, Watch, WatchEnded, connect
 from kvd.client import connection as connection_module
 from kvd.errors import ConnectionLost, KvdError, Refusal, Usage
-from tests.clients.test_client import Peer, serving
+from tests.support.scripted import Peer, serving
 
 Call = Callable[[Client], Awaitable[object]]
 

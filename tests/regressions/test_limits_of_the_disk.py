@@ -16,8 +16,7 @@ import pytest
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.repair import KEPT_CUTS
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Peer, needs, wait_for
+from tests.support.processes import Daemon, Peer, StartDaemon, needs, wait_for
 
 FULL = "ERR unavailable the store's disk is nearly full"
 CHECKER = """#!/bin/sh

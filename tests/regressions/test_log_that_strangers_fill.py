@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from kvd.process.limited_log import FEW
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Daemon, wait_for
+from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
 
 STRANGERS = [
     b"POST / HTTP/1.1\r\n\r\n",

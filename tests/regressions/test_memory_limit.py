@@ -22,9 +22,8 @@ from kvd.requests import Put
 from kvd.settings import MIB
 from kvd.store.redis import batching, channel
 from kvd.store.redis.store import Store
-from tests.conftest import StartDaemon
-from tests.store.test_store import proxied, running
-from tests.support.processes import PATIENCE, Daemon, Peer, Redis, wait_for
+from tests.support.processes import PATIENCE, Daemon, Peer, Redis, StartDaemon, wait_for
+from tests.support.stores import proxied, running
 
 REFUSED = f"ERR unavailable {FULL}"
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.store.test_embedded import fill, one_line_error, run_kvd
-from tests.support.processes import Daemon, Redis
+from tests.support.daemons import fill, one_line_error, run_kvd
+from tests.support.processes import Daemon, Redis, StartDaemon
 
 NAMES = {
     "of a URL": b"a#b?db=3%2F%00user:secret@host:1",

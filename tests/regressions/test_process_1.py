@@ -9,8 +9,7 @@ import sys
 import psutil
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, wait_for
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 ORPHANS = 20
 PR_SET_CHILD_SUBREAPER = 36

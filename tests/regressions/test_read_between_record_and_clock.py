@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Redis, wait_for
+from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 from tests.support.proxy import Proxy
 
 LARGE, OTHER = "1" * 5000, "2" * 5001

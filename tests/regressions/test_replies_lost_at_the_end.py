@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.daemon.test_hostile_input import connections
-from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, needs, wait_for
+from tests.support.daemons import connections
+from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, StartDaemon, needs, wait_for
 
 SMALL_WINDOW = 8192
 """Bytes that a client's kernel takes, so that most replies are still with the daemon's."""

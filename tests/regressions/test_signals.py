@@ -15,9 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.daemon.test_workers import gone, one_each
-from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, needs, wait_for
+from tests.support.daemons import gone, one_each
+from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, StartDaemon, needs, wait_for
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 STRAY = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]

@@ -19,8 +19,8 @@ import pytest
 
 from kvd.client import Client, Event, TimedOut, Unreachable, Watch, connect
 from kvd.errors import ConnectionLost
-from tests.clients.test_client import Peer, serving
 from tests.support.processes import Daemon
+from tests.support.scripted import Peer, serving
 
 LIMIT = 0.4
 """Seconds."""

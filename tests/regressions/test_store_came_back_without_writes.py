@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Peer, Redis, needs, wait_for
+from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
 
 StartRedis = Callable[..., Redis]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_embedded import fill, one_line_error, run_kvd
+from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import Daemon
 from tests.support.users import DaemonOf, User, give, needs_root, open_path, run_kvd_as, running
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartDaemon
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Watching, complaint, printed, run, watching
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, StartDaemon
 
 
 def said(watch: Watching, daemon: Daemon, key: str) -> list[str]:

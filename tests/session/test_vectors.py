@@ -1,149 +1,15 @@
 """The transcripts of tests/vectors, over real TCP and over in-memory streams; their syntax is in the README there."""
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import pytest
 
-from tests.conftest import StartDaemon
 from tests.support.memory import MemoryPeer, serving
-from tests.support.processes import PATIENCE
+from tests.support.processes import StartDaemon
+from tests.support.vectors import Player, steps_of, tcp
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
-CLOSED = "<closed>"
-_PUSHED = ("CHANGE ", "END ")
-
-
-class Step(NamedTuple):
-    """One line of a transcript.  sent: by the client, else expected by it; peer: which connection."""
-
-    number: int
-    sent: bool
-    peer: str
-    text: str
-
-
-def steps_of(lines: Iterable[str]) -> list[Step]:
-    """Parse a transcript."""
-    steps = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        match = re.fullmatch(r"([CS])([2-9]?):(?: (.*))?", line)
-        assert match, f"line {number} is not of a transcript: {line!r}"
-        steps.append(Step(number, match[1] == "C", match[2], match[3] or ""))
-    return steps
-
-
-class Peer(Protocol):
-    """One connection of a client."""
-
-    def send(self, data: bytes | str) -> None:
-        """Send bytes as they are."""
-
-    async def line(self) -> str:
-        """The next line without its LF; "" at the end of the connection."""
-
-
-class TcpPeer:
-    """A connection over TCP."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    def send(self, data: bytes | str) -> None:
-        self._writer.write(data.encode() if isinstance(data, str) else data)
-
-    async def line(self) -> str:
-        async with asyncio.timeout(PATIENCE):
-            raw = await self._reader.readline()
-        assert not raw or raw.endswith(b"\n"), raw
-        return raw[:-1].decode()
-
-
-Open = Callable[[], Awaitable[Peer]]
-
-
-class Player:
-    """Plays a transcript against a daemon."""
-
-    def __init__(self, connect: Open, end: str = "\n", pieces: bool = False) -> None:
-        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte."""
-        self._connect = connect
-        self._end = end
-        self._pieces = pieces
-        self._peers: dict[str, Peer] = {}
-        self._early: list[tuple[str, str]] = []
-        self._store = ""
-
-    async def play(self, steps: Iterable[Step]) -> None:
-        """Fails at the first line that is not as expected."""
-        for step in steps:
-            if step.peer not in self._peers:
-                self._peers[step.peer] = await self._connect()
-            if step.sent:
-                self._send(step.peer, await self._with_store(step.text))
-            else:
-                await self._expect(step)
-
-    async def finish(self) -> None:
-        """No further line may have come on any open connection."""
-        assert not self._early
-        for name, peer in self._peers.items():
-            self._send(name, "PING end")
-            assert await peer.line() == "OK end"
-
-    def _send(self, name: str, line: str) -> None:
-        data = (line + self._end).encode()
-        for piece in [bytes([byte]) for byte in data] if self._pieces else [data]:
-            self._peers[name].send(piece)
-
-    async def _expect(self, step: Step) -> None:
-        wanted = re.escape(await self._with_store(step.text)).replace(r"\ \.\.\.", "( .*)?")
-        for peer, line in self._early:
-            if peer == step.peer and re.fullmatch(wanted, line):
-                self._early.remove((peer, line))
-                return
-        line = await self._peers[step.peer].line()
-        while line.startswith("CHANGE ") and not step.text.startswith(_PUSHED):
-            self._early.append((step.peer, line))
-            line = await self._peers[step.peer].line()
-        if step.text == CLOSED:
-            assert line == "", f"line {step.number}: the connection goes on"
-            del self._peers[step.peer]
-        else:
-            assert re.fullmatch(wanted, line), f"line {step.number}: wanted {step.text!r}, got {line!r}"
-
-    async def _with_store(self, text: str) -> str:
-        if "@STORE" not in text:
-            return text
-        self._store = self._store or await self._ask_store()
-        return text.replace("@STORE", f"@{self._store}")
-
-    async def _ask_store(self) -> str:
-        peer = await self._connect()
-        peer.send("INFO\n")
-        store = ""
-        while (line := await peer.line()) != "OK":
-            store = line.removeprefix("INFO store ") if line.startswith("INFO store ") else store
-        return store
-
-
-def tcp(port: int, stack: AsyncExitStack) -> Open:
-    """Opens connections to a daemon, for as long as the stack."""
-
-    async def connect() -> Peer:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        stack.callback(writer.close)
-        return TcpPeer(reader, writer)
-
-    return connect
-
-
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
 async def test_transcript_holds_over_tcp(vector: Path, end: str, start_daemon: StartDaemon) -> None:

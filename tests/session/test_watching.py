@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, Peer, Redis, needs, wait_for
+from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
 
 MEGABYTE = 1 << 20
 

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from tests.conftest import StartDaemon
-from tests.support.processes import Daemon, wait_for
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 ROUNDS = 21
 """A multiple of the ways to kill, so that each gets its share."""

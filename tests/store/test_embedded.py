@@ -9,31 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Daemon, wait_for
-
-AOF = "appendonly.aof"
-
-
-def run_kvd(*options: str) -> subprocess.CompletedProcess[str]:
-    """A daemon that is expected to give up by itself."""
-    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-
-
-def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
-    """What it said, which must be one line for a person, and exit status 1."""
-    assert done.returncode == 1
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("kvd: ")]
-    assert len(lines) == 1
-    return lines[0]
-
-
-def fill(daemon: Daemon, count: int) -> None:
-    with daemon.connect() as peer:
-        peer.send("".join(f"SET key{number} value{number}\n" for number in range(count)))
-        assert peer.lines(count)[-1].startswith("OK ")
+from kvd.embedded.aof import NAME as AOF
+from tests.support.daemons import fill, one_line_error, run_kvd
+from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
 
 
 def setting(daemon: Daemon, name: str) -> str:

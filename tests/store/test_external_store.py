@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import StartDaemon
-from tests.support.processes import ROOT, Peer, Redis, wait_for
+from tests.support.processes import ROOT, Peer, Redis, StartDaemon, wait_for
 
 
 def changes(peer: Peer, count: int) -> list[str]:

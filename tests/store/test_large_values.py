@@ -16,8 +16,8 @@ from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store
-from tests.store.test_store import eventually, nothing_large, proxied, put, running, write
 from tests.support.processes import Redis
+from tests.support.stores import eventually, nothing_large, proxied, put, running, write
 
 ONE, TWO, RAW = b"1" * 5000, b"2" * 5001, b"\xff" * 5002
 SHORT = History(changes=1)

@@ -12,8 +12,8 @@ from kvd.store.redis.batching import BATCH_BYTES
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.shared_cache import SharedCache, Versions, share_versions
 from kvd.store.redis.store import Store
-from tests.store.test_store import eventually, proxied, running
 from tests.support.processes import Redis
+from tests.support.stores import eventually, proxied, running
 
 CACHE = 64 * 1024 * 1024
 

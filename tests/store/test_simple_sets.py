@@ -11,8 +11,8 @@ from kvd.model import BYTES, TEXT, Change, Position
 from kvd.requests import KeyRange, SimpleSets
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.store import Store
-from tests.store.test_store import eventually, put, running, value_of, write
 from tests.support.processes import Redis
+from tests.support.stores import eventually, put, running, value_of, write
 
 
 @pytest.fixture

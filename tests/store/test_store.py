@@ -5,11 +5,9 @@ import os
 import random
 import signal
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +16,7 @@ from hypothesis import strategies as st
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT
-from kvd.requests import Delete, Increment, KeyRange, Put, SimpleSets, Touch, Transaction, Write
+from kvd.requests import Delete, Increment, KeyRange, SimpleSets, Touch, Transaction
 from kvd.store.redis import batching, clock, maintenance, writes
 from kvd.store.redis import store as store_module
 from kvd.store.redis.channel import Channel
@@ -29,57 +27,7 @@ from kvd.store.redis.store import Store, bounds
 from tests.faults.faults import small_disk
 from tests.support.memory import serving
 from tests.support.processes import Redis
-from tests.support.proxy import Proxy
-
-
-@asynccontextmanager
-async def running(url: str, **options: Any) -> AsyncIterator[Store]:
-    store = Store(url, **options)
-    await store.start()
-    task = asyncio.create_task(store.run())
-    try:
-        yield store
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await store.close()
-
-
-@asynccontextmanager
-async def proxied(redis: Redis) -> AsyncIterator[tuple[Proxy, str]]:
-    proxy = Proxy(redis.port)
-    await proxy.start()
-    try:
-        yield proxy, redis.tcp_url.replace(str(redis.port), str(proxy.port))
-    finally:
-        await proxy.close()
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await condition():  # noqa: ASYNC110  # a condition of another process
-            await asyncio.sleep(0.01)
-
-
-async def nothing_large(redis: Redis) -> bool:
-    return redis.cli("EXISTS", "{kvd}:big", "{kvd}:replaced") == "0"
-
-
-def put(key: bytes, value: bytes = b"v", **options: Any) -> Put:
-    return Put(key, options.pop("kind", TEXT), value, **options)
-
-
-async def write(store: Store, *items: Write) -> list[bytes]:
-    return await store.write(items, 0)
-
-
-async def value_of(store: Store, key: bytes) -> bytes | None:
-    (record,), _ = await store.read([key])
-    return record and record.value
-
-
-# ---- what a batch does
+from tests.support.stores import eventually, nothing_large, proxied, put, running, value_of, write
 
 
 async def test_writes_of_one_batch_see_each_other(redis: Redis) -> None:

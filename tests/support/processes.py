@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -155,6 +155,10 @@ class Daemon:
                 yield peer
             finally:
                 peer.close()
+
+
+StartDaemon = Callable[..., Daemon]
+"""The fixture start_daemon."""
 
 
 def _command_line(process: psutil.Process) -> list[str]:

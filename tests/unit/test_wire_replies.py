@@ -11,7 +11,7 @@ from kvd.model import BYTES, TEXT, Change, Position, Record
 from kvd.verbs import VERBS, explain, find
 from kvd.wire import replies
 from kvd.wire.words import kind_of
-from tests.unit.test_wire_words import FORBIDDEN
+from tests.support.text import FORBIDDEN
 
 
 def record(value: bytes, deadline: bytes = b"0") -> Record:

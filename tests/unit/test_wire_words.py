@@ -13,11 +13,9 @@ from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong,
 from kvd.model import BYTES, TEXT
 from kvd.wire import words
 from kvd.wire.replies import seconds
+from tests.support.text import FORBIDDEN
 
 MAX_VALUE = 1000
-FORBIDDEN = [*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
-"""Code points that no line carries (protocol.txt, 2)."""
-
 
 # ---- keys and patterns
 

@@ -1,0 +1,62 @@
+"""Stores in the test's own loop, before a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from kvd.model import TEXT
+from kvd.requests import Put, Write
+from kvd.store.redis.store import Store
+from tests.support.processes import Redis
+from tests.support.proxy import Proxy
+
+
+@asynccontextmanager
+async def running(url: str, **options: Any) -> AsyncIterator[Store]:
+    store = Store(url, **options)
+    await store.start()
+    task = asyncio.create_task(store.run())
+    try:
+        yield store
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await store.close()
+
+
+@asynccontextmanager
+async def proxied(redis: Redis) -> AsyncIterator[tuple[Proxy, str]]:
+    proxy = Proxy(redis.port)
+    await proxy.start()
+    try:
+        yield proxy, redis.tcp_url.replace(str(redis.port), str(proxy.port))
+    finally:
+        await proxy.close()
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():  # noqa: ASYNC110  # a condition of another process
+            await asyncio.sleep(0.01)
+
+
+async def nothing_large(redis: Redis) -> bool:
+    return redis.cli("EXISTS", "{kvd}:big", "{kvd}:replaced") == "0"
+
+
+def put(key: bytes, value: bytes = b"v", **options: Any) -> Put:
+    return Put(key, options.pop("kind", TEXT), value, **options)
+
+
+async def write(store: Store, *items: Write) -> list[bytes]:
+    return await store.write(items, 0)
+
+
+async def value_of(store: Store, key: bytes) -> bytes | None:
+    (record,), _ = await store.read([key])
+    return record and record.value
+
+
+# ---- what a batch does
