@@ -1,0 +1,106 @@
+"""docs/client.md names all of the Python API as it is, and its programs do what it shows."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kvd
+from kvd import client, errors
+from kvd.client import Client, Conflict, Unreachable, Watch, WatchEnded
+from tests.support.processes import PATIENCE, ROOT, Daemon
+
+PAGE = (ROOT / "docs" / "client.md").read_text()
+HEADINGS = re.findall(r"^#+ `(.*)`$", PAGE, re.MULTILINE)
+LISTED = {
+    name.rpartition(".")[2]: line
+    for line in re.findall(r"^\| .*`.*$", PAGE, re.MULTILINE)
+    for name in re.findall(r"`([\w.]+)`", line.split("|")[1])
+}
+"""The lines of tables, by the names in their first column."""
+PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+EXPORTED = {name: getattr(client, name) for name in client.__all__}
+
+
+def heading(name: str, of: Callable[..., Any]) -> str:
+    """A function and its arguments as Python shows them, without their types."""
+    signature = inspect.signature(of)
+    arguments = [
+        argument.replace(annotation=argument.empty)
+        for argument in signature.parameters.values()
+        if argument.name not in ("self", "_cls")
+    ]
+    return f"{name}{signature.replace(parameters=arguments, return_annotation=signature.empty)}"
+
+
+def public_methods(kind: type) -> dict[str, Callable[..., Any]]:
+    return {name: method for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
+
+
+def test_every_public_method_stands_there_with_its_arguments() -> None:
+    methods = public_methods(Client) | public_methods(Watch)
+    assert len(methods) >= 14
+    assert {heading(name, method) for name, method in methods.items()} <= set(HEADINGS)
+
+
+def test_every_exported_function_and_class_stands_there() -> None:
+    for name, one in EXPORTED.items():
+        if not inspect.isclass(one):
+            shown = heading(name, one) if callable(one) else f"`{name}` is `{one!r}`"
+            assert shown in (HEADINGS if callable(one) else PAGE)
+        elif issubclass(one, Exception):
+            assert f"`{one.__mro__[1].__name__}` |" in LISTED[name].split("|", 2)[2]
+        elif one is Client:
+            assert "\n## Client\n" in PAGE  # made by connect()
+        else:
+            assert heading(name, one if one is Watch else one.__new__) in HEADINGS
+
+
+def test_nothing_stands_there_that_is_not() -> None:
+    methods = public_methods(Client) | public_methods(Watch)
+    functions = {name: one for name, one in EXPORTED.items() if callable(one)}
+    names = {text.partition("(")[0] for text in HEADINGS}
+    assert names - set(methods) - set(functions) == set(public_attributes(Watch("a")))
+
+
+def public_attributes(one: object) -> list[str]:
+    return [name for name in vars(one) if name[0] != "_"]
+
+
+def test_every_refusal_stands_there_with_its_code() -> None:
+    for code, kind in errors.REFUSALS.items():
+        assert f"`{code}`" in LISTED[kind.__name__].split("|")[2]
+
+
+@pytest.mark.parametrize(
+    "error", [Conflict(3), WatchEnded("3@c3d1a7f0", "store", "gone"), Unreachable("no"), errors.Refusal("no")]
+)
+def test_what_an_error_says_stands_there(error: errors.KvdError) -> None:
+    line = LISTED[type(error).__name__]
+    assert public_attributes(error)
+    assert all(f"`{name}`" in line for name in public_attributes(error))
+
+
+def test_the_package_has_a_version() -> None:
+    assert "`kvd.__version__`" in PAGE
+    assert [name for name in vars(kvd) if not inspect.ismodule(getattr(kvd, name)) and name[0] != "_"] == []
+
+
+def test_it_is_linked() -> None:
+    for page in ("README.md", "CHANGELOG.md", "docs/examples/README.md"):
+        assert "client.md)" in (ROOT / page).read_text(), page
+
+
+def test_every_program_prints_what_is_shown(daemon: Daemon, tmp_path: Path) -> None:
+    assert len(PROGRAMS) == PAGE.count("```python") >= 5
+    for number, (program, shown) in enumerate(PROGRAMS):
+        path = tmp_path / f"program_{number}.py"
+        assert "127.0.0.1:5830" in program
+        path.write_text(program.replace("127.0.0.1:5830", daemon.addr))
+        done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE)
+        assert (done.stdout, done.stderr) == (shown, ""), program
