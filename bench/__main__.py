@@ -3,10 +3,11 @@
 Usage:
   bench [options] [--only NAME...]
 
-Without --quick and --only it measures everything, and writes docs/benchmarks.md, .png and .json.
+Without --quick and --only it measures everything, and writes docs/benchmarks.md, .png and .json.  bench/README.md
+says more.
 
 Options:
-  --quick            The main workloads with kvd and bare Redis alone, shortly.
+  --quick            The main workloads with kvd and bare Redis alone, shortly, and without targets.
   --guard            Fail if kvd is more than twice as slow next to bare Redis as docs/benchmarks.json says.
   --record FILE      What --guard compares with, if not that file.
   --only             Only the workloads and curves that follow: {names}.
@@ -79,7 +80,7 @@ def run(console: Console, options: dict[str, Any]) -> int:
         )  # fmt: skip
         measured = measure_rows(bench, only, quick)
         curves = measure_curves(bench, only, quick)
-        show(console, measured, curves)
+        show(console, measured, curves, judged=not quick)
         status = 0
         if options["--guard"]:
             status = judge(bench, measured, Path(options["--record"] or RECORD), console.out)
@@ -89,11 +90,11 @@ def run(console: Console, options: dict[str, Any]) -> int:
     return status
 
 
-def show(console: Console, measured: list[Measured], curves: list[Curve]) -> None:
-    """Print the tables."""
+def show(console: Console, measured: list[Measured], curves: list[Curve], *, judged: bool) -> None:
+    """Print the tables.  judged: with what is to be reached."""
     if measured:
-        console.print(report.table(measured))
-    for table in report.curve_tables(curves):
+        console.print(report.table(measured, judged=judged))
+    for table in report.curve_tables(curves, judged=judged):
         console.print(table)
 
 

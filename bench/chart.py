@@ -1,94 +1,120 @@
-"""benchmarks.png: the ratios as bars, and a panel for each curve."""
+"""benchmarks.png: which system does how much of what, at a glance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of what it draws with
+from matplotlib.patches import Patch
 
-from bench.curves import Curve
-from bench.measure import Measured, Spread
-from bench.targets import ETCD, TITLES, Target
+from bench.measure import Measured
+from bench.page import rounded
+from bench.targets import ETCD, KVD, MEMCACHED, NATS, REDIS, TITLES
 
-GOOD, BAD, MARK = "#3b6ea5", "#c26a4a", "#222222"
-"""Colours: a target that is met, one that is not, and where it lies."""
-LINES = ("#3b6ea5", "#c26a4a", "#6a9a58", "#8a6fa8", "#b59a3c")
-COLUMNS = 3
-"""Panels side by side."""
-BAR_HEIGHT, PANEL_HEIGHT = 0.42, 2.9
+COLOURS = {KVD: "#1f5fa8", REDIS: "#d2694a", ETCD: "#6f9f6a", MEMCACHED: "#a9a9a9", NATS: "#a487bf"}
+"""The systems that are shown, in this order."""
+KEEPS_NOTHING = (MEMCACHED, NATS)
+"""Those that a reader must not take for durable."""
+BAR, GAP, HEAD, FOOT = 0.21, 0.2, 0.62, 0.15
+"""Inches: of a bar, between workloads, above a panel for its title, and below it."""
+WIDTH, LEGEND = 10.0, 0.4
 """Inches."""
 DPI = 130
 
 
-def draw(path: Path, measured: Sequence[Measured], curves: Sequence[Curve]) -> None:
-    """Draw what was measured."""
-    rates = [(one, *pair) for one in measured for pair in one.targets() if _is_rate(one) and pair[0].base != ETCD]
-    latencies = [(one, *pair) for one in measured for pair in one.targets() if not _is_rate(one)]
-    groups = [
-        ("throughput, times bare Redis (more is better)", rates),
-        ("latency p50, times bare Redis (less is better)", latencies),
-        ("throughput, times etcd (more is better)",
-         [(one, *pair) for one in measured for pair in one.targets() if pair[0].base == ETCD]),
-    ]  # fmt: skip
-    groups = [(title, bars) for title, bars in groups if bars]
-    bar_heights = [BAR_HEIGHT * len(bars) + 0.8 for _, bars in groups]
-    panel_rows = -(-len(curves) // COLUMNS)
-    heights = [height for height in (sum(bar_heights), PANEL_HEIGHT * panel_rows) if height]
+class Panel(NamedTuple):
+    """Workloads whose figures have one unit.  rows: what each is called here, by its name."""
+
+    title: str
+    about: str
+    figure: str
+    rows: Mapping[str, str]
+
+
+PANELS = (
+    Panel(
+        "Requests a second, 50 connections",
+        "more is better; kvd, Redis and etcd have every SET on disk before they answer",
+        "rate",
+        {"get": "GET", "mixed": "90 % GET, 10 % SET", "set": "SET"},
+    ),
+    Panel(
+        "Changes delivered a second to 1,000 watchers",
+        "more is better; kvd and etcd keep every change on disk, Redis (PUBLISH) and NATS keep none",
+        "rate",
+        {"fan-out": "16 changes in flight", "fan-out-one": "1 change in flight"},
+    ),
+    Panel(
+        "Median time in microseconds, 1 request in flight",
+        "less is better; in the last line Redis, too, has the change on disk before it delivers it",
+        "p50_us",
+        {"get-one": "GET", "set-one": "SET", "latency": "from writer to watcher",
+         "latency-durable": "from writer to watcher,\non disk for both"},
+    ),
+)  # fmt: skip
+
+
+def draw(path: Path, measured: Sequence[Measured]) -> None:
+    """Draw what was measured, a panel below the other."""
+    by_name = {one.row.name: one for one in measured}
+    panels = [(panel, [by_name[name] for name in panel.rows if name in by_name]) for panel in PANELS]
+    panels = [(panel, shown) for panel, shown in panels if shown]
+    heights = [HEAD + FOOT + _height(shown) for _, shown in panels]
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
-    figure = plt.figure(figsize=(12, sum(heights) or 1), layout="constrained")
-    # Two parts, so that the long names of the bars do not push the panels aside.
-    parts = list(figure.subfigures(max(1, len(heights)), 1, height_ratios=heights or [1], squeeze=False)[:, 0])
-    if groups:
-        part = parts.pop(0)
-        grid = part.add_gridspec(len(groups), 1, height_ratios=bar_heights)
-        for number, (title, bars) in enumerate(groups):
-            _bars(part.add_subplot(grid[number]), title, bars)
-    for number, curve in enumerate(curves):
-        _panel(parts[0].add_subplot(panel_rows, COLUMNS, number + 1), curve)
+    whole = LEGEND + sum(heights)
+    figure = plt.figure(figsize=(WIDTH, whole))
+    _legend(figure, measured)
+    top = whole - LEGEND
+    for (panel, shown), height in zip(panels, heights, strict=True):
+        axes = figure.add_axes((0.2, (top - height + FOOT) / whole, 0.74, _height(shown) / whole))
+        _bars(axes, panel, shown)
+        top -= height
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
-def _is_rate(one: Measured) -> bool:
-    return one.row.figure == "rate"
+def _systems(one: Measured) -> list[str]:
+    return [name for name in COLOURS if name in one.results]
 
 
-def _bars(axes: Any, title: str, bars: Sequence[tuple[Measured, Target, Spread]]) -> None:
-    """Each a median, its spread as a line, and its target as a mark."""
-    for place, (_, target, spread) in enumerate(bars):
-        colour = GOOD if target.is_met_by(spread.median) else BAD
-        axes.barh(place, spread.median, height=0.6, color=colour)
-        axes.plot([spread.low, spread.high], [place, place], color=MARK, linewidth=1)
-        axes.plot([target.wanted] * 2, [place - 0.42, place + 0.42], color=MARK, linewidth=2.2)
-        axes.annotate(
-            f"{spread.median:.2f}", (max(spread.high, target.wanted), place), xytext=(6, 0),
-            textcoords="offset points", va="center",
-        )  # fmt: skip
-    names = [f"{one.row.title} ({TITLES[t.system]})" if "no" in t.system else one.row.title for one, t, _ in bars]
-    axes.set_yticks(range(len(bars)), names)
-    axes.invert_yaxis()
-    axes.margins(x=0.08)
+def _height(shown: Sequence[Measured]) -> float:
+    return sum(BAR * len(_systems(one)) + GAP for one in shown)
+
+
+def _legend(figure: Any, measured: Sequence[Measured]) -> None:
+    seen = {name for one in measured for name in one.results}
+    marks = [Patch(color=colour, label=_label(name)) for name, colour in COLOURS.items() if name in seen]
+    figure.legend(handles=marks, loc="upper center", ncols=len(COLOURS), frameon=False, fontsize=10)
+
+
+def _label(system: str) -> str:
+    return f"{TITLES[system]} (keeps nothing)" if system in KEEPS_NOTHING else TITLES[system]
+
+
+def _bars(axes: Any, panel: Panel, shown: Sequence[Measured]) -> None:
+    """For each workload a bar for each system, with its figure."""
+    place, names = 0.0, {}
+    for one in shown:
+        systems = _systems(one)
+        names[panel.rows[one.row.name]] = place + BAR * len(systems) / 2
+        for system in systems:
+            value = one.median(system, panel.figure)
+            axes.barh(place + BAR / 2, value, height=BAR * 0.86, color=COLOURS[system])
+            axes.annotate(
+                rounded(value), (value, place + BAR / 2), xytext=(4, 0), textcoords="offset points", va="center",
+                fontsize=8.5, fontweight="bold" if system == KVD else "normal",
+            )  # fmt: skip
+            place += BAR
+        place += GAP
+    axes.set_yticks(list(names.values()), list(names))
+    axes.set_ylim(place, -GAP / 2)
     axes.set_xlim(left=0)
-    axes.set_title(f"kvd: {title}; | is the target", loc="left", fontsize=10, fontweight="bold")
-
-
-def _panel(axes: Any, curve: Curve) -> None:
-    places = range(len(curve.x))
-    if curve.is_growth:
-        axes.set_ylim(0, 1.3 * max(max(curve.columns[name]) for name in curve.plot))
-        axes.set_ylabel(curve.y_title)
-        for name, colour in zip(curve.plot, LINES, strict=False):
-            axes.plot(places, curve.columns[name], marker="o", markersize=4, color=colour, label=name)
-        axes.set_xticks(places, curve.x)
-        axes.set_xlabel(curve.x_title)
-    else:
-        axes.barh(places, curve.columns[curve.plot[0]], color=GOOD, height=0.6)
-        axes.set_yticks(places, curve.x)
-        axes.invert_yaxis()
-        axes.set_xlabel(curve.y_title)
-    if len(curve.plot) > 1:
-        axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
-    axes.set_title(curve.title, loc="left", fontsize=10, fontweight="bold")
+    axes.margins(x=0.1)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.set_title(panel.title, loc="left", fontsize=11, fontweight="bold", pad=18)
+    axes.text(0, 1.0, panel.about, transform=axes.transAxes, fontsize=8.5, color="#555555", va="bottom")

@@ -37,11 +37,12 @@ class Curve:
     columns: Mapping[str, Sequence[float]]
     """By their headings, which name the unit."""
     checks: Sequence[Check]
-    plot: Sequence[str]
-    """The columns that the chart shows: of one unit."""
-    y_title: str
     is_growth: bool = True
-    """Whether the lines are sizes of one thing, to be joined in the chart, and not several things."""
+    """Whether the lines are sizes of one thing, and not several things."""
+
+    def found(self, title: str) -> float:
+        """The value of the check with that title."""
+        return next(check.value for check in self.checks if check.title == title)
 
     def rows(self) -> Iterator[list[str]]:
         """The lines of the table, as text."""

@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs: a table in the terminal, Markdown, JSON."""
+"""What was measured, for developers and for programs: tables in the terminal, JSON.  Readers have bench/page.py."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -78,32 +78,26 @@ def verdict(met: bool, stretched: bool = False) -> str:
     return "stretch" if stretched else "yes" if met else "no"
 
 
-def table(measured: Sequence[Measured]) -> Table:
-    """For the terminal."""
+def table(measured: Sequence[Measured], *, judged: bool = True) -> Table:
+    """For the terminal.  judged: with the targets, and whether they are met."""
     drawn = Table(title="Ratios are to bare Redis within each round: median (lowest to highest)", box=box.SIMPLE)
-    for number, heading in enumerate(HEADINGS):
+    shown = len(HEADINGS) if judged else HEADINGS.index("target (stretch)")
+    for number, heading in enumerate(HEADINGS[:shown]):
         drawn.add_column(heading, justify="right" if 2 <= number <= 6 else "left", no_wrap=number == 3)
     for line in lines(measured):
         style = "bold" if line.system.startswith(TITLES[KVD]) else None
-        drawn.add_row(*line, style=style)
+        drawn.add_row(*line[:shown], style=style)
     return drawn
 
 
-def markdown_table(measured: Sequence[Measured]) -> str:
-    """For the document, with the rows' notes below."""
-    aligned = ["--:" if 2 <= number <= 6 else "---" for number in range(len(HEADINGS))]
-    text = [_row(HEADINGS), _row(aligned), *(_row(line) for line in lines(measured))]
-    notes = [f"- *{one.row.title}*: {one.row.note}" for one in measured if one.row.note]
-    return "\n".join([*text, "", *notes, ""])
+def curve_tables(curves: Sequence[Curve], *, judged: bool = True) -> list[Table]:
+    """For the terminal.  judged: with the limits, and whether they are kept."""
+    return [_curve_table(curve, judged) for curve in curves]
 
 
-def curve_tables(curves: Sequence[Curve]) -> list[Table]:
-    """For the terminal."""
-    return [_curve_table(curve) for curve in curves]
-
-
-def _curve_table(curve: Curve) -> Table:
-    drawn = Table(title=curve.title, box=box.SIMPLE, caption="\n".join(check_line(check) for check in curve.checks))
+def _curve_table(curve: Curve, judged: bool) -> Table:
+    caption = "\n".join(check_line(check, judged=judged) for check in curve.checks)
+    drawn = Table(title=curve.title, box=box.SIMPLE, caption=caption)
     for heading in (curve.x_title, *curve.columns):
         drawn.add_column(heading, justify="right")
     for row in curve.rows():
@@ -111,24 +105,11 @@ def _curve_table(curve: Curve) -> Table:
     return drawn
 
 
-def markdown_curve(curve: Curve) -> str:
-    """A section of the document."""
-    headings = [curve.x_title, *curve.columns]
-    text = [f"### {curve.title}", "", _row(headings), _row(["--:"] * len(headings))]
-    text += [_row(row) for row in curve.rows()]
-    text += ["", *(f"- {check_line(check)}" for check in curve.checks), "", curve.how, ""]
-    return "\n".join(text)
-
-
-def check_line(check: Check) -> str:
+def check_line(check: Check, *, judged: bool = True) -> str:
     """One target of a curve and whether it is met."""
-    if check.limit is None:
+    if check.limit is None or not judged:
         return f"{check.title}: {check.value:.2f}"
     return f"{check.title}: {check.value:.2f}, {check.bound} {check.limit:g}: {verdict(check.met)}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def raw(measured: Sequence[Measured], curves: Sequence[Curve]) -> dict[str, Any]:

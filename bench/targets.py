@@ -65,7 +65,6 @@ class Row:
     """Those of load.c."""
     figure: Figure = "rate"
     """What the ratio is of: operations a second (in fan-out, deliveries), or the median latency in microseconds."""
-    note: str = ""
 
 
 KEYS, VALUE = 10_000, 32
@@ -73,12 +72,6 @@ KEYS, VALUE = 10_000, 32
 LINES = (KVD, REDIS, REDIS_7, MEMCACHED)
 READS = (KVD, KVD_NO_CACHE, *LINES[1:])
 CHANNELS = (KVD, REDIS, REDIS_7, NATS, ETCD)
-NOT_DURABLE = "memcached keeps nothing on disk."
-PIPELINED = "memcached turns to another connection after 20 requests of one (its -R)."
-FORGETFUL = (
-    "kvd's changes are written, synced and kept before they are delivered; those of Redis PUBLISH and of NATS are "
-    "kept nowhere. etcd's are kept, and delivered by its own Go client over 10 connections."
-)
 
 
 def at_least(wanted: float, stretch: float, base: str = REDIS) -> Target:
@@ -96,26 +89,23 @@ ROWS = (
     Row("get", "GET, 50 connections", "requests", (*READS, ETCD),
         (at_least(0.65, 0.80), at_least(8, 10, ETCD)), {"connections": 50, "reads": 100}),
     Row("get-deep", "GET, 50 connections, 16 deep", "requests", READS,
-        (at_least(0.60, 0.80),), {"connections": 50, "reads": 100, "depth": 16}, note=PIPELINED),
+        (at_least(0.60, 0.80),), {"connections": 50, "reads": 100, "depth": 16}),
     Row("get-one", "GET, 1 connection: p50", "requests", READS,
         (at_most(1.5, 1.35),), {"connections": 1, "reads": 100}, "p50_us"),
     Row("mixed", "90 % GET, 10 % SET, 50 connections", "requests", READS,
-        (at_least(0.65, 0.80),), {"connections": 50, "reads": 90}, note=NOT_DURABLE),
+        (at_least(0.65, 0.80),), {"connections": 50, "reads": 90}),
     Row("set", "durable SET, 50 connections", "requests", (*LINES, ETCD),
-        (at_least(0.65, 0.85), at_least(6, 10, ETCD)), {"connections": 50, "reads": 0}, note=NOT_DURABLE),
+        (at_least(0.65, 0.85), at_least(6, 10, ETCD)), {"connections": 50, "reads": 0}),
     Row("set-deep", "durable SET, 50 connections, 16 deep", "requests", LINES,
-        (at_least(0.50, 0.75),), {"connections": 50, "reads": 0, "depth": 16}, note=f"{NOT_DURABLE} {PIPELINED}"),
+        (at_least(0.50, 0.75),), {"connections": 50, "reads": 0, "depth": 16}),
     Row("set-one", "durable SET, 1 connection: p50", "requests", LINES,
-        (at_most(1.6, 1.3),), {"connections": 1, "reads": 0}, "p50_us", note=NOT_DURABLE),
+        (at_most(1.6, 1.3),), {"connections": 1, "reads": 0}, "p50_us"),
     Row("fan-out", "deliveries to 1,000 watchers, 16 changes in flight", "fan-out", CHANNELS,
-        (at_least(1.5, 2.0),), {"watchers": 1000, "flight": 16}, note=FORGETFUL),
+        (at_least(1.5, 2.0),), {"watchers": 1000, "flight": 16}),
     Row("fan-out-one", "deliveries to 1,000 watchers, 1 change in flight", "fan-out", CHANNELS,
-        (at_least(1.0, 1.3),), {"watchers": 1000, "flight": 1}, note=FORGETFUL),
+        (at_least(1.0, 1.3),), {"watchers": 1000, "flight": 1}),
     Row("latency", "from writer to watcher: p50", "fan-out", (KVD, KVD_NO_SYNC, REDIS, REDIS_7, NATS, ETCD),
-        (at_most(3.0, 3.0), at_most(2.0, 2.0, KVD_NO_SYNC)), {"watchers": 1, "flight": 1}, "p50_us",
-        note="From sending the SET (PUBLISH, PUB, Put) to having its change in the one watcher, one change at a time. "
-        f"For kvd the durable write is part of it; with --fsync no, the write without its sync. {FORGETFUL}"),
+        (at_most(3.0, 3.0), at_most(2.0, 2.0, KVD_NO_SYNC)), {"watchers": 1, "flight": 1}, "p50_us"),
     Row("latency-durable", "from writer to watcher, durable for both: p50", "fan-out", (KVD, REDIS, REDIS_7),
-        (), {"watchers": 1, "flight": 1, "durable": 1}, "p50_us",
-        note="As above, but Redis, too, is sent a SET, synced to disk, before the PUBLISH, in one piece."),
+        (), {"watchers": 1, "flight": 1, "durable": 1}, "p50_us"),
 )  # fmt: skip

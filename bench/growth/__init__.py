@@ -16,3 +16,15 @@ CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
     "workers": workers.measure,
     "engines": engines.measure,
 }
+
+IN_WORDS: Mapping[str, Callable[[Curve], list[str]]] = {
+    "keys": keys.in_words,
+    "watchers": watchers.in_words,
+    "idle": idle.in_words,
+    "values": values.in_words,
+    "verbs": verbs.in_words,
+    "interference": interference.in_words,
+    "workers": workers.in_words,
+    "engines": engines.in_words,
+}
+"""What a curve shows, in sentences for readers."""

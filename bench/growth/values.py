@@ -40,9 +40,23 @@ def measure(bench: Bench) -> list[Curve]:
                 speeds[f"kvd {kind}, MiB/s"].append(median(r.rate for r in seen["kvd"]) * size / MIB)
                 limit = LEAST if size >= LONG else None
                 checks.append(Check(f"{kind} of {title}, kvd / bare Redis", both.median, "at least", limit))
-    columns = {**speeds, **{f"{kind}, times bare Redis": values for kind, values in ratios.items()}}
-    plot = [name for name in columns if "times" in name]
-    return [Curve("values", "Longer values", HOW, "value", list(SIZES), columns, checks, plot, "times bare Redis")]
+    columns = {**speeds, **{_relative(kind): values for kind, values in ratios.items()}}
+    return [Curve("values", "Longer values", HOW, "value", list(SIZES), columns, checks)]
+
+
+def _relative(kind: str) -> str:
+    """The heading of the ratios to bare Redis."""
+    return f"{kind}, times bare Redis"
+
+
+def in_words(curve: Curve) -> list[str]:
+    """What it shows, for readers."""
+    first, *_, last = curve.x
+    gets, sets = (curve.columns[_relative(kind)] for kind in KINDS)
+    return [
+        f"With values of {first} kvd's GETs are {gets[0]:.2f} times as many a second as bare Redis's and its SETs "
+        f"{sets[0]:.2f} times; with values of {last} {gets[-1]:.2f} and {sets[-1]:.2f} times."
+    ]
 
 
 def _load(bench: Bench, systems: list[System], size: int, reads: int) -> Loads:

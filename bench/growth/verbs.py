@@ -66,15 +66,23 @@ def _curve(seen: Seen) -> Curve:
     checks = [_check(seen, name, REDIS_GET, flat, limit) for name, limit in WANTED.items()]
     checks += [_check(seen, name, SET, flat, limit) for name, limit in WANTED_OF_SET.items()]
     checks += [_check(seen, name, GET if name in READS else SET, deep, limit) for name, limit in WANTED_DEEP.items()]
-    return Curve(
-        "verbs", "Other requests", HOW, "request", names, columns, checks, list(columns)[:1], "operations a second",
-        is_growth=False,
-    )  # fmt: skip
+    return Curve("verbs", "Other requests", HOW, "request", names, columns, checks, is_growth=False)
 
 
 def _check(seen: Seen, name: str, base: str, depth: str, limit: float) -> Check:
     found = ratio([r.rate for r in seen[name, depth]], [r.rate for r in seen[base, depth]])
     return Check(f"{name} / {base}, {depth}", found.median, "at least", limit)
+
+
+def in_words(curve: Curve) -> list[str]:
+    """What it shows, for readers."""
+    rates = dict(zip(curve.x, next(iter(curve.columns.values())), strict=True))
+    return [
+        f"Times as many a second as {base}, with 50 connections: "
+        + ", ".join(f"`{name}` {rates[name] / rates[base]:.2f}" for name in kinds)
+        + "."
+        for base, (_, *kinds) in ((GET, READS), (SET, WRITES))
+    ]
 
 
 HOW = (

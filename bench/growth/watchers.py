@@ -26,9 +26,23 @@ def measure(bench: Bench) -> list[Curve]:
             costs = _costs(bench, daemons, distinct)
             columns[f"{kind}, µs"] = [median(costs[size]) for size in SIZES]
             grown = ratio(costs[SIZES[-1]], costs[SIZES[0]]).median
-            checks.append(Check(f"{kind}: {SIZES[-1]:,} watchers / {SIZES[0]}", grown, limit=MOST))
+            checks.append(Check(_grown(kind), grown, limit=MOST))
     sizes = [f"{size:,}" for size in SIZES]
-    return [Curve("watchers", "More watchers", HOW, "watchers", sizes, columns, checks, list(columns), "µs a change")]
+    return [Curve("watchers", "More watchers", HOW, "watchers", sizes, columns, checks)]
+
+
+def _grown(kind: str) -> str:
+    """The title of what more watchers cost."""
+    return f"{kind}: {SIZES[-1]:,} watchers / {SIZES[0]}"
+
+
+def in_words(curve: Curve) -> list[str]:
+    """What it shows, for readers."""
+    keys, prefixes = (curve.found(_grown(kind)) for kind in KINDS)
+    return [
+        f"A change that one of {SIZES[-1]:,} watchers wants costs the daemon {keys:.2f} times the processor time that "
+        f"it costs with a single watcher; {prefixes:.2f} times, if they watch prefixes."
+    ]
 
 
 def _costs(bench: Bench, daemons: list[tuple[int, System]], distinct: int) -> dict[int, list[float]]:

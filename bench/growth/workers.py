@@ -43,13 +43,33 @@ def measure(bench: Bench) -> list[Curve]:
             columns[title] = [median(r.figure(part) for r in results[count]) for count in COUNTS]
         more = ratio([r.rate for r in results[COUNTS[-1]]], [r.rate for r in results[COUNTS[0]]]).median
         limit = None if name == ASKED else 1.0
-        checks.append(Check(f"{name} with {COUNTS[-1]} workers / with {COUNTS[0]}", more, "at least", limit))
+        checks.append(Check(_grown(name), more, "at least", limit))
         daemon, store = (columns[f"{name}: {part}, µs"][-1] for part in ("daemon", "store"))
         if store and name != "GET":
-            checks.append(Check(f"{name}: workers at which Redis is busy all the time", daemon / store))
-    plot = [f"{name}/s" for name in ("GET", "SET")]
+            checks.append(Check(_busy(name), daemon / store))
     counts = [str(count) for count in COUNTS]
-    return [Curve("workers", "More workers", HOW, "workers", counts, columns, checks, plot, "operations a second")]
+    return [Curve("workers", "More workers", HOW, "workers", counts, columns, checks)]
+
+
+def _grown(name: str) -> str:
+    """The title of what more workers bring."""
+    return f"{name} with {COUNTS[-1]} workers / with {COUNTS[0]}"
+
+
+def _busy(name: str) -> str:
+    """The title of how many would be of use."""
+    return f"{name}: workers at which Redis is busy all the time"
+
+
+def in_words(curve: Curve) -> list[str]:
+    """What it shows, for readers."""
+    gets, sets, deliveries = (curve.found(_grown(name)) for name in LOADS)
+    return [
+        f"With {COUNTS[-1]} workers on this machine GETs are {gets:.2f} times as many a second as with {COUNTS[0]}, "
+        f"SETs {sets:.2f} times, deliveries {deliveries:.2f} times.",
+        f"By processor time, one store could serve {curve.found(_busy('SET')):.1f} workers that only write, or "
+        f"{curve.found(_busy(ASKED)):.1f} whose reads all miss the cache.",
+    ]
 
 
 @contextmanager
@@ -76,8 +96,8 @@ def _load(bench: Bench, daemons: Daemons, name: str, mode: Mode, settings: dict[
 
 
 HOW = (
-    "The daemon's processor time is that of all its processes but the store. Where generator, workers and Redis "
-    "share fewer cores than they could use, throughput tells little: the number of workers that keep one Redis busy is "
-    "the workers' processor time of an operation over Redis's. For GET it is measured with --read-cache 0: what is in "
-    "the workers' read caches needs no Redis."
+    "GET and SET with 50 connections; fan-out is deliveries to 1,000 watchers, 16 changes in flight. "
+    "Load generator, workers and store share the cores of the machine. Where there are fewer than they could use, more "
+    "workers only take them from each other, and throughput tells little: how many workers keep one store busy is the "
+    "workers' processor time of an operation over the store's."
 )

@@ -1,5 +1,6 @@
 """The benchmark: that its generator counts what happens, and that ratios, targets and the guard are computed right."""
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from bench import guard, report, servers
 from bench.curves import Check, Curve
@@ -109,7 +112,6 @@ def test_the_table_shows_ratios_costs_and_targets() -> None:
     assert etcd.target == ""
     assert to_etcd[1:4] == ("kvd / etcd", "", "14.00 (14.00 to 14.00)")
     assert to_etcd.met == "stretch"
-    assert "| GET | kvd | 700/s |" in report.markdown_table([Measured(ROW, results)])
 
 
 @pytest.mark.parametrize(("now", "met"), [(13, "stretch"), (15, "yes"), (16, "no")])
@@ -117,14 +119,31 @@ def test_a_latency_is_to_be_low(now: int, met: str) -> None:
     assert next(report.lines([measured(LATENCY, kvd=[now], redis=[10])])).met == met
 
 
+def printed(table: Table) -> str:
+    """Its words, wherever lines were broken."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    return " ".join(console.export_text().split())
+
+
 def test_a_curve_says_what_it_may_not_exceed() -> None:
     checks = [Check("twice", 1.5, limit=1.2), Check("speed", 0.7, "at least", 0.6), Check("so it is", 3)]
-    curve = Curve("c", "A curve", "How.", "keys", ["1", "1,000"], {"GET, µs": [1, 123456]}, checks, ["GET, µs"], "µs")
-    text = report.markdown_curve(curve)
-    assert "| 1,000 | 123,456 |" in text
-    assert "- twice: 1.50, at most 1.2: no" in text
-    assert "- speed: 0.70, at least 0.6: yes" in text
-    assert "- so it is: 3.00\n" in text
+    curve = Curve("c", "A curve", "How.", "keys", ["1", "1,000"], {"GET, µs": [1, 123456]}, checks)
+    lines = [report.check_line(check) for check in checks]
+    assert lines == ["twice: 1.50, at most 1.2: no", "speed: 0.70, at least 0.6: yes", "so it is: 3.00"]
+    assert report.check_line(checks[0], judged=False) == "twice: 1.50"
+    judged, alone = (printed(report.curve_tables([curve], judged=judged)[0]) for judged in (True, False))
+    assert "1,000 123,456" in judged
+    assert "twice: 1.50, at most 1.2: no" in judged
+    assert "at most" not in alone
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_targets_are_for_who_asks(judged: bool) -> None:
+    text = printed(report.table([measured(LATENCY, kvd=[16], redis=[10])], judged=judged))
+    assert "1.60 (1.60 to 1.60)" in text
+    assert ("at most 1.5 (1.35)" in text) == judged
+    assert ("stretch" in text) == judged
 
 
 @pytest.mark.parametrize(("now", "then", "fails"), [(0.36, 0.7, False), (0.34, 0.7, True), (2.0, 0.7, False)])
