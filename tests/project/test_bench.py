@@ -21,7 +21,7 @@ from bench import guard, report, servers
 from bench.curves import Check, Curve
 from bench.load import Generator, LoadFailed, Result
 from bench.measure import Measured, alternate, ratio
-from bench.others.servers import HOST, Server
+from bench.others.servers import HOST, Server, find
 from bench.targets import ETCD, KVD, REDIS, ROWS, Row, Target
 from tests.support.processes import ROOT, needs, wait_for
 
@@ -183,6 +183,13 @@ def test_the_guard_s_word_is_the_exit_status(recorded: float, status: int, tmp_p
     assert bench.returncode == status, output
     assert ("times worse than recorded" in output) == (status == 0)
     assert ("guard: GET, 50 connections:" in output) == (status == 1)
+
+
+def test_the_environment_s_own_redis_is_not_debian_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("redis-server")
+    own = Path(sys.prefix, "bin")
+    monkeypatch.setenv("PATH", f"{own}:{os.path.relpath(own)}:{os.environ['PATH']}")
+    assert Path(find("redis-server", "redis-server")).parent.resolve() != own.resolve()
 
 
 def test_sigterm_ends_every_server() -> None:
