@@ -26,8 +26,11 @@ from kvd.store.redis.disk_space import on_disk, refused_by
 from kvd.store.redis.maintenance import History
 from kvd.store.redis.shared_cache import Seat, SharedCache, Versions
 from kvd.store.redis.store import Store
+from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
 from kvd.watch.hub import Hub
+from kvd.watch.pages import Pages
+from kvd.watch.snapshot import Copying
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 
@@ -101,10 +104,12 @@ class Server:
         )  # fmt: skip
         self._parting = asyncio.Semaphore(PARTING)
         self._store = location.open(settings)
-        hub = Hub()
+        hub = Hub(index_changes=settings.history_changes)
+        self._catching_up = CatchingUp(self._store, hub)
         self._log = Follower(self._store.open_log, hub)
         self._context = Context(
-            self._store, self._log, hub, settings.max_value, self._max_line, settings.watch_buffer, self._describe,
+            self._store, self._log, hub, self._catching_up, Copying(self._store, Pages(self._store, hub), hub),
+            settings.max_value, self._max_line, settings.watch_buffer, self._describe,
             Complaints.new(),
             ProgressTimer(),
         )  # fmt: skip
@@ -125,6 +130,7 @@ class Server:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run())
             group.create_task(self._log.run())
+            group.create_task(self._catching_up.run())
             group.create_task(freed_memory.give_back())
 
     async def drain(self) -> None:

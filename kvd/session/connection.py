@@ -45,7 +45,10 @@ class Connection:
         self._peer = _name_of(writer)
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
-        self._watching = Watching(context.store, context.log, context.hub, context.timer, self._output)
+        self._watching = Watching(
+            context.store, context.log, context.hub, context.catching_up, context.copying, context.timer, self._output,
+            context.push_limit,
+        )  # fmt: skip
         self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer)
         self._linger = Linger(reader, writer)
         streams = writer.transport.get_protocol()

@@ -1,16 +1,18 @@
 """What the sessions of one daemon share."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import KvdError
-from kvd.model import Outcome, Record
-from kvd.requests import SimpleSets, Transaction, Write
+from kvd.model import Outcome, Position, Record
+from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.session import watching
 from kvd.session.complaints import Complaints
 from kvd.session.progress import ProgressTimer
 from kvd.session.watching import Log
+from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
+from kvd.watch.snapshot import Copying
 
 
 class Store(watching.Store, Protocol):
@@ -52,6 +54,11 @@ class Store(watching.Store, Protocol):
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large."""
 
+    def pages(
+        self, page: KeyRange, *, records: bool, due: bool
+    ) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
+        """The keys that match, page by page."""
+
     async def count(self, pattern: bytes) -> int:
         """How many keys match."""
 
@@ -70,6 +77,8 @@ class Context(NamedTuple):
     store: Store
     log: Log
     hub: Hub
+    catching_up: CatchingUp
+    copying: Copying
     max_value: int
     max_line: int
     push_limit: int

@@ -1,24 +1,21 @@
 """A connection's watch: at most one at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
-from kvd.errors import Compacted, Refusal, Unavailable
-from kvd.model import Change, Patterns, Position
-from kvd.requests import KeyRange
+from kvd.errors import Refusal, Unavailable
+from kvd.model import Patterns, Position
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
-from kvd.watch.hub import Hub, Step, Watcher
-from kvd.watch.snapshot import copy
+from kvd.watch.catching_up import CatchingUp
+from kvd.watch.hub import Hub, Watcher
+from kvd.watch.snapshot import Copy, Copying
 from kvd.wire import replies
 
-AWAY_PAUSE = 0.2
-"""Seconds between attempts to read the log of a store that is away."""
 SHORTEST_PROGRESS = 0.05
 """Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
-JOIN_TIMEOUT = 2.0
+JOIN_TIMEOUT = 10.0
 """Seconds that a WATCH waits for the store's log."""
 
 
@@ -28,16 +25,11 @@ class Store(Protocol):
     async def history(self) -> tuple[Position, int]:
         """Where it is now, and the revision after which all changes are kept."""
 
-    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
-        """The next page of the history.  Raises OtherStore, Future, Compacted."""
+    async def check(self, position: Position) -> int:
+        """Whether all that came after a position is kept; after which revision all is.
 
-    async def check(self, position: Position) -> None:
-        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
-
-    def pages(
-        self, page: KeyRange, *, records: bool, due: bool
-    ) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
-        """The keys that match, page by page."""
+        Raises OtherStore, Future, Compacted.
+        """
 
 
 class Log(Protocol):
@@ -53,16 +45,23 @@ class Log(Protocol):
 class Watching:
     """Begins, replaces and ends the watch of one connection."""
 
-    def __init__(self, store: Store, log: Log, hub: Hub, timer: ProgressTimer, output: Output) -> None:
+    def __init__(
+        self, store: Store, log: Log, hub: Hub, catching_up: CatchingUp, copying: Copying, timer: ProgressTimer,
+        output: Output, buffer: int,
+    ) -> None:  # fmt: skip
+        """buffer: int, bytes that may wait for a slow watcher."""
         self._store = store
         self._log = log
         self._hub = hub
+        self._catching_up = catching_up
+        self._copying = copying
         self._timer = timer
         self._output = output
+        self._buffer = buffer
         self._joined = False
         self._is_all = False
         self._watcher: Watcher | None = None
-        self._catching_up: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._interval = 0.0
         self._turn: Turn | None = None
 
@@ -83,31 +82,35 @@ class Watching:
     async def resume(self, position: Position, patterns: tuple[bytes, ...]) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
-        await self._store.check(position)
+        self._hub.index.drop_to(await self._store.check(position))
         self._begin(Patterns(patterns), position)
 
     async def sync(self, words: tuple[bytes, ...]) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
         await self._join()
         patterns = Patterns(words)
+        copy = Copy(self._copying, patterns, self._buffer)
         self._output.hold()
         try:
-            position = None
-            async for position, lines in copy(self._store, patterns):  # noqa: B007
-                self._output.reply_all(lines)
+            async for lines in copy.portions():
+                self._output.reply(lines)
                 await self._output.flush_if_full()
-            assert position  # noqa: S101
+            position, lines = copy.rest()
+            self._output.reply(lines)
             self._begin(patterns, position)
         except Refusal as error:
             self._output.reply(replies.refused(error))
         finally:
+            copy.close()
             self._output.release()
 
     def _begin(self, patterns: Patterns, position: Position) -> None:
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self._leave()
-        self._watcher = Watcher(patterns, self._output.push, self._set_aside, self._ended, position.revision)
+        self._watcher = Watcher(
+            patterns, self._output.push, self._set_aside, self._wait, self._ended, position.revision
+        )
         # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
@@ -164,19 +167,15 @@ class Watching:
             self._hub.remove(self._watcher)
             self._watcher = None
         self._output.forget_pushed()
-        if self._catching_up:
-            self._catching_up.cancel()
-            self._catching_up = None
+        if self._waiting:
+            self._waiting.cancel()
+            self._waiting = None
 
     def close(self) -> None:
         """The connection ends."""
         self.drop()
         if self._joined:
             self._log.leave()
-
-    @staticmethod
-    def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(work)
 
     async def _join(self) -> None:
         if self._joined:
@@ -191,31 +190,20 @@ class Watching:
             raise Unavailable("the store is away; the watch was not begun; try again") from None
 
     def _set_aside(self) -> None:
-        """The hub found no room for this watcher's lines."""
+        """The watcher has to catch up."""
         if self._watcher:
-            self._catching_up = self._start(self._catch_up(self._watcher))
+            self._catching_up.add(self._watcher)
 
-    async def _catch_up(self, watcher: Watcher) -> None:
+    def _wait(self) -> None:
+        """There is no room for the watcher's lines."""
+        if self._watcher:
+            self._waiting = asyncio.get_running_loop().create_task(self._wait_for_room(self._watcher))
+
+    async def _wait_for_room(self, watcher: Watcher) -> None:
         # A connection that breaks is the business of whoever reads from it.
         with suppress(OSError):
-            while (step := self._hub.catch_up(watcher)) is not Step.LIVE:
-                if step is Step.FULL:
-                    await self._output.room()
-                elif step is Step.GONE:
-                    await self._feed_from_log(watcher)
-                else:
-                    await asyncio.sleep(0)
-
-    async def _feed_from_log(self, watcher: Watcher) -> None:
-        try:
-            changes = await self._store.changes_after(self._hub.complete_to(watcher))
-        except Unavailable:
-            await asyncio.sleep(AWAY_PAUSE)
-        except Refusal as error:
-            self._hub.end(watcher, "compacted" if isinstance(error, Compacted) else "store", str(error))
-        else:
-            while not self._hub.feed(watcher, changes):
-                await self._output.room()
+            await self._output.room()
+            self._catching_up.add(watcher)
 
     def _ended(self, line: bytes) -> None:
         self._watcher = None

@@ -1,6 +1,10 @@
 """Watching: from the store's change log to those who watch.
 
-follower  reads the change log, and hands on every change, in order, once
-hub       hands changes to watchers
-snapshot  SYNC's copy
+follower     reads the change log, and hands on every change, in order, once
+hub          hands changes to watchers
+index        which key each kept change is of
+memory       changes in memory
+catching_up  serves the watchers that are not up to date
+pages        pages of the store's keys, read once for all copies
+snapshot     SYNC's copy
 """

@@ -1,28 +1,26 @@
 """The hub: hands every change to the watchers that match, each line rendered once.  Pure and synchronous.
 
-A watcher is a cursor into the history.  A live one gets changes as they are published.  One whose sink has no
-room is set aside: it holds back nobody, and catches up from the recent changes that the hub keeps in memory.
+A watcher is a cursor into the history.  A live one gets changes as they are published.  One that begins in the past, or
+whose sink has no room, is set aside: it holds back nobody, and catches up, step by step, with those changes only that
+match.  Which these are, the change index knows; recent ones are in memory, others have to be fetched first.
 """
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import islice
 
 from kvd.model import Change, Patterns, Position, Sink
+from kvd.watch.index import ChangeIndex
+from kvd.watch.memory import FetchedChanges, RecentChanges
 from kvd.wire import replies
 
-RECENT_BYTES = 8 * 1024 * 1024
-"""Bytes of keys and values of the latest changes that are kept for watchers set aside."""
-CHANGE_OVERHEAD = 200
-"""Bytes that a kept change costs beyond its key and value, roughly."""
-STEP_CHANGES = 1000
-"""Changes in one step of catching up from memory, so that others have their turn."""
+STEP_CHANGES = 256
+"""Changes of one watcher that are looked for at once in catching up, so that others have their turn."""
 PUSH_BYTES = 32 * 1024
 """Bytes of lines that are pushed at once in catching up, the last transaction excepted."""
-FOREVER = 2**53
+INDEX_CHANGES = 100_000
+"""Changes whose keys are known, unless the store keeps another number of them."""
 
 
 class Step(Enum):
@@ -31,7 +29,8 @@ class Step(Enum):
     LIVE = auto()
     MORE = auto()
     FULL = auto()
-    GONE = auto()
+    NOT_INDEXED = auto()
+    NOT_IN_MEMORY = auto()
 
 
 @dataclass(eq=False, slots=True)
@@ -39,24 +38,32 @@ class Watcher:
     """One watch.
 
     sink: takes lines at once, or refuses for want of room.
-    set_aside: called once when the sink refuses; whoever it is calls `Hub.catch_up` when there is room.
+    set_aside: called when it has to catch up; then `Hub.catch_up` is to be called.
+    full: called when the sink has refused in catching up, which is to go on when there is room.
     ended: called with the END line when the hub ends the watch.
     after: int, the revision up to which the sink has had everything (for a live one: from which it began).
+    coming: revisions of the next changes that match, while it catches up; there are no others up to `known_to`.
     """
 
     patterns: Patterns
     sink: Sink
     set_aside: Callable[[], None]
+    full: Callable[[], None]
     ended: Callable[[bytes], None]
     after: int = 0
     live: bool = True
+    coming: list[int] = field(default_factory=list)
+    known_to: int = 0
 
 
 class Hub:
     """All watchers of one daemon.  Call `start` before the first, and whenever the history begins anew."""
 
-    def __init__(self, recent_bytes: int = RECENT_BYTES) -> None:
-        self._recent_bytes = recent_bytes
+    def __init__(self, memory: RecentChanges | None = None, index_changes: int = INDEX_CHANGES) -> None:
+        """memory: for the latest changes.  index_changes: int, how many changes the index keeps."""
+        self.index = ChangeIndex(index_changes)
+        self.fetched = FetchedChanges()
+        self._recent = memory or RecentChanges()
         # By pattern: those that watch nothing else, and those that do.
         self._alone: dict[bytes, set[Watcher]] = {}
         self._among_others: dict[bytes, set[Watcher]] = {}
@@ -64,8 +71,7 @@ class Hub:
         self._lengths: dict[int, int] = {}
         self._ordered: list[int] = []
         self._watchers: set[Watcher] = set()
-        self._recent: deque[Change] = deque()
-        self._held = 0
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
         self.position = Position(0, b"")
 
     def __len__(self) -> int:
@@ -87,6 +93,10 @@ class Hub:
         watcher.live = True
         if watcher.after < self.position.revision:
             self._set_aside(watcher, watcher.after)
+
+    def serves(self, watcher: Watcher) -> bool:
+        """Whether a watcher was added, and neither removed nor ended."""
+        return watcher in self._watchers
 
     def remove(self, watcher: Watcher) -> None:
         """Serve a watcher no longer; nothing happens if it is not served."""
@@ -129,7 +139,8 @@ class Hub:
         What is joined once goes to all that watch one pattern, so that a watcher costs little more than its socket.
         """
         before = self.position.revision
-        self._remember(changes)
+        self._recent.add(changes)
+        self.index.append(changes)
         self.position = Position(changes[-1].revision, store)
         lines: dict[int, bytes] = {}
         places: dict[bytes, list[int]] = {}
@@ -146,6 +157,8 @@ class Hub:
                 merged.setdefault(watcher, []).extend(found)
         for watcher, its in merged.items():
             self._hand((watcher,), before, [(changes[place].revision, lines[place]) for place in sorted(its)])
+        if self._waiting:
+            self._call_waiting()
 
     def _hand(self, watchers: Iterable[Watcher], before: int, lines: list[tuple[int, bytes]]) -> None:
         """Give the live ones of some watchers lines, each with its revision, all of them later than `before`."""
@@ -164,8 +177,12 @@ class Hub:
     def start(self, position: Position) -> None:
         """The history begins here: nothing before it will be published."""
         self._recent.clear()
-        self._held = 0
+        self.fetched.clear()
+        self.index.start(position.revision)
         self.position = position
+        waiting, self._waiting = self._waiting, []
+        for _, callback in waiting:
+            callback()
 
     def end_all(self, code: str, text: str) -> None:
         """End every watch."""
@@ -173,63 +190,85 @@ class Hub:
             self.end(watcher, code, text)
 
     def end(self, watcher: Watcher, code: str, text: str) -> None:
-        """End one watch, and say why."""
+        """End one watch, and say why; nothing happens if it is not served."""
+        if watcher not in self._watchers:
+            return
         line = replies.end(self.complete_to(watcher), code, text)
         self.remove(watcher)
         watcher.ended(line)
 
     def catch_up(self, watcher: Watcher) -> Step:
-        """Give a watcher that was set aside its next lines from memory, and say how to go on.
+        """Give a watcher that was set aside some of its next lines, and say how to go on.
 
         LIVE: it has everything.  MORE: call again, when others have had their turn.  FULL: call again when there is
-        room.  GONE: memory no longer has what comes next; `feed` it from the store's log.
+        room.  NOT_INDEXED: the index must cover `watcher.after` first.  NOT_IN_MEMORY: changes that it needs must be
+        `fetched` first; see `missing`.
         """
         if watcher.live or watcher not in self._watchers:
             return Step.LIVE
-        first = self.position.revision - len(self._recent) + 1
-        if watcher.after < self.position.revision:
-            if watcher.after + 1 < first:
-                return Step.GONE
-            end = watcher.after + STEP_CHANGES
-            if not self.feed(watcher, islice(self._recent, watcher.after + 1 - first, None), end):
-                return Step.FULL
-        if watcher.after < self.position.revision:
-            return Step.MORE
-        watcher.live = True
-        return Step.LIVE
+        if watcher.after >= self.position.revision:
+            watcher.live = True
+            watcher.coming = []
+            return Step.LIVE
+        if not watcher.coming:
+            if not self.index.covers(watcher.after):
+                return Step.NOT_INDEXED
+            watcher.coming, watcher.known_to = self.index.find(watcher.patterns, watcher.after, STEP_CHANGES)
+            if not watcher.coming:
+                watcher.after = watcher.known_to
+                return self.catch_up(watcher) if watcher.after >= self.position.revision else Step.MORE
+        return self._feed(watcher)
 
-    def feed(self, watcher: Watcher, changes: Iterable[Change], end: int = FOREVER) -> bool:
-        """Give a watcher that was set aside changes, without a gap after what it had; False: there was no room.
-
-        Changes up to `watcher.after` are passed over, so that the same ones can be given again.  It stops after
-        revision `end`, at the end of a transaction.
-        """
-        if watcher.live or watcher not in self._watchers:
-            return True
+    def _feed(self, watcher: Watcher) -> Step:
+        """Push what comes next and is in memory, as much as makes a step."""
         lines: list[bytes] = []
         size = 0
-        reached = watcher.after
-        for change in changes:
-            if change.revision <= watcher.after:
-                continue
-            if watcher.patterns.match(change.key):
-                lines.append(replies.change(change, self.position.store))
-                size += len(lines[-1])
-            if change.more:
-                continue
-            if size >= PUSH_BYTES:
-                if not watcher.sink(b"".join(lines)):
-                    return False
-                lines.clear()
-                size = 0
-                watcher.after = change.revision
-            reached = change.revision
-            if reached >= end:
+        given = 0
+        for number, revision in enumerate(watcher.coming):
+            change = self.known(revision)
+            if change is None:
                 break
-        if lines and not watcher.sink(b"".join(lines)):
-            return False
-        watcher.after = max(watcher.after, reached)
+            lines.append(replies.change(change, self.position.store))
+            size += len(lines[-1])
+            if self._may_end(watcher, number):
+                given = number + 1
+                if size >= PUSH_BYTES:
+                    break
+        if not given:
+            return Step.NOT_IN_MEMORY
+        if not watcher.sink(b"".join(lines[:given])):
+            return Step.FULL
+        last = watcher.coming[given - 1]
+        watcher.coming = watcher.coming[given:]
+        watcher.after = last if watcher.coming else max(last, watcher.known_to)
+        return Step.MORE
+
+    def _may_end(self, watcher: Watcher, number: int) -> bool:
+        """Whether a push may end after one of the coming changes: what a transaction did is pushed in one piece."""
+        coming = watcher.coming
+        if number + 1 < len(coming):
+            return not self.index.is_one_transaction(coming[number], coming[number + 1])
         return True
+
+    def known(self, revision: int) -> Change | None:
+        """The change with a revision, if it is in memory."""
+        return self._recent.get(revision) or self.fetched.get(revision)
+
+    def missing(self, watcher: Watcher) -> list[int]:
+        """Revisions of the changes that come next for a watcher and are not in memory."""
+        return [revision for revision in watcher.coming if self.known(revision) is None]
+
+    def when_reached(self, revision: int, callback: Callable[[], None]) -> None:
+        """Have something called once a revision is published, or the history begins anew."""
+        self._waiting.append((revision, callback))
+
+    def _call_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for revision, callback in waiting:
+            if revision <= self.position.revision:
+                callback()
+            else:
+                self._waiting.append((revision, callback))
 
     def progress(self, watcher: Watcher) -> None:
         """Tell a watcher how far it has come, if there is room for the line."""
@@ -239,6 +278,7 @@ class Hub:
     def _set_aside(self, watcher: Watcher, after: int) -> None:
         watcher.live = False
         watcher.after = after
+        watcher.coming = []
         watcher.set_aside()
 
     def _patterns_of(self, key: bytes) -> Iterable[bytes]:
@@ -247,13 +287,3 @@ class Hub:
         patterns = [key[:length] + b"*" for length in lengths]
         patterns.append(key)
         return [pattern for pattern in patterns if pattern in self._alone or pattern in self._among_others]
-
-    def _remember(self, changes: list[Change]) -> None:
-        self._recent.extend(changes)
-        self._held += sum(_cost(change) for change in changes)
-        while self._held > self._recent_bytes:
-            self._held -= _cost(self._recent.popleft())
-
-
-def _cost(change: Change) -> int:
-    return len(change.key) + len(change.value) + CHANGE_OVERHEAD

@@ -1,78 +1,281 @@
-"""SYNC's copy: page by page, each after what happened meanwhile to the keys of the pages before it.
+"""SYNC's copy: the keys page by page, and then what has changed of them meanwhile, until nothing has.
 
-A page is exact at its own position only.  So before a further page is taken over, the changes between the two
-positions are, as far as they are of keys already copied: then the copy so far is exact at the later position.  The
-pairs alone were measured to be wrong nearly always under load; and so the history is needed for one page's time only.
+A page is exact at its own position only.  The change index says which keys of the pages so far have changed since; of
+these the present record is sent again, and of those that changed meanwhile again, in turns that become shorter, as long
+as the reader is faster than the keys that change.  What is left at last, and all in memory, goes in one step, after
+which the copy is exact at the position that the hub has reached.  (Pairs alone were measured to be wrong nearly always
+under load.)  A copy keeps its own set of changed keys, so that the history need not reach back to its beginning.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
-from kvd.errors import OtherStore
+from kvd.errors import Compacted, OtherStore, Unavailable
 from kvd.model import Change, Patterns, Position, Record
-from kvd.requests import KeyRange
+from kvd.watch.hub import Hub
+from kvd.watch.index import AFTER_ALL
+from kvd.watch.pages import Page, Pages
 from kvd.wire import replies
+
+PORTION_KEYS = 200
+"""Changed keys that are sent at once."""
+TAKE_PAGES = 16
+"""Pages after which changed keys are taken from the index: keys that change often are then taken once."""
+LINE_BYTES = 32
+"""Bytes of a line beyond its key and value, roughly."""
+NEAR_BYTES = 64 * 1024
+"""Bytes of changed keys that are sent in one step also if there would be fewer after another round."""
+PATIENCE = 8
+"""Rounds of all changed keys in a row after none of which fewer of them were left."""
+FEWER = 0.9
+"""Part of the bytes that were left before that are fewer."""
+SLOW = 0.05
+"""Seconds that a reader takes for a portion who is not waited for by other copies."""
+REPLACED = "the store's history was replaced under the copy; begin again"
+REACH_TIMEOUT = 10.0
+"""Seconds that the store's log may take to be read up to what a page has shown."""
 
 
 class Store(Protocol):
-    """See `store.Store`.  Both raise Unavailable."""
+    """See `store.Store`.  Raises Unavailable."""
 
-    def pages(
-        self, page: KeyRange, *, records: bool, due: bool
-    ) -> AsyncIterator[tuple[Position, list[tuple[bytes, Any]]]]:
-        """The keys that match, page by page; at least one page."""
-
-    async def changes_after(self, position: Position, *, copying: bool) -> list[Change]:
-        """The next page of the history.  Raises OtherStore, Future, Compacted."""
+    async def records(self, keys: Sequence[bytes]) -> tuple[Position, list[tuple[bytes, Record | None]]]:
+        """The records of the first of some keys, at least one, as of one moment."""
 
 
-class _Copied:
-    """The keys that are copied so far: all of some patterns, and of one more those up to a key."""
+class Copying:
+    """What the copies of one daemon share."""
+
+    def __init__(self, store: Store, pages: Pages, hub: Hub) -> None:
+        self.store = store
+        self.pages = pages
+        self.hub = hub
+        # Held for the last rounds: one after the other they get to an end, and all at once perhaps none of them.
+        self.turn = asyncio.Lock()
+
+
+class _Told:
+    """What has been sent: for each pattern up to which key, and as of which revision."""
 
     def __init__(self, patterns: Patterns) -> None:
         self._patterns = patterns
-        self._done: set[bytes] = set()
-        self._pattern = b""
-        self._last = b""
+        # By pattern: the last keys of its pages, in order, and the revisions of these.
+        self._pages: dict[bytes, tuple[list[bytes], list[int]]] = {}
+        # Keys whose present records were sent, and as of which revision.
+        self._records: dict[bytes, int] = {}
+        self._newest = 0
 
-    def begin(self, pattern: bytes) -> None:
-        """The next pattern's keys come; the one before it is done."""
-        self._done.add(self._pattern)
-        self._pattern, self._last = pattern, b""
+    def page(self, pattern: bytes, last: bytes, revision: int) -> None:
+        """A page was sent."""
+        ends, revisions = self._pages.setdefault(pattern, ([], []))
+        ends.append(last or AFTER_ALL)
+        revisions.append(revision)
+        self._newest = max(self._newest, revision)
 
-    def reach(self, key: bytes) -> None:
-        """All up to a key are copied."""
-        self._last = key
+    def record(self, key: bytes, revision: int) -> None:
+        """A key's present record was sent."""
+        self._records[key] = revision
+        self._newest = max(self._newest, revision)
 
-    def __contains__(self, key: bytes) -> bool:
+    def is_outdated(self, key: bytes, revision: int) -> bool:
+        """Whether a key was sent, and has changed since: at this revision."""
         pattern = self._patterns.find(key)
-        return pattern in self._done or (pattern == self._pattern and key <= self._last)
+        if pattern not in self._pages:
+            return False
+        ends, revisions = self._pages[pattern]
+        place = bisect_left(ends, key)
+        return place < len(ends) and revision > revisions[place] and revision > self._records.get(key, 0)
+
+    def forget(self, revision: int) -> None:
+        """Every change up to a revision has been looked at."""
+        if self._newest <= revision:
+            self._records.clear()
+            for pattern, (ends, _) in self._pages.items():
+                self._pages[pattern] = (ends[-1:], [0])
 
 
-async def copy(store: Store, patterns: Patterns) -> AsyncIterator[tuple[Position, list[bytes]]]:
-    """SYNC's item lines in portions, each with the position at which the copy so far is exact.  Raises a `Refusal`."""
-    copied = _Copied(patterns)
-    position: Position | None = None
-    for pattern in patterns.words:
-        copied.begin(pattern)
-        async for there, items in store.pages(KeyRange(pattern), records=True, due=True):
-            while position and position != there:
-                position, lines = await _step(store, position, there, copied)
-                yield position, lines
-            position = there
-            yield position, [replies.pair(key, record) for key, record in items]
-            if items:
-                copied.reach(items[-1][0])
+class Copy:
+    """One copy.  Send the `portions`, then at once what `rest` gives; `close` it in any case."""
 
+    def __init__(self, shared: Copying, patterns: Patterns, most_left: int) -> None:
+        """most_left: int, bytes that `rest` may give."""
+        self._shared = shared
+        self._hub = shared.hub
+        self._patterns = patterns
+        self._most_left = most_left
+        self._store_id = self._hub.position.store
+        self._generation = self._hub.index.generation
+        self._told = _Told(patterns)
+        self._taken = self._hub.index.last
+        self._changed: set[bytes] = set()
+        # The copy is exact at no position before this one.
+        self._newest = 0
+        self._slow = self._holds_turn = False
+        self._hub.index.keepers.add(self.keep)
 
-async def _step(store: Store, position: Position, there: Position, copied: _Copied) -> tuple[Position, list[bytes]]:
-    """One page of what happened from a position on, not after another, to the keys copied so far."""
-    changes = await store.changes_after(position, copying=True)
-    changes = [change for change in changes if change.revision <= there.revision]
-    if not changes:
-        raise OtherStore("the store's history was replaced under the copy; begin again")
-    lines = [_line(change) for change in changes if change.key in copied]
-    return Position(changes[-1].revision, position.store), lines
+    def close(self) -> None:
+        """Follow the changes no longer."""
+        self._hub.index.keepers.discard(self.keep)
+        self._end_turn()
+
+    async def portions(self) -> AsyncIterator[bytes]:
+        """Item lines, each to be sent before the next are asked for, until `rest` is ready.
+
+        Raises Unavailable, OtherStore, Compacted.
+        """
+        for pattern in self._patterns.words:
+            async for lines in self._copy(pattern):
+                yield lines
+        smallest, rounds = float("inf"), 0
+        while not self._is_near(left := await self._left(), FEWER * smallest):
+            rounds = 0 if left < FEWER * smallest else rounds + 1
+            smallest = min(smallest, left)
+            if rounds > PATIENCE:
+                raise Unavailable(
+                    "the keys change faster than they are read, so that the copy comes to no end; read faster, or SYNC "
+                    "fewer keys on each of several connections"
+                )
+            async for lines in self._round():
+                yield lines
+
+    def rest(self) -> tuple[Position, bytes]:
+        """The last lines, after which the copy is exact at the position, which is the hub's: begin to watch at once."""
+        changes = [self._last_change(key) for key in self._changed]
+        self._changed.clear()
+        return self._hub.position, b"".join([_line(change) for change in changes if change])
+
+    # ---- the first round: all keys
+
+    async def _copy(self, pattern: bytes) -> AsyncIterator[bytes]:
+        after, number = b"", 0
+        while True:
+            page = await self._shared.pages.get(pattern, after)
+            self._check()
+            if not self._hub.index.covers(page.position.revision):
+                continue
+            self._told_page(pattern, after, page)
+            yield page.lines
+            if not page.last:
+                return
+            after = page.last
+            number += 1
+            if number % TAKE_PAGES == 0:
+                self._take()
+
+    def _told_page(self, pattern: bytes, after: bytes, page: Page) -> None:
+        if page.position.store != self._store_id:
+            raise OtherStore(REPLACED)
+        revision = page.position.revision
+        if revision < self._taken:
+            # It was read for another copy, before the last changes that were taken.
+            self._changed.update(self._hub.index.keys_of(pattern, after, page.last, revision))
+        self._told.page(pattern, page.last, revision)
+        self._newest = max(self._newest, revision)
+
+    # ---- further rounds: the keys that have changed
+
+    async def _left(self) -> int:
+        """Bytes of the lines of all that has changed, as of the hub's position, which no page is ahead of."""
+        self._check()
+        if self._newest > self._hub.position.revision:
+            await self._reach(self._newest)
+        self._check()
+        self._take()
+        return sum([len(key) + self._size_of(key) + LINE_BYTES for key in self._changed])
+
+    def _is_near(self, left: int, fewer: float) -> bool:
+        """Whether what is left can go as the rest; fewer: below this many bytes another round would be shorter."""
+        fits = left <= NEAR_BYTES or (left <= self._most_left and left >= fewer)
+        return fits and all(self._last_change(key) for key in self._changed)
+
+    async def _round(self) -> AsyncIterator[bytes]:
+        """Send once all that has changed by now."""
+        await self._begin_turn()
+        left = list(self._changed)
+        while left:
+            portion = [key for key in left[:PORTION_KEYS] if key in self._changed]
+            del left[:PORTION_KEYS]
+            if not portion:
+                continue
+            lines, not_sent = await self._present(portion)
+            left += not_sent
+            began = time.monotonic()
+            yield lines
+            if time.monotonic() - began > SLOW:
+                self._slow = True
+                self._end_turn()
+
+    async def _present(self, keys: list[bytes]) -> tuple[bytes, list[bytes]]:
+        """Lines of the present records of keys, and the keys for which they were too many."""
+        changes = [self._last_change(key) for key in keys]
+        if None not in changes:
+            self._changed.difference_update(keys)
+            return b"".join([_line(change) for change in changes if change]), []
+        position, items = await self._shared.store.records(keys)
+        self._check()
+        if position.store != self._store_id:
+            raise OtherStore(REPLACED)
+        self._newest = max(self._newest, position.revision)
+        for key, _ in items:
+            self._told.record(key, position.revision)
+            # What has changed again, and was taken meanwhile, stays.
+            if not self._told.is_outdated(key, self._hub.index.last_of(key)):
+                self._changed.discard(key)
+        lines = [replies.pair(key, record) if record else replies.gone(key, position.revision) for key, record in items]
+        return b"".join(lines), keys[len(items) :]
+
+    async def _begin_turn(self) -> None:
+        if not (self._slow or self._holds_turn):
+            await self._shared.turn.acquire()
+            self._holds_turn = True
+
+    def _end_turn(self) -> None:
+        if self._holds_turn:
+            self._holds_turn = False
+            self._shared.turn.release()
+
+    async def _reach(self, revision: int) -> None:
+        """Wait until a revision is published."""
+        reached = asyncio.Event()
+        self._hub.when_reached(revision, reached.set)
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT):
+                await reached.wait()
+        except TimeoutError:
+            raise Unavailable("the store's log is unreachable; the copy is not complete; try again") from None
+
+    # ---- which keys have changed
+
+    def keep(self, floor: int) -> None:
+        """Called before the index covers what is up to a revision no longer."""
+        if self._taken < floor and self._generation == self._hub.index.generation:
+            self._take()
+
+    def _take(self) -> None:
+        """Take over from the index which keys have changed."""
+        index = self._hub.index
+        outdated, last_of = self._told.is_outdated, index.last_of
+        self._changed.update([key for key in index.keys_after(self._taken) if outdated(key, last_of(key))])
+        self._taken = index.last
+        self._told.forget(self._taken)
+
+    def _check(self) -> None:
+        """Whether the index is the one that it was.  Raises OtherStore, Compacted."""
+        if self._store_id != self._hub.position.store:
+            raise OtherStore(REPLACED)
+        if self._generation != self._hub.index.generation:
+            raise Compacted("changes were dropped before the copy was complete; begin again")
+
+    def _last_change(self, key: bytes) -> Change | None:
+        """The last change of a key, if it is in memory."""
+        return self._hub.known(self._hub.index.last_of(key))
+
+    def _size_of(self, key: bytes) -> int:
+        change = self._last_change(key)
+        return len(change.value) if change else 0
 
 
 def _line(change: Change) -> bytes:

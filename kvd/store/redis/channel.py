@@ -21,6 +21,7 @@ class Channel:
         self._connection: Connection | None = None
         self._losses = 0
         self._run = ""
+        self._answered = 0.0
 
     async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
         """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
@@ -30,7 +31,8 @@ class Channel:
         loop = asyncio.get_running_loop()
         asked = loop.time()
         async with self._lock:
-            if loop.time() > asked + REPLY_TIMEOUT:
+            # A crowd waits in order, as long as any of it is answered.
+            if loop.time() > asked + REPLY_TIMEOUT and self._answered < asked:
                 raise Unavailable("the store answers too slowly; nothing was done; try again")
             give_up = loop.time() + GRACE
             self._losses = 0
@@ -52,7 +54,9 @@ class Channel:
                 # and so what they read.
                 connection = await asyncio.create_task(self._open())
             async with asyncio.timeout(REPLY_TIMEOUT):
-                return await self._ask(connection, packed() if callable(packed) else packed)
+                reply = await self._ask(connection, packed() if callable(packed) else packed)
+            self._answered = asyncio.get_running_loop().time()
+            return reply
         except Rejected as error:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.

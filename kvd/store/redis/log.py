@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
@@ -54,8 +54,7 @@ def read_entry(raw: list[Any]) -> Entry:
     changes = []
     for name, value in zip(fields[2::2], fields[3::2], strict=True):
         revision += 1
-        verb, kind, more = _LETTERS[name[:1]]
-        changes.append(Change(revision, verb, name[1:], kind, value, more))
+        changes.append(_change(revision, name, value))
     return Entry(fields[1], changes)
 
 
@@ -78,7 +77,11 @@ def check(asked: Position, here: Position, floor: int) -> None:
     if asked.revision > here.revision:
         raise Future(f"the store is at {here.revision}, and has not come so far")
     if asked.revision < floor:
-        raise Compacted(f"{floor}@{here.store.decode()} is the oldest that is kept; SYNC to begin anew")
+        raise _compacted(here.store, floor)
+
+
+def _compacted(store: bytes, floor: int) -> Compacted:
+    return Compacted(f"{floor}@{store.decode()} is the oldest that is kept; SYNC to begin anew")
 
 
 def page_command(after: Position) -> bytes:
@@ -93,6 +96,43 @@ def read_page(after: Position, reply: list[Any]) -> list[Change]:
     changes = [change for raw in entries for change in read_entry(raw).changes]
     # A position may lie within an entry.
     return changes if not changes or changes[0].revision > after.revision else _behind(changes, after.revision)
+
+
+def keys_command(store: bytes, revision: int) -> bytes:
+    """Asks for the keys of the changes just before a revision."""
+    return script("keys_before", [LOG, META], [revision, store, PAGE_CHANGES, PAGE_BYTES])
+
+
+def read_keys(store: bytes, revision: int, reply: list[Any]) -> list[tuple[bytes, bool]]:
+    """The keys of those changes in order, and whether the next one belongs to the same transaction.
+
+    Raises OtherStore, and Compacted if there are none.
+    """
+    _, here, last, floor, *entries = reply
+    check(Position(revision, store), Position(max(int(last), revision), here), 0)
+    if not entries:
+        raise _compacted(store, int(floor))
+    return [(name[1:], name[:1].isupper()) for entry in reversed(entries) for name in entry[1:]]
+
+
+def changes_command(store: bytes, revisions: Sequence[int]) -> bytes:
+    """Asks for some changes."""
+    return script("changes_at", [BIG, LOG, META], [store, PAGE_BYTES, *revisions])
+
+
+def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> list[Change]:
+    """The first of those changes.  Raises OtherStore, and Compacted if not even one is kept."""
+    word, here, last, floor, *flat = reply
+    check(Position(0, store), Position(int(last), here), 0)
+    if word == b"COMPACTED":
+        raise _compacted(store, int(floor))
+    found = zip(revisions, flat[::2], flat[1::2], strict=False)
+    return [_change(revision, name, value) for revision, name, value in found]
+
+
+def _change(revision: int, name: bytes, value: bytes) -> Change:
+    verb, kind, more = _LETTERS[name[:1]]
+    return Change(revision, verb, name[1:], kind, value, more)
 
 
 def _behind(changes: list[Change], revision: int) -> list[Change]:

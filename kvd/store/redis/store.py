@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from kvd.asked_once import AskedOnce
 from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
 from kvd.model import Change, Outcome, Position, Record
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
@@ -33,7 +34,18 @@ from kvd.store.redis.connection import (
 from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
-from kvd.store.redis.log import META_COMMAND, ChangeLogConnection, check, page_command, read_meta, read_page
+from kvd.store.redis.log import (
+    META_COMMAND,
+    ChangeLogConnection,
+    changes_command,
+    check,
+    keys_command,
+    page_command,
+    read_changes,
+    read_keys,
+    read_meta,
+    read_page,
+)
 from kvd.store.redis.maintenance import USUAL_HISTORY, History, Housekeeping
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, unpack
 from kvd.store.redis.writes import WriteBatcher
@@ -90,6 +102,7 @@ class Store:
         self._long = Channel(self._connector, self._clock)
         self._past = Channel(self._connector, self._clock)
         self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
+        self._history = AskedOnce(self._ask_history)
         self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
     async def start(
@@ -173,6 +186,7 @@ class Store:
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(GRACE):
                     await self._short.call(script("leave", [META], [self._writes.daemon]))
+        self._history.close()
         await self._short.close()
         await self._long.close()
         await self._past.close()
@@ -266,6 +280,19 @@ class Store:
             if left and self._asked() != asked:
                 await asyncio.sleep(PAGE_PAUSE)
 
+    async def page(self, pattern: bytes, after: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+        """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
+        looked at, b"" at the end.  Also keys whose time is over, but whose end is not in the history yet.
+
+        Raises Unavailable.
+        """
+        least, most = bounds(pattern)
+        asked = self._asked()
+        listing, last = await self._page(b"(" + after if after else least, most, PAGE_KEYS, records=True, due=True)
+        if last and self._asked() != asked:
+            await asyncio.sleep(PAGE_PAUSE)
+        return *listing, last
+
     def _asked(self) -> int:
         """How often single keys were read or written."""
         return self._cache.asked + self._reads.asked + self._writes.asked
@@ -288,6 +315,15 @@ class Store:
             items = [(key, None) for key in flat]
         return Listing(Position(int(revision), store), items), last
 
+    async def records(self, keys: Sequence[bytes]) -> Listing:
+        """The records of the first of some keys, at least one, as of one moment, None for those that are not there;
+        also of those whose time is over, but whose end is not in the history yet.  Raises Unavailable."""
+        packed = script("records", [DATA, BIG, META], [PAGE_BYTES, *keys])
+        revision, store, *flat = await self._long.call(packed)
+        pairs = zip(keys, flat[::2], flat[1::2], strict=False)
+        items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
+        return Listing(Position(int(revision), store), items)
+
     async def count(self, pattern: bytes) -> int:
         """How many keys match.  Raises Unavailable."""
         least, most = bounds(pattern)
@@ -304,12 +340,29 @@ class Store:
         channel = self._long if copying else self._past
         return read_page(position, await channel.call(page_command(position)))
 
-    async def check(self, position: Position) -> None:
-        """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted, Unavailable."""
-        check(position, *await self.history())
+    async def check(self, position: Position) -> int:
+        """Whether all that came after a position is kept; the revision after which all is.
+
+        Raises OtherStore, Future, Compacted, Unavailable.
+        """
+        here, floor = await self.history()
+        check(position, here, floor)
+        return floor
+
+    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
+        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
+        transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
+        return read_keys(store, revision, await self._past.call(keys_command(store, revision)))
+
+    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
+        """The first of some changes, at least one.  Raises Unavailable, OtherStore, Compacted."""
+        return read_changes(store, revisions, await self._past.call(changes_command(store, revisions)))
 
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision after which all changes are kept.  Raises Unavailable."""
+        return await self._history.ask()
+
+    async def _ask_history(self) -> tuple[Position, int]:
         try:
             position, floor = read_meta(await self._short.call(META_COMMAND))
         except StoreLost as error:

@@ -1,0 +1,65 @@
+-- Gives some changes of the history, as many as fit into a page.
+-- KEYS: big log meta
+-- ARGV: store bytes revision ...; bytes is where a page ends, the last change excepted
+-- RETURNS: STORE, COMPACTED if the first one is kept no longer, or OK, the store's id, its revision, its floor, then for
+--   each change its key, after the letter of the change (log.py), and its value
+local VALUE = {g = 't', h = 'b', G = 'T', H = 'B'}
+local big, log, meta = KEYS[1], KEYS[2], KEYS[3]
+local most_bytes = tonumber(ARGV[2])
+local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
+local page, bytes = {'OK', kept[1], kept[2], kept[3]}, 0
+if kept[1] ~= ARGV[1] then
+  page[1] = 'STORE'
+  return page
+end
+
+-- The entry that was looked at last: its first and its last revision, its fields, and its lines where it has them.
+local first, last, fields, lines = 0, 0, nil, nil
+-- Looks at the entry with a revision; nil if it is not kept.
+local function look(revision)
+  if first <= revision and revision <= last then
+    return true
+  end
+  local entry = redis.call('XRANGE', log, string.format('%.0f-0', revision), '+', 'COUNT', 1)[1]
+  if not entry then
+    return nil
+  end
+  fields, lines, last = entry[2], nil, tonumber(string.match(entry[1], '^%d+'))
+  -- A field that is a number says how many changes stand in the next one as lines.
+  if tonumber(fields[3]) then
+    lines = {}
+    for key, value in string.gmatch(fields[4], '([^ ]+) ([^\n]*)\n') do
+      lines[#lines + 1] = {'t' .. key, value}
+    end
+  end
+  first = last + 1 - (lines and #lines or #fields / 2 - 1)
+  return first <= revision or nil
+end
+
+for i = 3, #ARGV do
+  local revision = tonumber(ARGV[i])
+  if not look(revision) then
+    break
+  end
+  local name, value
+  if lines then
+    name, value = unpack(lines[revision - first + 1])
+  else
+    local at = 3 + 2 * (revision - first)
+    name, value = fields[at], fields[at + 1]
+    local letter = VALUE[string.sub(name, 1, 1)]
+    if letter then
+      name, value = letter .. string.sub(name, 2), redis.call('HGET', big, ARGV[i])
+    end
+  end
+  page[#page + 1] = name
+  page[#page + 1] = value
+  bytes = bytes + #name + #value
+  if bytes >= most_bytes then
+    return page
+  end
+end
+if #page == 4 then
+  page[1] = 'COMPACTED'
+end
+return page

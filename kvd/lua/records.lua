@@ -1,0 +1,19 @@
+-- Gives the records of some keys, also of those whose deadline has passed, as of one moment, as many as fit into a page.
+-- KEYS: data big meta
+-- ARGV: bytes key ...; bytes is where a page ends, the last record excepted
+-- RETURNS: the position's revision, its store, then for each key its record and value; the record is "" if there is
+--   none, the value "" unless the record says that it stands apart
+local data, big, meta = KEYS[1], KEYS[2], KEYS[3]
+local bytes, size = tonumber(ARGV[1]), 0
+local page = redis.call('HMGET', meta, 'revision', 'store')
+for i, record in ipairs(redis.call('HMGET', data, unpack(ARGV, 2))) do
+  local large = record and string.match(record, '^(%d+) %d+ [TB] ')
+  local value = large and redis.call('HGET', big, large) or ''
+  page[#page + 1] = record or ''
+  page[#page + 1] = value
+  size = size + #(record or '') + #value
+  if size >= bytes then
+    return page
+  end
+end
+return page

@@ -1,0 +1,154 @@
+"""Catching up: all watchers of one daemon that were set aside, in turn, with what the store has kept.
+
+One task serves them all.  What many need is asked for once: the keys of older changes, which fill the index, and the
+changes themselves, in the order of those who wait.  The work is done in slices, so that live traffic comes first.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from kvd.errors import Compacted, Refusal, Unavailable
+from kvd.model import Change
+from kvd.watch.hub import Hub, Step, Watcher
+
+SLICE = 0.0005
+"""Seconds of catching up before live traffic has its turn."""
+MOST_WANTED = 1000
+"""Changes that are asked for at once."""
+UNREACHABLE_PAUSE = 0.2
+"""Seconds between attempts to read from a store that is unreachable."""
+
+
+class Store(Protocol):
+    """What catching up asks of the store.  Both raise Unavailable, OtherStore, and Compacted where nothing is kept."""
+
+    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
+        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
+        transaction; empty if none of them are kept."""
+
+    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
+        """The first of some changes, at least one.  Raises Compacted if that is kept no longer."""
+
+
+class CatchingUp:
+    """Serves those who are added; keep `run` running."""
+
+    def __init__(self, store: Store, hub: Hub) -> None:
+        self._store = store
+        self._hub = hub
+        self._ready: deque[Watcher] = deque()
+        # Those for whom something has to be read first, in the order in which they came.
+        self._not_indexed: list[Watcher] = []
+        self._not_in_memory: list[Watcher] = []
+        self._called = asyncio.Event()
+        self._needed = asyncio.Event()
+
+    def add(self, watcher: Watcher) -> None:
+        """Have a watcher catch up, which was set aside or has room again."""
+        self._ready.append(watcher)
+        self._called.set()
+
+    def __len__(self) -> int:
+        """How many wait for their turn, or for the store."""
+        return len(self._ready) + len(self._not_indexed) + len(self._not_in_memory)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._give())
+            group.create_task(self._read())
+
+    async def _give(self) -> None:
+        while True:
+            await self._called.wait()
+            self._called.clear()
+            while self._ready:
+                self._give_for(SLICE)
+                await asyncio.sleep(0)
+
+    def _give_for(self, seconds: float) -> None:
+        # Not the loop's clock, which stands still within a turn of it.
+        end = time.monotonic() + seconds
+        while self._ready and time.monotonic() < end:
+            watcher = self._ready.popleft()
+            step = self._hub.catch_up(watcher)
+            if step is Step.MORE:
+                self._ready.append(watcher)
+            elif step is Step.FULL:
+                watcher.full()
+            elif step is not Step.LIVE:
+                (self._not_indexed if step is Step.NOT_INDEXED else self._not_in_memory).append(watcher)
+                self._needed.set()
+
+    async def _read(self) -> None:
+        while True:
+            await self._needed.wait()
+            self._needed.clear()
+            while self._not_indexed or self._not_in_memory:
+                try:
+                    if self._not_in_memory:
+                        await self._fetch()
+                    if self._not_indexed:
+                        await self._extend_index()
+                except Unavailable:
+                    await asyncio.sleep(UNREACHABLE_PAUSE)
+                except Refusal:
+                    # The follower will see that this is another history, and end all watches.
+                    await asyncio.sleep(UNREACHABLE_PAUSE)
+                    self._release_all()
+
+    async def _fetch(self) -> None:
+        """Have changes in memory: all that the first one needs, so that it goes on, and as many of the others'."""
+        store = self._hub.position.store
+        wanted = dict.fromkeys(self._hub.missing(self._not_in_memory[0]))
+        for watcher in self._not_in_memory[1:]:
+            if len(wanted) >= MOST_WANTED:
+                break
+            wanted.update(dict.fromkeys(self._hub.missing(watcher)))
+        if wanted:
+            try:
+                changes = await self._store.changes_at(store, list(wanted)[:MOST_WANTED])
+            except Compacted as error:
+                first = self._not_in_memory.pop(0)
+                self._hub.end(first, "compacted", str(error))
+                return
+            if store != self._hub.position.store:
+                return
+            self._hub.fetched.add(changes)
+        self._release(self._not_in_memory)
+
+    async def _extend_index(self) -> None:
+        """Have the index begin earlier, by a page."""
+        index = self._hub.index
+        store, floor = self._hub.position.store, index.floor
+        compacted: Compacted | None = None
+        try:
+            found = await self._store.keys_before(store, floor + 1)
+        except Compacted as error:
+            compacted = error
+        else:
+            # Else it has lost its beginning meanwhile, or begun anew.
+            if (store, floor) == (self._hub.position.store, index.floor):
+                index.prepend([key for key, _ in found], [more for _, more in found])
+        waiting, self._not_indexed = self._not_indexed, []
+        for watcher in waiting:
+            if index.covers(watcher.after) or not self._hub.serves(watcher):
+                self._ready.append(watcher)
+            elif compacted:
+                self._hub.end(watcher, "compacted", str(compacted))
+            else:
+                self._not_indexed.append(watcher)
+        self._called.set()
+
+    def _release_all(self) -> None:
+        self._release(self._not_in_memory)
+        self._release(self._not_indexed)
+
+    def _release(self, watchers: list[Watcher]) -> None:
+        """What these waited for is there."""
+        self._ready.extend(watchers)
+        watchers.clear()
+        self._called.set()

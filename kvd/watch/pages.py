@@ -1,0 +1,88 @@
+"""Pages of the store's keys for copies: one that several need is read and rendered once."""
+
+import asyncio
+from typing import NamedTuple, Protocol
+
+from kvd.model import Position, Record
+from kvd.watch.hub import Hub
+from kvd.wire import replies
+
+KEPT_BYTES = 2 * 1024 * 1024
+"""Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
+KEPT_CHANGES = 2000
+"""Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
+
+
+class Listing(Protocol):
+    """See `store.Listing`."""
+
+    position: Position
+    items: list[tuple[bytes, Record | None]]
+
+
+class Store(Protocol):
+    """See `store.Store`.  Raises Unavailable."""
+
+    async def page(self, pattern: bytes, after: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+        """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
+        looked at, b"" at the end."""
+
+
+class Page(NamedTuple):
+    """Some keys with their records, as of one position, as item lines.
+
+    last: bytes, the key up to which these are all; b"" at the end.
+    """
+
+    position: Position
+    lines: bytes
+    last: bytes
+
+
+class Pages:
+    """The pages that copies read."""
+
+    def __init__(self, store: Store, hub: Hub) -> None:
+        self._store = store
+        self._hub = hub
+        self._reading: dict[tuple[bytes, bytes], asyncio.Task[Page]] = {}
+        self._kept: dict[tuple[bytes, bytes], Page] = {}
+        self._size = 0
+
+    async def get(self, pattern: bytes, after: bytes) -> Page:
+        """The page of a pattern's keys after one.  What happened since its position, the change index knows.
+
+        Raises Unavailable.
+        """
+        name = (pattern, after)
+        page = self._kept.get(name)
+        if page and self._is_fresh(page):
+            return page
+        task = self._reading.get(name)
+        if task is None:
+            task = self._reading[name] = asyncio.create_task(self._read(*name))
+        # Whoever goes away meanwhile leaves it to the others.
+        return await asyncio.shield(task)
+
+    def _is_fresh(self, page: Page) -> bool:
+        here = self._hub.position
+        return (
+            page.position.store == here.store
+            and here.revision - page.position.revision <= KEPT_CHANGES
+            and self._hub.index.covers(page.position.revision)
+        )
+
+    async def _read(self, pattern: bytes, after: bytes) -> Page:
+        name = (pattern, after)
+        try:
+            position, items, last = await self._store.page(pattern, after)
+            page = Page(position, b"".join([replies.pair(key, record) for key, record in items if record]), last)
+        finally:
+            del self._reading[name]
+        self._kept.pop(name, None)
+        self._kept[name] = page
+        self._size += len(page.lines)
+        if self._size > KEPT_BYTES:
+            self._kept = {name: page}
+            self._size = len(page.lines)
+        return page
