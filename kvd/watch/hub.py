@@ -63,7 +63,7 @@ class Hub:
         """memory: for the latest changes.  index_changes: int, how many changes the index keeps."""
         self.index = ChangeIndex(index_changes)
         self.fetched = FetchedChanges()
-        self._recent = memory or RecentChanges()
+        self._recent = RecentChanges() if memory is None else memory
         # By pattern: those that watch nothing else, and those that do.
         self._alone: dict[bytes, set[Watcher]] = {}
         self._among_others: dict[bytes, set[Watcher]] = {}

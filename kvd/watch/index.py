@@ -16,7 +16,7 @@ from kvd.model import Change, Patterns
 WALK_CHANGES = 8192
 """Changes looked at in one `find` at the most: about a millisecond for a prefix."""
 DROP_CHANGES = 512
-"""Changes that are dropped at once, when there are so many too many: one by one each would move all the others."""
+"""Changes too many that are dropped at once, if the index is not small: one by one each would move all the others."""
 AFTER_ALL = b"\xff"
 """Sorts after every key, for keys are UTF-8."""
 
@@ -31,6 +31,7 @@ class ChangeIndex:
         generation: int, another one after each `start`.
         """
         self._most = most
+        self._too_many = most + min(DROP_CHANGES, most // 8 + 1)
         self.keepers: set[Callable[[int], None]] = set()
         self.generation = 0
         self.start(0)
@@ -71,7 +72,7 @@ class ChangeIndex:
                 before.append(change.revision)
             keys.append(key)
             self._more.append(change.more)
-        if len(keys) >= self._most + DROP_CHANGES:
+        if len(keys) >= self._too_many:
             self.drop_to(self.last - self._most)
 
     def prepend(self, keys: Sequence[bytes], more: Sequence[bool]) -> None:
@@ -130,7 +131,7 @@ class ChangeIndex:
         if self._count(patterns, self.last - after) < self.last - after:
             found = self._by_key(patterns, after, 4 * most)
             if found is not None:
-                return (found, self.last) if len(found) <= most else (found[:most], found[most - 1])
+                return self._cut(found, most, self.last)
         return self._by_revision(patterns, after, most)
 
     def is_one_transaction(self, first: int, last: int) -> bool:
@@ -183,8 +184,14 @@ class ChangeIndex:
     def _by_revision(self, patterns: Patterns, after: int, most: int) -> tuple[list[int], int]:
         """The next that match, looked for among so many changes only, and up to where that are all."""
         match, floor = patterns.match, self.floor
-        keys = self._keys[after - floor : after - floor + WALK_CHANGES]
-        found = [revision for revision, key in enumerate(keys, after + 1) if match(key)]
-        if len(found) > most:
-            return found[:most], found[most - 1]
-        return found, after + len(keys)
+        end = min(after + WALK_CHANGES, self.last)
+        while end < self.last and self._more[end - floor - 1]:
+            end += 1
+        keys = self._keys[after - floor : end - floor]
+        return self._cut([revision for revision, key in enumerate(keys, after + 1) if match(key)], most, end)
+
+    def _cut(self, found: list[int], most: int, end: int) -> tuple[list[int], int]:
+        """About the first `most` of those found up to `end`, and up to where these are all; no transaction is cut."""
+        while most < len(found) and self.is_one_transaction(found[most - 1], found[most]):
+            most += 1
+        return (found[:most], found[most - 1]) if most < len(found) else (found, end)

@@ -46,8 +46,19 @@ class Pages:
         self._store = store
         self._hub = hub
         self._reading: dict[tuple[bytes, bytes], asyncio.Task[Page]] = {}
+        # The oldest first.
         self._kept: dict[tuple[bytes, bytes], Page] = {}
-        self._size = 0
+        self._users = 0
+
+    def join(self) -> None:
+        """A copy begins: pages are kept from now on."""
+        self._users += 1
+
+    def leave(self) -> None:
+        """A copy ends; once for every `join`."""
+        self._users -= 1
+        if not self._users:
+            self._kept.clear()
 
     async def get(self, pattern: bytes, after: bytes) -> Page:
         """The page of a pattern's keys after one.  What happened since its position, the change index knows.
@@ -79,10 +90,11 @@ class Pages:
             page = Page(position, b"".join([replies.pair(key, record) for key, record in items if record]), last)
         finally:
             del self._reading[name]
-        self._kept.pop(name, None)
-        self._kept[name] = page
-        self._size += len(page.lines)
-        if self._size > KEPT_BYTES:
-            self._kept = {name: page}
-            self._size = len(page.lines)
+        if self._users:
+            self._keep(name, page)
         return page
+
+    def _keep(self, name: tuple[bytes, bytes], page: Page) -> None:
+        self._kept[name] = page
+        while sum([len(kept.lines) for kept in self._kept.values()]) > KEPT_BYTES and len(self._kept) > 1:
+            del self._kept[next(iter(self._kept))]

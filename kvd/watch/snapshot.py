@@ -115,10 +115,12 @@ class Copy:
         self._newest = 0
         self._slow = self._holds_turn = False
         self._hub.index.keepers.add(self.keep)
+        shared.pages.join()
 
     def close(self) -> None:
         """Follow the changes no longer."""
         self._hub.index.keepers.discard(self.keep)
+        self._shared.pages.leave()
         self._end_turn()
 
     async def portions(self) -> AsyncIterator[bytes]:

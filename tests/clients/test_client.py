@@ -5,13 +5,12 @@ import base64
 import math
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import pytest
 
 from kvd.client import (
     BadAddress,
-    Client,
     Conflict,
     Event,
     Item,

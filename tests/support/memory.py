@@ -13,8 +13,11 @@ from kvd.session.context import Context
 from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
 from kvd.store.redis.store import Store
+from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
 from kvd.watch.hub import Hub
+from kvd.watch.pages import Pages
+from kvd.watch.snapshot import Copying
 from kvd.wire.lines import max_line
 from tests.support.processes import PATIENCE
 
@@ -202,10 +205,12 @@ class Service:
     def __init__(self, store: Store, max_value: int, push_limit: int) -> None:
         self.store = store
         self.hub = Hub()
+        self.catching_up = CatchingUp(store, self.hub)
         self.log = Follower(store.open_log, self.hub)
         self._max_value = max_value
         self._context = Context(
-            store, self.log, self.hub, max_value, max_line(max_value), push_limit, self._describe, Complaints.new(),
+            store, self.log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub), max_value,
+            max_line(max_value), push_limit, self._describe, Complaints.new(),
             ProgressTimer(),
         )  # fmt: skip
         self._peers: list[MemoryPeer] = []
@@ -259,6 +264,7 @@ async def serving(
         running = [asyncio.create_task(store.run())]
         if follow:
             running.append(asyncio.create_task(service.log.run()))
+            running.append(asyncio.create_task(service.catching_up.run()))
         stack.push_async_callback(_cancel, running)
         stack.push_async_callback(service.close)
         yield service

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvd.model import BYTES, Change, Patterns, Position, Sink
-from kvd.watch.hub import CHANGE_OVERHEAD, PUSH_BYTES, Hub, Step, Watcher
+from kvd.watch.hub import PUSH_BYTES, Hub, Step, Watcher
+from kvd.watch.memory import CHANGE_OVERHEAD, FetchedChanges, RecentChanges
 from kvd.wire import replies
 
 STORE = b"s"
@@ -28,7 +29,7 @@ class Client:
         self.aside = 0
         self.end = ""
         self.watcher = Watcher(
-            Patterns(self.patterns), self._sink, self._set_aside, self._ended, after
+            Patterns(self.patterns), self._sink, self._set_aside, self._full, self._ended, after
         )  # fmt: skip
 
     def _sink(self, data: bytes) -> bool:
@@ -39,6 +40,9 @@ class Client:
 
     def _set_aside(self) -> None:
         self.aside += 1
+
+    def _full(self) -> None:
+        raise AssertionError("said by `catch_up`")
 
     def _ended(self, line: bytes) -> None:
         assert not self.end
@@ -55,7 +59,7 @@ def sets(*keys: str, first: int = 1, value: bytes = b"v") -> list[Change]:
 
 
 def serving(*clients: Client, recent_bytes: int = 1 << 20) -> Hub:
-    hub = Hub(recent_bytes)
+    hub = Hub(RecentChanges(recent_bytes))
     hub.start(Position(0, STORE))
     for client in clients:
         hub.add(client.watcher)
@@ -123,7 +127,7 @@ def test_a_line_is_rendered_once_for_all() -> None:
     lines: list[bytes] = []
     hub = serving()
     for pattern in (b"k", b"*", b"k*"):
-        hub.add(Watcher(Patterns([pattern]), into(lines), _never, _never))
+        hub.add(Watcher(Patterns([pattern]), into(lines), _never, _never, _never))
     hub.publish(STORE, sets("k"))
     assert len(lines) == 3
     assert lines[0] is lines[1] is lines[2]
@@ -265,7 +269,7 @@ def test_catching_up_goes_in_steps_of_bounded_size() -> None:
     assert b"".join(steps).decode().splitlines() == [line(change) for change in changes]
 
 
-def test_a_watcher_whose_place_is_gone_from_memory_is_fed_from_the_log() -> None:
+def test_a_watcher_whose_place_is_gone_from_memory_needs_what_matches() -> None:
     client, quick = Client("a"), Client("a")
     hub = serving(client, quick, recent_bytes=3 * (CHANGE_OVERHEAD + 2))
     log = [*sets("a", "a", "b", "b", "b"), *sets("a", first=6)]
@@ -273,13 +277,24 @@ def test_a_watcher_whose_place_is_gone_from_memory_is_fed_from_the_log() -> None
     client.room = False
     hub.publish(STORE, log[1:2])
     hub.publish(STORE, log[2:5])
-    assert caught_up(hub, client) is Step.GONE
-    assert not hub.feed(client.watcher, log[1:4])
+    assert caught_up(hub, client) is Step.NOT_IN_MEMORY
+    assert hub.missing(client.watcher) == [2]
+    hub.fetched.add(log[1:2])
+    assert caught_up(hub, client) is Step.FULL
     client.room = True
-    assert hub.feed(client.watcher, log[1:4])
     assert caught_up(hub, client) is Step.LIVE
     hub.publish(STORE, log[5:])
     assert client.taken == quick.taken == [line(change) for change in log if change.key == b"a"]
+
+
+def test_a_watcher_that_needs_nothing_is_live_however_far_it_was_behind() -> None:
+    client = Client("b/*")
+    hub = serving(recent_bytes=0)
+    for first in range(1, 3001, 1000):
+        hub.publish(STORE, sets(*["a"] * 1000, first=first))
+    hub.add(client.watcher)
+    assert hub.catch_up(client.watcher) is Step.LIVE
+    assert hub.complete_to(client.watcher) == Position(3000, STORE)
 
 
 def test_a_transaction_is_pushed_in_one_piece() -> None:
@@ -340,7 +355,7 @@ def test_a_history_that_begins_anew_keeps_nothing_of_the_old_one() -> None:
     hub.start(Position(10, b"new"))
     client = Client("*", after=9)
     hub.add(client.watcher)
-    assert caught_up(hub, client) is Step.GONE
+    assert caught_up(hub, client) is Step.NOT_INDEXED
 
 
 # ---- cost
@@ -390,11 +405,11 @@ def test_recent_changes_are_bounded_in_bytes() -> None:
     hub.publish(STORE, sets("k", first=201, value=b"x" * 10_001))
     assert held(hub) == 0
     hub.publish(STORE, sets("k", first=202))
-    assert [change.revision for change in hub._recent] == [202]
+    assert list(hub._recent._changes) == [202]
 
 
 def held(hub: Hub) -> int:
-    return sum(len(change.key) + len(change.value) + CHANGE_OVERHEAD for change in hub._recent)
+    return sum(len(change.key) + len(change.value) + CHANGE_OVERHEAD for change in hub._recent._changes.values())
 
 
 # ---- against a model
@@ -408,9 +423,13 @@ RECENT = 6 * (CHANGE_OVERHEAD + 10)
 class HubModel(RuleBasedStateMachine):
     """A store ahead of the hub, and clients whose sockets are full now and then."""
 
+    INDEX = 8
+    """Changes in the index, so that it, too, loses its beginning."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.hub = Hub(RECENT)
+        self.hub = Hub(RecentChanges(RECENT), index_changes=self.INDEX)
+        self.hub.fetched = FetchedChanges(RECENT)
         self.store = b"s0"
         self.base = 0
         self.written: list[Change] = []
@@ -422,10 +441,13 @@ class HubModel(RuleBasedStateMachine):
         self.base = revision
         self.hub.start(Position(revision, self.store))
 
-    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4), long=st.booleans())
-    def write(self, keys: list[str], long: bool) -> None:
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4), long=st.booleans(), transaction=st.booleans())
+    def write(self, keys: list[str], long: bool, transaction: bool) -> None:
         first = self.base + len(self.written) + 1
-        self.written += sets(*keys, first=first, value=b"x" * 500 if long else b"v")
+        changes = sets(*keys, first=first, value=b"x" * 500 if long else b"v")
+        if transaction:
+            changes = [change._replace(more=True) for change in changes[:-1]] + changes[-1:]
+        self.written += changes
 
     @precondition(lambda self: self.published < len(self.written))
     @rule(count=st.integers(1, 6))
@@ -454,24 +476,27 @@ class HubModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def catch_up(self, data: st.DataObject) -> None:
         client = data.draw(st.sampled_from(self.clients))
-        if caught_up(self.hub, client) is Step.GONE:
-            self.feed(client, data.draw(st.integers(1, 5)))
+        self.give(client, caught_up(self.hub, client), data.draw(st.integers(1, 5)))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def lose_place(self, data: st.DataObject) -> None:
         """The log, too, no longer has what comes next."""
         client = data.draw(st.sampled_from(self.clients))
-        if caught_up(self.hub, client) is Step.GONE:
+        if caught_up(self.hub, client) in (Step.NOT_INDEXED, Step.NOT_IN_MEMORY):
             self.hub.end(client.watcher, "compacted", "it fell behind")
 
-    def feed(self, client: Client, count: int) -> None:
-        """Feed a client from the store's log, which also has what the hub was not given yet."""
-        if client.watcher.after < self.base:
+    def give(self, client: Client, step: Step, count: int) -> None:
+        """Give the hub what a client needs from the store's log, as far as that reaches."""
+        index = self.hub.index
+        if step is Step.NOT_IN_MEMORY:
+            wanted = self.hub.missing(client.watcher)[:count]
+            self.hub.fetched.add([self.written[revision - self.base - 1] for revision in wanted])
+        elif step is Step.NOT_INDEXED and index.floor == self.base:
             self.hub.end(client.watcher, "compacted", "the log begins later")
-        else:
-            log = [change for change in self.written if change.revision > client.watcher.after]
-            self.hub.feed(client.watcher, log[:count])
+        elif step is Step.NOT_INDEXED:
+            older = self.written[: index.floor - self.base][-count:]
+            index.prepend([change.key for change in older], [change.more for change in older])
 
     @precondition(lambda self: len(self.clients) > 3)
     @rule(data=st.data())
@@ -503,13 +528,13 @@ class HubModel(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         assert held(self.hub) <= RECENT
-        assert self.hub._held == held(self.hub)
+        assert self.hub._recent._held == held(self.hub)
 
     def teardown(self) -> None:
         for client in self.clients:
             client.room = True
-            while caught_up(self.hub, client) is Step.GONE:
-                self.feed(client, 3)
+            while (step := caught_up(self.hub, client)) is not Step.LIVE:
+                self.give(client, step, 3)
         self.nobody_missed_or_got_twice()
 
     def check_ended(self) -> None:
