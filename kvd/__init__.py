@@ -18,6 +18,7 @@ memory       the plan of memory: who may take how much
 credentials  the URL of a store, which is never shown
 requests     what clients ask for
 model        the values that the layers exchange
+asked_once   what many ask at the same time is asked once
 errors       every error
 
 Each imports only what stands below it.  protocol.txt is the contract; lua/ holds the scripts that Redis runs.

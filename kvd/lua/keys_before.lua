@@ -3,7 +3,8 @@
 -- ARGV: revision store changes bytes; changes, and bytes of what is looked at, are where a page ends, the last entry
 --   excepted
 -- RETURNS: STORE or OK, the store's id, its revision, its floor, then for each entry, the newest first: its id, and its
---   changes' keys in their order, each after the letter of the change (log.py)
+--   changes' keys in their order, each after the letter of the change (log.py); the first entry may end at or after the
+--   revision
 local log, meta = KEYS[1], KEYS[2]
 local most_changes, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
@@ -11,12 +12,8 @@ if kept[1] ~= ARGV[2] then
   return {'STORE', kept[1], kept[2], kept[3]}
 end
 local page, changes, bytes = {'OK', kept[1], kept[2], kept[3]}, 0, 0
-local from = string.format('%.0f-0', tonumber(ARGV[1]) - 1)
-while changes < most_changes and bytes < most_bytes do
-  local entry = redis.call('XREVRANGE', log, from, '-', 'COUNT', 1)[1]
-  if not entry then
-    return page
-  end
+local entry = redis.call('XRANGE', log, string.format('%.0f-0', tonumber(ARGV[1]) - 1), '+', 'COUNT', 1)[1]
+while entry and changes < most_changes and bytes < most_bytes do
   local fields, keys = entry[2], {entry[1]}
   -- A field that is a number says how many changes stand in the next one as lines.
   if tonumber(fields[3]) then
@@ -33,6 +30,6 @@ while changes < most_changes and bytes < most_bytes do
   for i = 3, #fields do
     bytes = bytes + #fields[i]
   end
-  from = '(' .. entry[1]
+  entry = redis.call('XREVRANGE', log, '(' .. entry[1], '-', 'COUNT', 1)[1]
 end
 return page

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from kvd.errors import Compacted, OtherStore, Unavailable
+from kvd.errors import OtherStore, Unavailable
 from kvd.model import Change, Patterns, Position, Record
 from kvd.watch.hub import Hub
 from kvd.watch.index import AFTER_ALL
@@ -126,7 +126,7 @@ class Copy:
     async def portions(self) -> AsyncIterator[bytes]:
         """Item lines, each to be sent before the next are asked for, until `rest` is ready.
 
-        Raises Unavailable, OtherStore, Compacted.
+        Raises Unavailable, OtherStore.
         """
         for pattern in self._patterns.words:
             async for lines in self._copy(pattern):
@@ -265,11 +265,11 @@ class Copy:
         self._told.forget(self._taken)
 
     def _check(self) -> None:
-        """Whether the index is the one that it was.  Raises OtherStore, Compacted."""
+        """Whether the index is the one that it was.  Raises OtherStore, Unavailable."""
         if self._store_id != self._hub.position.store:
             raise OtherStore(REPLACED)
         if self._generation != self._hub.index.generation:
-            raise Compacted("changes were dropped before the copy was complete; begin again")
+            raise Unavailable("changes were dropped before the copy was complete; try again")
 
     def _last_change(self, key: bytes) -> Change | None:
         """The last change of a key, if it is in memory."""

@@ -108,11 +108,15 @@ def read_keys(store: bytes, revision: int, reply: list[Any]) -> list[tuple[bytes
 
     Raises OtherStore, and Compacted if there are none.
     """
-    _, here, last, floor, *entries = reply
-    check(Position(revision, store), Position(max(int(last), revision), here), 0)
-    if not entries:
+    _, here, _, floor, *entries = reply
+    check(Position(0, store), Position(0, here), 0)
+    names = [name for entry in reversed(entries) for name in entry[1:]]
+    if entries:
+        last = int(entries[0][0].partition(b"-")[0])
+        names = names[: max(len(names) - (last + 1 - revision), 0)]
+    if not names:
         raise _compacted(store, int(floor))
-    return [(name[1:], name[:1].isupper()) for entry in reversed(entries) for name in entry[1:]]
+    return [(name[1:], name[:1].isupper()) for name in names]
 
 
 def changes_command(store: bytes, revisions: Sequence[int]) -> bytes:
