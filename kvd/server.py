@@ -12,6 +12,7 @@ from kvd import __version__
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import Unavailable
 from kvd.process import freed_memory, limits
+from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, address_of, cannot_listen
 from kvd.session.complaints import Complaints
@@ -38,9 +39,6 @@ log = logging.getLogger("kvd")
 
 PROTOCOL = 1
 FEATURES = "resume sync progress transactions"
-KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Seconds of silence before the kernel asks a peer whether it is there, seconds between further questions, and
-how many of them.  A peer that only watches, and is gone, is found by nothing else."""
 DRAIN_TIMEOUT = 5.0
 """Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
 ten that Docker gives."""
@@ -93,6 +91,7 @@ class Server:
         self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
+        self._peers = Peers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._most = limits.connections()
         self._lingering: dict[Connection, None] = {}
@@ -131,6 +130,7 @@ class Server:
             group.create_task(self._store.run())
             group.create_task(self._log.run())
             group.create_task(self._catching_up.run())
+            group.create_task(self._peers.run())
             group.create_task(freed_memory.give_back())
 
     async def drain(self) -> None:
@@ -173,9 +173,11 @@ class Server:
             self._tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        _keep_alive(writer.get_extra_info("socket"))
+        connection = writer.get_extra_info("socket")
+        keep_alive(connection)
         session = Connection(self._context, reader, writer)
         self._sessions.add(session)
+        peer = self._peers.add(connection, session.abort)
         if self._draining:
             session.stop()
         try:
@@ -185,6 +187,7 @@ class Server:
         finally:
             self._lingering.pop(session, None)
             self._sessions.discard(session)
+            self._peers.discard(peer)
             writer.close()
 
     def _make_room(self) -> bool:
@@ -234,10 +237,3 @@ class Server:
             used, most = await self._store.memory()
             facts |= {"cache-memory": plan.caches, "max-memory": most, "used-memory": used}
         return facts
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

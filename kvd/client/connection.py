@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from kvd.client import replies
 from kvd.client.dialing import dial, parse_address, reason_of
-from kvd.client.errors import ProtocolError, Unreachable
+from kvd.client.errors import ProtocolError, TimedOut, Unreachable
 from kvd.client.replies import STATUS, Line, Reply
 from kvd.errors import ConnectionLost
+from kvd.process import half_open
 from kvd.settings import LARGEST_VALUE
 from kvd.wire.lines import max_line
 
@@ -60,6 +61,8 @@ class Connection:
         self._begun_size, self._longest = 0, LONGEST_GREETING
         self._error: ConnectionLost | None = None
         self._is_aborted = False
+        self._peer = half_open.Peer(transport.get_extra_info("socket"))
+        self._looking = self._look_later()
 
     @classmethod
     async def open(cls, address: str, connect_timeout: float) -> Self:
@@ -162,8 +165,20 @@ class Connection:
         self._error = self._error or error
         self._transport.abort()
 
+    def _look_later(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(half_open.LOOK_INTERVAL, self._look)
+
+    def _look(self) -> None:
+        """See whether the daemon's machine still acknowledges what is sent, however long its answers may take."""
+        if self._peer.is_gone():
+            seconds = half_open.LOOKS * half_open.LOOK_INTERVAL
+            self.give_up(TimedOut(f"its machine has acknowledged nothing for {seconds:g} s"))
+        elif not self.is_closed():
+            self._looking = self._look_later()
+
     def abort(self) -> None:
         """Close at once; no line follows."""
+        self._looking.cancel()
         self._is_aborted = True
         self._lines.clear()
         self._begun.clear()

@@ -8,11 +8,10 @@ import socket
 from typing import Any
 
 from kvd.client.errors import BadAddress, shown
+from kvd.process.half_open import keep_alive
 
 DEFAULT_PORT = 5830
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
-KEEPALIVE_IDLE = 60
-"""Seconds of silence before the kernel probes a peer."""
 UNSENT = 1 << 17
 """Bytes that the kernel takes before it can send them, if it can be told: what waits is to wait where it can be seen to
 move, for a large value on a slow line is no silence."""
@@ -52,9 +51,7 @@ async def _dial(connection: socket.socket, address: Any) -> socket.socket:
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, address)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        keep_alive(connection)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
     except BaseException:
