@@ -42,7 +42,12 @@ def _escaped(character: str) -> str:
 
 
 class KvdError(Exception):
-    """Base of all errors that kvd raises on purpose."""
+    """Base of all errors that kvd raises on purpose.
+
+    retry: on the client side, seconds after which the daemon asks this client to come back; None: it does not say.
+    """
+
+    retry: float | None = None
 
 
 class Refusal(KvdError):

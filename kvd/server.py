@@ -20,6 +20,7 @@ from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.context import Context
 from kvd.session.linger import Linger
 from kvd.session.progress import ProgressTimer
+from kvd.session.spread import retry_hint
 from kvd.session.streams import Streams
 from kvd.settings import Settings
 from kvd.store.redis.cache import Cache, LocalCache
@@ -45,7 +46,6 @@ ten that Docker gives."""
 PARTING, PARTING_TIME = 16, 1.0
 """Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
 seconds that one may wait; others are closed at once."""
-REFUSED = replies.refused(Unavailable("there are too many connections; try again later"))
 
 
 class StoreLocation(NamedTuple):
@@ -138,8 +138,9 @@ class Server:
         self._draining = True
         for listener in self._listeners:
             listener.close()
+        crowd = len(self._sessions)
         for session in list(self._sessions):
-            session.stop()
+            session.stop(crowd)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT)
         for session in list(self._sessions):
@@ -179,7 +180,7 @@ class Server:
         self._sessions.add(session)
         peer = self._peers.add(connection, session.abort)
         if self._draining:
-            session.stop()
+            session.stop(len(self._sessions))
         try:
             await session.run()
             self._lingering[session] = None
@@ -204,7 +205,8 @@ class Server:
         """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
         self._refused.write(self._most, limits.REMEDY)
         if not writer.is_closing():
-            writer.write(REFUSED)
+            text = f"{retry_hint(self._most)} there are too many connections; try again later"
+            writer.write(replies.refused(Unavailable(text)))
         try:
             if not self._parting.locked():
                 async with self._parting:

@@ -8,6 +8,7 @@ again and begins with a new copy.
 
 import asyncio
 import json
+import random
 import sys
 
 from kvd.client import DEFAULT_ADDRESS, Item, WatchEnded, connect
@@ -15,7 +16,7 @@ from kvd.errors import ConnectionLost, Unavailable
 
 PREFIX = "config/"
 RETRY = 1.0
-"""Seconds between attempts to connect."""
+"""Seconds between attempts to connect, at the most, unless the daemon says how long to wait."""
 
 
 def show(config: dict[str, Item]) -> None:
@@ -48,7 +49,8 @@ async def main(address: str = DEFAULT_ADDRESS) -> None:
             await follow(address)
         except (ConnectionLost, Unavailable, WatchEnded) as error:
             print(f"follow_config: {error}; trying again", file=sys.stderr)
-            await asyncio.sleep(RETRY)
+            pause = random.uniform(RETRY / 2, RETRY)  # noqa: S311  # so that not all come at once
+            await asyncio.sleep(error.retry or pause)
 
 
 if __name__ == "__main__":

@@ -40,12 +40,13 @@ class Conflict(KvdError):
 class WatchEnded(KvdError):
     """The daemon ended a watch that was complete up to here.
 
-    position: str.  code: str, `compacted`, `store` or `shutdown`.  text: str, for people.
+    position: str.  code: str, `compacted`, `store` or `shutdown`; whoever meets another one begins again.  text: str,
+    for people.
     """
 
-    def __init__(self, position: str, code: str, text: str) -> None:
+    def __init__(self, position: str, code: str, text: str, retry: float | None = None) -> None:
         super().__init__(f"the watch ended at {position} ({code}): {text}")
-        self.position, self.code, self.text = position, code, text
+        self.position, self.code, self.text, self.retry = position, code, text, retry
 
 
 def shown(data: bytes | str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from kvd.client.errors import Conflict, ProtocolError, WatchEnded, shown
 from kvd.client.words import Event, Item
-from kvd.errors import REFUSALS, Refusal
+from kvd.errors import REFUSALS, Refusal, Unavailable, Usage
 from kvd.settings import LARGEST_VALUE
 from kvd.wire import words
 
@@ -17,11 +17,15 @@ Result = TypeVar("Result")
 STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
 ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"GONE", b"INFO", b"HELP"))
 
+LONGEST_RETRY = 60.0
+"""Seconds: no daemon asks anybody to stay away for longer."""
 LONGEST_TEXT = 1000
 """Characters of a text for people that are kept."""
 
 _SECONDS = re.compile(rb"[0-9]{1,16}(?:\.[0-9]{1,3})?").fullmatch
 _CODE = re.compile(rb"[!-)+-~]{1,64}").fullmatch
+_RETRIED_ENDS = frozenset((b"shutdown", b"compacted"))
+"""Codes of END whose text may begin with the seconds after which to come back."""
 _VERBS = {b"SET": True, b"SET64": True, b"DEL": False, b"EXPIRE": False}
 """Those of CHANGE lines, and whether a value follows the key."""
 
@@ -66,7 +70,10 @@ def _refusal(line: Line) -> Refusal:
     code, _, reason = line.text.partition(b" ")
     _check(_CODE(code))
     word = code.decode()
-    return REFUSALS.get(word, Refusal)(_for_people(reason), word)
+    retry, reason = _retry(reason) if word == Unavailable.code else (None, reason)
+    refusal = REFUSALS.get(word, Refusal)(_for_people(reason), word)
+    refusal.retry = retry
+    return refusal
 
 
 def ok(reply: Reply) -> None:
@@ -205,7 +212,18 @@ def _event(line: Line) -> Event:
 def _end(line: Line) -> WatchEnded:
     position, code, reason = line.text.split(b" ", 2)
     _check(_CODE(code))
-    return WatchEnded(_position(position), code.decode(), _for_people(reason))
+    retry, reason = _retry(reason) if code in _RETRIED_ENDS else (None, reason)
+    return WatchEnded(_position(position), code.decode(), _for_people(reason), retry)
+
+
+def _retry(reason: bytes) -> tuple[float | None, bytes]:
+    """Take the word `retry=SECONDS` off a text that may begin with it; what is no such word is text."""
+    name, _, word = reason.partition(b"=")
+    word, _, rest = word.partition(b" ")
+    try:
+        return (min(words.milliseconds(word) / 1000, LONGEST_RETRY), rest) if name == b"retry" else (None, reason)
+    except Usage:
+        return None, reason
 
 
 def _word(reply: Reply, *expected: bytes) -> bytes:

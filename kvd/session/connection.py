@@ -15,6 +15,7 @@ from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
 from kvd.session.output import FLUSH_BYTES, Output
+from kvd.session.spread import retry_hint
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
 from kvd.wire import replies
@@ -71,6 +72,7 @@ class Connection:
         self._yielding = False
         self._ended = False
         self._stopping = False
+        self._crowd = 1
         self._over = False
         self._is_amid = False
 
@@ -105,9 +107,10 @@ class Connection:
         """While it lingers: whether the connection may be cut, were its place needed."""
         return self._linger.has_sent_all()
 
-    def stop(self) -> None:
-        """Finish what is being answered, tell a watcher, and end."""
+    def stop(self, crowd: int = 1) -> None:
+        """Finish what is being answered, tell a watcher, and end.  crowd: how many connections end with this one."""
         self._stopping = True
+        self._crowd = crowd
         self._is_amid = self._is_busy() or self._dispatcher.has_more()
         self._let_go()
         self._linger.drop_input()
@@ -132,7 +135,7 @@ class Connection:
         if self._watching.active and not self._dispatcher.quitting and not self._stopping:
             self._watching.close_with_it()
             await self._only_watch()
-        self._watching.end("shutdown", "the daemon stops")
+        self._watching.end("shutdown", f"{retry_hint(self._crowd)} the daemon stops")
         self._output.write()
 
     async def _converse(self) -> None:

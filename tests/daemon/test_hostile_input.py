@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.daemons import connections
 from tests.support.processes import PATIENCE, Daemon, Peer, StartDaemon, wait_for
+from tests.support.text import without_retry
 
 MIB = 1 << 20
 MAX_VALUE = MIB
@@ -493,5 +494,5 @@ def test_netcat_that_watches_ends_with_the_daemon(options: list[str], start_daem
         netcat.stdin.close()
         assert netcat.stdout.readline().startswith("OK 0@")
         daemon.stop()
-        assert [shown(line) for line in netcat.stdout] == ["END 0 shutdown the daemon stops\n"]
+        assert [shown(without_retry(line)) for line in netcat.stdout] == ["END 0 shutdown the daemon stops\n"]
         assert netcat.wait(PATIENCE) == 0

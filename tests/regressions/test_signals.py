@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.daemons import gone, one_each
 from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, StartDaemon, needs, wait_for
+from tests.support.text import without_retry
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 STRAY = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
@@ -24,6 +25,11 @@ STRAY = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SI
 
 def processes_of(daemon: Daemon) -> list[int]:
     return [daemon.pid, *daemon.worker_pids(), daemon.redis_pid()]
+
+
+def rest_of(peer: Peer) -> list[str]:
+    """What still comes of a watch without changes: how it ends."""
+    return [without_retry(line) for line in peer.rest()]
 
 
 def watch(peer: Peer) -> str:
@@ -39,7 +45,7 @@ def test_each_of_them_is_an_orderly_end(start_daemon: StartDaemon, workers: str,
     with daemon.connect() as peer:
         end = watch(peer)
         daemon.kill(number)
-        assert peer.rest() == [end]
+        assert rest_of(peer) == [end]
     assert daemon.wait() == 0
     assert all(map(gone, pids))
     assert "ended (" not in daemon.log
@@ -74,7 +80,7 @@ def test_a_daemon_under_nohup_outlives_sighup(start_daemon: StartDaemon, workers
         end = watch(peer)
         assert processes_of(daemon) == pids
         daemon.kill(signal.SIGQUIT)
-        assert peer.rest() == [end]
+        assert rest_of(peer) == [end]
     assert daemon.wait() == 0
 
 
@@ -90,7 +96,7 @@ def test_signals_without_a_meaning_are_ignored(start_daemon: StartDaemon, worker
         assert peer.ask("PING x") == "OK x"
         assert processes_of(daemon) == pids
         daemon.kill(signal.SIGTERM)
-        assert peer.rest() == [end]
+        assert rest_of(peer) == [end]
     assert daemon.wait() == 0
     assert "ended (" not in daemon.log
 
@@ -107,7 +113,7 @@ def test_workers_and_the_store_end_by_their_parent_only(start_daemon: StartDaemo
         ends = [watch(peer) for peer in peers]
         assert processes_of(daemon)[1:] == children
         daemon.kill(signal.SIGHUP)
-        assert [peer.rest() for peer in peers] == [[end] for end in ends]
+        assert [rest_of(peer) for peer in peers] == [[end] for end in ends]
     assert daemon.wait() == 0
     assert "ended (" not in daemon.log
 
@@ -203,7 +209,7 @@ def test_a_terminal_that_is_closed_is_an_orderly_end(
         end = watch(peer)
         processes = family(terminal.process.pid)
         terminal.close()
-        assert peer.rest() == [end]
+        assert rest_of(peer) == [end]
     status = terminal.process.wait(PATIENCE)
     assert by or status == 0
     assert psutil.wait_procs(processes, PATIENCE)[1] == []
@@ -221,5 +227,5 @@ def test_a_daemon_under_nohup_outlives_its_terminal(start_on_terminal: StartOnTe
         assert peer.ask("PING x") == "OK x"
         assert all(process.is_running() for process in daemon)
         daemon[0].terminate()
-        assert peer.rest() == [end]
+        assert rest_of(peer) == [end]
     assert psutil.wait_procs(daemon, PATIENCE)[1] == []

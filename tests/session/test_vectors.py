@@ -1,7 +1,9 @@
 """The transcripts of tests/vectors, over real TCP and over in-memory streams; their syntax is in the README there."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
+from signal import SIGTERM
 
 import pytest
 
@@ -17,7 +19,7 @@ VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
 async def test_transcript_holds_over_tcp(vector: Path, end: str, start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--fsync", "no")
     async with AsyncExitStack() as stack:
-        player = Player(tcp(daemon.port, stack), end)
+        player = Player(tcp(daemon.port, stack), end, stop=partial(daemon.kill, SIGTERM))
         await player.play(steps_of(vector.read_text().split("\n")))
         await player.finish()
 
@@ -30,7 +32,7 @@ async def test_transcript_holds_over_memory(vector: Path, pieces: bool, tmp_path
         async def connect() -> MemoryPeer:
             return service.connect()
 
-        player = Player(connect, pieces=pieces)
+        player = Player(connect, pieces=pieces, stop=service.stop)
         await player.play(steps_of(vector.read_text().split("\n")))
         await player.finish()
 

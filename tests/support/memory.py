@@ -232,6 +232,11 @@ class Service:
         await peer.close()
         self._peers.remove(peer)
 
+    def stop(self) -> None:
+        """Have all sessions end in order, as the daemon does that is told to."""
+        for peer in self._peers:
+            peer.session.stop(len(self._peers))
+
     async def close(self) -> None:
         """End all sessions; each must end by itself."""
         for peer in self._peers:

@@ -9,11 +9,13 @@ from typing import NamedTuple, Protocol
 from tests.support.processes import PATIENCE
 
 CLOSED = "<closed>"
+STOP = "the daemon is told to stop"
+SECONDS = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?"
 _PUSHED = ("CHANGE ", "END ")
 
 
 class Step(NamedTuple):
-    """One line of a transcript.  sent: by the client, else expected by it; peer: which connection."""
+    """One line of a transcript.  sent: by the client, else expected by it; peer: which connection, STOP for none."""
 
     number: int
     sent: bool
@@ -26,6 +28,9 @@ def steps_of(lines: Iterable[str]) -> list[Step]:
     steps = []
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
+            continue
+        if line == "D: stop":
+            steps.append(Step(number, True, STOP, ""))
             continue
         match = re.fullmatch(r"([CS])([2-9]?):(?: (.*))?", line)
         assert match, f"line {number} is not of a transcript: {line!r}"
@@ -65,9 +70,12 @@ Open = Callable[[], Awaitable[Peer]]
 class Player:
     """Plays a transcript against a daemon."""
 
-    def __init__(self, connect: Open, end: str = "\n", pieces: bool = False) -> None:
-        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte."""
+    def __init__(
+        self, connect: Open, end: str = "\n", pieces: bool = False, *, stop: Callable[[], None] | None = None
+    ) -> None:
+        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte.  stop: tells the daemon to."""
         self._connect = connect
+        self._stop = stop
         self._end = end
         self._pieces = pieces
         self._peers: dict[str, Peer] = {}
@@ -77,6 +85,10 @@ class Player:
     async def play(self, steps: Iterable[Step]) -> None:
         """Fails at the first line that is not as expected."""
         for step in steps:
+            if step.peer == STOP:
+                assert self._stop
+                self._stop()
+                continue
             if step.peer not in self._peers:
                 self._peers[step.peer] = await self._connect()
             if step.sent:
@@ -98,6 +110,7 @@ class Player:
 
     async def _expect(self, step: Step) -> None:
         wanted = re.escape(await self._with_store(step.text)).replace(r"\ \.\.\.", "( .*)?")
+        wanted = wanted.replace("SECONDS", SECONDS)
         for peer, line in self._early:
             if peer == step.peer and re.fullmatch(wanted, line):
                 self._early.remove((peer, line))
