@@ -126,6 +126,7 @@ def test_a_watcher_of_busy_keys_that_vanished_is_let_go(half_closed: bool, far: 
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(300)
 def test_it_is_let_go_after_a_minute_and_a_half(far: FarMachine, tmp_path: Path) -> None:
     with kvd(tmp_path / "data", LOOK_INTERVAL, far.address, far.prefix) as daemon:
@@ -182,6 +183,7 @@ def test_a_watcher_that_does_not_read_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.timeout(900)
 def test_a_watcher_that_does_not_read_for_five_minutes_is_kept(tmp_path: Path) -> None:
     with kvd(tmp_path / "data", LOOK_INTERVAL) as daemon:
