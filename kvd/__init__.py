@@ -13,7 +13,8 @@ embedded     the Redis or Valkey server that the daemon starts itself
 client       the client library
 process      what a process needs from the system
 wire         the line protocol, pure
-settings     what may be chosen
+settings     what may be chosen, one field an option
+options      how an option is read, from the command line or the environment
 memory       the plan of memory: who may take how much
 credentials  the URL of a store, which is never shown
 requests     what clients ask for

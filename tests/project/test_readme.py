@@ -9,7 +9,10 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from kvd.__main__ import __doc__ as daemon_help
+from kvd.__main__ import HELP
+from kvd.cli.usage import HELP as KVCTL_HELP
+from kvd.memory import readable
+from kvd.settings import OPTIONS, Settings
 from tests.support.processes import PATIENCE, ROOT, Daemon, needs, wait_for
 
 README = (ROOT / "README.md").read_text()
@@ -95,7 +98,32 @@ def test_the_commands_to_start_and_to_test_are_one_line_each() -> None:
     assert [command.rpartition("/")[2] for command in commands] == ["kvd", "pytest"]
 
 
-def test_every_option_is_listed() -> None:
-    assert set(re.findall(r"--[a-z-]+", daemon_help)) - {"--help", "--version"} == set(
-        re.findall(r"`(--[a-z-]+)", README[README.index("## Options") : README.index("There are no passwords")])
-    )
+def test_the_table_of_options_is_that_of_the_settings() -> None:
+    """Each option once, with what it takes and its default, in the help's words."""
+    section = README[README.index("## Options") : README.index("There are no passwords")]
+    listed: list[tuple[str, str]] = []
+    for row in re.findall(r"^\| (`--.*) \|$", section, re.MULTILINE):
+        names, _, default = row.split(" | ")
+        options = re.findall(r"`(--[a-z-]+ [A-Z]+)`", names)
+        defaults = default.replace("`", "").split(", ") if len(options) > 1 else [default.replace("`", "")]
+        listed += zip(options, defaults, strict=True)
+    assert sorted(listed) == sorted((f"{option.name} {option.argument}", option.default) for option in OPTIONS)
+
+
+def test_pages_name_no_option_and_no_variable_that_there_is_not() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("Dockerfile*")]
+    variables = {option.variable for option in OPTIONS}
+    helps = (HELP, KVCTL_HELP, (ROOT / "bench/__main__.py").read_text())
+    known = {option for text in helps for option in re.findall(r"--[a-z][a-z-]*", text)}
+    for page in pages:
+        text = page.read_text()
+        assert set(re.findall(r"\bKVD_[A-Z_]+", text)) <= variables, page.name
+        assert set(re.findall(r"`(?:kvd |kvctl )?(--[a-z][a-z-]*)", text)) <= known, page.name
+
+
+def test_the_guarantees_name_the_defaults() -> None:
+    default = Settings()
+    kept = f"{default.history_changes:,} changes and {readable(default.history_bytes)} of them"
+    text = " ".join((ROOT / "docs/guarantees.md").read_text().split())
+    assert f"The last {kept} are kept" in text
+    assert f"`--fsync {default.fsync}` (the default)" in text

@@ -1,15 +1,18 @@
 """The daemon's settings: options before the environment before the defaults; what is wrong is named."""
 
-import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from docopt import docopt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvd.__main__ import __doc__ as usage
+from kvd.__main__ import HELP
 from kvd.errors import StartError
-from kvd.settings import MIB, Address, Settings, address, read
+from kvd.memory import Available
+from kvd.options import Option
+from kvd.settings import MIB, OPTIONS, Address, Settings, address, read
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -114,27 +117,69 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_makes_it_raise_anything_else(text: str) -> None:
-    for name in (
-        "--max-value",
-        "--fsync",
-        "--history-changes",
-        "--log-level",
-        "--history-bytes",
-        "--history-age",
-        "--watch-buffer",
-        "--read-cache",
-    ):
-        try:
-            read({name: text}, {})
-        except StartError:
-            continue
+    for option in OPTIONS:
+        if option.field != "store_file":
+            with suppress(StartError):
+                read({option.name: [text] if option.several else text}, {})
     try:
         address(text, "--listen")
     except StartError:
         return
 
 
-def test_every_option_has_its_variable_in_the_help() -> None:
-    assert usage
-    options = set(re.findall(r"^  (--[a-z-]+) [A-Z]", usage, re.MULTILINE))
-    assert {f"KVD_{name[2:].upper().replace('-', '_')}" for name in options} == set(re.findall(r"KVD_[A-Z_]+", usage))
+def test_the_help_has_every_option_and_no_other() -> None:
+    said = docopt(HELP, [])
+    assert set(said) == {option.name for option in OPTIONS} | {"--help", "--version"}
+    assert read(said, {}) == Settings()
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_the_help_says_what_an_option_takes_and_its_default(option: Option) -> None:
+    words = " ".join(HELP.split())
+    assert f" {option.name} {option.argument} {option.help} (default: {option.default}). " in words
+    assert max(map(len, HELP.splitlines())) < 120
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("redis://h")
+    examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug"}
+    example = examples.get(option.argument, "2")
+    from_option = read({option.name: [example] if option.several else example}, {})
+    from_variable = read({}, {option.variable: example})
+    assert option.variable == "KVD_" + option.name[2:].replace("-", "_").upper()
+    assert from_option == from_variable != read({}, {})
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_an_empty_variable_is_as_none(option: Option) -> None:
+    assert read({}, {option.variable: ""}) == Settings()
+
+
+def test_a_default_is_what_its_text_is_read_as() -> None:
+    for option in OPTIONS:
+        text = option.default.split(",")[0]
+        if text[0].isdigit() or option.field in ("data", "fsync", "log_level"):
+            settings = read({option.name: [text] if option.several else text}, {})
+            assert getattr(settings, option.field) == getattr(Settings(), option.field)
+
+
+def test_seconds_are_taken_in_one_way() -> None:
+    for name, unit in (("store-wait", 1), ("history-age", 1000)):
+        field = name.replace("-", "_")
+        for text, wanted in (("0", 0), ("007", 7), ("999999999", 999_999_999), ("1000000000", 10**9), (" 60 ", 60)):
+            assert getattr(read({f"--{name}": text}, {}), field) == wanted * unit
+        assert getattr(read({}, {f"KVD_{field.upper()}": "0.25"}), field) == 0.25 * unit
+        for text in ("-1", "1m", "1.2345", ".5", "1.", "1e3", "1000000001", "\u0661", " "):
+            with pytest.raises(StartError, match=rf"^--{name}: invalid time .*: expected seconds, such as 3600 or 0.5"):
+                read({f"--{name}": text}, {})
+
+
+def test_a_store_whose_url_is_in_a_file_is_no_other_store(tmp_path: Path) -> None:
+    """It has a memory of its own, and a note of where it stood, as one whose URL is given."""
+    (tmp_path / "url").write_text("redis://h\n")
+    for options in ({"--store": "redis://h"}, {"--store-file": str(tmp_path / "url")}):
+        settings = read(options | {"--data": str(tmp_path), "--max-memory": "20MiB"}, {}, Available(1000 * MIB))
+        assert settings.store == "redis://h"
+        assert (settings.memory.store, settings.memory.asked, settings.notes) == (0, 0, tmp_path)
