@@ -3,6 +3,9 @@
 main            the program: options, one command, the exit status
 usage           what it can be told to do: the page that docopt reads
 commands        the commands that ask and are answered
+keys            the commands for single keys: get, set, del, ttl, touch, incr
+listing         the commands for many keys: keys, list, count
+server          the commands for the daemon itself: info, ping
 deleting        the command that takes any number of keys: del
 watching        the command that goes on: watch
 arguments       the words of the command line, and what they stand for

@@ -142,7 +142,7 @@ def test_it_knows_the_wire_through_the_client_alone() -> None:
     own = {
         name
         for name in modules
-        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("kvd.cli.")
+        if name.partition(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("kvd.cli.")
     }
     assert own == {"docopt", "kvd", "kvd.client", "kvd.errors", "kvd.settings"}
 
