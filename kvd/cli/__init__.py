@@ -1,16 +1,20 @@
 """kvctl, the command line of kvd's clients; everything it knows of the wire is in kvd.client.
 
-main            the program: options, one command, the exit status
-usage           what it can be told to do: the page that docopt reads
-commands        the commands that ask and are answered
-keys            the commands for single keys: get, set, del, ttl, touch, incr
-listing         the commands for many keys: keys, list, count
-server          the commands for the daemon itself: info, ping
-deleting        the command that takes any number of keys: del
-watching        the command that goes on: watch
-arguments       the words of the command line, and what they stand for
+main            the program: one command, the exit status
+arguments       the command line, taken apart
+usage           the pages: one for each command, and one of all together
+commands        all commands, group by group
+
+keys            the group for single keys: get, set, del, ttl, touch, incr
+watching        the group that goes on: watch
+listing         the group for many keys: keys, list, count
+server          the group for the daemon itself: info, ping
+command         what a command is: a row of its group
+
+deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input
+readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written
 escape          text as it is safe to show to a person

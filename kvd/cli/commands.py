@@ -1,24 +1,13 @@
-"""The commands that ask and are answered."""
+"""All commands, group by group."""
 
-from collections.abc import Awaitable, Callable
+from kvd.cli import keys, listing, server, watching
+from kvd.cli.command import COMMON, Command, Option
 
-from kvd.cli import keys, listing, server
-from kvd.cli.arguments import Arguments
-from kvd.cli.deleting import delete
-from kvd.cli.output import Output
-from kvd.client import Client
-
-COMMANDS: dict[str, Callable[[Client, Arguments, Output], Awaitable[None]]] = {
-    "get": keys.get,
-    "set": keys.set_,
-    "del": delete,
-    "keys": listing.keys,
-    "list": listing.list_,
-    "count": listing.count,
-    "ttl": keys.ttl,
-    "touch": keys.touch,
-    "incr": keys.incr,
-    "info": server.info,
-    "ping": server.ping,
+COMMANDS: dict[str, Command] = {
+    command.name: command for group in (keys, watching, listing, server) for command in group.COMMANDS
 }
-"""The commands that ask and are answered; watch, which goes on, has a connection of another kind."""
+
+OPTIONS: dict[str, Option] = {
+    option.name: option for command in COMMANDS.values() for option in (*COMMON, *command.options)
+}
+"""Every option that does something; --help and --version only show a text."""

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from kvd.cli.arguments import Arguments
+from kvd.cli.command import Arguments
 from kvd.cli.output import Output
 from kvd.cli.pipelining import each
 from kvd.cli.status import ABSENT, Failure, absent, asking, most_serious

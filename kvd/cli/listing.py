@@ -1,25 +1,49 @@
 """The commands for many keys: keys, list, count."""
 
-from kvd.cli.arguments import Arguments
+from kvd.cli import readers
+from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, Option, connected
 from kvd.cli.output import Output, as_on_the_wire, json_value
 from kvd.client import Client
 
 
+@connected
 async def keys(kv: Client, args: Arguments, out: Output) -> None:
     async for key in kv.keys(_pattern(args), args["--after"], args["--limit"]):
         out.line(key, key=key)
 
 
+@connected
 async def list_(kv: Client, args: Arguments, out: Output) -> None:
     async for key, value, revision in kv.list(_pattern(args), args["--after"], args["--limit"]):
         word, text = as_on_the_wire("PAIR", value)
         out.line(f"{word} {revision} {key} {text}", key=key, revision=revision, **json_value(value))
 
 
+@connected
 async def count(kv: Client, args: Arguments, out: Output) -> None:
     number = await kv.count(_pattern(args))
     out.line(f"{number}", count=number)
 
 
 def _pattern(args: Arguments) -> str:
-    return args["<PATTERN>"][0] if args["<PATTERN>"] else "*"
+    return "*" if args["<PATTERN>"] is None else args["<PATTERN>"]
+
+
+PART = (
+    Option("--after", "KEY", "Begin after this key", readers.text),
+    Option("--limit", "N", "End after so many keys", readers.number),
+)
+
+COMMANDS = (
+    Command(
+        "keys", "[<PATTERN>]", "Use keys to list the keys in kv store", keys, options=PART,
+        notes=(PATTERN, ON_A_TERMINAL),
+    ),
+    Command(
+        "list", "[<PATTERN>]", "Use list to list the keys in kv store with their values", list_, options=PART,
+        notes=(PATTERN, """\
+list prints lines PAIR REV KEY VALUE; a value that is not one line of text is in
+base64, and the word before it is PAIR64.""", ON_A_TERMINAL),
+    ),
+    Command("count", "[<PATTERN>]", "Use count to count the keys in kv store", count, notes=(PATTERN,)),
+)  # fmt: skip

@@ -4,15 +4,13 @@ import asyncio
 import sys
 
 from kvd import __version__
-from kvd.cli.arguments import Arguments, arrange, parse, patience
+from kvd.cli.arguments import HELP, VERSION, arrange, parse
+from kvd.cli.command import Arguments, Command
 from kvd.cli.commands import COMMANDS
 from kvd.cli.hangup import nobody_reads
 from kvd.cli.output import Output, discard, report, say
-from kvd.cli.standard_input import value_on_stdin
 from kvd.cli.status import DONE, INTERRUPTED, UNWRITTEN, Failure, asking
-from kvd.cli.usage import HELP
-from kvd.cli.watching import watch
-from kvd.client import connect
+from kvd.cli.usage import page, whole, wrong_command
 
 
 def main() -> int:
@@ -35,35 +33,30 @@ def main() -> int:
 
 def run(argv: list[str]) -> int:
     """Do what the words ask for; return the exit status.  Raises OSError: the output cannot be written."""
-    words: list[str] = []
+    command: Command | None = None
     try:
         options, words = arrange(argv)
-        if "-h" in options or "--help" in options:
-            sys.stdout.write(HELP)
-        elif "--version" in options:
+        command = COMMANDS.get(words[0]) if words else None
+        if not HELP.isdisjoint(options):
+            sys.stdout.write(page(command) if command else whole())
+        elif VERSION in options:
             sys.stdout.write(f"kvctl {__version__}\n")
+        elif command:
+            perform(command, parse(command, options, words))
         else:
-            args = parse(options, words)
-            with asking():
-                if args["set"] and args["<VALUE>"] is None:
-                    args["<VALUE>"] = value_on_stdin(args)
-                asyncio.run(perform(args))
+            raise wrong_command(words)
         return DONE
     except asyncio.CancelledError:  # nobody reads what watch writes
         return DONE
-    except KeyboardInterrupt:  # the way to end a watch
-        return DONE if words[:1] == ["watch"] else INTERRUPTED
+    except KeyboardInterrupt:
+        return DONE if command and command.endless else INTERRUPTED
     except Failure as failure:
         report(failure)
         return failure.status
 
 
-async def perform(args: Arguments) -> None:
-    """Run one command."""
-    out = Output(as_json=args["--json"], raw=args["--raw"])
-    if args["watch"]:
-        await watch(args, out)
-    else:
-        command = next(command for name, command in COMMANDS.items() if args[name])
-        async with await connect(args["--addr"], **patience(args)) as kv:
-            await command(kv, args, out)
+def perform(command: Command, args: Arguments) -> None:
+    """Run a command."""
+    with asking():
+        command.prepare(args)
+        asyncio.run(command.run(args, Output(as_json=args["--json"], raw=args["--raw"])))

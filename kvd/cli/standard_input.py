@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kvd.cli.arguments import Arguments, patience
+from kvd.cli.command import Arguments, patience
 from kvd.cli.status import USAGE, Failure
 from kvd.client import connect
 from kvd.settings import LARGEST_VALUE

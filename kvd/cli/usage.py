@@ -1,74 +1,32 @@
-"""What kvctl can be told to do: the page that docopt reads."""
+"""The pages of kvctl: one for each command, which docopt reads, and one of all together."""
 
-import re
+from collections.abc import Iterable
 
+from kvd.cli.command import COMMON, Command, Option
+from kvd.cli.commands import COMMANDS, OPTIONS
 from kvd.cli.status import USAGE, Failure
 
-HELP = """\
+TEXTS = (Option("-h, --help", "", "Print this"), Option("--version", "", "Print the version"))
+"""The options that show a text, whatever stands beside them."""
+
+_MARGIN = 17
+"""Columns before what an option is for."""
+
+_HELP = """\
 kvctl: read, write and watch the keys of kvd
 
 Usage:
-  kvctl [options] get <KEY>
-  kvctl [options] set <KEY> <VALUE> [--ttl=SECONDS] [--if=REV]
-  kvctl [options] del <KEY>... [--if=REV]
-  kvctl [options] watch [<PATTERN>...]
-  kvctl [options] keys [<PATTERN>] [--after=KEY] [--limit=N]
-  kvctl [options] list [<PATTERN>] [--after=KEY] [--limit=N]
-  kvctl [options] count [<PATTERN>]
-  kvctl [options] ttl <KEY>
-  kvctl [options] touch <KEY> <SECONDS>
-  kvctl [options] incr <KEY> [<N>]
-  kvctl [options] info
-  kvctl [options] ping
+{usages}
   kvctl (--help | --version)
 
 Commands:
-  get     Use get <KEY> to fetch the value of that key from kv store
-  set     Use set <KEY> <VALUE> to create/update the key with given value in kv store
-  del     Use del <KEY>... to delete these keys from kv store
-  watch   Use watch to watch updates to any keys in kv store
-  keys    Use keys to list the keys in kv store
-  list    Use list to list the keys in kv store with their values
-  count   Use count to count the keys in kv store
-  ttl     Use ttl <KEY> to see in how many seconds that key expires (-: never)
-  touch   Use touch <KEY> <SECONDS> to let that key expire then (-: never)
-  incr    Use incr <KEY> [<N>] to add N, 1 unless given, to the number that key holds
-  info    Use info to see what the daemon says of itself
-  ping    Use ping to see whether the daemon answers
+{commands}
+kvctl COMMAND --help shows the part of this page that is about one command.
 
-A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it.
-Quote it: a shell puts the names of files in the place of a '*'.
-
-The word after set <KEY> is the value, even if it begins with -: options stand
-before the key or after the value.  The value - is what comes from standard
-input, every byte of it; what is longer than the daemon takes is not read to its
-end.  The word -- ends the options.
-
-get writes the value's bytes and nothing else; on a terminal, also a line's end.
-On a terminal what would act on it, control characters and those that change the
-direction of text or are not seen, is shown as \\x1b or \\u202e, and a byte that is
-not UTF-8 as \\xff; --raw writes the bytes there, too.
-
-set and del print the revision that the change took.  list prints lines PAIR REV
-KEY VALUE; watch prints POSITION SET KEY VALUE, POSITION DEL KEY and POSITION
-EXPIRE KEY.  There a value that is not one line of text is in base64, and the
-word before it is PAIR64 or SET64.
+{notes}
 
 Options:
-  --addr=ADDR    The daemon, as HOST:PORT, HOST or [IPV6]:PORT; without it the
-                 variable KVCTL_ADDR, or else 127.0.0.1:5830
-  --timeout=SECONDS
-                 Give the daemon up when it is silent for so long (unless given, 30,
-                 and 5 while connecting); 0: never
-  --json         Print one JSON object a line; a value that is not UTF-8 has the
-                 name "base64" instead of "value"
-  --raw          Escape nothing on a terminal: every byte as it is stored
-  --ttl=SECONDS  Let the key expire after so many seconds, such as 600 or 0.5
-  --if=REV       Only if the key has this revision; 0: if there is no such key
-  --after=KEY    Begin after this key
-  --limit=N      End after so many keys
-  -h, --help     Print this
-  --version      Print the version
+{options}
 
 Exit status:
   0  done
@@ -83,16 +41,63 @@ Exit status:
 Of several keys the most serious counts: 7, 3, 4, 2, 6, 1.
 """
 
-OPTIONS = dict(re.findall(r"^  (?:-h, )?(--[a-z]+)(=[A-Z]+)?", HELP, re.MULTILINE)) | {"-h": ""}
-"""Every option; its argument's name after a "=", "" for one without."""
+_PAGE = """\
+{help}
+
+Usage:
+{usage}
+
+{notes}Options:
+{options}
+
+kvctl --help shows all commands, and the exit statuses.
+"""
 
 
-def wrong_usage(words: list[str]) -> Failure:
-    usages = re.findall(r"^  kvctl .*$", HELP, re.MULTILINE)
-    known = [usage for usage in usages if usage.split()[2] in words[:1]]
-    text = "no command"
-    if words:
-        text = f"wrong arguments for {words[0]}" if known else f"no such command: {words[0]!a}"
-    if "[<PATTERN>]" in "".join(known) and len(words) > 2:
+def whole() -> str:
+    """All commands on one page."""
+    return _HELP.format(
+        usages="\n".join(map(_usage, COMMANDS.values())),
+        commands="".join(f"  {command.name:8}{command.help}\n" for command in COMMANDS.values()),
+        notes="\n\n".join(dict.fromkeys(note for command in COMMANDS.values() for note in command.notes)),
+        options=_options((*OPTIONS.values(), *TEXTS)),
+    )
+
+
+def page(command: Command) -> str:
+    """The page of one command."""
+    return _PAGE.format(
+        help=command.help,
+        usage=_usage(command),
+        notes="".join(f"{note}\n\n" for note in command.notes),
+        options=_options((*command.options, *COMMON, *TEXTS)),
+    )
+
+
+def wrong_arguments(command: Command, words: int) -> Failure:
+    """words: how many came after its name."""
+    text = f"wrong arguments for {command.name}"
+    if "[<PATTERN>]" in command.words and words > 1:
         text += ": one pattern, quoted if it has a '*', or the shell puts names of files in its place"
-    return Failure(USAGE, f"{text}; see kvctl --help", usage=known or usages)
+    return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[_usage(command)])
+
+
+def wrong_command(words: list[str]) -> Failure:
+    text = f"no such command: {words[0]!a}" if words else "no command"
+    return Failure(USAGE, f"{text}; see kvctl --help", usage=list(map(_usage, COMMANDS.values())))
+
+
+def _usage(command: Command) -> str:
+    options = (f"[{option.usage}]" for option in command.options)
+    return " ".join(filter(None, ("  kvctl [options]", command.name, command.words, *options)))
+
+
+def _options(options: Iterable[Option]) -> str:
+    """A row each; after what is too long for its column what it is for begins a line of its own."""
+    indent = "\n" + " " * _MARGIN
+    rows = []
+    for option in options:
+        name = f"  {option.usage}"
+        space = " " * (_MARGIN - len(name)) if len(name) <= _MARGIN - 2 else indent
+        rows.append(name + space + option.help.replace("\n", indent))
+    return "\n".join(rows)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kvd.cli.arguments import Arguments, patience
+from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, patience
 from kvd.cli.hangup import call_at_hangup
 from kvd.cli.output import Output, as_on_the_wire, json_value, say
 from kvd.client import Watch
@@ -58,3 +58,13 @@ def _tell_of_keys(patterns: Sequence[str]) -> None:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+COMMANDS = (
+    Command(
+        "watch", "[<PATTERN>...]", "Use watch to watch updates to any keys in kv store", watch, endless=True,
+        notes=(PATTERN, """\
+watch prints POSITION SET KEY VALUE, POSITION DEL KEY and POSITION EXPIRE KEY; a
+value that is not one line of text is in base64, and the word before it is SET64.""", ON_A_TERMINAL),
+    ),
+)  # fmt: skip

@@ -55,15 +55,47 @@ def test_help_tells_the_commands() -> None:
         "watch   Use watch to watch updates to any keys in kv store",
     ):
         assert f"\n  {line}\n" in text
-    for command in (*COMMANDS, "watch"):
+    for command in COMMANDS:
         assert f"\n  kvctl [options] {command}" in text
         assert f"\n  {command:8}Use {command}" in text
     assert max(len(line) for line in text.splitlines()) <= 88
 
 
-@pytest.mark.parametrize("words", [["-h"], ["get", "--help"], ["--json", "--help", "set"]])
+@pytest.mark.parametrize("words", [["-h"], ["--json", "--help"], ["frob", "--help"]])
 def test_help_is_had_from_anywhere(words: list[str]) -> None:
     assert printed(run(*words)) == printed(run("--help"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_its_own_page(command: str) -> None:
+    """All that it says is on the whole page, too, but for its first and its last line."""
+    text = printed(run(command, "--help")).decode()
+    whole = printed(run("--help")).decode()
+    assert text.startswith(f"Use {command} ")
+    assert [line.split()[2] for line in text.splitlines() if line.startswith("  kvctl ")] == [command]
+    assert "\n  --addr=ADDR " in text
+    assert text.endswith("\nkvctl --help shows all commands, and the exit statuses.\n")
+    assert all(f"  {line}\n" in whole or f"\n{line}\n" in whole for line in text.splitlines()[:-1])
+    assert len(text) < len(whole) / 2
+
+
+@pytest.mark.parametrize(
+    "words", [["set", "-h"], ["--help", "set"], ["--json", "--help", "set"], ["set", "k", "v", "-h"]]
+)
+def test_the_page_of_a_command_is_had_from_anywhere(words: list[str]) -> None:
+    text = printed(run(*words))
+    assert text == printed(run("set", "--help"))
+    assert b"[--ttl=SECONDS] [--if=REV]\n" in text
+    assert b"\n  --ttl=SECONDS  " in text
+    assert b"--limit" not in text
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_common_options_stand_anywhere(daemon: Daemon, place: int) -> None:
+    for words in (["get", "k"], ["count", "k*"]):
+        printed(run("--addr", daemon.addr, "set", "k", "v"))
+        words[place:place] = ["--addr", daemon.addr, "--timeout=5", "--json"]
+        assert json.loads(printed(run(*words)))
 
 
 def test_version() -> None:
@@ -92,7 +124,8 @@ def test_wrong_usage_shows_the_usage_once(words: list[str], says: str) -> None:
     first, header, *usage = result.stderr.decode().splitlines()
     assert result.returncode == 2
     assert result.stdout == b""
-    assert first == f"kvctl: {says}; see kvctl --help"
+    page = f"{says.rpartition(' ')[2]} --help" if says.startswith("wrong arguments") else "--help"
+    assert first == f"kvctl: {says}; see kvctl {page}"
     assert header == "Usage:"
     assert usage
     assert all(line.startswith("  kvctl ") for line in usage)

@@ -1,0 +1,102 @@
+"""What a command of kvctl is: one row, from which its page, its usage and its options follow."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from kvd.cli import readers
+from kvd.cli.output import Output
+from kvd.cli.readers import Reader
+from kvd.client import Client, connect
+
+Arguments = dict[str, Any]
+"""What was given for the words of a command's usage and its options, by their names, such as <KEY> and --ttl."""
+
+Run = Callable[[Arguments, Output], Coroutine[Any, Any, None]]
+Ask = Callable[[Client, Arguments, Output], Coroutine[Any, Any, None]]
+
+
+class Option(NamedTuple):
+    """An option.
+
+    argument: what the page calls its argument, "" for none.  help: what it is for, in lines.
+    """
+
+    name: str
+    argument: str
+    help: str
+    read: Reader = readers.flag
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        return f"{self.name}={self.argument}" if self.argument else self.name
+
+
+COMMON = (
+    Option(
+        "--addr", "ADDR",
+        "The daemon, as HOST:PORT, HOST or [IPV6]:PORT; without it the\n"
+        "variable KVCTL_ADDR, or else 127.0.0.1:5830", readers.address,
+    ),
+    Option(
+        "--timeout", "SECONDS",
+        "Give the daemon up when it is silent for so long (unless given, 30,\n"
+        "and 5 while connecting); 0: never", readers.seconds_or_no_limit,
+    ),
+    Option(
+        "--json", "",
+        'Print one JSON object a line; a value that is not UTF-8 has the\nname "base64" instead of "value"',
+    ),
+    Option("--raw", "", "Escape nothing on a terminal: every byte as it is stored"),
+)  # fmt: skip
+"""What every command takes."""
+
+
+def _nothing(_: Arguments) -> None:
+    """Most commands prepare nothing."""
+
+
+class Command(NamedTuple):
+    """A command.
+
+    words: those after its name, as docopt writes them.  help: one sentence.  notes: paragraphs of its page.
+    options: its own.  prepare: does what cannot be done in an event loop, before `run`; raises Failure.
+    verbatim: how many words stand before the one that is taken as it is, even if it begins with "-"; 0: there is none.
+    endless: whether Ctrl-C is the way to end it.
+    """
+
+    name: str
+    words: str
+    help: str
+    run: Run
+    options: tuple[Option, ...] = ()
+    notes: tuple[str, ...] = ()
+    prepare: Callable[[Arguments], None] = _nothing
+    verbatim: int = 0
+    endless: bool = False
+
+
+def connected(ask: Ask) -> Run:
+    """Make a command of what asks on a connection."""
+
+    async def run(args: Arguments, out: Output) -> None:
+        async with await connect(args["--addr"], **patience(args)) as kv:
+            await ask(kv, args, out)
+
+    return run
+
+
+def patience(args: Arguments) -> dict[str, float]:
+    """Give the client's limits of time, in seconds; its own unless --timeout says otherwise."""
+    seconds = args["--timeout"]
+    return {} if seconds is None else {"connect_timeout": seconds, "timeout": seconds}
+
+
+ON_A_TERMINAL = """\
+On a terminal what would act on it, control characters and those that change the
+direction of text or are not seen, is shown as \\x1b or \\u202e, and a byte that is
+not UTF-8 as \\xff; --raw writes the bytes there, too."""
+
+PATTERN = """\
+A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it.
+Quote it: a shell puts the names of files in the place of a '*'."""

@@ -1,0 +1,99 @@
+"""What the words of the command line stand for.
+
+A reader takes the word's name, for messages, and the word; it returns what the commands take, or raises Failure.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kvd.cli.status import USAGE, Failure
+from kvd.client import DEFAULT_ADDRESS, BadAddress, parse_address
+
+Reader = Callable[[str, Any], Any]
+
+NO_LIMIT = 10**9
+"""Seconds, the most that a client waits: thirty years."""
+
+
+def address(name: str, word: str) -> str:
+    """Read an address of a daemon."""
+    try:
+        # Digits alone are a port to most people, and an IPv4 address to the system.
+        if word.isdecimal():
+            raise BadAddress(f"not an address: {word!a}; write HOST:PORT, HOST or [IPV6]:PORT")
+        parse_address(word)
+    except BadAddress as error:
+        raise Failure(USAGE, f"{name}: {error}, such as {DEFAULT_ADDRESS}") from None
+    return word
+
+
+def value(_: str, word: str) -> bytes | None:
+    """Read a value, None for the one that comes from standard input."""
+    return None if word == "-" else os.fsencode(word)
+
+
+def text(_: str, word: str) -> str:
+    """Read a key or a pattern as UTF-8, whatever the locale made of it."""
+    data = os.fsencode(word)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Failure(USAGE, f"a key must be UTF-8, and {data!r} is not") from None
+
+
+def seconds(name: str, word: str, other: str = "") -> float:
+    """Read seconds, to the millisecond; other: what else is expected."""
+    _check(name, word, r"[0-9]{1,10}(\.[0-9]{1,3})?", "a number of seconds", f"seconds, such as 600 or 0.005{other}")
+    return float(word)
+
+
+def seconds_or_never(name: str, word: str) -> float | None:
+    """Read the same, None for never."""
+    return None if word == "-" else seconds(name, word, ", or - for never")
+
+
+def seconds_or_no_limit(name: str, word: str) -> float:
+    """Read the same, NO_LIMIT for 0."""
+    limit = seconds(name, word, ", or 0 for no limit")
+    if limit > NO_LIMIT:
+        raise Failure(USAGE, f"{name}: {word} seconds are too many; expected at most {NO_LIMIT}, or 0 for no limit")
+    return limit or NO_LIMIT
+
+
+def revision(name: str, word: str) -> str:
+    """Read a revision, or a position, which begins with one."""
+    expected = "a revision, such as 17, or 0 for a key that is not there"
+    return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "a revision", expected)
+
+
+def number(name: str, word: str) -> int:
+    """Read how many keys."""
+    return int(_check(name, word, "[1-9][0-9]{0,15}", "a number of keys", "a whole number, at least 1"))
+
+
+def integer(name: str, word: str) -> int:
+    """Read a whole number of either sign."""
+    return int(_check(name, word, "[+-]?[0-9]{1,100}", "a whole number", "one such as 5 or -5"))
+
+
+def flag(_: str, given: bool) -> bool:
+    """Read an option that has no argument."""
+    return given
+
+
+def _check(name: str, word: str, pattern: str, meaning: str, expected: str) -> str:
+    if not re.fullmatch(pattern, word):
+        raise Failure(USAGE, f"{name}: not {meaning}: {word!a}; expected {expected}")
+    return word
+
+
+WORDS: dict[str, Reader] = {
+    "<KEY>": text,
+    "<PATTERN>": text,
+    "<VALUE>": value,
+    "<SECONDS>": seconds_or_never,
+    "<N>": integer,
+}
+"""The readers of the words after a command, by what the usage calls them."""

@@ -1,0 +1,37 @@
+"""Every verb of the wire is a method of the client and a command of kvctl, or it stands here with a reason."""
+
+from kvd.cli.commands import COMMANDS
+from kvd.client import Client, Watch
+from kvd.verbs import VERBS
+
+METHODS = {"DEL": "delete"}
+"""By another name than the verb's."""
+
+NOT_IN_THE_CLIENT = {
+    "PUT": "set() has its options",
+    "RESUME": "Watch begins at the present",
+    "SYNC": "Watch begins at the present",
+    "PROGRESS": "Watch asks for it by itself",
+    "BEGIN": "there are no transactions yet",
+    "COMMIT": "there are no transactions yet",
+    "ABORT": "there are no transactions yet",
+    "UNWATCH": "a Watch has a connection of its own, which it closes",
+    "HELP": "it is for people on a bare connection",
+    "QUIT": "close() does it",
+}
+NOT_IN_KVCTL = NOT_IN_THE_CLIENT | {
+    "PUT": "set has its options",
+    "GETS": "get --json tells the revision",
+    "QUIT": "every command ends by itself",
+}
+
+
+def test_every_verb_is_a_method_of_the_client() -> None:
+    names = {verb: METHODS.get(verb, verb.lower()) for verb in (name.decode() for name in VERBS)}
+    missing = {verb for verb, name in names.items() if not hasattr(Client, name) and not hasattr(Watch, name)}
+    assert missing == NOT_IN_THE_CLIENT.keys()
+
+
+def test_every_verb_is_a_command() -> None:
+    missing = {name.decode() for name in VERBS if name.decode().lower() not in COMMANDS}
+    assert missing == NOT_IN_KVCTL.keys()
