@@ -12,6 +12,8 @@ TEXT = b"t"
 """The kind of a value that travels verbatim."""
 BYTES = b"b"
 """The kind of a value that travels in base64."""
+LARGEST_VALUE = 256 * 1024 * 1024
+"""Bytes: a value must fit into one Redis argument (512 MiB), also in the script's reply."""
 
 
 class Record(NamedTuple):

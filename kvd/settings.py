@@ -9,6 +9,7 @@ from typing import NamedTuple
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
+from kvd.model import LARGEST_VALUE
 from kvd.options import MOST, Given, count, milliseconds, one_of, option, options_of, seconds, shown, size, text
 
 DEFAULT_PORT = 5830
@@ -16,8 +17,6 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-LARGEST_VALUE = 256 * MIB
-"""A value must fit into one Redis argument (512 MiB), also in the script's reply."""
 LARGEST_BUFFER = LARGEST_CACHE = GIB
 LARGEST_HISTORY = 1024 * GIB
 MOST_WORKERS = 64

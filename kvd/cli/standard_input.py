@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from kvd.cli.command import Arguments, patience
 from kvd.cli.status import USAGE, Failure
-from kvd.client import connect
-from kvd.settings import LARGEST_VALUE
+from kvd.client import LARGEST_VALUE, connect
 
 PIECE = 1 << 16
 """Bytes to read at once, as many as a pipe holds."""

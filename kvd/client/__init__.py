@@ -25,10 +25,12 @@ from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
 from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
 from kvd.client.watch import Watch
 from kvd.client.words import Event, Item, is_text
+from kvd.model import LARGEST_VALUE
 
 __all__ = [
     "DEFAULT_ADDRESS",
     "DEFAULT_PORT",
+    "LARGEST_VALUE",
     "BadAddress",
     "Client",
     "Conflict",

@@ -12,7 +12,7 @@ from typing import NoReturn
 from kvd.client.errors import shown
 from kvd.client.words import is_text
 from kvd.errors import BadKey, BadValue, Overflow, TooLong, Usage
-from kvd.settings import LARGEST_VALUE
+from kvd.model import LARGEST_VALUE
 from kvd.wire import words
 
 Seconds = float | timedelta

@@ -11,8 +11,8 @@ from kvd.client.dialing import dial, parse_address, reason_of
 from kvd.client.errors import ProtocolError, TimedOut, Unreachable
 from kvd.client.replies import STATUS, Line, Reply
 from kvd.errors import ConnectionLost
+from kvd.model import LARGEST_VALUE
 from kvd.process import half_open
-from kvd.settings import LARGEST_VALUE
 from kvd.wire.lines import max_line
 
 Result = TypeVar("Result")

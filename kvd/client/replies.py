@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from kvd.client.errors import Conflict, ProtocolError, WatchEnded, shown
 from kvd.client.words import Event, Item
 from kvd.errors import REFUSALS, Refusal, Unavailable, Usage
-from kvd.settings import LARGEST_VALUE
+from kvd.model import LARGEST_VALUE
 from kvd.wire import words
 
 Result = TypeVar("Result")

