@@ -135,10 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = docopt(HELP, arguments)
     except DocoptExit:
         words = _shown(sys.argv[1:] if arguments is None else arguments)
-        sys.stderr.write(
-            f"kvd: cannot make sense of {words!a}: an option that there is not, that comes twice, or that lacks its "
-            "value; kvd --help lists the options\n"
-        )
+        sys.stderr.write(f"kvd: unknown, repeated or incomplete option: {words!a}; kvd --help lists the options\n")
         return EXIT_USAGE
     except (SystemExit, OSError) as shown:  # --help
         return _end_output(shown)

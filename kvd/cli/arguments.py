@@ -20,7 +20,7 @@ _ARGUMENTS = {option.name: option.argument for option in OPTIONS.values()} | dic
 
 
 def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Part the options, with their arguments, from the words; docopt then takes any word as it is."""
+    """Part the options, such as --ttl=5, from the words; docopt then takes any word as it is."""
     options: list[str] = []
     words: list[str] = []
     rest = deque(argv)
@@ -32,17 +32,23 @@ def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
         if _is_word(word) or _is_verbatim(words):
             words.append(word)
             continue
-        options.append(word)
-        name, given, _ = word.partition("=")
-        if name not in _ARGUMENTS:
-            raise Failure(USAGE, f"no such option: {name!a}; see kvctl --help")
-        if given and not _ARGUMENTS[name]:
-            raise Failure(USAGE, f"{name} stands alone, without an argument: {word!a}; see kvctl --help")
-        if _ARGUMENTS[name] and not given:
-            if not rest:
-                raise Failure(USAGE, f"{name} needs its {_ARGUMENTS[name]}; see kvctl --help")
-            options.append(rest.popleft())
+        options.append(_complete(word, rest))
     return options, words
+
+
+def _complete(option: str, rest: deque[str]) -> str:
+    """Give an option with its argument, which may stand next; raise Failure."""
+    name, given, _ = option.partition("=")
+    if name not in _ARGUMENTS:
+        raise Failure(USAGE, f"unknown option {name!a}; see kvctl --help")
+    argument = _ARGUMENTS[name]
+    if given and not argument:
+        raise Failure(USAGE, f"invalid option {option!a}: expected {name} without an argument; see kvctl --help")
+    if given or not argument:
+        return option
+    if not rest:
+        raise Failure(USAGE, f"incomplete option {name}: expected {name}={argument}; see kvctl --help")
+    return f"{name}={rest.popleft()}"
 
 
 def parse(command: Command, options: list[str], words: list[str]) -> Arguments:
@@ -50,7 +56,7 @@ def parse(command: Command, options: list[str], words: list[str]) -> Arguments:
     try:
         given = docopt(page(command), [*options, *words], options_first=True)
     except DocoptExit:
-        raise wrong_arguments(command, len(words) - 1) from None
+        raise wrong_arguments(command, [option.partition("=")[0] for option in options], words[1:]) from None
     known = readers.WORDS | {option.name: option.read for option in (*command.options, *COMMON)}
     args = {name: _read(known[name], name.strip("<>"), word) for name, word in given.items() if name in known}
     if args["--addr"] is None:

@@ -22,7 +22,7 @@ def address(name: str, word: str) -> str:
     try:
         # Digits alone are a port to most people, and an IPv4 address to the system.
         if word.isdecimal():
-            raise BadAddress(f"not an address: {word!a}; write HOST:PORT, HOST or [IPV6]:PORT")
+            raise BadAddress(f"invalid address {word!a}: expected HOST:PORT, HOST or [IPV6]:PORT")
         parse_address(word)
     except BadAddress as error:
         raise Failure(USAGE, f"{name}: {error}, such as {DEFAULT_ADDRESS}") from None
@@ -34,18 +34,18 @@ def value(_: str, word: str) -> bytes | None:
     return None if word == "-" else os.fsencode(word)
 
 
-def text(_: str, word: str) -> str:
+def text(name: str, word: str) -> str:
     """Read a key or a pattern as UTF-8, whatever the locale made of it."""
     data = os.fsencode(word)
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise Failure(USAGE, f"a key must be UTF-8, and {data!r} is not") from None
+        raise Failure(USAGE, f"{name}: invalid text {data!r}: expected UTF-8") from None
 
 
 def seconds(name: str, word: str, other: str = "") -> float:
     """Read seconds, to the millisecond; other: what else is expected."""
-    _check(name, word, r"[0-9]{1,10}(\.[0-9]{1,3})?", "a number of seconds", f"seconds, such as 600 or 0.005{other}")
+    _check(name, word, r"[0-9]{1,10}(\.[0-9]{1,3})?", "time", f"seconds, such as 600 or 0.005{other}")
     return float(word)
 
 
@@ -58,24 +58,24 @@ def seconds_or_no_limit(name: str, word: str) -> float:
     """Read the same, NO_LIMIT for 0."""
     limit = seconds(name, word, ", or 0 for no limit")
     if limit > NO_LIMIT:
-        raise Failure(USAGE, f"{name}: {word} seconds are too many; expected at most {NO_LIMIT}, or 0 for no limit")
+        raise Failure(USAGE, f"{name}: invalid time {word!a}: expected at most {NO_LIMIT} seconds, or 0 for no limit")
     return limit or NO_LIMIT
 
 
 def revision(name: str, word: str) -> str:
     """Read a revision, or a position, which begins with one."""
-    expected = "a revision, such as 17, or 0 for a key that is not there"
-    return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "a revision", expected)
+    expected = "one such as 17, or 0 for a key that is not there"
+    return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "revision", expected)
 
 
 def number(name: str, word: str) -> int:
     """Read how many keys."""
-    return int(_check(name, word, "[1-9][0-9]{0,15}", "a number of keys", "a whole number, at least 1"))
+    return int(_check(name, word, "[1-9][0-9]{0,15}", "number", "a whole number, at least 1"))
 
 
 def integer(name: str, word: str) -> int:
     """Read a whole number of either sign."""
-    return int(_check(name, word, "[+-]?[0-9]{1,100}", "a whole number", "one such as 5 or -5"))
+    return int(_check(name, word, "[+-]?[0-9]{1,100}", "number", "a whole number, such as 5 or -5"))
 
 
 def flag(_: str, given: bool) -> bool:
@@ -83,9 +83,9 @@ def flag(_: str, given: bool) -> bool:
     return given
 
 
-def _check(name: str, word: str, pattern: str, meaning: str, expected: str) -> str:
+def _check(name: str, word: str, pattern: str, kind: str, expected: str) -> str:
     if not re.fullmatch(pattern, word):
-        raise Failure(USAGE, f"{name}: not {meaning}: {word!a}; expected {expected}")
+        raise Failure(USAGE, f"{name}: invalid {kind} {word!a}: expected {expected}")
     return word
 
 

@@ -74,11 +74,16 @@ def page(command: Command) -> str:
     )
 
 
-def wrong_arguments(command: Command, words: int) -> Failure:
-    """words: how many came after its name."""
+def wrong_arguments(command: Command, options: list[str], words: list[str]) -> Failure:
+    """options: the names of those that were given.  words: what came after the command's name."""
+    known = {option.name for option in (*command.options, *COMMON)}
     text = f"wrong arguments for {command.name}"
-    if "[<PATTERN>]" in command.words and words > 1:
-        text += ": one pattern, quoted if it has a '*', or the shell puts names of files in its place"
+    if unknown := next((name for name in options if name not in known), ""):
+        text += f": unknown option {unknown}"
+    elif repeated := next((name for name in options if options.count(name) > 1), ""):
+        text += f": repeated option {repeated}"
+    elif "[<PATTERN>]" in command.words and len(words) > 1:
+        text += ": expected one pattern, quoted if it has a '*', or the shell puts names of files in its place"
     return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[_usage(command)])
 
 

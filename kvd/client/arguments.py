@@ -71,17 +71,17 @@ def condition(revision: int | str | None) -> bytes:
     elif 0 <= _integer(revision, "if_revision", "int or str") < words.MAX_NUMBER:
         word = b"%d" % revision
     else:
-        raise Usage("not a revision: if_revision is at least 0, and below 2^53")
+        raise Usage("invalid if_revision: expected a whole number, at least 0 and below 2^53")
     try:
         return b" if=" + words.condition(word)
     except Usage as error:
-        raise Usage(f"not a revision or position: {shown(word)}; {error}") from None
+        raise Usage(f"invalid revision or position {shown(word)}: {error}") from None
 
 
 def limit(number: int | None) -> int | None:
     """How many keys to list.  Raises TypeError, Usage."""
     if number is not None and not 1 <= _integer(number, "limit", "int") < words.MAX_NUMBER:
-        raise Usage("limit is at least 1, and below 2^53")
+        raise Usage("invalid limit: expected a whole number, at least 1 and below 2^53")
     return number
 
 
@@ -101,7 +101,7 @@ def ttl(seconds: Seconds | None, never: bytes = b"") -> bytes:
     try:
         words.milliseconds(word)
     except Usage:
-        raise Usage(f"ttl is 0.001 to {words.MAX_SECONDS} seconds, and this is {number:g}") from None
+        raise Usage(f"invalid ttl {number:g}: expected 0.001 to {words.MAX_SECONDS} seconds") from None
     return b" ttl=" + word
 
 
@@ -109,7 +109,7 @@ def patience(seconds: Seconds, name: str) -> float:
     """For how long to wait, in seconds.  Raises TypeError, ValueError."""
     number = _number(seconds, name, "a number of seconds or a timedelta")
     if not 0 < number <= words.MAX_SECONDS:
-        raise ValueError(f"{name} is more than 0 and at most {words.MAX_SECONDS} seconds, and this is {number:g}")
+        raise ValueError(f"invalid {name} {number:g}: expected more than 0 and at most {words.MAX_SECONDS} seconds")
     return number
 
 
@@ -124,7 +124,7 @@ def _word(word: str, name: str, check: Callable[[bytes], bytes], kind: str) -> b
     try:
         return check(str.encode(word, errors="surrogatepass"))
     except BadKey as error:
-        raise BadKey(f"not a {kind}: {shown(word)}; {error}") from None
+        raise BadKey(f"invalid {kind} {shown(word)}: {error}") from None
 
 
 def _integer(number: int, name: str, expected: str) -> int:

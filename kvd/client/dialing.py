@@ -28,7 +28,7 @@ def parse_address(address: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(address)
     port = int(match[3] or DEFAULT_PORT) if match else 0
     if not match or not 0 < port < 65536:
-        raise BadAddress(f"not an address: {shown(address)}; write HOST:PORT, HOST or [IPV6]:PORT")
+        raise BadAddress(f"invalid address {shown(address)}: expected HOST:PORT, HOST or [IPV6]:PORT")
     return match[1] or match[2], port
 
 

@@ -110,12 +110,13 @@ def test_version() -> None:
         (["fr\nob"], r"no such command: 'fr\nob'"),
         (["get"], "wrong arguments for get"),
         (["get", "a", "b"], "wrong arguments for get"),
-        (["get", "a", "--ttl=5"], "wrong arguments for get"),
+        (["get", "a", "--ttl=5"], "wrong arguments for get: unknown option --ttl"),
+        (["keys", "--if", "3"], "wrong arguments for keys: unknown option --if"),
         (["set", "k"], "wrong arguments for set"),
         (["set", "k", "--"], "wrong arguments for set"),
         (["set", "k", "--ttl", "5", "v"], "wrong arguments for set"),
         (["set", "k", "v", "-5"], "wrong arguments for set"),
-        (["ping", "--json", "--json"], "wrong arguments for ping"),
+        (["ping", "--json", "--json"], "wrong arguments for ping: repeated option --json"),
         (["get", "-5", "-6"], "wrong arguments for get"),
     ],
 )
@@ -124,8 +125,8 @@ def test_wrong_usage_shows_the_usage_once(words: list[str], says: str) -> None:
     first, header, *usage = result.stderr.decode().splitlines()
     assert result.returncode == 2
     assert result.stdout == b""
-    page = f"{says.rpartition(' ')[2]} --help" if says.startswith("wrong arguments") else "--help"
-    assert first == f"kvctl: {says}; see kvctl {page}"
+    page = f"kvctl {words[0]} --help" if says.startswith("wrong arguments") else "kvctl --help"
+    assert first == f"kvctl: {says}; see {page}"
     assert header == "Usage:"
     assert usage
     assert all(line.startswith("  kvctl ") for line in usage)
@@ -134,22 +135,22 @@ def test_wrong_usage_shows_the_usage_once(words: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["get", "a", "--frob"], "no such option: '--frob'"),
-        (["get", "a", "--add", "127.0.0.1"], "no such option: '--add'"),
-        (["get", "a", "-x"], "no such option: '-x'"),
-        (["get", "a", "--addr"], "--addr needs its ADDR"),
-        (["set", "k", "v", "--ttl"], "--ttl needs its SECONDS"),
-        (["set", "k", "v", "--ttl", "soon"], "not a number of seconds: 'soon'"),
-        (["set", "k", "v", "--ttl="], "not a number of seconds: ''"),
-        (["set", "k", "v", "--if", "x y"], "not a revision: 'x y'"),
-        (["touch", "k", "-5"], "not a number of seconds: '-5'"),
-        (["incr", "k", "1.5"], "not a whole number: '1.5'"),
-        (["keys", "--limit", "0"], "not a number of keys: '0'"),
+        (["get", "a", "--frob"], "unknown option '--frob'"),
+        (["get", "a", "--add", "127.0.0.1"], "unknown option '--add'"),
+        (["get", "a", "-x"], "unknown option '-x'"),
+        (["get", "a", "--addr"], "incomplete option --addr: expected --addr=ADDR"),
+        (["set", "k", "v", "--ttl"], "incomplete option --ttl: expected --ttl=SECONDS"),
+        (["set", "k", "v", "--ttl", "soon"], "invalid time 'soon': expected"),
+        (["set", "k", "v", "--ttl="], "invalid time '': expected"),
+        (["set", "k", "v", "--if", "x y"], "invalid revision 'x y': expected"),
+        (["touch", "k", "-5"], "invalid time '-5': expected"),
+        (["incr", "k", "1.5"], "invalid number '1.5': expected"),
+        (["keys", "--limit", "0"], "invalid number '0': expected"),
         (["del", "a", "b", "--if", "3"], "--if goes with one key"),
-        (["ping", "--addr", "::1"], "not an address: '::1'"),
-        (["get", b"\xff"], "a key must be UTF-8"),
-        (["watch", "fine", b"\xff"], "a key must be UTF-8"),
-        (["keys", "--after", b"\xff"], "a key must be UTF-8"),
+        (["ping", "--addr", "::1"], "invalid address '::1': expected"),
+        (["get", b"\xff"], "KEY: invalid text b'\\xff': expected UTF-8"),
+        (["watch", "fine", b"\xff"], "PATTERN: invalid text"),
+        (["keys", "--after", b"\xff"], "--after: invalid text"),
     ],
 )
 def test_wrong_words_are_named(words: list[Word], says: str) -> None:
@@ -158,8 +159,8 @@ def test_wrong_words_are_named(words: list[Word], says: str) -> None:
 
 def test_a_word_that_is_no_key_is_refused(ctl: Ctl) -> None:
     for key in ("two words", "a\nSET b 1", "", "a*"):
-        assert "not a key" in complaint(ctl("get", key), 2)
-    assert "not a pattern" in complaint(ctl("keys", "a*b"), 2)
+        assert "invalid key" in complaint(ctl("get", key), 2)
+    assert "invalid pattern" in complaint(ctl("keys", "a*b"), 2)
     assert printed(ctl("count")) == b"0\n"
 
 
@@ -348,6 +349,13 @@ def test_keys_and_count_take_patterns(ctl: Ctl) -> None:
     assert printed(ctl("keys", "a/*", "--after", "a/1", "--limit=1")) == b"a/2\n"
     assert printed(ctl("count")) == b"4\n"
     assert printed(ctl("count", "a/*")) == b"3\n"
+
+
+def test_an_option_takes_any_word_for_its_argument(ctl: Ctl) -> None:
+    for key in ("--a", "--help", "--version", "b"):
+        printed(ctl("set", "--", key, "v"))
+    assert printed(ctl("keys", "--after", "--help")) == b"--version\nb\n"
+    assert printed(ctl("keys", "--after=--version")) == b"b\n"
 
 
 def test_times_to_live(ctl: Ctl) -> None:

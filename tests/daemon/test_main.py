@@ -30,8 +30,7 @@ def test_help_and_version() -> None:
 def test_an_unknown_option_is_a_usage_error() -> None:
     done = kvd("--frob")
     assert done.returncode == 2
-    assert done.stderr.startswith("kvd: cannot make sense of '--frob': an option that there is not, that comes twice, ")
-    assert done.stderr.endswith("; kvd --help lists the options\n")
+    assert done.stderr == "kvd: unknown, repeated or incomplete option: '--frob'; kvd --help lists the options\n"
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -69,31 +69,31 @@ WRONG_TYPES: dict[str, list[Call]] = {
 WRONG_VALUES: list[tuple[type[Exception], str, Call]] = [
     (BadKey, "512 bytes", lambda kv: kv.get("k" * 513)),
     (BadKey, "512 bytes", lambda kv: kv.set("\u20ac" * 171, "v")),
-    (BadKey, "not a key", lambda kv: kv.delete(INJECTION)),
-    (BadKey, "not a key", lambda kv: anext(kv.list(after=INJECTION))),
-    (BadKey, "not a pattern", lambda kv: kv.count(INJECTION)),
-    (BadKey, "not a pattern", lambda kv: _entered(kv.watch(INJECTION))),
-    (BadKey, "not a pattern", lambda kv: anext(kv.keys("k" * 513 + "*"))),
+    (BadKey, "invalid key", lambda kv: kv.delete(INJECTION)),
+    (BadKey, "invalid key", lambda kv: anext(kv.list(after=INJECTION))),
+    (BadKey, "invalid pattern", lambda kv: kv.count(INJECTION)),
+    (BadKey, "invalid pattern", lambda kv: _entered(kv.watch(INJECTION))),
+    (BadKey, "invalid pattern", lambda kv: anext(kv.keys("k" * 513 + "*"))),
     (Usage, "1024 patterns", lambda kv: _entered(kv.watch(*["k"] * 1025))),
     (BadValue, "surrogates", lambda kv: kv.set("k", "\udcff")),
     (BadValue, "control characters", lambda kv: kv.ping(INJECTION)),
     (TooLong, "at most", lambda kv: kv.set("k", bytes(LARGEST_VALUE + 1))),
     (Overflow, "n is beyond", lambda kv: kv.incr("n", 2**63)),
     (Overflow, "n is beyond", lambda kv: kv.incr("n", -(10**5000))),
-    (Usage, "not a revision", lambda kv: kv.delete("k", if_revision=-1)),
-    (Usage, "not a revision", lambda kv: kv.delete("k", if_revision=2**53)),
-    (Usage, "not a revision", lambda kv: kv.set("k", "v", if_revision=10**5000)),
-    (Usage, "not a revision", lambda kv: kv.set("k", "v", if_revision=f"{2**53}@c3d1a7f0")),
-    (Usage, "not a revision", lambda kv: kv.set("k", "v", if_revision="7@c3d1a7f0\nDEL victim")),
-    (Usage, "not a revision", lambda kv: kv.set("k", "v", if_revision="07")),
-    (Usage, "limit is at least 1", lambda kv: anext(kv.keys(limit=0))),
-    (Usage, "limit is at least 1", lambda kv: anext(kv.list(limit=-1))),
-    (Usage, "limit is at least 1", lambda kv: anext(kv.list(limit=2**53))),
-    (ValueError, "timeout is more than 0", lambda _: connect_to(timeout=0)),
-    (ValueError, "timeout is more than 0", lambda _: connect_to(timeout=-1)),
-    (ValueError, "timeout is more than 0", lambda _: connect_to(timeout=math.nan)),
-    (ValueError, "timeout is more than 0", lambda _: _entered(watch_at("h", timeout=math.inf))),
-    (ValueError, "connect_timeout is more", lambda _: connect_to(connect_timeout=timedelta(0))),
+    (Usage, "invalid if_revision: expected", lambda kv: kv.delete("k", if_revision=-1)),
+    (Usage, "invalid if_revision: expected", lambda kv: kv.delete("k", if_revision=2**53)),
+    (Usage, "invalid if_revision: expected", lambda kv: kv.set("k", "v", if_revision=10**5000)),
+    (Usage, "invalid revision", lambda kv: kv.set("k", "v", if_revision=f"{2**53}@c3d1a7f0")),
+    (Usage, "invalid revision", lambda kv: kv.set("k", "v", if_revision="7@c3d1a7f0\nDEL victim")),
+    (Usage, "invalid revision", lambda kv: kv.set("k", "v", if_revision="07")),
+    (Usage, "invalid limit: expected", lambda kv: anext(kv.keys(limit=0))),
+    (Usage, "invalid limit: expected", lambda kv: anext(kv.list(limit=-1))),
+    (Usage, "invalid limit: expected", lambda kv: anext(kv.list(limit=2**53))),
+    (ValueError, "invalid timeout .*: expected more than 0", lambda _: connect_to(timeout=0)),
+    (ValueError, "invalid timeout .*: expected more than 0", lambda _: connect_to(timeout=-1)),
+    (ValueError, "invalid timeout .*: expected more than 0", lambda _: connect_to(timeout=math.nan)),
+    (ValueError, "invalid timeout .*: expected more than 0", lambda _: _entered(watch_at("h", timeout=math.inf))),
+    (ValueError, "invalid connect_timeout .*: expected more", lambda _: connect_to(connect_timeout=timedelta(0))),
 ]
 
 NO_TIMES = [
@@ -143,8 +143,10 @@ async def test_a_wrong_value_is_refused_and_nothing_is_sent(kind: type[Exception
 
 @pytest.mark.parametrize("ttl", NO_TIMES)
 async def test_what_is_no_time_to_live_is_refused_and_nothing_is_sent(ttl: Any) -> None:
-    await _refused(Usage, r"ttl is 0\.001 to 1000000000 seconds", lambda kv: kv.set("k", "v", ttl=ttl))
-    await _refused(Usage, r"ttl is 0\.001 to 1000000000 seconds", lambda kv: kv.touch("k", ttl))
+    await _refused(
+        Usage, r"invalid ttl .*: expected 0\.001 to 1000000000 seconds", lambda kv: kv.set("k", "v", ttl=ttl)
+    )
+    await _refused(Usage, r"invalid ttl .*: expected 0\.001 to 1000000000 seconds", lambda kv: kv.touch("k", ttl))
 
 
 async def test_what_is_checked_is_what_is_sent() -> None:

@@ -60,21 +60,21 @@ def test_a_watch_of_what_was_typed_says_no_more(daemon: Daemon, files: Path, wor
 def test_one_pattern_that_has_become_several_words(command: str) -> None:
     result = run(command, "cfg/a", "cfg/b")
     assert result.returncode == 2
-    assert b": one pattern, quoted if it has a '*', or the shell" in result.stderr
+    assert b": expected one pattern, quoted if it has a '*', or the shell" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--addr="], "--addr: not an address: ''; write HOST:PORT, HOST or [IPV6]:PORT, such as 127.0.0.1:5830"),
-        (["--addr", ""], "--addr: not an address: ''; write HOST:PORT"),
-        (["--addr", "5830"], "--addr: not an address: '5830'; write HOST:PORT"),
-        (["--addr", "host:"], "--addr: not an address: 'host:'; write HOST:PORT"),
-        (["--addr", ":5830"], "--addr: not an address: ':5830'; write HOST:PORT"),
-        (["--timeout", "10s"], "--timeout: not a number of seconds: '10s'; expected seconds, such as 600"),
-        (["--timeout=-1"], "--timeout: not a number of seconds: '-1'; expected"),
-        (["--timeout", "1000000001"], "--timeout: 1000000001 seconds are too many; expected at most 1000000000"),
-        (["--json=1"], "--json stands alone, without an argument: '--json=1'"),
+        (["--addr="], "--addr: invalid address '': expected HOST:PORT, HOST or [IPV6]:PORT, such as 127.0.0.1:5830"),
+        (["--addr", ""], "--addr: invalid address '': expected HOST:PORT"),
+        (["--addr", "5830"], "--addr: invalid address '5830': expected HOST:PORT"),
+        (["--addr", "host:"], "--addr: invalid address 'host:': expected HOST:PORT"),
+        (["--addr", ":5830"], "--addr: invalid address ':5830': expected HOST:PORT"),
+        (["--timeout", "10s"], "--timeout: invalid time '10s': expected seconds, such as 600"),
+        (["--timeout=-1"], "--timeout: invalid time '-1': expected"),
+        (["--timeout", "1000000001"], "--timeout: invalid time '1000000001': expected at most 1000000000 seconds"),
+        (["--json=1"], "invalid option '--json=1': expected --json without an argument"),
     ],
 )  # fmt: skip
 def test_options_of_all_commands_say_what_they_take(daemon: Daemon, words: list[str], says: str) -> None:
@@ -85,16 +85,16 @@ def test_options_of_all_commands_say_what_they_take(daemon: Daemon, words: list[
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["set", "k", "v", "--ttl", "10m"], "--ttl: not a number of seconds: '10m'; expected seconds, such as 600"),
-        (["set", "k", "v", "--ttl", "1e3"], "--ttl: not a number of seconds: '1e3'; expected seconds"),
-        (["set", "k", "v", "--ttl", "0.0001"], "--ttl: not a number of seconds: '0.0001'; expected seconds"),
-        (["set", "k", "v", "--ttl", "0"], "ttl is 0.001 to 1000000000 seconds"),
-        (["set", "k", "v", "--ttl", "9999999999"], "ttl is 0.001 to 1000000000 seconds"),
-        (["set", "k", "v", "--if", "none"], "--if: not a revision: 'none'; expected a revision, such as 17, or 0"),
-        (["touch", "k", "1h"], "SECONDS: not a number of seconds: '1h'; expected seconds, such as 600 or 0.005, or -"),
-        (["incr", "k", "one"], "N: not a whole number: 'one'; expected one such as 5 or -5"),
-        (["keys", "--limit", "all"], "--limit: not a number of keys: 'all'; expected a whole number, at least 1"),
-        (["keys", "--after", ""], "not a key: ''"),
+        (["set", "k", "v", "--ttl", "10m"], "--ttl: invalid time '10m': expected seconds, such as 600"),
+        (["set", "k", "v", "--ttl", "1e3"], "--ttl: invalid time '1e3': expected seconds"),
+        (["set", "k", "v", "--ttl", "0.0001"], "--ttl: invalid time '0.0001': expected seconds"),
+        (["set", "k", "v", "--ttl", "0"], "invalid ttl 0: expected 0.001 to 1000000000 seconds"),
+        (["set", "k", "v", "--ttl", "9999999999"], "invalid ttl 1e+10: expected 0.001 to 1000000000 seconds"),
+        (["set", "k", "v", "--if", "none"], "--if: invalid revision 'none': expected one such as 17, or 0"),
+        (["touch", "k", "1h"], "SECONDS: invalid time '1h': expected seconds, such as 600 or 0.005, or -"),
+        (["incr", "k", "one"], "N: invalid number 'one': expected a whole number, such as 5 or -5"),
+        (["keys", "--limit", "all"], "--limit: invalid number 'all': expected a whole number, at least 1"),
+        (["keys", "--after", ""], "invalid key ''"),
     ],
 )
 def test_arguments_say_what_they_take(daemon: Daemon, words: list[str], says: str) -> None:
@@ -102,10 +102,10 @@ def test_arguments_say_what_they_take(daemon: Daemon, words: list[str], says: st
 
 
 def test_the_address_in_the_environment() -> None:
-    assert "KVCTL_ADDR: not an address: 'a b'; write HOST:PORT" in complaint(run("ping", KVCTL_ADDR="a b"), 2)
+    assert "KVCTL_ADDR: invalid address 'a b': expected HOST:PORT" in complaint(run("ping", KVCTL_ADDR="a b"), 2)
     result = run("--timeout", "1", "ping", KVCTL_ADDR="")  # as if it were not set, whether a daemon is there or not
     assert result.returncode in (0, 3)
-    assert b"not an address" not in result.stderr
+    assert b"invalid address" not in result.stderr
 
 
 def endless(address: str) -> str:
