@@ -132,7 +132,7 @@ class Store:
             if loop.time() + pause > give_up:
                 raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
             if pause == FIRST_PAUSE:
-                log.warning("the store is away: %s; waiting for it, for up to %.0f s (--store-wait)", why, wait)
+                log.warning("the store is away: %s; waiting for it, for up to %.10g s (--store-wait)", why, wait)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
         if pause > FIRST_PAUSE:
