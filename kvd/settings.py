@@ -80,8 +80,8 @@ class Settings:
     )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",
-        "Directory of the embedded store, made if need be; beside --store, where to note at the end how far the "
-        "history went, so that the next start knows it again",
+        "Directory of the embedded store, made if need be; beside --store, where to note at the end which position was "
+        "reached, so that the next start knows the store again",
     )  # fmt: skip
     engine: str = option(
         "", text, "ENGINE",
@@ -100,7 +100,7 @@ class Settings:
     )  # fmt: skip
     store_wait: float = option(
         "60", seconds("none"), "SECONDS",
-        "How long to wait at the start for a Redis that cannot be reached, or still reads its data; 0: not at all",
+        "How long to wait at the start for a Redis that is unreachable or still loads its data; 0: not at all",
     )  # fmt: skip
     fsync: str = option(
         "always", one_of("always", "everysec", "no"), "WHEN",
@@ -114,16 +114,16 @@ class Settings:
         shown="half of what the machine, the container and ulimit allow",
     )  # fmt: skip
     watch_buffer: int = option(
-        "1MiB", size(LARGEST_BUFFER), "SIZE", "What may wait for one watcher that reads slowly"
+        "1MiB", size(LARGEST_BUFFER), "SIZE", "Changes that may queue up for one watcher that reads slowly"
     )  # fmt: skip
     read_cache: int = option(
         "64MiB", size(LARGEST_CACHE, or_none=True), "SIZE",
         "Memory of each process for values that were read before, 0 for none; unused with --store",
         shown="64MiB, less where there is little memory",
     )  # fmt: skip
-    history_changes: int = option("100000", count(), "N", "How many of the latest changes are kept")
-    history_bytes: int = option("64MiB", size(LARGEST_HISTORY), "SIZE", "How many bytes of them are kept")
-    history_age: int = option("0", milliseconds("any"), "SECONDS", "For how long they are kept, 0 for any time")
+    history_changes: int = option("100000", count(), "N", "How many of the latest changes the change log keeps")
+    history_bytes: int = option("64MiB", size(LARGEST_HISTORY), "SIZE", "How many bytes of them it keeps")
+    history_age: int = option("0", milliseconds("any"), "SECONDS", "For how long it keeps them, 0 for any time")
     workers: int = option(
         "1", count(MOST_WORKERS), "N",
         f"Processes that share the port and the store, to use several cores, up to {MOST_WORKERS}",
