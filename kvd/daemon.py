@@ -58,16 +58,16 @@ class Daemon:
     async def _open_store(self) -> StoreLocation:
         """Start it, if it is the embedded one, and look at it once.  Raises StartError."""
         location = StoreLocation(self._settings.store, None)
-        doubt = loss = ""
+        why_suspect = loss = ""
         if self.embedded:
             await self.embedded.start()
             location = StoreLocation(self.embedded.url, self.embedded.path, self.embedded.refusal)
-            doubt, loss = self.embedded.doubt, self.embedded.loss
-        if self.embedded and doubt:
-            log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, doubt)
+            why_suspect, loss = self.embedded.why_suspect, self.embedded.loss
+        if self.embedded and why_suspect:
+            log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, why_suspect)
         store = location.open(self._settings)
         if self.embedded:
-            await store.start(doubtful=bool(doubt), loss=loss)
+            await store.start(suspect=bool(why_suspect), loss=loss)
             self.embedded.use()
         else:
             await store.start(end=self._note.read(), wait=self._settings.store_wait)

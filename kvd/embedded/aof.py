@@ -103,7 +103,7 @@ class AppendOnlyFile:
         if self.in_parts():
             files.append(self.manifest)
         sizes = " ".join(f"{identity(file)}:{file.stat().st_size}" for file in files if file.exists())
-        # Of many parts, something short: the note that it goes into has a fixed length.
+        # Of many parts, something short: the record that it goes into has a fixed length.
         return hashlib.blake2b(sizes.encode(), digest_size=16).hexdigest() if len(files) > 1 else sizes
 
     def _listed(self) -> list[Part]:

@@ -26,7 +26,7 @@ async def limit_memory(socket: Path, size: int) -> None:
         raise StoreLost(reply.decode(errors="replace").strip())
 
 
-async def distrust_history(socket: Path) -> None:
+async def mark_suspect(socket: Path) -> None:
     """Have every daemon look for its last writes before the store counts as whole.  Raises StoreLost."""
     reply = await _ask(socket, 'HSET {kvd}:meta run "" synced 0')
     if not reply.startswith(b":"):

@@ -18,7 +18,7 @@ from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
-from kvd.embedded.life import Life
+from kvd.embedded.shutdown_record import ShutdownRecord
 from kvd.errors import StartError
 
 LONGEST_SOCKET_PATH = 100
@@ -42,7 +42,7 @@ class DataDirectory:
         self.aof = AppendOnlyFile(path)
         self.socket = path
         self._secured: ownership.Secured | None = None
-        self._life: Life
+        self._record: ShutdownRecord
         self._locks: list[int] = []
         self._had_owner = False
         self._temporary: Path | None = None
@@ -53,7 +53,7 @@ class DataDirectory:
             secured = self._secured = ownership.secure(self.path)
         self.path, self.shown = secured.path, secured.shown
         self.aof = AppendOnlyFile(self.path)
-        self._life = Life(self.path, secured.descriptor, self.aof)
+        self._record = ShutdownRecord(self.path, secured.descriptor, self.aof)
         with ownership.explained(self.path):
             self._had_owner = await self._lock("kvd.lock", 0)
             await self._lock("redis.lock", ORPHAN_WAIT)
@@ -74,25 +74,25 @@ class DataDirectory:
             if not os.path.samestat(self.path.stat(), os.fstat(self.descriptor)):
                 raise StartError(f"{self.path} was replaced by another directory; put back the one that was there")
 
-    def doubt(self, engine: Engine, *, weak: bool) -> str:
+    def why_suspect(self, engine: Engine, *, weak: bool) -> str:
         """Why the data may be older than what was acknowledged, "" if they are not.
 
         weak: whether writes were acknowledged before they were on disk.  To be called when the directory is claimed;
-        `release` completes what is noted here.  A doubt stays until `use`, however often a start fails.
+        `release` completes what is recorded here.  A suspicion stays until `use`, however often a start fails.
         """
         with ownership.explained(self.path):
-            held = self._life.held_store()
+            held = self._record.held_store()
             if self.aof.is_empty():
                 # The locks alone tell that a daemon was here, not what it had.
                 reason = "nothing tells whether it held a store" if held is None and self._had_owner else ""
             else:
-                reason = self._life.doubt(weak=weak)
-            self._life.begin(str(engine), weak=weak, suspect=reason)
+                reason = self._record.why_suspect(weak=weak)
+            self._record.begin(str(engine), weak=weak, suspect=reason)
             return reason
 
     def loss(self) -> str:
         """What to say if there is no store, "" if there was none before."""
-        if not self._life.held_store():
+        if not self._record.held_store():
             return ""
         what = "empty" if self.aof.exists() else "missing"
         return (
@@ -101,17 +101,17 @@ class DataDirectory:
         )
 
     def use(self) -> None:
-        """The directory holds a store from now on.  Raises StartError if that cannot be noted."""
+        """The directory holds a store from now on.  Raises StartError if that cannot be recorded."""
         with ownership.explained(self.path):
-            self._life.use()
+            self._record.use()
 
-    def suspect(self, reason: str) -> None:
-        """The data are doubtful until `use`, even if that does not come before the next start."""
-        self._life.suspect(reason)
+    def mark_suspect(self, reason: str) -> None:
+        """The data are suspect until `use`, even if that does not come before the next start."""
+        self._record.mark_suspect(reason)
 
-    def distrust(self) -> None:
-        """The append-only file is damaged, and a person will repair it."""
-        self._life.forget()
+    def discard_record(self) -> None:
+        """The append-only file is damaged, and a person will repair it: the data are suspect until then."""
+        self._record.discard()
 
     @property
     def inherited(self) -> int:
@@ -126,7 +126,7 @@ class DataDirectory:
     def release(self, *, clean: bool) -> None:
         """Unlock.  clean: whether the server has ended by itself, with all on disk."""
         if clean:
-            self._note_end()
+            self._record_end()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
         for lock in self._locks:
@@ -136,12 +136,12 @@ class DataDirectory:
             os.close(self._secured.descriptor)
             self._secured = None
 
-    def _note_end(self) -> None:
-        """Without a note, the next start looks what the last writes were."""
+    def _record_end(self) -> None:
+        """Without that the next start looks what the last writes were."""
         try:
             self.check()
             with ownership.explained(self.path):
-                self._life.end()
+                self._record.end()
         except StartError as error:
             log.warning("%s", error)
 
@@ -181,7 +181,7 @@ class DataDirectory:
 
     def _refuse_lost_data(self) -> None:
         """An append-only file that is gone begins anew, with revisions that were used before."""
-        if self._life.held_store() is not False:
+        if self._record.held_store() is not False:
             self.aof.check()
         if self.aof.is_empty() and (loss := self.loss()):
             raise StartError(loss)
@@ -199,7 +199,7 @@ class DataDirectory:
     @property
     def writer(self) -> str:
         """The engine that wrote the append-only file, such as "Valkey 9.1.2", as far as that is known."""
-        return self._life.engine or " ".join(self.aof.writer()).strip()
+        return self._record.engine or " ".join(self.aof.writer()).strip()
 
     def _socket_path(self) -> Path:
         """A path in a directory that only this user can enter, short enough for the kernel, and with room for it."""

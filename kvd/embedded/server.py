@@ -91,7 +91,7 @@ class EmbeddedServer(Child):
         self._log: asyncio.Task[None] | None = None
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._ready = asyncio.Event()
-        self.doubt = self.loss = ""
+        self.why_suspect = self.loss = ""
         self._begun = False
         self._disk = Disk(lambda: self._directory.path)
 
@@ -124,7 +124,7 @@ class EmbeddedServer(Child):
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
         await self._directory.claim(self.engine)
         self.loss = self._directory.loss()
-        self.doubt = self._directory.doubt(self.engine, weak=self._fsync != "always")
+        self.why_suspect = self._directory.why_suspect(self.engine, weak=self._fsync != "always")
         await self._disk.look()
         await self.launch()
         await self._fit_memory()
@@ -150,7 +150,7 @@ class EmbeddedServer(Child):
         self._max_memory = limit
 
     def use(self) -> None:
-        """The store is begun, and there is no `doubt` any more: an append-only file that is gone is a loss."""
+        """The store is begun, and it is suspect no longer: an append-only file that is gone is a loss."""
         self._directory.use()
         self._begun = True
 
@@ -186,7 +186,7 @@ class EmbeddedServer(Child):
             await self._have_writers_look()
         if skipped := self._found(_SKIPPED):
             await self._end()
-            self._directory.distrust()
+            self._directory.discard_record()
             raise StartError(
                 f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
             )
@@ -194,7 +194,7 @@ class EmbeddedServer(Child):
     async def _have_writers_look(self) -> None:
         """Processes that wrote before the end was cut off must find their last writes; if one is gone, nobody knows."""
         try:
-            await asking.distrust_history(self._directory.socket)
+            await asking.mark_suspect(self._directory.socket)
         except StoreLost as error:
             log.warning("%s does not let its history be looked at: %s", self.what, error)
 
@@ -214,18 +214,18 @@ class EmbeddedServer(Child):
         try:
             if self._found(_BAD_SNAPSHOT):
                 raise StartError(self._directory.explain_snapshot(self.engine))
-            cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._suspect)
+            cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect)
         except StartError:
-            self._directory.distrust()
+            self._directory.discard_record()
             raise
         return cut > 0
 
-    def _suspect(self) -> None:
+    def _mark_suspect(self) -> None:
         """The end of the append-only file is about to be cut off."""
-        self.doubt = "the end of its append-only file was cut off"
+        self.why_suspect = "the end of its append-only file was cut off"
         if not self._begun:
             # Also if this daemon ends before its history is another one.
-            self._directory.suspect(self.doubt)
+            self._directory.mark_suspect(self.why_suspect)
 
     async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""

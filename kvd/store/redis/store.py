@@ -106,11 +106,11 @@ class Store:
         self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
 
     async def start(
-        self, *, doubtful: bool | None = None, end: End | None = None, wait: float = 0, loss: str = ""
+        self, *, suspect: bool | None = None, end: End | None = None, wait: float = 0, loss: str = ""
     ) -> None:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
 
-        doubtful: whether its history may have been rewound, so that it is given another id; None to find out.
+        suspect: whether its history may have been rewound, so that it is given another id; None to find out.
         end: where it stood when the last daemon here ended in order.  wait: seconds that it has to come, and to have
         read its data.
         loss: what to say if there is no store, where there was one; "" where there need not be one.
@@ -120,7 +120,7 @@ class Store:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._look(end, loss, doubtful=doubtful)
+                await self._look(end, loss, suspect=suspect)
             except StoreUnusable as error:
                 raise StartError(f"cannot use the store: {error}") from None
             except (StoreLost, TimeoutError) as lost:
@@ -142,19 +142,19 @@ class Store:
         """Whether its disk has no room, not even for deletes."""
         return self._room(0) < DELETES_ROOM
 
-    async def _look(self, end: End | None, loss: str, *, doubtful: bool | None) -> None:
+    async def _look(self, end: End | None, loss: str, *, suspect: bool | None) -> None:
         """One attempt of `start`.  Raises StoreLost, TimeoutError."""
         connection = await self._connector.open()
         try:
             self.server = engine_of(await check_server(connection))
             if loss and not await ask(connection, command("EXISTS", META)):
                 raise StartError(loss)
-            await self._attaching.attach_first(connection, end, doubtful=doubtful)
+            await self._attaching.attach_first(connection, end, doubtful=suspect)
         except Rejected as error:
             raise lost_by(error) from None
         finally:
             await connection.close()
-        if doubtful is None and self._attaching.engine:
+        if suspect is None and self._attaching.engine:
             warn_of(self._attaching.engine)
 
     async def end(self) -> End | None:
