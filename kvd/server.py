@@ -26,7 +26,7 @@ from kvd.settings import Settings
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.disk_space import on_disk, refused_by
 from kvd.store.redis.maintenance import History
-from kvd.store.redis.shared_cache import Seat, SharedCache, Versions
+from kvd.store.redis.shared_cache import WorkerSlot, SharedCache, Versions
 from kvd.store.redis.store import Store
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
@@ -53,17 +53,17 @@ class StoreLocation(NamedTuple):
 
     url: as Connector takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
     else's care, who then may also write to it.  refusal: int, the pipe that says whether that disk takes no writes.
-    seat: where this process counts its writes, if it is one of several.
+    slot: where this process counts its writes, if it is one of several.
     """
 
     url: str
     disk: Path | None
     refusal: int = -1
-    seat: Seat | None = None
+    slot: WorkerSlot | None = None
 
     def descriptors(self) -> list[int]:
         """What another process must inherit to use it."""
-        return [*([] if self.disk is None else [self.refusal]), *([self.seat.descriptor] if self.seat else [])]
+        return [*([] if self.disk is None else [self.refusal]), *([self.slot.descriptor] if self.slot else [])]
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
@@ -72,8 +72,8 @@ class StoreLocation(NamedTuple):
         if self.disk is None:
             return Store(self.url, history)
         size = settings.read_cache
-        if self.seat:
-            cache: Cache = SharedCache(size, Versions(self.seat))
+        if self.slot:
+            cache: Cache = SharedCache(size, Versions(self.slot))
         else:
             cache = LocalCache(size if settings.workers == 1 else 0)
         room = on_disk(self.disk, AppendOnlyFile(self.disk).tail, refused_by(self.refusal))

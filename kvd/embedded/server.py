@@ -80,7 +80,7 @@ class EmbeddedServer(Child):
         """
         super().__init__()
         self.engine = engines.choose(engine)
-        self.what = f"the embedded {self.engine.name} server"
+        self.name = f"the embedded {self.engine.name} server"
         self._directory = DataDirectory(data)
         self._fsync = fsync
         self._max_value = max_value
@@ -141,7 +141,7 @@ class EmbeddedServer(Child):
                 return
             await asking.limit_memory(self._directory.socket, limit)
         except StoreLost as error:
-            log.warning("%s does not say what memory it takes: %s", self.what, error)
+            log.warning("%s does not say what memory it takes: %s", self.name, error)
             return
         log.warning(
             "the store takes %s of memory already, more than its share of %s (--max-memory); it may grow to %s: delete "
@@ -157,13 +157,13 @@ class EmbeddedServer(Child):
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
         self._stopping = True
-        await self._end()
+        await self._terminate()
         await self._disk.close()
         self._directory.release(clean=self._process is not None and self._process.returncode == 0)
 
-    async def _end(self) -> None:
-        await super()._end()
-        await self._forget()
+    async def _terminate(self) -> None:
+        await super()._terminate()
+        await self._release()
 
     async def launch(self) -> None:
         """Start the server in the directory that `start` locked.  Raises StartError."""
@@ -185,7 +185,7 @@ class EmbeddedServer(Child):
         if cut and self._begun:
             await self._have_writers_look()
         if skipped := self._found(_SKIPPED):
-            await self._end()
+            await self._terminate()
             self._directory.discard_record()
             raise StartError(
                 f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
@@ -196,7 +196,7 @@ class EmbeddedServer(Child):
         try:
             await asking.mark_suspect(self._directory.socket)
         except StoreLost as error:
-            log.warning("%s does not let its history be looked at: %s", self.what, error)
+            log.warning("%s does not let its history be looked at: %s", self.name, error)
 
     def _refuse_foreign(self) -> None:
         """Raises StartError if the append-only file has a command that kvd would not write."""
@@ -229,7 +229,7 @@ class EmbeddedServer(Child):
 
     async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""
-        await self._forget()
+        await self._release()
         self._directory.clear()
         arguments = {
             "daemonize": "no", "port": "0", "unixsocket": self._directory.relative_socket, "unixsocketperm": "700",
@@ -261,14 +261,14 @@ class EmbeddedServer(Child):
         ready.cancel()
         return self._ready.is_set()
 
-    async def _ended(self) -> int:
+    async def _wait(self) -> int:
         assert self._process  # noqa: S101
         status = await asyncio.to_thread(self._process.wait)
         if self._log:
             await asyncio.wait({self._log}, timeout=LAST_WORDS_WAIT)
         return status
 
-    async def _forget(self) -> None:
+    async def _release(self) -> None:
         """Let go of a server that has ended."""
         if self._guard:
             self._guard.kill()
@@ -305,7 +305,7 @@ class EmbeddedServer(Child):
     def _why_not(self) -> str:
         lines = [line for line in self._said if line.strip()]
         last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
-        return f"{self.what} does not start: {re.sub(r'^.*? [*#] ', '', last)}"
+        return f"{self.name} does not start: {re.sub(r'^.*? [*#] ', '', last)}"
 
 
 def _begin(directory: int, parent: int) -> None:

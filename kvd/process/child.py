@@ -31,12 +31,12 @@ _children: WeakSet["Child"] = WeakSet()
 
 
 class Child(ABC):
-    """One child process; who derives says how it is started and how its end is seen.
+    """One child process.  Subclasses implement `launch` and `_wait`.
 
-    what: its name for the log.  stop_wait: seconds that it has to end when asked to; then it is killed.
+    name: for the log.  stop_wait: seconds that it has to end when asked to; then it is killed.
     """
 
-    what: str
+    name: str
     stop_wait: float
 
     def __init__(self) -> None:
@@ -49,19 +49,19 @@ class Child(ABC):
         """Start the process and wait until it is ready.  Raises StartError."""
 
     @abstractmethod
-    async def _ended(self) -> int:
+    async def _wait(self) -> int:
         """Wait for the end of the process; its exit status."""
 
     async def supervise(self) -> None:
-        """Start the process again whenever it ends, until `_end`."""
+        """Start the process again whenever it ends, until `_terminate`."""
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
-            code = await self._ended()
+            code = await self._wait()
             if self._stopping:
                 return
             pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else min(pause * 2, LONGEST_PAUSE)
-            log.error("%s ended (%s); starting it again", self.what, how(code))
+            log.error("%s ended (%s); starting it again", self.name, describe_exit(code))
             await asyncio.sleep(pause)
             if self._stopping:
                 return
@@ -71,7 +71,7 @@ class Child(ABC):
                 if not self._stopping:
                     log.error("%s", error)
 
-    async def _end(self) -> None:
+    async def _terminate(self) -> None:
         """End the process, cleanly if it can be."""
         process = self._process
         if process is None or process.poll() is not None:
@@ -81,9 +81,9 @@ class Child(ABC):
         process.send_signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(self.stop_wait):
-                await self._ended()
+                await self._wait()
         except TimeoutError:
-            log.warning("%s did not end within %.0f s; killing it", self.what, self.stop_wait)
+            log.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
             process.kill()
             process.wait()
 
@@ -126,6 +126,6 @@ def adopts() -> bool:
     return os.getpid() == 1 or bool(adopting.value)
 
 
-def how(code: int) -> str:
+def describe_exit(code: int) -> str:
     """An exit status, as `subprocess` has it, in words."""
     return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"

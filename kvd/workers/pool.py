@@ -14,7 +14,7 @@ from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import share
 from kvd.server import DRAIN_TIMEOUT, StoreLocation
 from kvd.settings import Settings
-from kvd.store.redis.shared_cache import Seat, share_versions
+from kvd.store.redis.shared_cache import WorkerSlot, share_versions
 from kvd.workers.config import READY, Task
 
 log = logging.getLogger("kvd")
@@ -35,10 +35,10 @@ class Workers:
         bound = [self._held.enter_context(_share(listening)) for listening in sockets]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0
-        seats = _seats(settings.workers, self._held) if keeps else [None] * settings.workers
+        slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
         self._workers = [
-            Worker(number, settings, location._replace(seat=seat), bound, inherited)
-            for number, seat in enumerate(seats, 1)
+            Worker(number, settings, location._replace(slot=slot), bound, inherited)
+            for number, slot in enumerate(slots, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
         self._workers[0].begin_with(sockets)
@@ -76,7 +76,7 @@ class Worker(Child):
     ) -> None:
         """bound: sockets at the addresses where it will listen."""
         super().__init__()
-        self.what = f"worker {number}"
+        self.name = f"worker {number}"
         self._settings = settings
         self._location = location
         self._bound = bound
@@ -93,24 +93,24 @@ class Worker(Child):
     async def stop(self) -> None:
         """End it, cleanly if it can be."""
         self._stopping = True
-        await self._end()
-        await self._forget()
+        await self._terminate()
+        await self._release()
 
     async def launch(self) -> None:
         """Start it; returns when it listens.  Raises StartError."""
-        await self._forget()
+        await self._release()
         try:
             process = self._process = self._spawn()
         except OSError as error:
-            raise StartError(f"cannot start {self.what}: {error.strerror or error}") from None
+            raise StartError(f"cannot start {self.name}: {error.strerror or error}") from None
         self._ready.clear()
         self._hearing = asyncio.create_task(self._hear(process))
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({ready, self._hearing}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._ready.is_set():
-            raise StartError(self._said.decode().strip() or f"{self.what} ended while it started; its log says why")
-        log.info("%s is process %d", self.what, process.pid)
+            raise StartError(self._said.decode().strip() or f"{self.name} ended while it started; its log says why")
+        log.info("%s is process %d", self.name, process.pid)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """The process.  Raises OSError."""
@@ -132,7 +132,7 @@ class Worker(Child):
             Task(os.getpid(), self._settings, self._location, descriptors).give(process.stdin)
         return process
 
-    async def _ended(self) -> int:
+    async def _wait(self) -> int:
         assert self._process  # noqa: S101
         if self._hearing:
             await asyncio.wait({self._hearing})
@@ -151,7 +151,7 @@ class Worker(Child):
         finally:
             transport.close()
 
-    async def _forget(self) -> None:
+    async def _release(self) -> None:
         """Let go of a process that has ended."""
         if self._process and self._process.stdin:
             with suppress(BrokenPipeError):
@@ -169,14 +169,14 @@ def _share(guard: socket.socket) -> socket.socket:
         raise StartError(f"cannot share an address among workers: {error.strerror or error}") from None
 
 
-def _seats(workers: int, held: ExitStack) -> Sequence[Seat | None]:
+def _slots(workers: int, held: ExitStack) -> Sequence[WorkerSlot | None]:
     """What read caches share, given back with `held`; without it the workers have none, and serve all the same."""
     try:
-        seats = share_versions(workers)
+        slots = share_versions(workers)
     except OSError as error:
         log.warning(
             "no memory to be shared by the workers: %s; values that are read are not kept (--read-cache)", error
         )
         return [None] * workers
-    held.callback(os.close, seats[0].descriptor)
-    return seats
+    held.callback(os.close, slots[0].descriptor)
+    return slots

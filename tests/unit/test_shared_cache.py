@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kvd.model import Record
 from kvd.store.redis import shared_cache
-from kvd.store.redis.shared_cache import Seat, SharedCache, Versions, share_versions
+from kvd.store.redis.shared_cache import WorkerSlot, SharedCache, Versions, share_versions
 from kvd.workers import pool
 from tests.support.records import record
 
@@ -21,10 +21,10 @@ KEYS = [b"a", b"b", b"c"]
 
 
 @pytest.fixture
-def seats() -> Iterator[list[Seat]]:
-    seats = share_versions(WORKERS)
-    yield seats
-    os.close(seats[0].descriptor)
+def slots() -> Iterator[list[WorkerSlot]]:
+    slots = share_versions(WORKERS)
+    yield slots
+    os.close(slots[0].descriptor)
 
 
 def keep(cache: SharedCache, key: bytes, value: bytes) -> None:
@@ -34,8 +34,8 @@ def keep(cache: SharedCache, key: bytes, value: bytes) -> None:
 class Worker:
     """One worker with a connection for reads and one for writes, each in order."""
 
-    def __init__(self, seat: Seat) -> None:
-        self.cache = SharedCache(LIMIT, Versions(seat))
+    def __init__(self, slot: WorkerSlot) -> None:
+        self.cache = SharedCache(LIMIT, Versions(slot))
         self.reads: deque[tuple[Mapping[bytes, bytes], bytes]] = deque()
         self.found: deque[tuple[Mapping[bytes, bytes], bytes, Record | None]] = deque()
         self.writes: deque[tuple[Collection[int], bytes, bytes]] = deque()
@@ -45,9 +45,9 @@ class Worker:
 class Simulated:
     """A store, and workers before it that die and are started again; what a dead one sent is done late, or never."""
 
-    def __init__(self, seats: list[Seat]) -> None:
-        self.seats = seats
-        self.workers = [Worker(seat) for seat in seats]
+    def __init__(self, slots: list[WorkerSlot]) -> None:
+        self.slots = slots
+        self.workers = [Worker(slot) for slot in slots]
         self.values: dict[bytes, Record] = {}
         self.orphans: deque[tuple[bytes, bytes]] = deque()
 
@@ -71,7 +71,7 @@ class Simulated:
             worker.cache.end_write(worker.done.popleft())
         elif what == "die":
             self.orphans.extend((key, value) for _, key, value in worker.writes)
-            self.workers[number] = Worker(self.seats[number])
+            self.workers[number] = Worker(self.slots[number])
         elif what == "do orphan" and self.orphans:
             key, value = self.orphans.popleft()
             self.values[key] = record(value)
@@ -80,7 +80,7 @@ class Simulated:
 STEPS = ["send read", "send write", "do read", "do write", "answer read", "answer write"]
 
 
-@pytest.mark.parametrize("slots", [1, 2, shared_cache.SLOTS])
+@pytest.mark.parametrize("buckets", [1, 2, shared_cache.BUCKETS])
 @given(
     steps=st.lists(
         st.tuples(
@@ -91,25 +91,25 @@ STEPS = ["send read", "send write", "do read", "do write", "answer read", "answe
     ),
 )  # fmt: skip
 def test_what_any_worker_keeps_is_what_the_store_holds_at_this_moment(
-    slots: int, steps: list[tuple[str, int, bytes, int]]
+    buckets: int, steps: list[tuple[str, int, bytes, int]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shared_cache, "SLOTS", slots)
-        seats = share_versions(WORKERS)
+        patch.setattr(shared_cache, "BUCKETS", buckets)
+        slots = share_versions(WORKERS)
         try:
-            simulated = Simulated(seats)
+            simulated = Simulated(slots)
             for what, number, key, value in steps:
                 simulated.step(what, number, key, b"%d" % value)
                 for worker in simulated.workers:
                     for known in KEYS:
                         assert worker.cache.get(known) in (None, simulated.values.get(known))
         finally:
-            os.close(seats[0].descriptor)
+            os.close(slots[0].descriptor)
 
 
 @pytest.mark.parametrize("writes", [0, 1])
-def test_a_quiet_read_is_kept_until_any_worker_writes(seats: list[Seat], writes: int) -> None:
-    caches = one, two = [SharedCache(LIMIT, Versions(seat)) for seat in seats[:2]]
+def test_a_quiet_read_is_kept_until_any_worker_writes(slots: list[WorkerSlot], writes: int) -> None:
+    caches = one, two = [SharedCache(LIMIT, Versions(slot)) for slot in slots[:2]]
     keep(one, b"key", b"old")
     keep(two, b"key", b"old")
     assert one.get(b"key") == two.get(b"key") == record(b"old")
@@ -125,8 +125,8 @@ def test_a_quiet_read_is_kept_until_any_worker_writes(seats: list[Seat], writes:
 
 @pytest.mark.parametrize("write_begins_first", [False, True])
 @pytest.mark.parametrize("write_ends_first", [False, True])
-def test_a_read_beside_a_write_is_not_kept(seats: list[Seat], write_begins_first: bool, write_ends_first: bool) -> None:
-    reader, writer = (SharedCache(LIMIT, Versions(seat)) for seat in seats[:2])
+def test_a_read_beside_a_write_is_not_kept(slots: list[WorkerSlot], write_begins_first: bool, write_ends_first: bool) -> None:
+    reader, writer = (SharedCache(LIMIT, Versions(slot)) for slot in slots[:2])
     if write_begins_first:
         writing = writer.begin_write([b"key"])
         reading = reader.begin_read([b"key"])
@@ -142,10 +142,10 @@ def test_a_read_beside_a_write_is_not_kept(seats: list[Seat], write_begins_first
     assert reader.get(b"key") is None
 
 
-def test_what_a_dead_worker_was_writing_is_not_kept_again(seats: list[Seat]) -> None:
-    one, two = (SharedCache(LIMIT, Versions(seat)) for seat in seats[:2])
+def test_what_a_dead_worker_was_writing_is_not_kept_again(slots: list[WorkerSlot]) -> None:
+    one, two = (SharedCache(LIMIT, Versions(slot)) for slot in slots[:2])
     two.begin_write([b"key"])
-    two = SharedCache(LIMIT, Versions(seats[1]))
+    two = SharedCache(LIMIT, Versions(slots[1]))
     for cache in (one, two):
         cache.end_write(cache.begin_write([b"key", b"other"]))
     for cache in (one, two):
@@ -155,8 +155,8 @@ def test_what_a_dead_worker_was_writing_is_not_kept_again(seats: list[Seat]) -> 
         assert cache.get(b"other") == record(b"value")
 
 
-def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_replaced(seats: list[Seat]) -> None:
-    cache = SharedCache(LIMIT, Versions(seats[0]))
+def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_replaced(slots: list[WorkerSlot]) -> None:
+    cache = SharedCache(LIMIT, Versions(slots[0]))
     for _ in range(20_000):
         cache.end_write(cache.begin_write([b"key"]))
         keep(cache, b"key", b"value")
@@ -172,5 +172,5 @@ def test_without_shared_memory_the_workers_keep_nothing_and_say_so(
         raise OSError(f"no memory for {count}")
 
     monkeypatch.setattr(pool, "share_versions", fail)
-    assert pool._seats(2, ExitStack()) == [None, None]
+    assert pool._slots(2, ExitStack()) == [None, None]
     assert "no memory for 2" in caplog.text

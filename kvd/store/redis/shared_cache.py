@@ -1,10 +1,10 @@
 """The read cache of one of several workers: each says in memory that all of them share which keys it writes to.
 
-Keys fall into slots.  Each worker counts how often it has begun to write to a slot, and how often such a write was
-acknowledged (or is certain not to be done); the counts of all workers are the slot's version.  What was read is kept
-under the version that stood before the read was sent, if no write was in flight then, and is found for as long as the
-version stands: until any worker begins to write there.  It is what the Linux kernel calls a sequence counter, with the
-reader's retry left to the store.
+Keys fall into buckets.  Each worker counts how often it has begun to write to a bucket, and how often such a write was
+acknowledged (or is certain not to be done); the counts of all workers are the bucket's version.  What was read is kept
+under the version of before the read was sent, if no write was in flight then, and is found until any worker begins to
+write there, which changes the version.  It is what the Linux kernel calls a sequence counter, with the reader's retry
+left to the store.
 """
 
 import mmap
@@ -18,13 +18,13 @@ from zlib import crc32
 from kvd.model import Record
 from kvd.store.redis.cache import Cache
 
-SLOTS = 65_536
-"""Of keys.  A write makes the workers forget a whole slot; a full cache has a few keys in each."""
+BUCKETS = 65_536
+"""Of keys.  A write makes the workers forget a whole bucket; a full cache has a few keys in each."""
 COUNT_BYTES = 8
 """Of one count; it is written as a whole."""
 
 
-class Seat(NamedTuple):
+class WorkerSlot(NamedTuple):
     """Where a worker counts, in words that can be handed to its process.
 
     descriptor: int, a file of the shared memory.  number: int, which of `workers` it is, from 0.
@@ -35,64 +35,64 @@ class Seat(NamedTuple):
     number: int
 
 
-def share_versions(workers: int) -> list[Seat]:
-    """Memory for the versions, which lives as long as a process has it open; the seats of all workers."""
+def share_versions(workers: int) -> list[WorkerSlot]:
+    """Memory for the versions, which lives as long as a process has it open; the slots of all workers."""
     if sys.platform == "linux":
         descriptor = os.memfd_create("kvd-versions")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.truncate(descriptor, SLOTS * 2 * COUNT_BYTES * workers)
-    return [Seat(descriptor, workers, number) for number in range(workers)]
+    os.truncate(descriptor, BUCKETS * 2 * COUNT_BYTES * workers)
+    return [WorkerSlot(descriptor, workers, number) for number in range(workers)]
 
 
 class Versions:
-    """The versions of all slots, as one worker sees and makes them.
+    """The versions of all buckets, as one worker sees and makes them.
 
     A worker that died while it wrote has left counts that differ, for its last bytes may still be on their way to the
-    store: what is in those slots, as many as it wrote keys at that moment, is not kept again until all start anew.
+    store: what is in those buckets, as many as it wrote keys at that moment, is not kept again until all start anew.
     """
 
-    def __init__(self, seat: Seat) -> None:
-        self._memory = mmap.mmap(seat.descriptor, 0)
+    def __init__(self, slot: WorkerSlot) -> None:
+        self._memory = mmap.mmap(slot.descriptor, 0)
         self._counts = memoryview(self._memory).cast("Q")
-        self._begun = seat.number
-        self._ended = seat.workers + seat.number
-        self._half = COUNT_BYTES * seat.workers
+        self._begun = slot.number
+        self._ended = slot.workers + slot.number
+        self._half = COUNT_BYTES * slot.workers
         self._width = 2 * self._half
 
     def of(self, key: bytes) -> bytes:
-        """The version of a key's slot: how many writes each worker has begun there, and then, has ended."""
-        start = crc32(key) % SLOTS * self._width
+        """The version of a key's bucket: how many writes each worker has begun there, and then, has ended."""
+        start = crc32(key) % BUCKETS * self._width
         return self._memory[start : start + self._width]
 
     def is_quiet(self, version: bytes) -> bool:
         """Whether no write was in flight."""
         return version[: self._half] == version[self._half :]
 
-    def begin(self, slots: Iterable[int]) -> None:
+    def begin(self, buckets: Iterable[int]) -> None:
         """Count writes that begin."""
-        self._count(slots, self._begun)
+        self._count(buckets, self._begun)
 
-    def end(self, slots: Iterable[int]) -> None:
+    def end(self, buckets: Iterable[int]) -> None:
         """Count writes that have ended."""
-        self._count(slots, self._ended)
+        self._count(buckets, self._ended)
 
-    def slots(self, keys: Iterable[bytes]) -> Collection[int]:
+    def buckets(self, keys: Iterable[bytes]) -> Collection[int]:
         """Those that keys fall into."""
-        return {crc32(key) % SLOTS for key in keys}
+        return {crc32(key) % BUCKETS for key in keys}
 
-    def _count(self, slots: Iterable[int], place: int) -> None:
+    def _count(self, buckets: Iterable[int], place: int) -> None:
         row = self._width // COUNT_BYTES
-        for slot in slots:
-            self._counts[slot * row + place] += 1
+        for bucket in buckets:
+            self._counts[bucket * row + place] += 1
 
 
 class SharedCache(Cache):
     """That of a process beside others that write to the same store.
 
-    A value is kept by its slot's version and its key.  So it is found for as long as the version stands, and nobody has
-    to drop it.
+    A value is kept by its bucket's version and its key.  So it is found until the version changes, and nobody has to
+    drop it.
     """
 
     def __init__(self, limit: int, versions: Versions) -> None:
@@ -115,9 +115,9 @@ class SharedCache(Cache):
 
     def begin_write(self, keys: Iterable[bytes]) -> Collection[int]:
         """See `Cache`."""
-        slots = self._versions.slots(keys)
-        self._versions.begin(slots)
-        return slots
+        buckets = self._versions.buckets(keys)
+        self._versions.begin(buckets)
+        return buckets
 
     def end_write(self, writing: Collection[int]) -> None:
         """See `Cache`."""
