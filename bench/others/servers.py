@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kvd.embedded.server import REWRITE_FROM
+from kvd.embedded.configuration import REWRITE_FROM
 
 HOST = "127.0.0.1"
 START_WAIT = 60.0

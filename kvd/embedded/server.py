@@ -3,18 +3,18 @@
 import asyncio
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections import deque
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kvd.embedded import aof, asking, engines, ownership, repair
+from kvd.embedded import asking, engines, ownership, repair
+from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
+from kvd.embedded.engine_log import EngineLog
 from kvd.errors import StartError, StoreLost, one_line
 from kvd.memory import NOT_PLANNED, MemoryPlan, readable
 from kvd.process.child import Child, die_with
@@ -23,48 +23,14 @@ log = logging.getLogger("kvd.embedded")
 
 STOP_WAIT = 2.0
 """Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
-SPARE_CLIENTS, CLIENTS_EACH = 56, 8
-"""Connections that the server accepts: so many, and so many for each process that serves, which has seven.  Its own
-default asks for more descriptors than many a container may have."""
-REWRITE_FROM = "256mb"
-"""Length from which on the server writes its append-only file anew when it has doubled.  Each time that includes the
-history, up to 64 MiB: by the server's own default, 64mb, half of all it wrote for values of 64 KiB was that.  A
-file that is long beside the memory that the store takes is found sooner by the store (`housekeeping.LONG_FILE`)."""
-SAID_LINES = 50
-"""Lines of the server's log that are kept to explain why it does not start."""
-
-_DISABLED = (
-    "MODULE", "DEBUG", "REPLICAOF", "SLAVEOF", "FAILOVER", "SYNC", "PSYNC", "REPLCONF", "CLUSTER", "MIGRATE", "ACL",
-    "SAVE", "BGSAVE",
-)  # fmt: skip
-"""Commands that the server has not: none of them is kvd's, and what is in the append-only file is run, whatever it is;
-also where the three settings below would forbid it to a client."""
-_GUARDS = ("enable-module-command", "enable-debug-command", "enable-protected-configs")
-"""Settings of Redis 7 and Valkey, all "no"."""
-
-_FOREIGN = re.compile(r"unknown command '([^']*)'", re.IGNORECASE)
-"""In the log when the append-only file has a command that is not known; it is not run, and the server ends."""
-_BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE)
-_BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
-"""In the log when it is the snapshot at the file's beginning, which no checker repairs."""
-_ERROR = re.compile(r" # (?!WARNING)")
-_UNWRITABLE = re.compile(r"when the AOF fsync policy is 'always'")
-"""In the log when the server ends because it cannot write to its append-only file, and
-_UNWRITABLE_WHY: before that, when it says why."""
-_UNWRITABLE_WHY = re.compile(r"(?:Error writing to the AOF file|AOF fsync policy is 'always'): (.*?)(?:\. Exiting|$)")
-LAST_WORDS_WAIT = 0.2
-"""Seconds for what a server that has ended said to be read; a child of it may keep the pipe open for longer."""
-_READY = re.compile(r"ready to accept connections", re.IGNORECASE)
-_SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
-"""In the log when a command of the append-only file could not be run again, and the server went on without it.
-Scripts may be missing: kvd loads them."""
-_ALARMING = re.compile(r" # (?!.*overcommit).*(warn|error|fail|can't|corrupt|bad file|crash|critical)", re.IGNORECASE)
 
 
 class EmbeddedServer(Child):
     """One Redis server on one data directory.
 
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
+    why_suspect: why its data may be older than what was acknowledged, "" if they are not.
+    loss: what to say if there is no store, "" if there was none before.
     """
 
     stop_wait = STOP_WAIT
@@ -84,16 +50,14 @@ class EmbeddedServer(Child):
         self._directory = DataDirectory(data)
         self._fsync = fsync
         self._max_value = max_value
-        self._max_clients = SPARE_CLIENTS + CLIENTS_EACH * processes
+        self._processes = processes
         self._memory = memory
         self._max_memory = memory.store
         self._guard: subprocess.Popen[bytes] | None = None
-        self._log: asyncio.Task[None] | None = None
-        self._said: deque[str] = deque(maxlen=SAID_LINES)
-        self._ready = asyncio.Event()
         self.why_suspect = self.loss = ""
         self._begun = False
         self._disk = Disk(lambda: self._directory.path)
+        self._log = EngineLog(self._disk.refuse)
 
     @property
     def refusal(self) -> int:
@@ -150,7 +114,7 @@ class EmbeddedServer(Child):
         self._max_memory = limit
 
     def use(self) -> None:
-        """The store is begun, and it is suspect no longer: an append-only file that is gone is a loss."""
+        """The store is begun, and is suspect no longer: an append-only file that is gone is a loss."""
         self._directory.use()
         self._begun = True
 
@@ -161,9 +125,7 @@ class EmbeddedServer(Child):
         await self._disk.close()
         self._directory.release(clean=self._process is not None and self._process.returncode == 0)
 
-    async def _terminate(self) -> None:
-        await super()._terminate()
-        await self._release()
+    # ---- the start
 
     async def launch(self) -> None:
         """Start the server in the directory that `start` locked.  Raises StartError."""
@@ -176,15 +138,15 @@ class EmbeddedServer(Child):
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
         cut = moves and self._repair()
         if not await self._spawn():
-            if not self._found(_BAD_FILE):
-                raise StartError(self._why_not())
+            if not self._log.says_bad_file:
+                raise StartError(self._why_not_started())
             cut = self._repair()
             if not await self._spawn():
                 self._refuse_foreign()
-                raise StartError(self._why_not())
+                raise StartError(self._why_not_started())
         if cut and self._begun:
             await self._have_writers_look()
-        if skipped := self._found(_SKIPPED):
+        if skipped := self._log.skipped:
             await self._terminate()
             self._directory.discard_record()
             raise StartError(
@@ -200,11 +162,14 @@ class EmbeddedServer(Child):
 
     def _refuse_foreign(self) -> None:
         """Raises StartError if the append-only file has a command that kvd would not write."""
-        if found := _FOREIGN.search(self._found(_FOREIGN)):
+        if command := self._log.foreign_command:
             raise StartError(
-                f"the append-only file in {self._directory.path} holds the command {found[1]}, which kvd never writes: "
+                f"the append-only file in {self._directory.path} holds the command {command}, which kvd never writes: "
                 "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
             )
+
+    def _why_not_started(self) -> str:
+        return f"{self.name} does not start: {self._log.last_error}"
 
     def _repair(self) -> bool:
         """Cut off an incomplete end of the append-only file, if it has one.
@@ -212,7 +177,7 @@ class EmbeddedServer(Child):
         Returns whether it had.  Raises StartError if it is damaged otherwise.
         """
         try:
-            if self._found(_BAD_SNAPSHOT):
+            if self._log.says_bad_snapshot:
                 raise StartError(self._directory.explain_snapshot(self.engine))
             cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect)
         except StartError:
@@ -227,46 +192,34 @@ class EmbeddedServer(Child):
             # Also if this daemon ends before its history is another one.
             self._directory.mark_suspect(self.why_suspect)
 
+    # ---- the process
+
     async def _spawn(self) -> bool:
         """Start the process; True when it answers, False when it ends."""
         await self._release()
         self._directory.clear()
-        arguments = {
-            "daemonize": "no", "port": "0", "unixsocket": self._directory.relative_socket, "unixsocketperm": "700",
-            "dir": ".", "save": "", "appendonly": "yes",
-            "appendfilename": aof.NAME, "aof-use-rdb-preamble": "yes", "appendfsync": self._fsync,
-            "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
-            "maxmemory": str(self._max_memory),
-            "databases": "1", "maxclients": str(self._max_clients), "logfile": "", "loglevel": "notice",
-        }  # fmt: skip
-        # By this name whatever the file's is: it may be several programs in one, told apart by it.
-        command = ["redis-server"]
-        for name, value in arguments.items():
-            command += [f"--{name}", value]
-        for name in _GUARDS if self.engine.keeps_parts else ():
-            command += [f"--{name}", "no"]
-        for name in _DISABLED:
-            command += ["--rename-command", name, ""]
         self._process = process = subprocess.Popen(  # noqa: ASYNC220, S603  # a fork of a few ms, from the main thread
-            command, executable=self.engine.binary, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command_line(
+                self.engine, self._directory.relative_socket, self._fsync, self._max_memory, self._processes
+            ),
+            executable=self.engine.binary, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             # SIGXFSZ stays ignored: a limit on the size of files is then an error like any other.
             stderr=subprocess.STDOUT, umask=0o077, restore_signals=False,
             pass_fds=[self.lock], process_group=0, preexec_fn=partial(_begin, self._directory.descriptor, os.getpid()),
         )  # fmt: skip
         self._guard = _guard(process.pid)
-        self._ready.clear()
-        self._log = asyncio.create_task(self._pass_on_log(process))
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._log}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        return self._ready.is_set()
+        self._log.follow(process)
+        return await self._log.wait_until_ready()
 
     async def _wait(self) -> int:
         assert self._process  # noqa: S101
         status = await asyncio.to_thread(self._process.wait)
-        if self._log:
-            await asyncio.wait({self._log}, timeout=LAST_WORDS_WAIT)
+        await self._log.wait_for_last_lines()
         return status
+
+    async def _terminate(self) -> None:
+        await super()._terminate()
+        await self._release()
 
     async def _release(self) -> None:
         """Let go of a server that has ended."""
@@ -274,38 +227,7 @@ class EmbeddedServer(Child):
             self._guard.kill()
             self._guard.wait()
             self._guard = None
-        if self._log:
-            self._log.cancel()
-            await asyncio.gather(self._log, return_exceptions=True)
-            self._log = None
-
-    async def _pass_on_log(self, process: subprocess.Popen[bytes]) -> None:
-        """The server's warnings become ours; the rest is for those who look for it."""
-        self._said.clear()
-        loop = asyncio.get_running_loop()
-        lines = asyncio.StreamReader()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
-        try:
-            async for raw in lines:
-                line = raw.decode(errors="replace").rstrip()
-                self._said.append(line)
-                if _READY.search(line):
-                    self._ready.set()
-                if _UNWRITABLE.search(line):
-                    why = _UNWRITABLE_WHY.search("\n".join(self._said))
-                    self._disk.refuse(why[1] if why else "a write was cut short")
-                log.log(logging.WARNING if _ALARMING.search(line) else logging.DEBUG, "redis: %s", line)
-        finally:
-            transport.close()
-
-    def _found(self, pattern: re.Pattern[str]) -> str:
-        """The first line of what the server said that matches, "" if none does."""
-        return next(filter(pattern.search, self._said), "")
-
-    def _why_not(self) -> str:
-        lines = [line for line in self._said if line.strip()]
-        last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
-        return f"{self.name} does not start: {re.sub(r'^.*? [*#] ', '', last)}"
+        await self._log.close()
 
 
 def _begin(directory: int, parent: int) -> None:
