@@ -7,8 +7,9 @@ from kvd.embedded.server import EmbeddedServer
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import address_of, listen
-from kvd.server import Server, StoreLocation
+from kvd.server import Server
 from kvd.settings import Address, Settings, described
+from kvd.store.location import StoreLocation
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
 from kvd.workers.pool import Workers
@@ -56,23 +57,26 @@ class Daemon:
         await self._serving.start()
 
     async def _open_store(self) -> StoreLocation:
-        """Start it, if it is the embedded one, and look at it once.  Raises StartError."""
+        """Look at the store once; the embedded one is started before.  Raises StartError."""
+        if self.embedded:
+            return await self._open_embedded(self.embedded)
         location = StoreLocation(self._settings.store, None)
-        why_suspect = loss = ""
-        if self.embedded:
-            await self.embedded.start()
-            location = StoreLocation(self.embedded.url, self.embedded.path, self.embedded.refusal)
-            why_suspect, loss = self.embedded.why_suspect, self.embedded.loss
-        if self.embedded and why_suspect:
-            log.warning("the store's history is taken for another: of %s, %s", self.embedded.shown, why_suspect)
         store = location.open(self._settings)
-        if self.embedded:
-            await store.start(suspect=bool(why_suspect), loss=loss)
-            self.embedded.use()
-        else:
-            await store.start(end=self._note.read(), wait=self._settings.store_wait)
-            self._note.forget()
-            self._store = store
+        await store.start(end=self._note.read(), wait=self._settings.store_wait)
+        self._note.forget()
+        self._store = store
+        self.engine = store.server
+        return location
+
+    async def _open_embedded(self, embedded: EmbeddedServer) -> StoreLocation:
+        await embedded.start()
+        location = StoreLocation(embedded.url, embedded.path, embedded.aof.tail, embedded.refusal)
+        why_suspect, loss = embedded.why_suspect, embedded.loss
+        if why_suspect:
+            log.warning("the store's history is taken for another: of %s, %s", embedded.shown, why_suspect)
+        store = location.open(self._settings)
+        await store.start(suspect=bool(why_suspect), loss=loss)
+        embedded.use()
         self.engine = store.server
         return location
 

@@ -5,11 +5,8 @@ import logging
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import NamedTuple
 
 from kvd import __version__
-from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import Unavailable
 from kvd.process import freed_memory, limits
 from kvd.process.half_open import Peers, keep_alive
@@ -23,11 +20,7 @@ from kvd.session.progress import ProgressTimer
 from kvd.session.spread import retry_hint
 from kvd.session.streams import Streams
 from kvd.settings import Settings
-from kvd.store.redis.cache import Cache, LocalCache
-from kvd.store.redis.disk_space import on_disk, refused_by
-from kvd.store.redis.maintenance import History
-from kvd.store.redis.shared_cache import WorkerSlot, SharedCache, Versions
-from kvd.store.redis.store import Store
+from kvd.store.location import StoreLocation
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
 from kvd.watch.hub import Hub
@@ -43,41 +36,9 @@ FEATURES = "resume sync progress transactions"
 DRAIN_TIMEOUT = 5.0
 """Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
 ten that Docker gives."""
-PARTING, PARTING_TIME = 16, 1.0
+LINGER_COUNT, LINGER_TIME = 16, 1.0
 """Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
 seconds that one may wait; others are closed at once."""
-
-
-class StoreLocation(NamedTuple):
-    """Where the store is.
-
-    url: as Connector takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
-    else's care, who then may also write to it.  refusal: int, the pipe that says whether that disk takes no writes.
-    slot: where this process counts its writes, if it is one of several.
-    """
-
-    url: str
-    disk: Path | None
-    refusal: int = -1
-    slot: WorkerSlot | None = None
-
-    def descriptors(self) -> list[int]:
-        """What another process must inherit to use it."""
-        return [*([] if self.disk is None else [self.refusal]), *([self.slot.descriptor] if self.slot else [])]
-
-    def open(self, settings: Settings) -> Store:
-        """The store.  Raises StartError if the URL is none."""
-        kept = settings.memory.history(settings.history_changes, settings.history_bytes)
-        history = History(*kept, settings.history_age)
-        if self.disk is None:
-            return Store(self.url, history)
-        size = settings.read_cache
-        if self.slot:
-            cache: Cache = SharedCache(size, Versions(self.slot))
-        else:
-            cache = LocalCache(size if settings.workers == 1 else 0)
-        room = on_disk(self.disk, AppendOnlyFile(self.disk).tail, refused_by(self.refusal))
-        return Store(self.url, history, room, cache, settings.fsync)
 
 
 class Server:
@@ -101,13 +62,13 @@ class Server:
             "refused connections (there are %d, as many as the limit of open files allows); %s",
             "connections were refused", few=1,
         )  # fmt: skip
-        self._parting = asyncio.Semaphore(PARTING)
+        self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
         self._store = location.open(settings)
         hub = Hub(index_changes=settings.history_changes)
         self._catching_up = CatchingUp(self._store, hub)
-        self._log = Follower(self._store.open_log, hub)
+        self._follower = Follower(self._store.open_log, hub)
         self._context = Context(
-            self._store, self._log, hub, self._catching_up, Copying(self._store, Pages(self._store, hub), hub),
+            self._store, self._follower, hub, self._catching_up, Copying(self._store, Pages(self._store, hub), hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe,
             Complaints.new(),
             ProgressTimer(),
@@ -128,7 +89,7 @@ class Server:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._store.run())
-            group.create_task(self._log.run())
+            group.create_task(self._follower.run())
             group.create_task(self._catching_up.run())
             group.create_task(self._peers.run())
             group.create_task(freed_memory.give_back())
@@ -208,9 +169,9 @@ class Server:
             text = f"{retry_hint(self._most)} there are too many connections; try again later"
             writer.write(replies.refused(Unavailable(text)))
         try:
-            if not self._parting.locked():
-                async with self._parting:
-                    await Linger(reader, writer).close(amid=True, longest=PARTING_TIME)
+            if not self._refused_linger.locked():
+                async with self._refused_linger:
+                    await Linger(reader, writer).close(amid=True, longest=LINGER_TIME)
         finally:
             writer.close()
 

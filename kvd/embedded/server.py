@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kvd.embedded import asking, engines, ownership, repair
+from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
@@ -73,6 +74,11 @@ class EmbeddedServer(Child):
     def path(self) -> Path:
         """The directory that holds the data, once it is started, without links."""
         return self._directory.path
+
+    @property
+    def aof(self) -> AppendOnlyFile:
+        """Its append-only file, once it is started."""
+        return self._directory.aof
 
     @property
     def shown(self) -> str:

@@ -47,8 +47,8 @@ class Connection:
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
         self._watching = Watching(
-            context.store, context.log, context.hub, context.catching_up, context.copying, context.timer, self._output,
-            context.push_limit,
+            context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
+            self._output, context.push_limit,
         )  # fmt: skip
         self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer)
         self._linger = Linger(reader, writer)

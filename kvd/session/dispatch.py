@@ -16,6 +16,7 @@ from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.output import Output
 from kvd.session.watching import Watching
+from kvd.store.api import Found
 from kvd.verbs import READERS, Kind, Verb, find
 from kvd.wire import replies, shortcuts
 from kvd.wire.lines import Line
@@ -213,7 +214,7 @@ class Dispatcher:
         self._store.read_then(keys, partial(self._answer_reads, verbs, keys), fetch=fetch)
 
     def _answer_reads(
-        self, verbs: Sequence[Verb], keys: Sequence[bytes], found: tuple[list[Record | None], int] | KvdError
+        self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError
     ) -> None:
         work: Work | None = None
         if isinstance(found, KvdError):
@@ -261,7 +262,7 @@ class Dispatcher:
         self._store.write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
 
     def _answer_chunk(
-        self, verb: Verb, keys: Sequence[bytes], found: tuple[list[Record | None], int] | KvdError
+        self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError
     ) -> None:
         assert verb.reply  # noqa: S101
         if isinstance(found, KvdError):

@@ -1,4 +1,6 @@
 """The store: what sessions and watches ask, and who answers it.
 
-redis  a Redis or Valkey
+api       what any store is asked
+location  where the store is, and how it is opened
+redis     a Redis or Valkey
 """

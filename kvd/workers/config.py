@@ -3,8 +3,8 @@
 import pickle
 from typing import IO, NamedTuple
 
-from kvd.server import StoreLocation
 from kvd.settings import Settings
+from kvd.store.location import StoreLocation
 
 READY = b"ready\n"
 """What a worker says on its standard output when it listens; anything else says why it does not."""

@@ -12,8 +12,9 @@ from contextlib import ExitStack, suppress
 from kvd.errors import StartError
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import share
-from kvd.server import DRAIN_TIMEOUT, StoreLocation
+from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
+from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions
 from kvd.workers.config import READY, Task
 

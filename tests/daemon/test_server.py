@@ -14,9 +14,10 @@ import pytest
 
 from kvd import server
 from kvd.process import limits
-from kvd.server import PARTING, Server, StoreLocation
+from kvd.server import LINGER_COUNT, Server
 from kvd.session.connection import READ_BYTES
 from kvd.settings import Settings
+from kvd.store.location import StoreLocation
 from tests.support.processes import PATIENCE, ROOT, wait_for
 from tests.support.text import without_retry
 
@@ -110,7 +111,7 @@ class Refused:
 async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     """Where a server listens that serves nobody, and waits long enough for whom it refuses."""
     monkeypatch.setattr(limits, "connections", lambda: 0)
-    monkeypatch.setattr(server, "PARTING_TIME", PATIENCE)
+    monkeypatch.setattr(server, "LINGER_TIME", PATIENCE)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     service = Server(Settings(), StoreLocation("unix:///nowhere", None), [bound])
@@ -128,7 +129,7 @@ async def test_a_refusal_is_not_lost_on_who_goes_on_sending(full: tuple[str, int
 
 async def test_what_a_few_refused_peers_send_is_dropped(full: tuple[str, int]) -> None:
     with ExitStack() as stack:
-        peers = [await Refused(full, stack).connect() for _ in range(PARTING)]
+        peers = [await Refused(full, stack).connect() for _ in range(LINGER_COUNT)]
         one_more = await Refused(full, stack).connect()
         assert await one_more.is_let_go(b"G")
         assert [await peers[0].takes(bytes(READ_BYTES)) for _ in range(100)] == [True] * 100
@@ -140,7 +141,7 @@ async def test_what_a_few_refused_peers_send_is_dropped(full: tuple[str, int]) -
 
 
 async def test_a_refused_peer_that_stays_is_let_go(full: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PARTING_TIME", 0.01)
+    monkeypatch.setattr(server, "LINGER_TIME", 0.01)
     with ExitStack() as stack:
         peer = await Refused(full, stack).connect()
         assert await peer.is_let_go(b"G")

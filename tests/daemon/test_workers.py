@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from kvd.process.sockets import BACKLOG
-from kvd.server import StoreLocation
 from kvd.settings import Settings
+from kvd.store.location import StoreLocation
 from kvd.workers.config import Task
 from tests.support.daemons import gone, one_each
 from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait_for

@@ -1,0 +1,89 @@
+"""What sessions and watches ask of a store, whichever back end it is."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from kvd.errors import KvdError
+from kvd.model import Change, Outcome, Position, Record
+from kvd.requests import KeyRange, SimpleSets, Transaction, Write
+
+Found = tuple[list[Record | None], int]
+"""The records of keys, None for those that are not there, and the store's clock in milliseconds."""
+
+
+class Page(NamedTuple):
+    """Keys as of one position; records are None where only keys were asked for."""
+
+    position: Position
+    items: list[tuple[bytes, Record | None]]
+
+
+class Store(Protocol):
+    """One store.  What may fail raises Unavailable, a write also Uncertain; calls with `done` give it the error instead.
+
+    batch_items: int, keys or writes in one call at the most.  batch_bytes: int, bytes of their values in one call, a
+    single value excepted.
+    """
+
+    batch_items: int
+    batch_bytes: int
+
+    # ---- single keys
+
+    @property
+    def kept(self) -> Callable[[bytes], Record | None]:
+        """Gives the record of a key, if it is at hand."""
+
+    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
+        """The records of keys, if all are at hand."""
+
+    def read_then(self, keys: Sequence[bytes], done: Callable[[Found | KvdError], None], *, fetch: bool = False) -> None:
+        """Have `done` called with the records of keys, at once or later.
+
+        Values of large records are left out.  fetch: with its value, however large, if it is one key.
+        """
+
+    def ask_then(self, keys: Sequence[bytes], done: Callable[[Found | KvdError], None], *, fetch: bool = False) -> None:
+        """The same for keys that are not at hand."""
+
+    async def read(self, keys: Sequence[bytes]) -> Found:
+        """The records of keys; values of large ones are left out."""
+
+    async def fetch(self, key: bytes) -> Record | None:
+        """One record with its value, however large."""
+
+    def write_then(
+        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+    ) -> None:
+        """Apply writes in their order, and have `done` called with an outcome for each.
+
+        Other writes may come between them.  size: int, bytes of their values.
+        """
+
+    async def transact(self, transaction: Transaction, size: int) -> Outcome:
+        """Apply all of a transaction, or nothing."""
+
+    # ---- ranges of keys
+
+    def pages(self, page: KeyRange, *, records: bool, due: bool) -> AsyncIterator[Page]:
+        """The keys that match, page by page; at least one page.
+
+        due: also expired keys whose end is not in the change log yet.
+        """
+
+    async def count(self, pattern: bytes) -> int:
+        """How many keys match."""
+
+    # ---- the change log
+
+    async def history(self) -> tuple[Position, int]:
+        """Where the store is now, and the revision after which all changes are kept."""
+
+    async def check(self, position: Position) -> None:
+        """Whether all changes after a position are kept.  Raises OtherStore, Future, Compacted."""
+
+    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
+        """The next page of the changes after a position; empty if there are none yet.
+
+        copying: for a copy, which then keeps step with `pages`.  Raises OtherStore, Future, Compacted.
+        """

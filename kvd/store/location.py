@@ -1,0 +1,46 @@
+"""Where the store is, in words that a worker can be told, and how it is opened."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from kvd.settings import Settings
+from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.disk_space import on_disk, refused_by
+from kvd.store.redis.maintenance import History
+from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot
+from kvd.store.redis.store import Store
+
+
+class StoreLocation(NamedTuple):
+    """Where the store is.
+
+    url: as Connector takes it.  disk: the directory of the embedded one, None if the disk that it fills is somebody
+    else's care, who then may also write to it.  growing: gives the file on that disk which the store appends to.
+    refusal: int, the pipe that says whether that disk takes no writes.
+    slot: where this process counts its writes, if it is one of several.
+    """
+
+    url: str
+    disk: Path | None
+    growing: Callable[[], Path] | None = None
+    refusal: int = -1
+    slot: WorkerSlot | None = None
+
+    def descriptors(self) -> list[int]:
+        """What another process must inherit to use it."""
+        return [*([] if self.disk is None else [self.refusal]), *([self.slot.descriptor] if self.slot else [])]
+
+    def open(self, settings: Settings) -> Store:
+        """The store.  Raises StartError if the URL is none."""
+        kept = settings.memory.history(settings.history_changes, settings.history_bytes)
+        history = History(*kept, settings.history_age)
+        if self.disk is None:
+            return Store(self.url, history)
+        room = on_disk(self.disk, self.growing, refused_by(self.refusal))
+        return Store(self.url, history, room, self._cache(settings), settings.fsync)
+
+    def _cache(self, settings: Settings) -> Cache:
+        if self.slot:
+            return SharedCache(settings.read_cache, Versions(self.slot))
+        return LocalCache(settings.read_cache if settings.workers == 1 else 0)
