@@ -94,7 +94,7 @@ class MemoryPlan:
         """Bytes of each process's read cache, where `wanted` would do."""
         return min(wanted, self.caches // workers) if self.caches else wanted
 
-    def history(self, changes: int, size: int) -> tuple[int, int]:
+    def retention(self, changes: int, size: int) -> tuple[int, int]:
         """How many changes and bytes of them the log may keep, where these were asked for."""
         if not self.store:
             return changes, size

@@ -179,7 +179,7 @@ def _complete(settings: Settings, given: Container[str], available: Available) -
 def described(settings: Settings) -> str:
     """The plan of memory, for the log."""
     plan, available = settings.memory, settings.memory.available
-    changes, size = plan.history(settings.history_changes, settings.history_bytes)
+    changes, size = plan.retention(settings.history_changes, settings.history_bytes)
     parts = [
         f"{readable(available.size)} by {available.by}" if available.size else "nobody knows how much there is",
         f"the store {readable(plan.store)}" if plan.store else "the store without limit",

@@ -268,8 +268,8 @@ def _cannot_use(path: Path, error: OSError) -> str:
         errno.EACCES: f"give user {os.geteuid()} the right to read and write it (chown, chmod u+rwX)",
         errno.EPERM: f"give user {os.geteuid()} the right to read and write it (chown, chmod u+rwX, lsattr)",
         errno.EROFS: "mount it for writing",
-        errno.ENOSPC: "make room on its disk",
-        errno.EDQUOT: "make room on its disk",
+        errno.ENOSPC: "free some space on its disk",
+        errno.EDQUOT: "free some space on its disk",
     }
     remedy = remedies.get(error.errno or 0, "mend that")
     return f"cannot use {path} for the data: {error.strerror or error}; {remedy}, {ANOTHER}"

@@ -9,6 +9,10 @@ from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 
 Found = tuple[list[Record | None], int]
 """The records of keys, None for those that are not there, and the store's clock in milliseconds."""
+ReadDone = Callable[[Found | KvdError], None]
+"""Takes what was read, or why it was not."""
+WriteDone = Callable[[Sequence[Outcome] | KvdError], None]
+"""Takes the outcome of each write, or why there are none."""
 
 
 class Page(NamedTuple):
@@ -19,7 +23,7 @@ class Page(NamedTuple):
 
 
 class Store(Protocol):
-    """One store.  What may fail raises Unavailable, a write also Uncertain; calls with `done` give it the error instead.
+    """One store.  What may fail raises Unavailable, a write also Uncertain; `done` is given the error instead.
 
     batch_items: int, keys or writes in one call at the most.  batch_bytes: int, bytes of their values in one call, a
     single value excepted.
@@ -37,13 +41,13 @@ class Store(Protocol):
     def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
         """The records of keys, if all are at hand."""
 
-    def read_then(self, keys: Sequence[bytes], done: Callable[[Found | KvdError], None], *, fetch: bool = False) -> None:
+    def read_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """Have `done` called with the records of keys, at once or later.
 
         Values of large records are left out.  fetch: with its value, however large, if it is one key.
         """
 
-    def ask_then(self, keys: Sequence[bytes], done: Callable[[Found | KvdError], None], *, fetch: bool = False) -> None:
+    def ask_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """The same for keys that are not at hand."""
 
     async def read(self, keys: Sequence[bytes]) -> Found:
@@ -52,9 +56,7 @@ class Store(Protocol):
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large."""
 
-    def write_then(
-        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
+    def write_then(self, writes: Sequence[Write] | SimpleSets, size: int, done: WriteDone) -> None:
         """Apply writes in their order, and have `done` called with an outcome for each.
 
         Other writes may come between them.  size: int, bytes of their values.

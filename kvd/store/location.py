@@ -7,7 +7,7 @@ from typing import NamedTuple
 from kvd.settings import Settings
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.disk_space import on_disk, refused_by
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot
 from kvd.store.redis.store import Store
 
@@ -33,12 +33,12 @@ class StoreLocation(NamedTuple):
 
     def open(self, settings: Settings) -> Store:
         """The store.  Raises StartError if the URL is none."""
-        kept = settings.memory.history(settings.history_changes, settings.history_bytes)
-        history = History(*kept, settings.history_age)
+        kept = settings.memory.retention(settings.history_changes, settings.history_bytes)
+        retention = Retention(*kept, settings.history_age)
         if self.disk is None:
-            return Store(self.url, history)
-        room = on_disk(self.disk, self.growing, refused_by(self.refusal))
-        return Store(self.url, history, room, self._cache(settings), settings.fsync)
+            return Store(self.url, retention)
+        free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
+        return Store(self.url, retention, free_space, self._cache(settings), settings.fsync)
 
     def _cache(self, settings: Settings) -> Cache:
         if self.slot:

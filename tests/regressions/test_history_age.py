@@ -4,7 +4,7 @@ import pytest
 
 from kvd.settings import read
 from kvd.store.redis import maintenance
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 from tests.support.stores import eventually, put, running, write
 
@@ -58,7 +58,7 @@ async def test_what_expired_grows_old_too_and_large_values_go_with_it(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 0.05)
-    async with running(redis.unix_url, history=History(age=300)) as store:
+    async with running(redis.unix_url, retention=Retention(age=300)) as store:
         await write(store, put(b"k", b"x" * 5000), put(b"k", b"y"), put(b"soon", ttl=1))
 
         async def all_is_dropped() -> bool:
@@ -82,7 +82,7 @@ async def test_entries_of_a_version_that_noted_no_time(
             if newer:
                 await write(store, put(b"b"))
     monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 0.05)
-    async with running(redis.unix_url, history=History(age=100)) as store:
+    async with running(redis.unix_url, retention=Retention(age=100)) as store:
 
         async def is_trimmed() -> bool:
             return (await store.history())[1] == 2
@@ -102,7 +102,7 @@ async def test_a_trim_of_much_goes_in_steps(redis: Redis, monkeypatch: pytest.Mo
     async with running(redis.unix_url) as store:
         for number in range(120):
             await write(store, *(put(b"k%d" % n, b"%d" % number) for n in range(250)))
-    async with running(redis.unix_url, history=History(changes=1000)) as store:
+    async with running(redis.unix_url, retention=Retention(changes=1000)) as store:
         # Nothing is trimmed before the lane of writes has looked at the store.
         await write(store, put(b"one", b"more"))
         redis.cli("CONFIG", "RESETSTAT")

@@ -176,7 +176,7 @@ async def test_a_store_that_may_not_be_written_to_is_counted_without_a_sweep(
         async with running(redis.unix_url) as store:
             await fill_due(store, redis)
             await write(store, put(b"t/living"), *(put(b"t/later%d" % n, ttl=60_000) for n in range(9)))
-    full = Store(redis.unix_url, room=lambda _: 0.0)
+    full = Store(redis.unix_url, free_space=lambda _: 0.0)
     housekeeping = asyncio.create_task(full._housekeeping.run())
     try:
         assert await full.count(b"t/*") == 10

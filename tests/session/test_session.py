@@ -19,7 +19,7 @@ from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
 from kvd.store.redis.cache import Cache, LocalCache
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Listing, Store
 from tests.support.memory import FULL, MemoryPeer, Service, serving
 from tests.support.processes import PATIENCE
@@ -686,7 +686,7 @@ async def test_an_ended_connection_leaves_nothing_large_behind(tmp_path: Path) -
 
 async def test_a_copy_goes_on_where_the_history_has_left_its_beginning_behind(tmp_path: Path) -> None:
     """The reader sleeps in the middle of the copy for longer than the history reaches."""
-    async with serving(tmp_path / "data", lambda url: Store(url, History(changes=10))) as service:
+    async with serving(tmp_path / "data", lambda url: Store(url, Retention(changes=10))) as service:
         peer, other = service.connect(), service.connect()
         other.send("".join(f"SET k{n} {'x' * 100_000}\n" for n in range(50)))
         await other.lines(50)

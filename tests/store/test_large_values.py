@@ -14,13 +14,13 @@ from kvd.store.redis.attach import LAYOUT
 from kvd.store.redis.cache import LocalCache
 from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.log import ChangeLogConnection
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, nothing_large, proxied, put, running, write
 
 ONE, TWO, RAW = b"1" * 5000, b"2" * 5001, b"\xff" * 5002
-SHORT = History(changes=1)
+SHORT = Retention(changes=1)
 
 
 @asynccontextmanager
@@ -99,7 +99,7 @@ async def test_a_refused_transaction_leaves_no_large_value(redis: Redis) -> None
 
 @pytest.mark.parametrize("end", [b"small", TWO, None])
 async def test_a_replaced_value_goes_with_its_log_entry(redis: Redis, end: bytes | None) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE))
         await write(store, Delete(b"k") if end is None else put(b"k", end))
         await write(store, put(b"last"))
@@ -113,7 +113,7 @@ async def test_a_replaced_value_goes_with_its_log_entry(redis: Redis, end: bytes
 
 
 async def test_a_value_that_is_replaced_in_its_own_batch_goes_with_its_log_entry(redis: Redis) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE), put(b"k", TWO), put(b"l", ONE), Delete(b"l"))
         await write(store, put(b"last"))
 
@@ -125,7 +125,7 @@ async def test_a_value_that_is_replaced_in_its_own_batch_goes_with_its_log_entry
 
 
 async def test_a_touched_value_stays(redis: Redis) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE))
         await write(store, Touch(b"k", 60_000))
         await write(store, put(b"l", TWO))
@@ -150,7 +150,7 @@ async def test_a_listing_has_every_large_value(redis: Redis) -> None:
 
 @pytest.mark.parametrize("end", [b"small", TWO, None])
 async def test_a_value_that_outlived_its_log_entry_goes_when_it_is_replaced(redis: Redis, end: bytes | None) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE))
         await write(store, put(b"last"))
         await eventually(lambda: trimmed(redis, 1))
@@ -171,7 +171,7 @@ async def test_the_history_has_an_expired_value(redis: Redis) -> None:
 
 
 async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"soon", ONE, ttl=1), put(b"late", TWO, ttl=1500))
 
         async def expired() -> bool:
@@ -185,7 +185,7 @@ async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
 async def test_many_replaced_values_go_together(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not one trim's worth a second: at that pace these would take longer than `eventually` waits."""
     monkeypatch.setattr(maintenance, "TRIM_VALUES", 1)
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         for _ in range(40):
             await write(store, put(b"k", ONE))
         await write(store, Delete(b"k"))
@@ -253,7 +253,7 @@ async def test_a_store_that_was_taken_over_in_part_is_taken_over_to_the_end(redi
 async def test_a_value_that_is_dropped_before_it_is_fetched_is_what_there_is_now(
     redis: Redis, end: bytes | None
 ) -> None:
-    async with running(redis.unix_url, history=SHORT) as store:
+    async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE))
         before = await found(store, b"k")
         await write(store, Delete(b"k") if end is None else put(b"k", end))

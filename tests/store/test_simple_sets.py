@@ -9,7 +9,7 @@ import pytest
 from kvd.errors import StartError
 from kvd.model import BYTES, TEXT, Change, Position
 from kvd.requests import KeyRange, SimpleSets
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, put, running, value_of, write
@@ -109,7 +109,7 @@ async def test_a_page_of_the_history_counts_the_changes_in_lines(store: Store) -
 
 
 async def test_the_history_of_lines_keeps_its_bounds(redis: Redis) -> None:
-    async with running(redis.unix_url, history=History(changes=1000)) as store:
+    async with running(redis.unix_url, retention=Retention(changes=1000)) as store:
         for _ in range(300):
             await set_plain(store, *[(b"k%d" % number, b"v") for number in range(10)])
 

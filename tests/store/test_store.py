@@ -22,7 +22,7 @@ from kvd.store.redis import store as store_module
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.connection import Connection, Connector, Rejected, command
 from kvd.store.redis.disk_space import on_disk
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store, bounds
 from tests.faults.faults import small_disk
 from tests.support.memory import serving
@@ -73,7 +73,7 @@ async def test_reads_behind_a_write_see_it(redis: Redis) -> None:
 @pytest.mark.parametrize("size", [0, 4096, 4097, 1024 * 1024])
 @pytest.mark.parametrize("kind", [TEXT, BYTES])
 async def test_values_of_any_size_come_back_whole_and_leave_nothing(redis: Redis, size: int, kind: bytes) -> None:
-    async with running(redis.unix_url, history=History(changes=1)) as store:
+    async with running(redis.unix_url, retention=Retention(changes=1)) as store:
         value = bytes(range(256)) * (size // 256) + b"\n" * (size % 256)
         await store.write([put(b"k", value, kind=kind, ttl=60_000)], size)
         await write(store, Touch(b"k", 90_000))
@@ -513,7 +513,7 @@ async def test_a_url_that_is_none_is_refused(url: str) -> None:
 
 
 async def test_the_history_keeps_its_bounds_and_its_floor_is_exact(redis: Redis) -> None:
-    async with running(redis.unix_url, history=History(changes=1000)) as store:
+    async with running(redis.unix_url, retention=Retention(changes=1000)) as store:
         for number in range(300):
             await write(store, *(put(b"k%d" % i, b"%d" % number) for i in range(10)))
 
@@ -528,7 +528,7 @@ async def test_the_history_keeps_its_bounds_and_its_floor_is_exact(redis: Redis)
 
 
 async def test_the_history_is_bounded_in_bytes(redis: Redis) -> None:
-    async with running(redis.unix_url, history=History(bytes=100_000)) as store:
+    async with running(redis.unix_url, retention=Retention(bytes=100_000)) as store:
         for _ in range(100):
             await store.write([put(b"k", b"x" * 10_000)], 10_000)
 
@@ -666,7 +666,7 @@ async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
 ) -> None:
     monkeypatch.setattr(maintenance, "SHRINK_INTERVAL", 0.05)
     monkeypatch.setattr(maintenance, "LEAST_FILE", 1_000_000)
-    own = partial(Store, room=on_disk(tmp_path), history=History(changes=1))
+    own = partial(Store, free_space=on_disk(tmp_path), retention=Retention(changes=1))
     async with serving(tmp_path / "data", own) as service:
         for number in range(200):
             await write(service.store, put(b"k", b"%05d" % number * 10_000))
@@ -692,7 +692,7 @@ async def test_history_that_leaves_no_room_to_write_the_file_anew_gives_way_to_w
     values = [b64encode(random.Random(number).randbytes(12_000)) for number in range(6000)]
     wanted = list(values)
     with small_disk(tmp_path / "small", 32):
-        own = partial(Store, room=on_disk(tmp_path / "small"), history=History(bytes=20_000_000))
+        own = partial(Store, free_space=on_disk(tmp_path / "small"), retention=Retention(bytes=20_000_000))
         async with serving(tmp_path / "small" / "data", own) as service, asyncio.timeout(60):
             while wanted:
                 try:

@@ -1,4 +1,4 @@
-"""Room on the store's disk: writing stops before the disk is full, for with a full one Redis ends itself."""
+"""Free space on the store's disk: writing stops before the disk is full, for with a full one Redis ends itself."""
 
 import os
 import resource
@@ -14,35 +14,37 @@ RESERVE_SHARE = 4
 """On a small disk, and below a low limit on the size of files, the reserve is this part of it at the most."""
 
 WRITTEN = 3
-"""Bytes that a byte of a value takes in the append-only file: a short one stands in the log and in the data, and there
-is some room."""
+"""Bytes that a byte of a value takes in the append-only file: a short one is in the change log and in the data,
+and there is some to spare."""
 
-Room = Callable[[int], float]
-"""How much of the reserve is free after a batch of so many bytes: 1 and more is enough for every write, 1/2 for
+FreeSpace = Callable[[int], float]
+"""What share of the reserve is free after a batch of so many bytes: 1 and more is enough for every write, 1/2 for
 deletes, less for nothing."""
 
-DELETES_ROOM = 0.5
-"""The room that deletes and the sweep want."""
+DELETES_SHARE = 0.5
+"""The share of the reserve that deletes and the sweep need."""
 FULL = (
     "the store's disk is nearly full, or a limit on it nearly reached (quota, inodes, ulimit -f); nothing was done; "
-    "make room on it and try again"
+    "free some space on it and try again"
 )
 
 
 def unlimited(_: int) -> float:
-    """The room of a store whose disk is somebody else's care."""
+    """That of a store whose disk is somebody else's care."""
     return 1.0
 
 
-def on_disk(path: Path, growing: Callable[[], Path] | None = None, refuses: Callable[[], bool] = lambda: False) -> Room:
-    """The room on the disk of a directory; none if that does not say.
+def on_disk(
+    path: Path, growing: Callable[[], Path] | None = None, refuses: Callable[[], bool] = lambda: False
+) -> FreeSpace:
+    """The free space on the disk of a directory; none if that does not say.
 
     growing: the file that the store appends to, which a limit on the size of files (ulimit -f) ends; may raise
     StartError; None if there is no such care.
     refuses: whether the disk is known to take no writes for a reason that it does not show.
     """
 
-    def room(size: int) -> float:
+    def free_space(size: int) -> float:
         try:
             if refuses():
                 return 0.0
@@ -51,7 +53,7 @@ def on_disk(path: Path, growing: Callable[[], Path] | None = None, refuses: Call
         except (OSError, StartError):
             return 0.0
 
-    return room
+    return free_space
 
 
 def refused_by(descriptor: int) -> Callable[[], bool]:

@@ -1,4 +1,4 @@
-"""What a store does by itself: keys end, the history is kept within its bounds, the file within its disk."""
+"""What a store does by itself: keys expire, the change log is kept within its retention, the file within its disk."""
 
 import asyncio
 import logging
@@ -10,14 +10,14 @@ from kvd.errors import Refusal, Unavailable
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, LOG, META, REPLACED, Argument, command, info_of, script
-from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
+from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.expiry import Sweep
 from kvd.store.redis.writes import WriteBatcher
 
 log = logging.getLogger("kvd.store")
 
 TRIM_INTERVAL = 1.0
-"""Seconds between trims of the history, and
+"""Seconds between trims of the change log, and
 TRIM_VALUES: large values that one step of a trim drops; each takes Redis 6 us, and more if it is very large."""
 TRIM_VALUES = 200
 CLOCK_INTERVAL = 1.0
@@ -34,18 +34,18 @@ QUICK_TRIES = 10
 RARE_TRIES: so many looks one is made."""
 RARE_TRIES = 60
 MOST_HALVINGS = 6
-"""How often the history is halved at the most, when the disk has no room for the file with all of it."""
+"""How often the retention is halved at the most, when the file with all of the change log does not fit on the disk."""
 
 
-class History(NamedTuple):
-    """How much of the history is kept: a number of changes, bytes of keys and values, and milliseconds (0: any)."""
+class Retention(NamedTuple):
+    """How much of the change log is kept: a number of changes, bytes of keys and values, and milliseconds (0: any)."""
 
     changes: int = 100_000
     bytes: int = 64 * 1024 * 1024
     age: int = 0
 
 
-USUAL_HISTORY = History()
+DEFAULT_RETENTION = Retention()
 
 
 class Housekeeping:
@@ -56,16 +56,16 @@ class Housekeeping:
         channel: Channel,
         writes: WriteBatcher,
         clock: Clock,
-        history: History,
-        room: Room,
+        retention: Retention,
+        free_space: FreeSpace,
         asked: Callable[[], int],
     ) -> None:
-        """history: how much of it is kept, where the disk has room for that.  asked: as `Sweep` takes it."""
+        """retention: of the change log, where the disk has space for that.  asked: as `Sweep` takes it."""
         self._channel = channel
         self._writes = writes
         self._clock = clock
-        self._history = history
-        self._room = room
+        self._retention = retention
+        self._free_space = free_space
         self._halvings = 0
         self._tries = 0
         self.sweep = Sweep(self._quietly, writes.daemon, clock, asked)
@@ -90,7 +90,7 @@ class Housekeeping:
             await self._trim_now()
 
     async def _trim_now(self) -> None:
-        changes, size, age = self._history
+        changes, size, age = self._retention
         limits = (changes >> self._halvings, size >> self._halvings, age)
         more = 1
         while more:
@@ -98,11 +98,12 @@ class Housekeeping:
             more = await self._quietly(script("trim", [BIG, LOG, META, REPLACED], arguments), 0)
 
     async def _shrink(self) -> None:
-        """Have Redis write its file anew: what was overwritten and trimmed takes room in it.
+        """Have Redis write its file anew: what was overwritten and trimmed takes space in it.
 
-        That is, when writes lack room, and when an embedded store that was often restarted has let it grow.
+        That is, when writes were refused for want of space, and when an embedded store that was often restarted has let
+        it grow.
         """
-        if self._room is unlimited:
+        if self._free_space is unlimited:
             return
         while True:
             await asyncio.sleep(SHRINK_INTERVAL)
@@ -112,38 +113,38 @@ class Housekeeping:
                     await self._shrink_as(info)
 
     async def _shrink_as(self, info: dict[str, str]) -> None:
-        starved, self._writes.starved = self._writes.starved, False
+        refused, self._writes.refused_for_space = self._writes.refused_for_space, False
         failed = info["aof_last_bgrewrite_status"] != "ok"
-        if starved and failed:
+        if refused and failed:
             await self._halve()
-        elif self._room(self._history.bytes) >= 1:
+        elif self._free_space(self._retention.bytes) >= 1:
             self._halvings = 0
-        if starved or int(info["aof_current_size"]) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"])):
+        if refused or int(info["aof_current_size"]) > max(LEAST_FILE, LONG_FILE * int(info["used_memory"])):
             self._tries = self._tries + 1 if failed else 0
             if self._tries <= QUICK_TRIES or self._tries % RARE_TRIES == 0:
                 await self._channel.call(command("BGREWRITEAOF"))
 
     async def _halve(self) -> None:
-        """Keep less of the history: the file is written anew beside the old one, and there was no room for it."""
-        if self._halvings < MOST_HALVINGS and self._room(0) >= DELETES_ROOM:
+        """Keep less of the change log: the file is written anew beside the old one, and did not fit there."""
+        if self._halvings < MOST_HALVINGS and self._free_space(0) >= DELETES_SHARE:
             self._halvings += 1
-            log.warning("the store's disk is nearly full: only 1/%d of the history is kept", 2**self._halvings)
+            log.warning("the store's disk is nearly full: only 1/%d of the change log is kept", 2**self._halvings)
             await self._trim_now()
 
     async def _quietly(self, packed: bytes | Callable[[], bytes], otherwise: Any) -> Any:
         """The reply to what writes; what cannot be done now is done in the next round."""
 
-        def with_room() -> bytes:
+        def with_space() -> bytes:
             # Asked each time that it is sent: the store may have been lost because there was none.
-            if self._room(0) < DELETES_ROOM:
+            if self._free_space(0) < DELETES_SHARE:
                 raise Unavailable(FULL)
-            # The batcher of writes looks first at one that comes back: it may have lost the end of its history.
+            # The batcher of writes looks first at one that comes back: it may have lost the end of its change log.
             if not self._writes.is_there:
                 raise Unavailable("the store was not looked at yet")
             return packed() if callable(packed) else packed
 
         try:
-            return await self._channel.call(with_room)
+            return await self._channel.call(with_space)
         except Refusal as error:
             log.debug("put off: %s", error)
             return otherwise

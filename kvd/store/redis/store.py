@@ -31,7 +31,7 @@ from kvd.store.redis.connection import (
     lost_by,
     script,
 )
-from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room, unlimited
+from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
 from kvd.store.redis.log import (
@@ -46,7 +46,7 @@ from kvd.store.redis.log import (
     read_meta,
     read_page,
 )
-from kvd.store.redis.maintenance import USUAL_HISTORY, History, Housekeeping
+from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, unpack
 from kvd.store.redis.writes import WriteBatcher
 
@@ -78,32 +78,32 @@ class Store:
     batch_bytes = BATCH_BYTES
 
     def __init__(
-        self, url: str, history: History = USUAL_HISTORY, room: Room = unlimited, cache: Cache | None = None,
-        fsync: str = "",
+        self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
+        cache: Cache | None = None, fsync: str = "",
     ) -> None:  # fmt: skip
-        """url: str as Connector takes it.  room: how much there is on its disk.  Raises StartError if the URL is none.
+        """url: str as Connector takes it.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
-        fsync: its appendfsync; "" to ask it.
+        fsync: its appendfsync; "" to ask it.  Raises StartError if the URL is none.
         """
         self._connector = Connector(url)
         self.server = ""
-        self._room = room
+        self._free_space = free_space
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept = self._cache.get
         self._large = LargeValueBatcher(self._connector, self._clock, self._cache)
         self._reads = ReadBatcher(self._connector, self._clock, self._cache, self._large.read_then)
-        self._writes = WriteBatcher(self._connector, self._clock, self._cache, room)
+        self._writes = WriteBatcher(self._connector, self._clock, self._cache, free_space)
         self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
         self._writes.attach = self._attaching.attach
         self._fsync = fsync
-        self._short = Channel(self._connector, self._clock)
-        self._long = Channel(self._connector, self._clock)
-        self._past = Channel(self._connector, self._clock)
-        self._housekeeping = Housekeeping(self._short, self._writes, self._clock, history, room, self._asked)
+        self._control = Channel(self._connector, self._clock)
+        self._listing = Channel(self._connector, self._clock)
+        self._backlog = Channel(self._connector, self._clock)
+        self._housekeeping = Housekeeping(self._control, self._writes, self._clock, retention, free_space, self._asked)
         self._history = AskedOnce(self._ask_history)
-        self._counting = Counting(self._long, self._clock, self._housekeeping.sweep)
+        self._counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
 
     async def start(
         self, *, suspect: bool | None = None, end: End | None = None, wait: float = 0, loss: str = ""
@@ -139,8 +139,8 @@ class Store:
             log.info("the store is there")
 
     def _is_full(self) -> bool:
-        """Whether its disk has no room, not even for deletes."""
-        return self._room(0) < DELETES_ROOM
+        """Whether its disk has no space, not even for deletes."""
+        return self._free_space(0) < DELETES_SHARE
 
     async def _look(self, end: End | None, loss: str, *, suspect: bool | None) -> None:
         """One attempt of `start`.  Raises StoreLost, TimeoutError."""
@@ -185,27 +185,24 @@ class Store:
         if engine and not (engine.synced and self._fsync):
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(GRACE):
-                    await self._short.call(script("leave", [META], [self._writes.daemon]))
+                    await self._control.call(script("leave", [META], [self._writes.daemon]))
         self._history.close()
-        await self._short.close()
-        await self._long.close()
-        await self._past.close()
+        await self._control.close()
+        await self._listing.close()
+        await self._backlog.close()
 
     # ---- single keys
 
-    async def read(self, keys: Sequence[bytes]) -> tuple[list[Record | None], int]:
+    async def read(self, keys: Sequence[bytes]) -> Found:
         """The records of at most BATCH_ITEMS keys, None for those that are not there, and the clock (ms).
 
         Values of large records are left out; `fetch` gets one.  Raises Unavailable.
         """
-        future: asyncio.Future[tuple[list[Record | None], int]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self.read_then(keys, partial(answer, future))
         return await future
 
-    def read_then(
-        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
-        fetch: bool = False,
-    ) -> None:  # fmt: skip
+    def read_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """Have `done` called with what `read` gives or raises; at once, if all of it is kept here.
 
         fetch: with its value, however large, if it is one key.
@@ -217,10 +214,7 @@ class Store:
             # Nothing that is kept has a time to live, for which alone the clock is asked.
             done(([*records], 0))
 
-    def ask_then(
-        self, keys: Sequence[bytes], done: Callable[[tuple[list[Record | None], int] | KvdError], None], *,
-        fetch: bool = False,
-    ) -> None:  # fmt: skip
+    def ask_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """The same for keys that are not kept here."""
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
 
@@ -245,9 +239,7 @@ class Store:
         self.write_then(writes, size, partial(answer, future))
         return await future
 
-    def write_then(
-        self, writes: Sequence[Write] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
-    ) -> None:
+    def write_then(self, writes: Sequence[Write] | SimpleSets, size: int, done: WriteDone) -> None:
         """Have `done` called with what `write` gives or raises."""
         simple = isinstance(writes, SimpleSets)
         count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
@@ -306,7 +298,7 @@ class Store:
             arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
             return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
 
-        revision, store, last, *flat = await self._long.call(packed)
+        revision, store, last, *flat = await self._listing.call(packed)
         items: list[tuple[bytes, Record | None]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -319,7 +311,7 @@ class Store:
         """The records of the first of some keys, at least one, as of one moment, None for those that are not there;
         also of those whose time is over, but whose end is not in the history yet.  Raises Unavailable."""
         packed = script("records", [DATA, BIG, META], [PAGE_BYTES, *keys])
-        revision, store, *flat = await self._long.call(packed)
+        revision, store, *flat = await self._listing.call(packed)
         pairs = zip(keys, flat[::2], flat[1::2], strict=False)
         items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
         return Listing(Position(int(revision), store), items)
@@ -337,7 +329,7 @@ class Store:
         copying: for a copy, which has its own way to the store and so keeps step with the listing that it follows.
         Raises Unavailable, and OtherStore, Future, Compacted if not all of it is kept.
         """
-        channel = self._long if copying else self._past
+        channel = self._listing if copying else self._backlog
         return read_page(position, await channel.call(page_command(position)))
 
     async def check(self, position: Position) -> int:
@@ -352,11 +344,11 @@ class Store:
     async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
         """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
         transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
-        return read_keys(store, revision, await self._past.call(keys_command(store, revision)))
+        return read_keys(store, revision, await self._backlog.call(keys_command(store, revision)))
 
     async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
         """The first of some changes, at least one.  Raises Unavailable, OtherStore, Compacted."""
-        return read_changes(store, revisions, await self._past.call(changes_command(store, revisions)))
+        return read_changes(store, revisions, await self._backlog.call(changes_command(store, revisions)))
 
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision after which all changes are kept.  Raises Unavailable."""
@@ -364,7 +356,7 @@ class Store:
 
     async def _ask_history(self) -> tuple[Position, int]:
         try:
-            position, floor = read_meta(await self._short.call(META_COMMAND))
+            position, floor = read_meta(await self._control.call(META_COMMAND))
         except StoreLost as error:
             raise Unavailable(str(error)) from None
         self._attaching.know(position.revision)
@@ -372,12 +364,12 @@ class Store:
 
     async def memory(self) -> tuple[int, int]:
         """Bytes that it takes, and that it may take, 0 for no limit.  Raises Unavailable."""
-        info = info_of(await self._short.call(command("INFO", "memory")))
+        info = info_of(await self._control.call(command("INFO", "memory")))
         return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
 
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
-        return engine_of(info_of(await self._short.call(command("INFO", "server"))))
+        return engine_of(info_of(await self._control.call(command("INFO", "server"))))
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:

@@ -19,7 +19,7 @@ from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, J
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, script
-from kvd.store.redis.disk_space import DELETES_ROOM, FULL, Room
+from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes in flight wait for a lost store to come back and say what became of them."""
@@ -84,13 +84,13 @@ class WriteBatcher(Batcher):
 
     attach: Callable[[Connection, int], Awaitable[None]]
 
-    def __init__(self, connector: Connector, clock: Clock, cache: Cache, room: Room) -> None:
-        """room: how much there is on the store's disk."""
+    def __init__(self, connector: Connector, clock: Clock, cache: Cache, free_space: FreeSpace) -> None:
+        """free_space: on the store's disk."""
         super().__init__(connector, "writes")
         self._clock = clock
         self._cache = cache
-        self._room = room
-        self.starved = False
+        self._free_space = free_space
+        self.refused_for_space = False
         self.daemon = secrets.token_hex(4)
         self._number = 0
         self._acknowledged = 0
@@ -118,10 +118,10 @@ class WriteBatcher(Batcher):
 
     def _take(self) -> Batch:
         batch = super()._take()
-        room = self._room(sum(job.size for job in batch.jobs))
-        if room < 1:
-            self.starved = True
-            self._refuse(batch, Unavailable(FULL), spare_deletes=room >= DELETES_ROOM)
+        share = self._free_space(sum(job.size for job in batch.jobs))
+        if share < 1:
+            self.refused_for_space = True
+            self._refuse(batch, Unavailable(FULL), spare_deletes=share >= DELETES_SHARE)
         return batch
 
     @staticmethod
@@ -169,7 +169,7 @@ class WriteBatcher(Batcher):
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch in flight was not applied."""
-        self.starved |= error.word == UNWRITABLE
+        self.refused_for_space |= error.word == UNWRITABLE
         behind = error.word == FENCED and self._refused
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
@@ -195,9 +195,9 @@ class WriteBatcher(Batcher):
 
     async def _recover(self, connection: Connection) -> None:
         self._cache.clear()
-        if self._room(0) < DELETES_ROOM:
+        if self._free_space(0) < DELETES_SHARE:
             # To resolve is to write.
-            self.starved = True
+            self.refused_for_space = True
             raise StoreLost(FULL)
         await self.attach(connection, self._acknowledged)
         unknown = deque([*self._behind, *self._in_flight])
@@ -228,7 +228,7 @@ class WriteBatcher(Batcher):
         super()._lost(lost)
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(FULL) if self._room(0) < DELETES_ROOM else super()._unavailable()
+        return Unavailable(FULL) if self._free_space(0) < DELETES_SHARE else super()._unavailable()
 
     def _give_up_unknown(self) -> None:
         for batch in self._behind:
