@@ -213,9 +213,7 @@ class Dispatcher:
         fetch = len(keys) == 1 and verbs[0].wants_value
         self._store.read_then(keys, partial(self._answer_reads, verbs, keys), fetch=fetch)
 
-    def _answer_reads(
-        self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError
-    ) -> None:
+    def _answer_reads(self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError) -> None:
         work: Work | None = None
         if isinstance(found, KvdError):
             self._refuse(found, len(keys))
@@ -261,9 +259,7 @@ class Dispatcher:
         size = sum([write.size for write in writes])
         self._store.write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
 
-    def _answer_chunk(
-        self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError
-    ) -> None:
+    def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
         assert verb.reply  # noqa: S101
         if isinstance(found, KvdError):
             self.busy = False

@@ -42,7 +42,7 @@ class Handlers:
         first: Position | None = None
         self._output.hold()
         try:
-            async for position, items in self._store.pages(wanted, records=records, due=False):
+            async for position, items in self._store.pages(wanted, records=records):
                 first = first or position
                 count += len(items)
                 if records:

@@ -67,11 +67,16 @@ class Store(Protocol):
 
     # ---- ranges of keys
 
-    def pages(self, page: KeyRange, *, records: bool, due: bool) -> AsyncIterator[Page]:
-        """The keys that match, page by page; at least one page.
+    def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
+        """The keys that match, page by page; at least one page."""
 
-        due: also expired keys whose end is not in the change log yet.
-        """
+    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
+        """For a copy: some of the keys that match, from one on, with their records; and the last key that was looked
+        at, b"" at the end.  Also expired keys whose end is not in the change log yet."""
+
+    async def records(self, keys: Sequence[bytes]) -> Page:
+        """For a copy: the records of the first of some keys, at least one, None for those that are not there.  Also
+        expired ones whose end is not in the change log yet."""
 
     async def count(self, pattern: bytes) -> int:
         """How many keys match."""
@@ -81,11 +86,15 @@ class Store(Protocol):
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision after which all changes are kept."""
 
-    async def check(self, position: Position) -> None:
-        """Whether all changes after a position are kept.  Raises OtherStore, Future, Compacted."""
+    async def check(self, position: Position) -> int:
+        """Whether all changes after a position are kept; the revision after which all are.
 
-    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
-        """The next page of the changes after a position; empty if there are none yet.
-
-        copying: for a copy, which then keeps step with `pages`.  Raises OtherStore, Future, Compacted.
+        Raises OtherStore, Future, Compacted.
         """
+
+    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
+        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
+        transaction.  Raises OtherStore, and Compacted if none of them are kept."""
+
+    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
+        """The first of some changes, at least one.  Raises OtherStore, and Compacted if that is not kept any more."""

@@ -1,9 +1,9 @@
 """Pages of the store's keys for copies: one that several need is read and rendered once."""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from kvd.model import Position, Record
+from kvd.model import Position
 from kvd.watch.hub import Hub
 from kvd.wire import replies
 
@@ -13,17 +13,10 @@ KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
 
 
-class Listing(Protocol):
-    """See `store.Listing`."""
-
-    position: Position
-    items: list[tuple[bytes, Record | None]]
-
-
 class Store(Protocol):
     """See `store.Store`.  Raises Unavailable."""
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+    async def page(self, pattern: bytes, after: bytes) -> tuple[tuple[Position, list[tuple[bytes, Any]]], bytes]:
         """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
         looked at, b"" at the end."""
 
@@ -86,7 +79,7 @@ class Pages:
     async def _read(self, pattern: bytes, after: bytes) -> Page:
         name = (pattern, after)
         try:
-            position, items, last = await self._store.page(pattern, after)
+            (position, items), last = await self._store.page(pattern, after)
             page = Page(position, b"".join([replies.pair(key, record) for key, record in items if record]), last)
         finally:
             del self._reading[name]

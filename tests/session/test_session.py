@@ -17,10 +17,11 @@ from kvd.requests import KeyRange, SimpleSets, Write
 from kvd.session import watching
 from kvd.session.connection import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
+from kvd.store.api import Page
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.maintenance import Retention
-from kvd.store.redis.store import Listing, Store
+from kvd.store.redis.store import Store
 from tests.support.memory import FULL, MemoryPeer, Service, serving
 from tests.support.processes import PATIENCE
 from tests.support.text import without_retry
@@ -86,10 +87,10 @@ class ObservedStore(Store):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def pages(self, page: KeyRange, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
+    async def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
         """Waits after the first page."""
-        async for listing in super().pages(page, records=records, due=due):
-            yield listing
+        async for page in super().pages(wanted, records=records):
+            yield page
             await self._called("pages", 1)
 
     async def history(self) -> tuple[Position, int]:

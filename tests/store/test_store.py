@@ -17,13 +17,13 @@ from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT
 from kvd.requests import Delete, Increment, KeyRange, SimpleSets, Touch, Transaction
-from kvd.store.redis import batching, clock, maintenance, writes
-from kvd.store.redis import store as store_module
+from kvd.store.redis import batching, clock, listing, maintenance, writes
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.connection import Connection, Connector, Rejected, command
 from kvd.store.redis.disk_space import on_disk
+from kvd.store.redis.listing import bounds
 from kvd.store.redis.maintenance import Retention
-from kvd.store.redis.store import Store, bounds
+from kvd.store.redis.store import Store
 from tests.faults.faults import small_disk
 from tests.support.memory import serving
 from tests.support.processes import Redis
@@ -152,8 +152,8 @@ async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(r
 async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
     asked: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PAGE_KEYS", 1)
-    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(listing, "PAGE_KEYS", 1)
+    monkeypatch.setattr(listing, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(KeyRange(b"*"), records=False)
@@ -179,7 +179,7 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
 
 
 async def test_a_listing_does_not_make_way_behind_its_end(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "PAGE_PAUSE", 3600)
+    monkeypatch.setattr(listing, "PAGE_PAUSE", 3600)
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(KeyRange(b"*", limit=1), records=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kvd.model import Record
 from kvd.store.redis import shared_cache
-from kvd.store.redis.shared_cache import WorkerSlot, SharedCache, Versions, share_versions
+from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot, share_versions
 from kvd.workers import pool
 from tests.support.records import record
 
@@ -125,7 +125,9 @@ def test_a_quiet_read_is_kept_until_any_worker_writes(slots: list[WorkerSlot], w
 
 @pytest.mark.parametrize("write_begins_first", [False, True])
 @pytest.mark.parametrize("write_ends_first", [False, True])
-def test_a_read_beside_a_write_is_not_kept(slots: list[WorkerSlot], write_begins_first: bool, write_ends_first: bool) -> None:
+def test_a_read_beside_a_write_is_not_kept(
+    slots: list[WorkerSlot], write_begins_first: bool, write_ends_first: bool
+) -> None:
     reader, writer = (SharedCache(LIMIT, Versions(slot)) for slot in slots[:2])
     if write_begins_first:
         writing = writer.begin_write([b"key"])

@@ -8,6 +8,7 @@ clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
 batching      queues in front of a connection: group commit
 reads         single keys
+listing       ranges of keys, page by page
 writes        numbered batches, applied at most once
 log           the change log, read forwards
 maintenance   what the store does by itself: expiry, the limits of the change log, the length of the file

@@ -2,38 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from kvd.asked_once import AskedOnce
-from kvd.errors import KvdError, StartError, StoreLost, StoreUnusable, Unavailable
+from kvd.errors import StartError, StoreLost, StoreUnusable, Unavailable
 from kvd.model import Change, Outcome, Position, Record
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
+from kvd.store.api import Found, Page, ReadDone, WriteDone
 from kvd.store.redis.attach import Attaching, End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import (
-    BIG,
-    DATA,
-    INDEX,
-    META,
-    TTL,
-    Argument,
-    Connector,
-    Rejected,
-    answer,
-    command,
-    info_of,
-    lost_by,
-    script,
-)
+from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
+from kvd.store.redis.listing import Ranges
 from kvd.store.redis.log import (
     META_COMMAND,
     ChangeLogConnection,
@@ -47,28 +34,10 @@ from kvd.store.redis.log import (
     read_page,
 )
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
-from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, unpack
+from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher
 from kvd.store.redis.writes import WriteBatcher
 
 log = logging.getLogger("kvd.store")
-
-PAGE_KEYS = 100
-"""Keys in a page of a listing, and
-PAGE_BYTES: bytes in it, the last value excepted: a page keeps Redis and the daemon from other work for half a
-millisecond.  With 1,000 keys a listing took 0.6 of the time, and the slowest of other requests ten times as long."""
-PAGE_BYTES = 256 * 1024
-PAGE_PAUSE = 0.001
-"""Seconds that a listing makes way for others after a page in whose time they asked for something.  The slowest of
-them then take a quarter of the time, and the listing twice its own."""
-EVERYTHING = 2**53
-"""More keys than there can be."""
-
-
-class Listing(NamedTuple):
-    """A page of keys as of one position; records are None where only keys were asked for."""
-
-    position: Position
-    items: list[tuple[bytes, Record | None]]
 
 
 class Store:
@@ -103,7 +72,8 @@ class Store:
         self._backlog = Channel(self._connector, self._clock)
         self._housekeeping = Housekeeping(self._control, self._writes, self._clock, retention, free_space, self._asked)
         self._history = AskedOnce(self._ask_history)
-        self._counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
+        counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
+        self._ranges = Ranges(self._listing, self._clock, counting, self._asked)
 
     async def start(
         self, *, suspect: bool | None = None, end: End | None = None, wait: float = 0, loss: str = ""
@@ -252,85 +222,39 @@ class Store:
 
     # ---- ranges of keys
 
-    async def pages(self, page: KeyRange, *, records: bool, due: bool = False) -> AsyncIterator[Listing]:
-        """The keys that match, page by page; at least one page.  Raises Unavailable.
+    def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
+        """The keys that match, page by page; at least one page.  Raises Unavailable."""
+        return self._ranges.pages(wanted, records=records)
 
-        due: also keys whose time is over, but whose end is not in the history yet.
-        """
-        least, most = bounds(page.pattern)
-        if page.after and page.after >= least[1:]:
-            least = b"(" + page.after
-        left = page.limit or EVERYTHING
-        while left > 0:
-            asked = self._asked()
-            listing, last = await self._page(least, most, min(left, PAGE_KEYS), records=records, due=due)
-            yield listing
-            if not last:
-                return
-            left -= len(listing.items)
-            least = b"(" + last
-            if left and self._asked() != asked:
-                await asyncio.sleep(PAGE_PAUSE)
-
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
         """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
-        looked at, b"" at the end.  Also keys whose time is over, but whose end is not in the history yet.
+        looked at, b"" at the end.  Also expired keys whose end is not in the change log yet.
 
         Raises Unavailable.
         """
-        least, most = bounds(pattern)
-        asked = self._asked()
-        listing, last = await self._page(b"(" + after if after else least, most, PAGE_KEYS, records=True, due=True)
-        if last and self._asked() != asked:
-            await asyncio.sleep(PAGE_PAUSE)
-        return *listing, last
+        return await self._ranges.page(pattern, after)
 
     def _asked(self) -> int:
         """How often single keys were read or written."""
         return self._cache.asked + self._reads.asked + self._writes.asked
 
-    async def _page(
-        self, least: bytes, most: bytes, limit: int, *, records: bool, due: bool = False
-    ) -> tuple[Listing, bytes]:
-        """One page, and the key after which the next begins, b"" at the end."""
-
-        def packed() -> bytes:
-            arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(due), self._clock.now]
-            return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
-
-        revision, store, last, *flat = await self._listing.call(packed)
-        items: list[tuple[bytes, Record | None]]
-        if records:
-            triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-            items = [(key, unpack(raw, value)) for key, raw, value in triples]
-        else:
-            items = [(key, None) for key in flat]
-        return Listing(Position(int(revision), store), items), last
-
-    async def records(self, keys: Sequence[bytes]) -> Listing:
+    async def records(self, keys: Sequence[bytes]) -> Page:
         """The records of the first of some keys, at least one, as of one moment, None for those that are not there;
-        also of those whose time is over, but whose end is not in the history yet.  Raises Unavailable."""
-        packed = script("records", [DATA, BIG, META], [PAGE_BYTES, *keys])
-        revision, store, *flat = await self._listing.call(packed)
-        pairs = zip(keys, flat[::2], flat[1::2], strict=False)
-        items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
-        return Listing(Position(int(revision), store), items)
+        also expired ones whose end is not in the change log yet.  Raises Unavailable."""
+        return await self._ranges.records(keys)
 
     async def count(self, pattern: bytes) -> int:
         """How many keys match.  Raises Unavailable."""
-        least, most = bounds(pattern)
-        return await self._counting.count(least, most, pattern.removesuffix(b"*"))
+        return await self._ranges.count(pattern)
 
-    # ---- the history
+    # ---- the change log
 
-    async def changes_after(self, position: Position, *, copying: bool = False) -> list[Change]:
-        """The next page of the history; empty if there is none yet.
+    async def changes_after(self, position: Position) -> list[Change]:
+        """The next page of the changes after a position; empty if there are none yet.
 
-        copying: for a copy, which has its own way to the store and so keeps step with the listing that it follows.
-        Raises Unavailable, and OtherStore, Future, Compacted if not all of it is kept.
+        Raises Unavailable, and OtherStore, Future, Compacted if not all of them are kept.
         """
-        channel = self._listing if copying else self._backlog
-        return read_page(position, await channel.call(page_command(position)))
+        return read_page(position, await self._backlog.call(page_command(position)))
 
     async def check(self, position: Position) -> int:
         """Whether all that came after a position is kept; the revision after which all is.
@@ -370,10 +294,3 @@ class Store:
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
         return engine_of(info_of(await self._control.call(command("INFO", "server"))))
-
-
-def bounds(pattern: bytes) -> tuple[bytes, bytes]:
-    """A pattern as the range that ZRANGEBYLEX takes.  0xFF stands after every byte of UTF-8."""
-    if pattern.endswith(b"*"):
-        return b"[" + pattern[:-1], b"(" + pattern[:-1] + b"\xff"
-    return b"[" + pattern, b"[" + pattern
