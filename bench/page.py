@@ -11,7 +11,7 @@ from bench.load import Result
 from bench.measure import Measured, Pace, ratio
 from bench.report import NONE
 from bench.targets import KVD, REDIS, TITLES, Row
-from kvd.embedded.server import REWRITE_FROM
+from kvd.embedded.configuration import REWRITE_FROM
 
 RATIO = f"{TITLES[KVD]} / {TITLES[REDIS]}"
 """The heading of the last column."""

@@ -16,6 +16,7 @@ wire         the line protocol, pure
 settings     what may be chosen, one field an option
 options      how an option is read, from the command line or the environment
 memory       the plan of memory: who may take how much
+backoff      the pauses of whatever tries again
 credentials  the URL of a store, which is never shown
 requests     what clients ask for
 model        the values that the layers exchange

@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from kvd.backoff import Backoff
+
 log = logging.getLogger("kvd.embedded")
 
 PROBE = "probe"
@@ -25,8 +27,7 @@ PROBE_SHARE: under a low limit on the size of files at the most this part of it.
 START_BYTES = 64 * 1024
 PROBE_SHARE = 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between tries; the pause doubles up to the longest each time that a server ends in the same way although a
-try went well less than
+"""Seconds between tries; longer ones each time that a server ends in the same way although a try went well less than
 LONG_ENOUGH: seconds before."""
 LONG_ENOUGH = 300.0
 NO_ROOM = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
@@ -44,7 +45,7 @@ class Disk:
         self._directory = directory
         self.refusal, self._refusing = os.pipe()
         self._trying: asyncio.Task[None] | None = None
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._well_since = -LONG_ENOUGH
 
     async def look(self) -> None:
@@ -56,18 +57,18 @@ class Disk:
     def refuse(self, reason: str) -> None:
         """A server has ended because it could not write."""
         if self._trying is None or self._trying.done():
-            again = time.monotonic() - self._well_since < LONG_ENOUGH
-            self._pause = min(2 * self._pause, LONGEST_PAUSE) if again else FIRST_PAUSE
+            if time.monotonic() - self._well_since >= LONG_ENOUGH:
+                self._backoff.reset()
             os.write(self._refusing, b"x")
             log.error("the store's disk takes no writes (%s); they are refused until it does", reason)
-            self._trying = asyncio.create_task(self._try())
+            self._trying = asyncio.create_task(self._try(self._backoff.next()))
 
-    async def _try(self) -> None:
-        await asyncio.sleep(self._pause)
+    async def _try(self, pause: float) -> None:
+        await asyncio.sleep(pause)
         if reason := await asyncio.to_thread(self._write, PROBE_BYTES):
             log.warning("the store's disk was tried: %s", reason)
         while reason:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(pause)
             reason = await asyncio.to_thread(self._write, PROBE_BYTES)
         self._well_since = time.monotonic()
         os.read(self.refusal, 1)

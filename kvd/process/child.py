@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
+from kvd.backoff import Backoff
 from kvd.errors import StartError
 from kvd.process.service import TERMINAL
 
 log = logging.getLogger("kvd")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 5.0
-"""Seconds between restarts of a child that died; each pause doubles, up to the longest."""
+LONGEST_PAUSE = 5.0
+"""Seconds between restarts of a child that dies again and again, at the most."""
 LONG_ENOUGH = 10.0
 """Seconds after which a child that died had been well, and its restart does not wait."""
 
@@ -54,15 +55,16 @@ class Child(ABC):
 
     async def supervise(self) -> None:
         """Start the process again whenever it ends, until `_terminate`."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(longest=LONGEST_PAUSE, jitter=True)
         while True:
             began = time.monotonic()
             code = await self._wait()
             if self._stopping:
                 return
-            pause = FIRST_PAUSE if time.monotonic() - began > LONG_ENOUGH else min(pause * 2, LONGEST_PAUSE)
+            if time.monotonic() - began > LONG_ENOUGH:
+                backoff.reset()
             log.error("%s ended (%s); starting it again", self.name, describe_exit(code))
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff.next())
             if self._stopping:
                 return
             try:

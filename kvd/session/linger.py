@@ -13,6 +13,8 @@ import sys
 import termios
 from typing import Any
 
+from kvd.backoff import Backoff
+
 DROP_BYTES = 64 * 1024
 """Bytes of input that are dropped at once."""
 PATIENCE = 60.0
@@ -68,12 +70,11 @@ class Linger:
     async def _wait(self, longest: float) -> None:
         started = progressed = _now()
         least: float = math.inf
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         if self._reader.at_eof() and self.has_sent_all():
             return
         while True:
-            await self._pause(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await self._pause(backoff.next())
             left, now = self._outstanding(), _now()
             if left < least or self._heard > progressed:
                 least, progressed = left, now

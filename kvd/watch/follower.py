@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from kvd.backoff import Backoff
 from kvd.errors import StoreLost
 from kvd.model import Change, Entry, Position
 
@@ -21,8 +22,6 @@ has been read already."""
 SHORTEST_WAIT = 0.001
 """Seconds that handing changes to the audience must have taken for more of them to be waited for: Redis counts in
 milliseconds."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
-"""Seconds between attempts to connect; each pause doubles, up to the longest."""
 
 _WHY = {
     "store": "the store's history was replaced; read again and watch anew",
@@ -90,21 +89,20 @@ class Follower:
 
     async def run(self) -> None:
         """Follow for ever; comes back when the connection is lost."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(jitter=True)
         while True:
             await self._wanted.wait()
             try:
                 change_log = await self._connect()
                 try:
                     await self._take_up(change_log)
-                    pause = FIRST_PAUSE
+                    backoff.reset()
                     await self._read(change_log)
                 finally:
                     await change_log.close()
             except StoreLost as lost:
-                log.log(logging.DEBUG if pause > FIRST_PAUSE else logging.WARNING, "lost the store's log: %s", lost)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                log.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the store's log: %s", lost)
+                await asyncio.sleep(backoff.next())
 
     async def _take_up(self, change_log: ChangeLog) -> None:
         """Begin where the store is, or go on where we were if that is still the same history."""

@@ -7,7 +7,7 @@ import pytest
 from kvd.errors import Compacted, OtherStore
 from kvd.model import BYTES, Change, Position, Record
 from kvd.requests import Delete, SimpleSets, Transaction
-from kvd.store.redis.maintenance import History
+from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, put, running, write
@@ -82,7 +82,7 @@ async def test_keys_come_in_pages_from_the_newest_on(store: Store) -> None:
 
 
 async def test_what_is_kept_no_longer_is_said(redis: Redis) -> None:
-    async with running(redis.unix_url, history=History(changes=5)) as store:
+    async with running(redis.unix_url, retention=Retention(changes=5)) as store:
         for number in range(20):
             await write(store, put(b"k%d" % number))
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from random import random
 from typing import Any, ClassVar
 
+from kvd.backoff import Backoff
 from kvd.errors import KvdError, StoreLost, StoreUnusable, Unavailable
 from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
 
@@ -30,8 +30,6 @@ GRACE = 1.0
 """Seconds that requests wait for a store that is away; longer than a restart of the embedded one takes."""
 REPLY_TIMEOUT = 10.0
 """Seconds without a reply after which a connection is given up."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
-"""Seconds between attempts to connect; each pause doubles, up to the longest."""
 MOST_DEATHS = 2
 """Deaths of the store in a row under which a request was in flight before it is given up: it may be what kills it."""
 KILLED = "the store died twice in a row while it did this; nothing was done, and it is not tried again"
@@ -170,7 +168,7 @@ class Batcher(ABC):
 
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(jitter=True)
         while True:
             try:
                 connection = await self._connector.open()
@@ -178,7 +176,7 @@ class Batcher(ABC):
                     async with asyncio.timeout(REPLY_TIMEOUT):
                         await self._recover(connection)
                     self._up()
-                    pause = FIRST_PAUSE
+                    backoff.reset()
                     await self._serve(connection)
                 finally:
                     await connection.close()
@@ -186,8 +184,7 @@ class Batcher(ABC):
                 self._lost(StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s"))
             except StoreLost as lost:
                 self._lost(lost)
-            await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await asyncio.sleep(backoff.next())
 
     # ---- while it is there
 

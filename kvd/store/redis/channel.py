@@ -5,10 +5,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from kvd.backoff import Backoff
 from kvd.errors import StoreLost, Unavailable
-from kvd.store.redis.batching import FIRST_PAUSE, GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
+from kvd.store.redis.batching import GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import NOSCRIPT, Connection, Connector, Rejected, command, info_of
+
+LONGEST_PAUSE = 0.1
+"""Seconds between attempts to connect at the most: short beside GRACE, for which a call waits."""
 
 
 class Channel:
@@ -36,6 +40,7 @@ class Channel:
                 raise Unavailable("the store answers too slowly; nothing was done; try again")
             give_up = loop.time() + GRACE
             self._losses = 0
+            backoff = Backoff(longest=LONGEST_PAUSE, jitter=True)
             while True:
                 with suppress(StoreLost, TimeoutError):
                     return await self._try(packed)
@@ -44,7 +49,7 @@ class Channel:
                     raise Unavailable(KILLED)
                 if loop.time() > give_up:
                     raise Unavailable("the store is away; nothing was done; try again")
-                await asyncio.sleep(FIRST_PAUSE)
+                await asyncio.sleep(backoff.next())
 
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
         try:

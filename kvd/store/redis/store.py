@@ -7,12 +7,13 @@ from contextlib import suppress
 from functools import partial
 
 from kvd.asked_once import AskedOnce
+from kvd.backoff import Backoff
 from kvd.errors import StartError, StoreLost, StoreUnusable, Unavailable
 from kvd.model import Change, Outcome, Position, Record
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.store.api import Found, Page, ReadDone, WriteDone
 from kvd.store.redis.attach import Attaching, End, read_end
-from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, FIRST_PAUSE, GRACE, LONGEST_PAUSE, Job
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
@@ -87,7 +88,7 @@ class Store:
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait
-        pause = FIRST_PAUSE
+        backoff = Backoff(jitter=True)
         while True:
             try:
                 await self._look(end, loss, suspect=suspect)
@@ -99,13 +100,13 @@ class Store:
                 break
             if self._is_full():
                 raise StartError(f"cannot use the store: {why}; {FULL}")
+            is_first, pause = backoff.is_fresh, backoff.next()
             if loop.time() + pause > give_up:
                 raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
-            if pause == FIRST_PAUSE:
+            if is_first:
                 log.warning("the store is away: %s; waiting for it, for up to %.10g s (--store-wait)", why, wait)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-        if pause > FIRST_PAUSE:
+        if not backoff.is_fresh:
             log.info("the store is there")
 
     def _is_full(self) -> bool:
