@@ -6,13 +6,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvd.errors import StartError
 
-WANTED = "redis://[user:password@]host:port/db, rediss://... or unix:///path/to/socket"
+EXPECTED = "redis://[user:password@]host:port/db, rediss://... or unix:///path/to/socket"
 LONGEST_URL = 8192
 """Bytes; far more than any has, and what may be read of a file that is another."""
 SHORTEST = 4
 """Characters of a password that is hidden also where no URL is; a shorter one would hide half of the log."""
 
-# What stands before the last @ of an address, however the slashes before it were written, but for WANTED itself.
+# What is before the last @ of an address, however the slashes before it were written, but for EXPECTED itself.
 _USER = re.compile(r"(:/++)(?!\[user:password@\])\S*@")
 _PASSWORD = re.compile(r"(pass\w*=)[^&\s]+", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?[0-9]*").fullmatch
@@ -22,7 +22,7 @@ _known: set[str] = set()
 
 
 def keep_secret(url: str) -> None:
-    """Have `masked` hide the password of a URL wherever it stands: a server's error may quote what it was sent."""
+    """Have `masked` hide the password of a URL wherever it is: a server's error may quote what it was sent."""
     parts = urlsplit(url)
     given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
     _known.update(form for text in given for form in (text, unquote(text)) if len(text) >= SHORTEST)
@@ -38,13 +38,13 @@ def masked(text: str) -> str:
 def checked_url(url: str, where: str) -> str:
     """The URL of a Redis, if it is one.  Raises StartError that names `where` and shows nothing of it.
 
-    What is wrong is often a password with characters that end a host or a path, whose rest would stand for something
+    What is wrong is often a password with characters that end a host or a path, whose rest would mean something
     else, and show in an error later.
     """
     wrong = _what_is_wrong(url)
     if wrong:
         raise StartError(
-            f"{where}: not the URL of a Redis: {wrong}; wanted {WANTED}; in a name or a password, "
+            f"{where}: not the URL of a Redis: {wrong}; expected {EXPECTED}; in a name or a password, "
             "/ ? # [ ] are written %2F %3F %23 %5B %5D"
         )
     keep_secret(url)
@@ -58,11 +58,11 @@ def url_in_file(file: str, where: str) -> str:
             raw = opened.read(LONGEST_URL + 1)
         text = raw.decode("utf-8-sig").strip()
     except OSError as error:
-        raise StartError(f"{where}: cannot read {file!r}: {error.strerror}; wanted a file that holds the URL") from None
+        raise StartError(f"{where}: cannot read {file!r}: {error.strerror}; expected a file that holds the URL") from None
     except ValueError:
         text = ""
     if not text or len(raw) > LONGEST_URL:
-        raise StartError(f"{where}: {file!r} does not hold one line of text; wanted {WANTED}")
+        raise StartError(f"{where}: {file!r} does not hold one line of text; expected {EXPECTED}")
     return checked_url(text, f"{where} {file!r}")
 
 

@@ -23,7 +23,7 @@ class Record(NamedTuple):
     deadline: bytes, digits: milliseconds of the store's clock; b"0" for a key that does not expire.
     kind: bytes, TEXT or BYTES.
     value: bytes; b"" if the record is large.
-    large: bool, the value stands apart in the store and has not been fetched.
+    large: bool, the value is kept apart in the store and has not been fetched.
     """
 
     revision: bytes
@@ -105,4 +105,4 @@ without a revision, b"n" no such key, b"c" and digits for a condition that did n
 revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done."""
 
 Sink = Callable[[bytes], bool]
-"""Takes bytes for a watcher at once and says True, or has no room, takes nothing and says False."""
+"""Takes bytes for a watcher at once and says True, or takes nothing and says False: too much waits already."""

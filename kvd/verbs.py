@@ -111,7 +111,7 @@ def _unknown(word: bytes) -> str:
         return BYTE_ORDER_MARK
     if b"\0" in word:
         return NUL
-    # Anything but a plain word could hold what must not be in a reply.
+    # Anything but a simple word could hold what must not be in a reply.
     name = f"no verb {word.decode()}" if _SHOWABLE(word) else "no such verb"
     return f"{name}; HELP lists the verbs"
 

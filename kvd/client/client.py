@@ -176,8 +176,8 @@ class Client:
         last, left = after, arguments.limit(limit)
         while left != 0:
             count = size if left is None else min(size, left)
-            behind = b"" if last is None else b" after=" + arguments.key(last, "after")
-            asked = b"%b%b limit=%d" % (request, behind, count)
+            begin = b"" if last is None else b" after=" + arguments.key(last, "after")
+            asked = b"%b%b limit=%d" % (request, begin, count)
             page = await self._ask(partial(read, after=last or ""), asked, most_items=count)
             for item in page:
                 yield item

@@ -62,7 +62,7 @@ class Connection:
         self._work: Work | None = None
         self._called = asyncio.Event()
         self._error: Exception | None = None
-        # Whether anything was since there was room: who asks gets an answer, whatever waits for it.
+        # Whether anything was answered since the last flush: each request gets an answer, however much waits already.
         self._answered = False
         # Whether the next chunk begins with a line, and nothing has to be done before it.
         self._idle = False
@@ -88,7 +88,7 @@ class Connection:
             self._output.send(replies.refused(Usage(str(error))))
         except OSError as error:
             self._complaints.lost.write(self._peer, error)
-            # The reader keeps the error, which would keep the stack and all that stands on it, such as a page of a
+            # The reader keeps the error, which would keep the stack and all that is on it, such as a page of a
             # copy, until the garbage collector comes.
             error.__traceback__ = None
         finally:

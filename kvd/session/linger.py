@@ -19,7 +19,7 @@ DROP_BYTES = 64 * 1024
 """Bytes of input that are dropped at once."""
 PATIENCE = 60.0
 """Seconds in which a peer must have read or sent something: a slow reader shows its progress only each time that it
-has made room for about half of what its kernel holds."""
+has read about half of what its kernel holds."""
 LONGEST = 600.0
 """Seconds until a connection is closed whatever its peer does."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
@@ -79,7 +79,7 @@ class Linger:
             if left < least or self._heard > progressed:
                 least, progressed = left, now
             is_too_late = now - progressed > PATIENCE or now - started > longest
-            if is_too_late or self._is_over(left, now - PATIENCE):
+            if is_too_late or self._has_ended(left, now - PATIENCE):
                 return
 
     async def _pause(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class Linger:
         else:
             await asyncio.wait({self._dropping}, timeout=seconds)
 
-    def _is_over(self, left: int, since: float) -> bool:
+    def _has_ended(self, left: int, since: float) -> bool:
         if self._transport.is_closing() or (self._dropping and self._dropping.done()):
             # No input can come any more: the kernel sends the rest by itself.
             return self.has_sent_all()

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 FLUSH_BYTES = 64 * 1024
 """Bytes of replies that are collected before they are written, the last reply excepted."""
-PUSH_ROOM = 64 * 1024
-"""Bytes that may wait in the socket whatever the limit says.  It is asyncio's own mark for a full one, so whoever
-finds no room can wait for the socket to drain."""
+PUSH_ALLOWANCE = 64 * 1024
+"""Bytes that may wait in the socket whatever the limit says.  It is asyncio's own mark for a full one, so a
+watcher whose lines are refused can wait for the socket to drain."""
 
 
 class Output:
@@ -49,7 +49,7 @@ class Output:
             self._size = 0
 
     def is_full(self) -> bool:
-        """Whether much has been collected, or waits in the socket: `flush` then makes room."""
+        """Whether much has been collected, or waits in the socket: `flush` then waits until it is less."""
         return self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES
 
     def send(self, data: bytes) -> None:
@@ -63,7 +63,7 @@ class Output:
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:
-        """Flush if there is no room."""
+        """Flush if it is full."""
         if self.is_full():
             await self.flush()
 
@@ -94,20 +94,20 @@ class Output:
             self.push_last(line)
 
     def push(self, data: bytes) -> bool:
-        """Send lines at once if there is room for them, else nothing (a `model.Sink`)."""
+        """Send lines at once if the socket may take them, else nothing (a `model.Sink`)."""
         transport = self._transport
         if transport.is_closing():
             return True
         if self._held:
             return False
         waiting = transport.get_write_buffer_size()
-        if waiting > PUSH_ROOM and waiting + len(data) > self._push_limit:
+        if waiting > PUSH_ALLOWANCE and waiting + len(data) > self._push_limit:
             return False
         self._transport.write(data)
         return True
 
     def push_last(self, line: bytes) -> None:
-        """Send a watch's last line, whether there is room or not."""
+        """Send a watch's last line, however much waits already."""
         if self._held:
             self._late.append(line)
         elif not self._transport.is_closing():
@@ -117,7 +117,7 @@ class Output:
         """Drop the last line of a watch that was not sent yet: another watch takes its place."""
         self._late.clear()
 
-    async def room(self) -> None:
+    async def writable(self) -> None:
         """Wait until `push` may succeed.  Raises ConnectionError."""
         await self._free.wait()
         await self._writer.drain()

@@ -202,7 +202,7 @@ class Watching:
     async def _wait_for_room(self, watcher: Watcher) -> None:
         # A connection that breaks is the business of whoever reads from it.
         with suppress(OSError):
-            await self._output.room()
+            await self._output.writable()
             self._catching_up.add(watcher)
 
     def _ended(self, line: bytes) -> None:

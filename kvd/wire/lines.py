@@ -113,10 +113,10 @@ class LineBuffer:
         """Lines that came whole in one chunk."""
         lines = [piece.removesuffix(b"\r") for piece in pieces]
         if any(len(line) > self._limit for line in lines):
-            return [self._too_long() if self._is_over(line) else line for line in lines]
+            return [self._too_long() if self._exceeds_limit(line) else line for line in lines]
         return list(lines)
 
-    def _is_over(self, line: bytes) -> bool:
+    def _exceeds_limit(self, line: bytes) -> bool:
         return len(line) > self._limit and not is_stranger(line)
 
     def _hold(self, piece: bytes, items: list[Line]) -> None:

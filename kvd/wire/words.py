@@ -26,7 +26,7 @@ MAX_SECONDS = 10**9
 LONG = 1024
 """Bytes of a value from which to look for each control character is faster than to look at each of its characters."""
 
-_PLAIN_KEY = re.compile(rb"[!-)+-~]{1,512}").fullmatch
+_SIMPLE_KEY = re.compile(rb"[!-)+-~]{1,512}").fullmatch
 _ANY_KEY = re.compile(r"[^\s\x00-\x1f\x7f-\x9f*]+").fullmatch
 _NOT_TEXT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search
 _CONTROLS = bytes({*range(0x20), 0x7F} - {ord("\t")})
@@ -41,7 +41,7 @@ _PATTERN_RULE = "a pattern is a key, or the beginning of keys followed by one '*
 
 
 def _is_key(word: bytes) -> bool:
-    if _PLAIN_KEY(word):
+    if _SIMPLE_KEY(word):
         return True
     try:
         return len(word) <= MAX_KEY and _ANY_KEY(word.decode()) is not None

@@ -96,7 +96,7 @@ def test_of_a_wrong_url_nothing_is_shown(url: str, tmp_path: Path) -> None:
         ({}, {"KVD_STORE_FILE": str(file)}),
     ):
         with pytest.raises(
-            StartError, match=r"^(KVD_STORE|--store).*: not the URL of a Redis: .*; wanted redis://"
+            StartError, match=r"^(KVD_STORE|--store).*: not the URL of a Redis: .*; expected redis://"
         ) as wrong:
             read(options, environment)
         assert "hunter" not in str(wrong.value)

@@ -157,7 +157,7 @@ def test_what_waiting_does_not_mend_is_refused_at_once(away: Redis) -> None:
     assert "cannot use the store: " in refused(away.tcp_url.replace("s3cret", "wrong"), **wait)
     assert "cannot use the store: " in refused(f"unix://{away.directory}/redis.sock", **wait)
     assert "DB index" in refused(away.tcp_url.replace("/0", "/99"), **wait)
-    assert "wanted redis://" in refused("http://localhost", **wait)
+    assert "expected redis://" in refused("http://localhost", **wait)
     away.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     assert "noeviction" in refused(away.tcp_url, **wait)
     away.cli("CONFIG", "SET", "maxmemory-policy", "noeviction")

@@ -16,7 +16,7 @@ from kvd.model import Change, Outcome, Position, Record
 from kvd.requests import KeyRange, SimpleSets, Write
 from kvd.session import watching
 from kvd.session.connection import READ_BYTES
-from kvd.session.output import FLUSH_BYTES, PUSH_ROOM
+from kvd.session.output import FLUSH_BYTES, PUSH_ALLOWANCE
 from kvd.store.api import Page
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
 from kvd.store.redis.cache import Cache, LocalCache
@@ -645,7 +645,7 @@ async def test_pushed_lines_wait_within_a_limit(tmp_path: Path) -> None:
         peer.transport.stop_reading()
         for n in range(100):
             await other.ask(f"SET k {n} {'x' * 30_000}")
-        assert PUSH_ROOM < 300_000 - 31_000 < len(peer.transport.waiting) <= 300_000
+        assert PUSH_ALLOWANCE < 300_000 - 31_000 < len(peer.transport.waiting) <= 300_000
         peer.transport.go_on_reading()
         for n in range(100):
             assert (await peer.line()).split(" ")[4] == str(n)

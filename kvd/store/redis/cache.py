@@ -16,13 +16,13 @@ OVERHEAD = 340
 LARGEST_SHARE = 256
 """A value that takes more than this part of the cache is not kept: it would drive out too many."""
 MOST_WRITES = 64
-"""Writes beside one read, after which nothing that it finds is kept: it is slow, and to remember them takes room."""
+"""Writes beside one read, after which nothing that it finds is kept: it is slow, and to remember them takes memory."""
 
 
 class Cache(ABC):
     """Whole records without a time to live, by key.
 
-    Kept are the latest in use: what is looked up goes to the young ones; when these take half of the room, they are the
+    Kept are the latest in use: what is looked up goes to the young ones; when these take half of the limit, they are the
     old ones, and what was old until then is dropped.
 
     asked: int, keys that were ever looked up.

@@ -70,7 +70,7 @@ class Rejected(Exception):
 _PASSING = {
     "LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "MISCONF", "OOM", NOSCRIPT
 }  # fmt: skip
-"""First words of errors that a store answers for a while: it starts, is being promoted, lacks room."""
+"""First words of errors that a store answers for a while: it starts, is being promoted, lacks space."""
 
 
 _LASTING = (AuthenticationError, AuthorizationError, InvalidResponse, ssl.SSLCertVerificationError)
@@ -107,7 +107,7 @@ class Connector:
         options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
         try:
             # Retries are off: a script that timed out was seen to run nine times.  No timeout on replies: it
-            # would wrap every call; whoever waits watches the time instead.
+            # would wrap every call; callers watch the time instead.
             self._pool: ConnectionPool = ConnectionPool.from_url(
                 url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT,
                 retry=Retry(NoBackoff(), 0), client_name="kvd", **options,
@@ -118,7 +118,7 @@ class Connector:
             self._pool.make_connection()  # type: ignore[no-untyped-call]
         except (ValueError, TypeError) as error:
             raise StartError(
-                f"not the URL of a Redis: {error}; wanted redis://[user:password@]host:port/db, "
+                f"not the URL of a Redis: {error}; expected redis://[user:password@]host:port/db, "
                 "rediss://... or unix:///path/to/socket"
             ) from None
 
@@ -148,10 +148,10 @@ def _why(error: Exception) -> StoreLost:
     if isinstance(error, Rejected):
         return lost_by(error)
     # redis-py wraps some.
-    behind: BaseException | None = error
-    while behind and not isinstance(behind, _LASTING):
-        behind = behind.__cause__ or behind.__context__
-    return (StoreUnusable if behind else StoreLost)(str(error))
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, _LASTING):
+        cause = cause.__cause__ or cause.__context__
+    return (StoreUnusable if cause else StoreLost)(str(error))
 
 
 async def _load_scripts(connection: "Connection") -> None:

@@ -13,29 +13,29 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, DATA, META, Connection, Connector, Rejected, command
 
 _LARGE = {b"T": b"t", b"B": b"b"}
-"""Kinds of records whose value stands apart, to the kind of the value."""
+"""Kinds of records whose value is kept apart, to the kind of the value."""
 
 _CLOCK = command("TIME") + command("HGET", META, "clock")
 """Asks for what the store's clock is the later one of: its machine's, and the one of its last write."""
 
 
 def unpack(raw: bytes, value: bytes = b"") -> Record:
-    """A record as the store packs it: revision, deadline, kind, value; `value` if that stands apart."""
+    """A record as the store packs it: revision, deadline, kind, value; `value` if that is kept apart."""
     revision, deadline, kind, payload = raw.split(b" ", 3)
     if kind in _LARGE:
         return Record(revision, deadline, _LARGE[kind], value, not value)
     return Record(revision, deadline, kind, payload)
 
 
-def living(raw: bytes | None, now: int) -> Record | None:
-    """The record as `unpack` gives it, unless there is none or its time is over."""
+def unexpired(raw: bytes | None, now: int) -> Record | None:
+    """The record as `unpack` gives it, unless there is none or it is expired."""
     if raw is None:
         return None
     record = unpack(raw)
-    return None if _is_over(record, now) else record
+    return None if _is_expired(record, now) else record
 
 
-def _is_over(record: Record, now: int) -> bool:
+def _is_expired(record: Record, now: int) -> bool:
     return record.deadline != b"0" and int(record.deadline) <= now
 
 
@@ -48,7 +48,7 @@ class _ReadingBatcher(Batcher):
     """What both batchers have in common: to read again does no harm.
 
     The store's clock is asked before its records, and these are judged as of then.  A record that is found although its
-    deadline had passed by then was there all the time, and over; one whose deadline had not passed was alive then, or
+    deadline had passed by then was there all the time, and expired; one whose deadline had not passed was alive then, or
     when it was written.  A clock that was asked after the records would be compared with one that has been replaced
     since, and a key that was always there be found absent.
     """
@@ -139,7 +139,7 @@ class ReadBatcher(_ReadingBatcher):
         ]
         self._cache.end_read(batch.mark, lasting)
         if len(lasting) < len(records):
-            records = [None if record is None or _is_over(record, now) else record for record in records]
+            records = [None if record is None or _is_expired(record, now) else record for record in records]
         # What is left of a time to live is told as of now: the record may be younger than the clock before it.
         clock = self._clock.now
         start = 0
@@ -160,8 +160,8 @@ class LargeValueBatcher(_ReadingBatcher):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
     A value is found by its record's revision.  The record that is found last decides, by its own deadline.  If that is
-    another one, the first one is still the result, unless its time is over or its value has gone: then what replaced it
-    is.  None stands for a key that has gone, or whose time is over.
+    another one, the first one is still the result, unless it is expired or its value has gone: then what replaced it is.
+    None means a key that has gone, or is expired.
     """
 
     REPLIES = 4
@@ -189,14 +189,14 @@ class LargeValueBatcher(_ReadingBatcher):
         value, raw = found
         (job,) = batch.jobs
         ((key, record),) = job.items
-        latest = living(raw, now)
+        latest = unexpired(raw, now)
         if latest and latest.revision == record.revision:
             whole = None if value is None else latest._replace(value=value, large=False)
             self._cache.end_read(batch.mark, [(key, whole and _lasting(whole))])
             job.finish([whole] if whole else _damaged(latest))
             return
         self._cache.end_read(batch.mark)
-        if latest and value is not None and not _is_over(record, now):
+        if latest and value is not None and not _is_expired(record, now):
             job.finish([record._replace(value=value, large=False)])
         elif latest and latest.large:
             job.items = [(key, latest)]
