@@ -32,7 +32,7 @@ def pattern(word: str, name: str = "pattern") -> bytes:
 def patterns(given: tuple[str, ...]) -> list[bytes]:
     """The patterns of a watch.  Raises TypeError, BadKey, Usage."""
     if len(given) > words.MAX_PATTERNS:
-        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may stand for many")
+        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may match many keys")
     return [pattern(word, "patterns") for word in given]
 
 
@@ -93,7 +93,7 @@ def amount(number: int) -> bytes:
 
 
 def ttl(seconds: Seconds | None, never: bytes = b"") -> bytes:
-    """The option `ttl=`; `never` is what stands for None.  Raises TypeError, Usage."""
+    """The option `ttl=`; `never` is what None becomes.  Raises TypeError, Usage."""
     if seconds is None:
         return never
     number = _number(seconds, "ttl", "a number of seconds, a timedelta or None")

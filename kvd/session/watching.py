@@ -187,7 +187,7 @@ class Watching:
         except TimeoutError:
             self._joined = False
             self._log.leave()
-            raise Unavailable("the store is away; the watch was not begun; try again") from None
+            raise Unavailable("the store is unreachable; the watch was not begun; try again") from None
 
     def _set_aside(self) -> None:
         """The watcher has to catch up."""

@@ -17,7 +17,7 @@ MOST_OPTIONS = 3
 def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
     """KEY."""
     if rest is None or b" " in rest:
-        raise Usage("one key is wanted")
+        raise Usage("expected one key")
     return Read(words.key(rest))
 
 
@@ -25,7 +25,7 @@ def set_(rest: bytes | None, max_value: int) -> Put:
     """KEY VALUE; the value is all after one space."""
     key, space, value = (rest or b"").partition(b" ")
     if not space:
-        raise Usage("a key and a value are wanted; the empty value is a space and nothing: SET key ")
+        raise Usage("expected a key and a value; the empty value is a space and nothing: SET key ")
     return Put(words.key(key), TEXT, words.text_value(value, max_value))
 
 
@@ -39,7 +39,7 @@ def put(rest: bytes | None, max_value: int) -> Put:
         word, space, tail = tail.partition(b" ")
         options.append(word)
     if word != b"=":
-        raise Usage("wanted: PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value")
+        raise Usage("expected PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value")
     given = _options(options[:-1], {b"ttl", b"if", b"base64"}, bare={b"base64"})
     ttl = words.milliseconds(given[b"ttl"]) if b"ttl" in given else 0
     condition = words.condition(given[b"if"]) if b"if" in given else b""
@@ -53,25 +53,25 @@ def put(rest: bytes | None, max_value: int) -> Put:
 
 def delete(rest: bytes | None, max_value: int) -> Delete:  # noqa: ARG001
     """KEY [if=REV]."""
-    key, *options = _split(rest, "a key is wanted")
+    key, *options = _split(rest, "expected a key")
     given = _options(options, {b"if"})
     return Delete(words.key(key), words.condition(given[b"if"]) if b"if" in given else b"")
 
 
 def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
     """KEY ttl=SECONDS or KEY ttl=-."""
-    key, *options = _split(rest, "wanted: TOUCH key ttl=SECONDS, or ttl=- for no end")
+    key, *options = _split(rest, "expected TOUCH key ttl=SECONDS, or ttl=- for no end")
     given = _options(options, {b"ttl"})
     if b"ttl" not in given:
-        raise Usage("wanted: TOUCH key ttl=SECONDS, or ttl=- for no end")
+        raise Usage("expected TOUCH key ttl=SECONDS, or ttl=- for no end")
     return Touch(words.key(key), 0 if given[b"ttl"] == b"-" else words.milliseconds(given[b"ttl"]))
 
 
 def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
     """KEY [N]."""
-    key, *amount = _split(rest, "a key is wanted, and a number if not 1")
+    key, *amount = _split(rest, "expected a key, and a number unless it is 1")
     if len(amount) > 1:
-        raise Usage("wanted: INCR key [n]")
+        raise Usage("expected INCR key [n]")
     return Increment(words.key(key), words.integer(amount[0]) if amount else b"1")
 
 
@@ -81,7 +81,7 @@ def page(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
-        raise Usage("options stand after a pattern; for every key say *")
+        raise Usage("options come after a pattern; for every key say *")
     given = _options(options, {b"after", b"limit"})
     limit = words.number(given[b"limit"]) if b"limit" in given else 0
     if b"limit" in given and not limit:
@@ -95,7 +95,7 @@ def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     if rest is None:
         return KeyRange(ALL)
     if b" " in rest:
-        raise Usage("at most one pattern is wanted")
+        raise Usage("expected at most one pattern")
     return KeyRange(words.pattern(rest))
 
 
@@ -108,20 +108,20 @@ def patterns(rest: bytes | None, max_value: int) -> Watch:  # noqa: ARG001
 
 def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
     if len(found) > words.MAX_PATTERNS:
-        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may stand for many")
+        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may match many keys")
     return tuple(words.pattern(word) for word in found)
 
 
 def resume(rest: bytes | None, max_value: int) -> Resume:  # noqa: ARG001
     """POSITION [PATTERN ...]."""
-    position, *patterns = _split(rest, "wanted: RESUME position [pattern ...]")
+    position, *patterns = _split(rest, "expected RESUME position [pattern ...]")
     return Resume(words.position(position), _patterns(patterns or [ALL]))
 
 
 def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
     """SECONDS, or 0."""
     if rest is None or b" " in rest:
-        raise Usage("seconds are wanted, or 0 for none: PROGRESS seconds")
+        raise Usage("expected seconds, or 0 for none: PROGRESS seconds")
     return Interval(0 if rest == b"0" else words.milliseconds(rest))
 
 
@@ -135,33 +135,33 @@ def verb(rest: bytes | None, max_value: int) -> Help:  # noqa: ARG001
     if rest is None:
         return Help()
     if b" " in rest:
-        raise Usage("at most one verb is wanted")
+        raise Usage("expected at most one verb")
     return Help(rest.upper())
 
 
 def nothing(rest: bytes | None, max_value: int) -> Nothing:  # noqa: ARG001
     """No arguments."""
     if rest is not None:
-        raise Usage("no arguments are wanted")
+        raise Usage("expected no arguments")
     return Nothing()
 
 
-def _split(rest: bytes | None, wanted: str) -> list[bytes]:
+def _split(rest: bytes | None, expected: str) -> list[bytes]:
     if rest is None:
-        raise Usage(wanted)
+        raise Usage(expected)
     return rest.split(b" ")
 
 
 def _options(
     found: list[bytes], known: set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset()
 ) -> dict[bytes, bytes]:
-    """Options by name; one that may stand without `=` then has the value b""."""
+    """Options by name; one that may come without `=` then has the value b""."""
     given: dict[bytes, bytes] = {}
     for option in found:
         name, equals, value = option.partition(b"=")
         if name not in known or not (value if equals else name in bare):
-            wanted = ", ".join(sorted(name.decode() + "=" for name in known))
-            raise Usage(f"unknown option, or one without its value; known here: {wanted}")
+            names = ", ".join(sorted(name.decode() + "=" for name in known))
+            raise Usage(f"unknown option, or one without its value; known here: {names}")
         if name in given:
             raise Usage(f"{name.decode()}= is given twice")
         given[name] = value

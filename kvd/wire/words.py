@@ -136,7 +136,7 @@ def position(word: bytes) -> Position:
     """A position as the server gave it.  Raises Usage."""
     revision, at, store = word.partition(b"@")
     if not at or not _STORE_ID(store):
-        raise Usage("a position is wanted, whole, as the server gave it: REVISION@STORE")
+        raise Usage("expected a position, whole, as the server gave it: REVISION@STORE")
     return Position(number(revision), store)
 
 

@@ -127,7 +127,7 @@ def story() -> Story:
 
 
 UNCERTAIN = Reply("ERR", text="uncertain the store was lost")
-UNAVAILABLE = Reply("ERR", text="unavailable the store is away")
+UNAVAILABLE = Reply("ERR", text="unavailable the store is unreachable")
 ABORTED = Reply("ERR", text="aborted a request of the transaction was refused")
 
 

@@ -56,7 +56,7 @@ def test_inputs_are_of_every_kind() -> None:
         ("NONE", "status"),
         ("CONFLICT 0", "status"),
         ("CONFLICT 7 a/key", "status"),
-        ("ERR usage wanted: something", "status"),
+        ("ERR usage expected something", "status"),
         ("KEY a", "item"),
         ("PAIR 1 a ", "item"),
         ("PAIR64 1 a AA==", "item"),

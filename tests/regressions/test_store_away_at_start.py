@@ -18,7 +18,7 @@ import pytest
 from tests.support.processes import PATIENCE, ROOT, Redis, needs, wait_for
 
 ARGUMENTS = [sys.executable, "-m", "kvd", "--store"]
-WAITING = "the store is away: "
+WAITING = "the store is unreachable: "
 
 
 class Waiting:

@@ -311,4 +311,4 @@ class Batcher(ABC):
     def _unavailable(self) -> Unavailable:
         if self._unusable:
             return Unavailable(f"the store cannot be used: {self._unusable}")
-        return Unavailable("the store is away; nothing was done; try again")
+        return Unavailable("the store is unreachable; nothing was done; try again")

@@ -48,7 +48,7 @@ class Channel:
                 if self._losses >= MOST_DEATHS:
                     raise Unavailable(KILLED)
                 if loop.time() > give_up:
-                    raise Unavailable("the store is away; nothing was done; try again")
+                    raise Unavailable("the store is unreachable; nothing was done; try again")
                 await asyncio.sleep(backoff.next())
 
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:

@@ -104,7 +104,7 @@ class Store:
             if loop.time() + pause > give_up:
                 raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
             if is_first:
-                log.warning("the store is away: %s; waiting for it, for up to %.10g s (--store-wait)", why, wait)
+                log.warning("the store is unreachable: %s; waiting for it, for up to %.10g s (--store-wait)", why, wait)
             await asyncio.sleep(pause)
         if not backoff.is_fresh:
             log.info("the store is there")
