@@ -14,7 +14,7 @@ from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
 from kvd.workers.pool import Workers
 
-log = logging.getLogger("kvd")
+logger = logging.getLogger("kvd")
 
 
 class Daemon:
@@ -37,14 +37,14 @@ class Daemon:
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
         if limits.connections() < limits.FEW:
-            log.warning(
+            logger.warning(
                 "the limit of open files leaves few connections to a process (%d); %s",
                 limits.connections(), limits.REMEDY,
             )  # fmt: skip
         if self.embedded:
-            log.info("memory: %s", described(self._settings))
+            logger.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
-                log.warning("%s", self._settings.memory.warning)
+                logger.warning("%s", self._settings.memory.warning)
         location = await self._open_store()
         sockets = listen(self._settings.listen)
         self.addresses = [address_of(bound) for bound in sockets]
@@ -73,7 +73,7 @@ class Daemon:
         location = StoreLocation(embedded.url, embedded.path, embedded.aof.tail, embedded.refusal)
         why_suspect, loss = embedded.why_suspect, embedded.loss
         if why_suspect:
-            log.warning("the store's history is taken for another: of %s, %s", embedded.shown, why_suspect)
+            logger.warning("the store's history is taken for another: of %s, %s", embedded.shown, why_suspect)
         store = location.open(self._settings)
         await store.start(suspect=bool(why_suspect), loss=loss)
         embedded.use()

@@ -29,7 +29,7 @@ from kvd.watch.snapshot import Copying
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 
-log = logging.getLogger("kvd")
+logger = logging.getLogger("kvd")
 
 PROTOCOL = 1
 FEATURES = "resume sync progress transactions"
@@ -58,7 +58,7 @@ class Server:
         self._lingering: dict[Connection, None] = {}
         self._draining = False
         self._refused = LimitedLog(
-            log, logging.WARNING,
+            logger, logging.WARNING,
             "refused connections (there are %d, as many as the limit of open files allows); %s",
             "connections were refused", few=1,
         )  # fmt: skip

@@ -27,7 +27,7 @@ ORPHAN_WAIT = 10.0
 """Seconds for the server of a killed daemon to end; it takes less than 0.1 unless it is busy."""
 SOCKET = "redis.sock"
 
-log = logging.getLogger("kvd.embedded")
+logger = logging.getLogger("kvd.embedded")
 
 
 class DataDirectory:
@@ -143,7 +143,7 @@ class DataDirectory:
             with ownership.explained(self.path):
                 self._record.end()
         except StartError as error:
-            log.warning("%s", error)
+            logger.warning("%s", error)
 
     async def _lock(self, name: str, wait: float) -> bool:
         """Take a lock; returns whether somebody had it before.  Raises StartError if somebody has it."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kvd.backoff import Backoff
 
-log = logging.getLogger("kvd.embedded")
+logger = logging.getLogger("kvd.embedded")
 
 PROBE = "probe"
 PROBE_BYTES = 1024 * 1024
@@ -60,19 +60,19 @@ class Disk:
             if time.monotonic() - self._well_since >= LONG_ENOUGH:
                 self._backoff.reset()
             os.write(self._refusing, b"x")
-            log.error("the store's disk takes no writes (%s); they are refused until it does", reason)
+            logger.error("the store's disk takes no writes (%s); they are refused until it does", reason)
             self._trying = asyncio.create_task(self._try(self._backoff.next()))
 
     async def _try(self, pause: float) -> None:
         await asyncio.sleep(pause)
         if reason := await asyncio.to_thread(self._write, PROBE_BYTES):
-            log.warning("the store's disk was tried: %s", reason)
+            logger.warning("the store's disk was tried: %s", reason)
         while reason:
             await asyncio.sleep(pause)
             reason = await asyncio.to_thread(self._write, PROBE_BYTES)
         self._well_since = time.monotonic()
         os.read(self.refusal, 1)
-        log.info("the store's disk takes writes again")
+        logger.info("the store's disk takes writes again")
 
     def _write(self, size: int) -> str:
         """Try to write so many bytes; why that failed, "" if it did not."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from kvd.embedded import aof
 from kvd.errors import StartError, one_line
 
-log = logging.getLogger("kvd.embedded")
+logger = logging.getLogger("kvd.embedded")
 
 INNER = "kvd"
 """The directory that is used in one that is not for kvd alone."""
@@ -144,7 +144,7 @@ def _secure_inner(outer: Path, directory: int, why: str) -> Secured:
     exposed = _close(path, descriptor)
     if os.fstat(descriptor).st_mode & _OTHERS_WRITE:
         raise StartError(_refusal(outer, why, "stays writable by others, too"))
-    log.warning("%s %s; the data directory is %s, which is closed to others", one_line(str(outer)), why,
+    logger.warning("%s %s; the data directory is %s, which is closed to others", one_line(str(outer)), why,
                 one_line(str(path)))  # fmt: skip
     return Secured(path, descriptor, exposed, path)
 
@@ -177,7 +177,7 @@ def _close(path: Path, directory: int) -> frozenset[str]:
     if mode & ~0o700:
         os.fchmod(directory, mode & 0o700)
     if mode & _OTHERS:
-        log.warning("the data directory %s was open to others (mode %04o); it was closed to them (mode %04o)",
+        logger.warning("the data directory %s was open to others (mode %04o); it was closed to them (mode %04o)",
                     one_line(str(path)), mode, stat.S_IMODE(os.fstat(directory).st_mode))  # fmt: skip
     return frozenset(_look(path, directory, close=True))
 

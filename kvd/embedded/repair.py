@@ -17,7 +17,7 @@ from pathlib import Path
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, one_line
 
-log = logging.getLogger("kvd.embedded")
+logger = logging.getLogger("kvd.embedded")
 
 TAIL_BYTES = 4 * 1024 * 1024
 """How much of the file's end may be incomplete and still be what a crash left of the last batches: some times what an
@@ -103,7 +103,7 @@ def _cut(file: Path, size: int) -> None:
             os.fsync(whole.fileno())
     except OSError as error:
         raise StartError(f"cannot cut off the incomplete end of {file}: {error.strerror or error}") from None
-    log.warning(
+    logger.warning(
         "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were %s",
         one_line(str(file)), size, f"moved to {kept}" if kept else "dropped: there is no room to keep them",
     )  # fmt: skip

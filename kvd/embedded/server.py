@@ -20,7 +20,7 @@ from kvd.errors import StartError, StoreLost, one_line
 from kvd.memory import NOT_PLANNED, MemoryPlan, readable
 from kvd.process.child import Child, die_with
 
-log = logging.getLogger("kvd.embedded")
+logger = logging.getLogger("kvd.embedded")
 
 STOP_WAIT = 2.0
 """Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
@@ -111,9 +111,9 @@ class EmbeddedServer(Child):
                 return
             await asking.limit_memory(self._directory.socket, limit)
         except StoreLost as error:
-            log.warning("%s does not say what memory it takes: %s", self.name, error)
+            logger.warning("%s does not say what memory it takes: %s", self.name, error)
             return
-        log.warning(
+        logger.warning(
             "the store takes %s of memory already, more than its share of %s (--max-memory); it may grow to %s: delete "
             "keys, or give it more", readable(used), readable(self._max_memory), readable(limit),
         )  # fmt: skip
@@ -164,7 +164,7 @@ class EmbeddedServer(Child):
         try:
             await asking.mark_suspect(self._directory.socket)
         except StoreLost as error:
-            log.warning("%s does not let its history be looked at: %s", self.name, error)
+            logger.warning("%s does not let its history be looked at: %s", self.name, error)
 
     def _refuse_foreign(self) -> None:
         """Raises StartError if the append-only file has a command that kvd would not write."""

@@ -17,7 +17,7 @@ from kvd.backoff import Backoff
 from kvd.errors import StartError
 from kvd.process.service import TERMINAL
 
-log = logging.getLogger("kvd")
+logger = logging.getLogger("kvd")
 
 LONGEST_PAUSE = 5.0
 """Seconds between restarts of a child that dies again and again, at the most."""
@@ -63,7 +63,7 @@ class Child(ABC):
                 return
             if time.monotonic() - began > LONG_ENOUGH:
                 backoff.reset()
-            log.error("%s ended (%s); starting it again", self.name, describe_exit(code))
+            logger.error("%s ended (%s); starting it again", self.name, describe_exit(code))
             await asyncio.sleep(backoff.next())
             if self._stopping:
                 return
@@ -71,7 +71,7 @@ class Child(ABC):
                 await self.launch()
             except StartError as error:
                 if not self._stopping:
-                    log.error("%s", error)
+                    logger.error("%s", error)
 
     async def _terminate(self) -> None:
         """End the process, cleanly if it can be."""
@@ -85,7 +85,7 @@ class Child(ABC):
             async with asyncio.timeout(self.stop_wait):
                 await self._wait()
         except TimeoutError:
-            log.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
+            logger.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
             process.kill()
             process.wait()
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kvd.process.limited_log import LimitedLog
 
-log = logging.getLogger("kvd.session")
+logger = logging.getLogger("kvd.session")
 
 
 class Complaints(NamedTuple):
@@ -19,9 +19,9 @@ class Complaints(NamedTuple):
         """With nothing written yet."""
         return cls(
             LimitedLog(
-                log, logging.WARNING, "closed the connection of %s: %s", "connections were closed for what they sent"
+                logger, logging.WARNING, "closed the connection of %s: %s", "connections were closed for what they sent"
             ),
-            LimitedLog(log, logging.DEBUG, "lost %s: %s", "connections were lost"),
+            LimitedLog(logger, logging.DEBUG, "lost %s: %s", "connections were lost"),
         )
 
     def flush(self) -> None:

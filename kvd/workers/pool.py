@@ -18,7 +18,7 @@ from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions
 from kvd.workers.config import READY, Task
 
-log = logging.getLogger("kvd")
+logger = logging.getLogger("kvd")
 
 
 class Workers:
@@ -111,7 +111,7 @@ class Worker(Child):
         ready.cancel()
         if not self._ready.is_set():
             raise StartError(self._said.decode().strip() or f"{self.name} ended while it started; its log says why")
-        log.info("%s is process %d", self.name, process.pid)
+        logger.info("%s is process %d", self.name, process.pid)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """The process.  Raises OSError."""
@@ -175,7 +175,7 @@ def _slots(workers: int, held: ExitStack) -> Sequence[WorkerSlot | None]:
     try:
         slots = share_versions(workers)
     except OSError as error:
-        log.warning(
+        logger.warning(
             "no memory to be shared by the workers: %s; values that are read are not kept (--read-cache)", error
         )
         return [None] * workers

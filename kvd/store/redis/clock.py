@@ -15,7 +15,7 @@ from pathlib import Path
 from kvd.errors import StoreLost
 from kvd.store.redis.connection import META, Argument, Connection, Rejected, command
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 SLOWER = 1000
 """One part in so many of the time that passes here is left out, as in clock.lua.  Clocks of two machines differ by
@@ -79,7 +79,7 @@ class Clock:
             return
         at = elapsed()
         if self._comparable and gap > _tolerance(at - self._at):
-            log.warning("the store's clock went forward by %.1f s: keys may expire early by as much", gap / 1000)
+            logger.warning("the store's clock went forward by %.1f s: keys may expire early by as much", gap / 1000)
         self._latest, self._seen, self._at = reading, reading, at
 
     def check(self, machine: int, store: int) -> None:
@@ -88,7 +88,7 @@ class Clock:
         at, ahead = elapsed(), store - machine
         step = ahead - self._ahead
         if abs(step) > _tolerance(at - self._checked):
-            log.warning(
+            logger.warning(
                 "the clock of the store's machine went %s by %.1f s; it is %.1f s behind the store's, which goes on "
                 "with the time that passes", "back" if step > 0 else "forward", abs(step) / 1000, ahead / 1000,
             )  # fmt: skip

@@ -8,7 +8,7 @@ from kvd.errors import StoreUnusable
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.connection import Connection, Rejected, command, info_of
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 OLDEST_REDIS = (6, 2)
 """XTRIM MINID came with 6.2."""
@@ -92,17 +92,17 @@ def engine_of(info: dict[str, str]) -> str:
 def warn_of(engine: Engine) -> None:
     """Say in the log what a crash of a store may cost, and the remedy."""
     if not engine.keeps_file:
-        log.warning(
+        logger.warning(
             "the store keeps no append-only file: a crash of it loses acknowledged writes; "
             "to keep them: redis-cli CONFIG SET appendonly yes, and appendfsync always"
         )
     elif engine.fsync == UNREADABLE:
-        log.warning(
+        logger.warning(
             "the store does not tell its appendfsync (CONFIG GET is refused), which is taken for everysec: a power "
             "failure may lose acknowledged writes; to keep them, have it run with appendfsync always"
         )
     elif not engine.synced:
-        log.warning(
+        logger.warning(
             "the store acknowledges writes before they are on disk (appendfsync %s): a power failure loses some; "
             "to keep them: redis-cli CONFIG SET appendfsync always, and CONFIG REWRITE",
             engine.fsync,

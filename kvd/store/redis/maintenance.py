@@ -14,7 +14,7 @@ from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.expiry import Sweep
 from kvd.store.redis.writes import WriteBatcher
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 TRIM_INTERVAL = 1.0
 """Seconds between trims of the change log, and
@@ -128,7 +128,7 @@ class Housekeeping:
         """Keep less of the change log: the file is written anew beside the old one, and did not fit there."""
         if self._halvings < MOST_HALVINGS and self._free_space(0) >= DELETES_SHARE:
             self._halvings += 1
-            log.warning("the store's disk is nearly full: only 1/%d of the change log is kept", 2**self._halvings)
+            logger.warning("the store's disk is nearly full: only 1/%d of the change log is kept", 2**self._halvings)
             await self._trim_now()
 
     async def _quietly(self, packed: bytes | Callable[[], bytes], otherwise: Any) -> Any:
@@ -146,5 +146,5 @@ class Housekeeping:
         try:
             return await self._channel.call(with_space)
         except Refusal as error:
-            log.debug("put off: %s", error)
+            logger.debug("put off: %s", error)
             return otherwise

@@ -12,7 +12,7 @@ from pathlib import Path
 from kvd.model import Position
 from kvd.store.redis.attach import End
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 NAME = "store-end"
 
@@ -41,7 +41,7 @@ class EndNote:
                 (self._directory / NAME).unlink(missing_ok=True)
             except OSError as error:
                 # It vouches for less than there was, but for nothing wrong.
-                log.warning("cannot remove %s: %s", self._directory / NAME, error.strerror)
+                logger.warning("cannot remove %s: %s", self._directory / NAME, error.strerror)
 
     def write(self, end: End | None) -> None:
         """Note an end, if it is known."""
@@ -58,4 +58,4 @@ class EndNote:
                 os.fsync(file.fileno())
             begun.replace(self._directory / NAME)
         except OSError as error:
-            log.warning("cannot note the store's end in %s: %s", self._directory, error.strerror)
+            logger.warning("cannot note the store's end in %s: %s", self._directory, error.strerror)

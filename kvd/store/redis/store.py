@@ -38,7 +38,7 @@ from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retenti
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher
 from kvd.store.redis.writes import WriteBatcher
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 
 class Store:
@@ -82,7 +82,7 @@ class Store:
         """Look at the store once.  Raises StartError if it cannot be reached or must not be used.
 
         suspect: whether its history may have been rewound, so that it is given another id; None to find out.
-        end: where it stood when the last daemon here ended in order.  wait: seconds that it has to come, and to have
+        end: its end when the last daemon here ended in order.  wait: seconds that it has to come, and to have
         read its data.
         loss: what to say if there is no store, where there was one; "" where there need not be one.
         """
@@ -104,10 +104,10 @@ class Store:
             if loop.time() + pause > give_up:
                 raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
             if is_first:
-                log.warning("the store is unreachable: %s; waiting for it, for up to %.10g s (--store-wait)", why, wait)
+                logger.warning("the store is unreachable: %s; waiting for up to %.10g s (--store-wait)", why, wait)
             await asyncio.sleep(pause)
         if not backoff.is_fresh:
-            log.info("the store is there")
+            logger.info("the store is there")
 
     def _is_full(self) -> bool:
         """Whether its disk has no space, not even for deletes."""
@@ -129,7 +129,7 @@ class Store:
             warn_of(self._attaching.engine)
 
     async def end(self) -> End | None:
-        """Where the history stands, None if the store does not say so at once."""
+        """The end of the history, None if the store does not say so at once."""
         with suppress(StoreLost, Rejected, TimeoutError):
             async with asyncio.timeout(GRACE):
                 connection = await self._connector.open()
@@ -140,7 +140,7 @@ class Store:
         return None
 
     async def open_log(self) -> "ChangeLogConnection":
-        """A connection on which the log can be followed.  Raises StoreLost."""
+        """A connection on which the change log can be followed.  Raises StoreLost."""
         return ChangeLogConnection(await self._connector.open(), self._writes.is_busy, self._attaching.know)
 
     async def run(self) -> None:
@@ -202,7 +202,7 @@ class Store:
         return record
 
     async def write(self, writes: Sequence[Write] | SimpleSets, size: int) -> list[Outcome]:
-        """Apply at most BATCH_ITEMS writes in their order; other writes may stand between them.
+        """Apply at most BATCH_ITEMS writes in their order; other writes may come between them.
 
         size: int, bytes of their values.  Raises Unavailable, Uncertain.
         """
