@@ -58,9 +58,7 @@ def url_in_file(file: str, where: str) -> str:
             raw = opened.read(LONGEST_URL + 1)
         text = raw.decode("utf-8-sig").strip()
     except OSError as error:
-        raise StartError(
-            f"{where}: cannot read {file!r}: {error.strerror}; expected a file that holds the URL"
-        ) from None
+        raise StartError(f"{where}: cannot read {file!r}: {error.strerror}; expected a file with the URL") from None
     except ValueError:
         text = ""
     if not text or len(raw) > LONGEST_URL:

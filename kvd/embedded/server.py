@@ -58,7 +58,7 @@ class EmbeddedServer(Child):
         self.why_suspect = self.loss = ""
         self._begun = False
         self._disk = Disk(lambda: self._directory.path)
-        self._log = EngineLog(self._disk.refuse)
+        self._engine_log = EngineLog(self._disk.refuse)
 
     @property
     def refusal(self) -> int:
@@ -144,7 +144,7 @@ class EmbeddedServer(Child):
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
         cut = moves and self._repair()
         if not await self._spawn():
-            if not self._log.says_bad_file:
+            if not self._engine_log.says_bad_file:
                 raise StartError(self._why_not_started())
             cut = self._repair()
             if not await self._spawn():
@@ -152,7 +152,7 @@ class EmbeddedServer(Child):
                 raise StartError(self._why_not_started())
         if cut and self._begun:
             await self._have_writers_look()
-        if skipped := self._log.skipped:
+        if skipped := self._engine_log.skipped:
             await self._terminate()
             self._directory.discard_record()
             raise StartError(
@@ -168,14 +168,14 @@ class EmbeddedServer(Child):
 
     def _refuse_foreign(self) -> None:
         """Raises StartError if the append-only file has a command that kvd would not write."""
-        if command := self._log.foreign_command:
+        if command := self._engine_log.foreign_command:
             raise StartError(
                 f"the append-only file in {self._directory.path} holds the command {command}, which kvd never writes: "
                 "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
             )
 
     def _why_not_started(self) -> str:
-        return f"{self.name} does not start: {self._log.last_error}"
+        return f"{self.name} does not start: {self._engine_log.last_error}"
 
     def _repair(self) -> bool:
         """Cut off an incomplete end of the append-only file, if it has one.
@@ -183,7 +183,7 @@ class EmbeddedServer(Child):
         Returns whether it had.  Raises StartError if it is damaged otherwise.
         """
         try:
-            if self._log.says_bad_snapshot:
+            if self._engine_log.says_bad_snapshot:
                 raise StartError(self._directory.explain_snapshot(self.engine))
             cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect)
         except StartError:
@@ -214,13 +214,13 @@ class EmbeddedServer(Child):
             pass_fds=[self.lock], process_group=0, preexec_fn=partial(_begin, self._directory.descriptor, os.getpid()),
         )  # fmt: skip
         self._guard = _guard(process.pid)
-        self._log.follow(process)
-        return await self._log.wait_until_ready()
+        self._engine_log.follow(process)
+        return await self._engine_log.wait_until_ready()
 
     async def _wait(self) -> int:
         assert self._process  # noqa: S101
         status = await asyncio.to_thread(self._process.wait)
-        await self._log.wait_for_last_lines()
+        await self._engine_log.wait_for_last_lines()
         return status
 
     async def _terminate(self) -> None:
@@ -233,7 +233,7 @@ class EmbeddedServer(Child):
             self._guard.kill()
             self._guard.wait()
             self._guard = None
-        await self._log.close()
+        await self._engine_log.close()
 
 
 def _begin(directory: int, parent: int) -> None:

@@ -1,7 +1,7 @@
 """What sessions and watches ask of a store, whichever back end it is."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import KvdError
 from kvd.model import Change, Outcome, Position, Record
@@ -16,10 +16,10 @@ WriteDone = Callable[[Sequence[Outcome] | KvdError], None]
 
 
 class Page(NamedTuple):
-    """Keys as of one position; records are None where only keys were asked for."""
+    """Keys as of one position, each with its Record, or None where only keys were asked for."""
 
     position: Position
-    items: list[tuple[bytes, Record | None]]
+    items: list[tuple[bytes, Any]]
 
 
 class Store(Protocol):

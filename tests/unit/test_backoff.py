@@ -23,7 +23,7 @@ def test_it_is_fresh_until_an_attempt_fails_and_after_a_success() -> None:
 
 
 @given(st.floats(0.001, 1.0), st.floats(1.0, 100.0), st.integers(1, 50))
-def test_jitter_leaves_at_least_half_of_a_pause_and_does_not_add_up(first: float, longest: float, attempts: int) -> None:
+def test_jitter_leaves_at_least_half_of_a_pause(first: float, longest: float, attempts: int) -> None:
     plain, jittered = Backoff(first, longest), Backoff(first, longest, jitter=True)
     for _ in range(attempts):
         pause = plain.next()

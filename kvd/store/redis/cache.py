@@ -22,8 +22,8 @@ MOST_WRITES = 64
 class Cache(ABC):
     """Whole records without a time to live, by key.
 
-    Kept are the latest in use: what is looked up goes to the young ones; when these take half of the limit, they are the
-    old ones, and what was old until then is dropped.
+    Kept are the latest in use: what is looked up goes to the young ones; when these take half of the limit, they are
+    the old ones, and what was old until then is dropped.
 
     asked: int, keys that were ever looked up.
     """

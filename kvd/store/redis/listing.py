@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
-from kvd.model import Position, Record
+from kvd.model import Position
 from kvd.requests import KeyRange
 from kvd.store.api import Page
 from kvd.store.redis.channel import Channel
@@ -79,7 +80,7 @@ class Ranges:
             return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
 
         revision, store, last, *flat = await self._channel.call(packed)
-        items: list[tuple[bytes, Record | None]]
+        items: list[tuple[bytes, Any]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
             items = [(key, unpack(raw, value)) for key, raw, value in triples]

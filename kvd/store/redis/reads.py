@@ -48,9 +48,9 @@ class _ReadingBatcher(Batcher):
     """What both batchers have in common: to read again does no harm.
 
     The store's clock is asked before its records, and these are judged as of then.  A record that is found although its
-    deadline had passed by then was there all the time, and expired; one whose deadline had not passed was alive then, or
-    when it was written.  A clock that was asked after the records would be compared with one that has been replaced
-    since, and a key that was always there be found absent.
+    deadline had passed by then was there all the time, and expired; one whose deadline had not passed was unexpired
+    then, or when it was written.  A clock that was asked after the records would be compared with one that has been
+    replaced since, and a key that was always there be found absent.
     """
 
     def __init__(self, connector: Connector, name: str, clock: Clock, cache: Cache) -> None:
@@ -160,8 +160,8 @@ class LargeValueBatcher(_ReadingBatcher):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
     A value is found by its record's revision.  The record that is found last decides, by its own deadline.  If that is
-    another one, the first one is still the result, unless it is expired or its value has gone: then what replaced it is.
-    None means a key that has gone, or is expired.
+    another one, the first one is still the result, unless it is expired or its value has gone: then what replaced it
+    is.  None means a key that has gone, or is expired.
     """
 
     REPLIES = 4
