@@ -23,7 +23,7 @@ model        the values that the layers exchange
 asked_once   what many ask at the same time is asked once
 errors       every error
 
-Each imports only what stands below it.  protocol.txt is the contract; lua/ holds the scripts that Redis runs.
+Each imports only what is listed below it.  protocol.txt is the contract; lua/ holds the scripts that Redis runs.
 """
 
 __version__ = "0.1.0"

@@ -51,7 +51,7 @@ class Daemon:
         if self._settings.workers == 1:
             self._serving = Server(self._settings, location, sockets)
         else:
-            # While a worker is left, so is the lock: whoever starts next waits until the port is free.
+            # While a worker is left, so is the lock: the next daemon waits until the port is free.
             inherited = [self.embedded.lock] if self.embedded else []
             self._serving = Workers(self._settings, location, sockets, inherited)
         await self._serving.start()

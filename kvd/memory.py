@@ -56,7 +56,7 @@ UNKNOWN = Available()
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """All in bytes; 0 stands for no limit.
+    """All in bytes; 0: no limit.
 
     available: what there is.  store: what the embedded engine may take, its maxmemory.
     connections, caches: what those of all processes may take together.  asked: what was asked for the store.

@@ -25,7 +25,7 @@ _MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq \d+ type (
 _BASE, _HISTORY = "b", "h"
 _WRITER = re.compile(rb"(redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
 _HEADER_BYTES = 200
-"""Of a base in the snapshot's format; the name and version of its writer stand at its beginning."""
+"""Of a base in the snapshot's format; the name and version of its writer are at its beginning."""
 
 
 class Part(NamedTuple):

@@ -1,8 +1,8 @@
 """Process 1, or a subreaper, is given the children of processes that die: those of them that have ended are let go of.
 
-In a container kvd is process 1, and what `docker exec` leaves behind becomes its child.  Whoever started a child waits
-for it here, for its status, and must be the one to get it.  So only those are taken that nobody here started; and,
-should one be started in another way than as a Child, only those that nobody has waited for in a whole interval.
+In a container kvd is process 1, and what `docker exec` leaves behind becomes its child.  The code that started a child
+waits for its status, and must be the one to get it.  So only those are taken that nobody here started; and, should one
+be started in another way than as a Child, only those that nobody has waited for in a whole interval.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ def log_to_stderr(level: str, *, of_many: bool) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Lines without passwords, whoever writes them."""
+    """Lines without passwords, from whatever logger."""
 
     def format(self, record: logging.LogRecord) -> str:
         return masked(super().format(record))

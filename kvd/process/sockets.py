@@ -14,7 +14,7 @@ LARGEST_SCOPE = 2**32 - 1
 
 
 def listen(addresses: Sequence[Address]) -> list[socket.socket]:
-    """Listen on each address, alone.  A name may stand for several.
+    """Listen on each address, alone.  A name may resolve to several.
 
     Raises StartError if somebody else listens there, or if there is no such address.
     """

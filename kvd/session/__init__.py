@@ -3,7 +3,7 @@
 output       what goes to the peer: replies in order, pushed lines between them, bounded
 watching     the connection's watch, and how it catches up
 progress     PROGRESS: one timer for all connections
-transaction  what stands between BEGIN and COMMIT
+transaction  the writes between BEGIN and COMMIT
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

@@ -1,4 +1,4 @@
-"""What stands between BEGIN and COMMIT."""
+"""The writes between BEGIN and COMMIT."""
 
 from typing import Any
 
@@ -38,7 +38,9 @@ class Pending:
 
     def _queue(self, verb: Verb, arguments: Any) -> None:
         if not isinstance(arguments, Put | Delete | Increment):
-            raise Usage(f"{verb.name} cannot stand in a transaction; SET, PUT, DEL and INCR can, till COMMIT or ABORT")
+            raise Usage(
+                f"{verb.name} is not allowed in a transaction: expected SET, PUT, DEL or INCR, then COMMIT or ABORT"
+            )
         if len(self._writes) == MAX_TRANSACTION:
             raise TooLong(f"a transaction has at most {MAX_TRANSACTION} writes")
         size = self.size + len(arguments.key) + (len(arguments.value) if isinstance(arguments, Put) else 0)

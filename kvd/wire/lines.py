@@ -63,7 +63,7 @@ class LineBuffer:
 
     A line over the limit comes out as one `TooLong`, and is dropped as it arrives.  What only a stranger
     sends comes out as one `NotAClient`, the last item ever: all input after it is ignored.  A stranger's
-    line that is complete comes out as a line: it has no verb, and whoever finds that asks `is_stranger`.
+    line that is complete comes out as a line: it has no verb, and the table of verbs then asks `is_stranger`.
     """
 
     def __init__(self, limit: int) -> None:

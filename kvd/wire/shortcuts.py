@@ -28,7 +28,7 @@ _FIRST = {b"S": _SET, b"s": _SET, b"P": _PUT, b"p": _PUT}
 
 
 def reads(word: bytes, chunk: bytes) -> list[bytes] | None:
-    """What stands in the places of keys, if a chunk is complete lines `WORD ...`, and nothing else.
+    """The words in the places of keys, if a chunk is complete lines `WORD ...`, and nothing else.
 
     Whether those are keys is for `are_keys` to say.
     """

@@ -32,7 +32,7 @@ class Workers:
         Raises StartError if the addresses cannot be shared.
         """
         self._held = ExitStack()
-        # These never listen; they keep the ports while a worker is away.
+        # These never listen; they keep the ports while a worker is down.
         bound = [self._held.enter_context(_share(listening)) for listening in sockets]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0

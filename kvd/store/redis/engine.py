@@ -1,4 +1,4 @@
-"""The engine behind a store: which run of it this is, and what of that which it acknowledged it may lose."""
+"""The engine of a store: which run of it this is, and what of that which it acknowledged it may lose."""
 
 import asyncio
 import logging

@@ -1,7 +1,7 @@
-"""The sweep of keys whose time is over, step by step, and exact counting while some are not swept yet.
+"""The sweep of expired keys, step by step, and exact counting while some are not swept yet.
 
-However many keys are due, the store does a bounded piece of work at a time, and between two pieces whoever else asked
-for something has a turn.
+However many keys are expired, the store does a bounded piece of work at a time, and between two pieces other requests
+have their turn.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, INDEX, META, TTL, Argument, answer, script
 
 SWEEP_INTERVAL = 0.05
-"""Seconds between looks for keys whose time is over; a look that finds none costs Redis 8 us."""
+"""Seconds between looks for expired keys; a look that finds none costs Redis 8 us."""
 SWEEP_KEYS = 64
 """Keys that one step deletes: it keeps Redis busy for 0.4 ms, and a sync to disk.  With 128, others' slowest GETs take
 a third longer; with 32 they are hardly faster, for what is left is the sync, and catching up while others ask takes
@@ -32,9 +32,9 @@ COUNT_PAUSE = 0.02
 
 
 class Sweep:
-    """Deletes keys whose time is over; keep `run` running.
+    """Deletes expired keys; keep `run` running.
 
-    is_behind: whether more were due than one step deletes, and this or another daemon is deleting them.
+    is_behind: whether more were expired than one step deletes, and this or another daemon is deleting them.
     """
 
     def __init__(

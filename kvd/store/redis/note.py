@@ -1,4 +1,4 @@
-"""A note on disk of where a store stood when the last daemon on it ended in order.
+"""A note on disk of where a store was when the last daemon on it ended in order.
 
 The daemon's memory ends with it; when the store, and the machine perhaps, is started anew as well, the note tells
 that nothing was lost.  While a daemon runs there is none.
