@@ -75,7 +75,7 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
     return Increment(words.key(key), words.integer(amount[0]) if amount else b"1")
 
 
-def page(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
+def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     """[PATTERN] [after=KEY] [limit=N]."""
     if rest is None:
         return KeyRange(ALL)

@@ -17,7 +17,7 @@ from kvd.wire.words import MAX_PATTERNS, kind_of
 MAX_VALUE = 1000
 Parse = Callable[[bytes | None, int], Request]
 PARSERS: list[Parse] = [
-    requests.read, requests.set_, requests.put, requests.delete, requests.touch, requests.increment, requests.page,
+    requests.read, requests.set_, requests.put, requests.delete, requests.touch, requests.increment, requests.key_range,
     requests.count, requests.patterns, requests.text, requests.verb, requests.nothing,
 ]  # fmt: skip
 
@@ -54,14 +54,14 @@ PARSERS: list[Parse] = [
         (requests.touch, b"k ttl=-", Touch(b"k", 0)),
         (requests.increment, b"k", Increment(b"k", b"1")),
         (requests.increment, b"k -5", Increment(b"k", b"-5")),
-        (requests.page, None, KeyRange(b"*")),
-        (requests.page, b"*", KeyRange(b"*")),
-        (requests.page, b"a/*", KeyRange(b"a/*")),
-        (requests.page, b"a", KeyRange(b"a")),
-        (requests.page, b"* after=k limit=7", KeyRange(b"*", b"k", 7)),
-        (requests.page, b"* limit=7 after=k", KeyRange(b"*", b"k", 7)),
-        (requests.page, b"* after=after=x", KeyRange(b"*", b"after=x")),
-        (requests.page, b"* limit=9007199254740991", KeyRange(b"*", b"", 2**53 - 1)),
+        (requests.key_range, None, KeyRange(b"*")),
+        (requests.key_range, b"*", KeyRange(b"*")),
+        (requests.key_range, b"a/*", KeyRange(b"a/*")),
+        (requests.key_range, b"a", KeyRange(b"a")),
+        (requests.key_range, b"* after=k limit=7", KeyRange(b"*", b"k", 7)),
+        (requests.key_range, b"* limit=7 after=k", KeyRange(b"*", b"k", 7)),
+        (requests.key_range, b"* after=after=x", KeyRange(b"*", b"after=x")),
+        (requests.key_range, b"* limit=9007199254740991", KeyRange(b"*", b"", 2**53 - 1)),
         (requests.count, None, KeyRange(b"*")),
         (requests.count, b"a*", KeyRange(b"a*")),
         (requests.patterns, None, Watch((b"*",))),
@@ -136,16 +136,16 @@ def test_a_request_is_taken(parse: Parse, rest: bytes | None, request_: Request)
         (requests.increment, b"k ", NotANumber),
         (requests.increment, b"k 1.5", NotANumber),
         (requests.increment, b"k 9223372036854775808", Overflow),
-        (requests.page, b"", BadKey),
-        (requests.page, b"limit=5", Usage),
-        (requests.page, b"after=k", Usage),
-        (requests.page, b"* limit=0", Usage),
-        (requests.page, b"* limit=9007199254740992", Usage),
-        (requests.page, b"* limit=5 limit=5", Usage),
-        (requests.page, b"* after=k*", BadKey),
-        (requests.page, b"* after=", Usage),
-        (requests.page, b"* *", Usage),
-        (requests.page, b"* ", Usage),
+        (requests.key_range, b"", BadKey),
+        (requests.key_range, b"limit=5", Usage),
+        (requests.key_range, b"after=k", Usage),
+        (requests.key_range, b"* limit=0", Usage),
+        (requests.key_range, b"* limit=9007199254740992", Usage),
+        (requests.key_range, b"* limit=5 limit=5", Usage),
+        (requests.key_range, b"* after=k*", BadKey),
+        (requests.key_range, b"* after=", Usage),
+        (requests.key_range, b"* *", Usage),
+        (requests.key_range, b"* ", Usage),
         (requests.count, b"", BadKey),
         (requests.count, b"* limit=5", Usage),
         (requests.count, b"a b", Usage),
@@ -248,7 +248,7 @@ def test_listing_round_trip(pattern: bytes, after: bytes, limit: int) -> None:
     if pattern.startswith((b"after=", b"limit=")):
         return
     rest = b"%b after=%b limit=%d" % (pattern, after, limit)
-    assert requests.page(rest, MAX_VALUE) == KeyRange(pattern, after, limit)
+    assert requests.key_range(rest, MAX_VALUE) == KeyRange(pattern, after, limit)
     assert requests.count(pattern, MAX_VALUE) == KeyRange(pattern)
 
 
