@@ -14,7 +14,7 @@ MOST_PERCENT = 75
 """Of what there is: to this a store that is above its share already may grow."""
 UNCOUNTED_BYTES = 48 * 1024 * 1024
 """What the engine's threads and buffers take of a limit of its own, without counting it (measured: 22 to 36 MiB), with
-room for a table that grows, and
+some to spare for a table that grows, and
 COUNTED_PERCENT: what its data may take of the rest, for its heap takes up to 1.25 times as much.  An engine that asks
 for more than such a limit allows ends at once."""
 COUNTED_PERCENT = 70

@@ -112,7 +112,7 @@ class Connection:
         self._writer.write(data)
 
     async def drain(self) -> None:
-        """Wait until the socket has room."""
+        """Wait until the socket is writable."""
         with contextlib.suppress(OSError):  # who reads meets it too
             await self._writer.drain()
 

@@ -202,7 +202,7 @@ class DataDirectory:
         return self._record.engine or " ".join(self.aof.writer()).strip()
 
     def _socket_path(self) -> Path:
-        """A path in a directory that only this user can enter, short enough for the kernel, and with room for it."""
+        """A path in a directory that only this user can enter, short enough for the kernel, on a disk that takes it."""
         path = self.path / ownership.RUN / SOCKET
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH or not self._takes_socket(path):
             self._temporary = Path(tempfile.mkdtemp(prefix="kvd-"))
@@ -210,7 +210,7 @@ class DataDirectory:
         return path
 
     def _takes_socket(self, path: Path) -> bool:
-        """Make a socket and its directory; False if the disk has no room for one more file.  Raises OSError."""
+        """Make a socket and its directory; False if the disk has no space for one more file.  Raises OSError."""
         try:
             with suppress(FileExistsError):
                 os.mkdir(ownership.RUN, 0o700, dir_fd=self.descriptor)

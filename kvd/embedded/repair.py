@@ -105,12 +105,12 @@ def _cut(file: Path, size: int) -> None:
         raise StartError(f"cannot cut off the incomplete end of {file}: {error.strerror or error}") from None
     logger.warning(
         "the end of %s was incomplete, as a crash of the machine leaves it; its last %d bytes were %s",
-        one_line(str(file)), size, f"moved to {kept}" if kept else "dropped: there is no room to keep them",
+        one_line(str(file)), size, f"moved to {kept}" if kept else "dropped: there is no disk space to keep them",
     )  # fmt: skip
 
 
 def _keep(file: Path, size: int) -> str:
-    """Copy the last bytes of a file to one beside it, the oldest of which go; its name, "" if there is no room."""
+    """Copy the last bytes of a file to one beside it, the oldest of which go; its name, "" if the disk is full."""
     new = file.with_name(f"{file.name}.cut-{time.time_ns()}")
     older = sorted(file.parent.glob("*.cut-*"), key=lambda path: path.stat().st_mtime_ns)
     for old in older[: 1 - KEPT_CUTS]:
