@@ -8,6 +8,7 @@ from kvd.errors import Refusal, Unavailable
 from kvd.model import Patterns, Position
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
+from kvd.store.api import Store
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub, Watcher
 from kvd.watch.snapshot import Copy, Copying
@@ -17,19 +18,6 @@ SHORTEST_PROGRESS = 0.05
 """Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
 JOIN_TIMEOUT = 10.0
 """Seconds that a WATCH waits for the store's log."""
-
-
-class Store(Protocol):
-    """What a watch asks of the store; see `store.Store`.  All raise Unavailable."""
-
-    async def history(self) -> tuple[Position, int]:
-        """Where it is now, and the revision after which all changes are kept."""
-
-    async def check(self, position: Position) -> int:
-        """Whether all that came after a position is kept; after which revision all is.
-
-        Raises OtherStore, Future, Compacted.
-        """
 
 
 class Log(Protocol):

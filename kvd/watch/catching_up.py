@@ -7,11 +7,9 @@ changes themselves, in the order of those who wait.  The work is done in slices,
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
 
 from kvd.errors import Compacted, Refusal, Unavailable
-from kvd.model import Change
+from kvd.store.api import Store
 from kvd.watch.hub import Hub, Step, Watcher
 
 SLICE = 0.0005
@@ -20,17 +18,6 @@ MOST_WANTED = 1000
 """Changes that are asked for at once."""
 UNREACHABLE_PAUSE = 0.2
 """Seconds between attempts to read from a store that is unreachable."""
-
-
-class Store(Protocol):
-    """What catching up asks of the store.  Both raise Unavailable, OtherStore, and Compacted where nothing is kept."""
-
-    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
-        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
-        transaction; empty if none of them are kept."""
-
-    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
-        """The first of some changes, at least one.  Raises Compacted if that is kept no longer."""
 
 
 class CatchingUp:

@@ -1,9 +1,10 @@
 """Pages of the store's keys for copies: one that several need is read and rendered once."""
 
 import asyncio
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from kvd.model import Position
+from kvd.store.api import Store
 from kvd.watch.hub import Hub
 from kvd.wire import replies
 
@@ -11,14 +12,6 @@ KEPT_BYTES = 2 * 1024 * 1024
 """Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
 KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
-
-
-class Store(Protocol):
-    """See `store.Store`.  Raises Unavailable."""
-
-    async def page(self, pattern: bytes, after: bytes) -> tuple[tuple[Position, list[tuple[bytes, Any]]], bytes]:
-        """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
-        looked at, b"" at the end."""
 
 
 class Page(NamedTuple):

@@ -10,11 +10,11 @@ under load.)  A copy keeps its own set of changed keys, so that the history need
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator
 
 from kvd.errors import OtherStore, Unavailable
 from kvd.model import Change, Patterns, Position, Record
+from kvd.store.api import Store
 from kvd.watch.hub import Hub
 from kvd.watch.index import AFTER_ALL
 from kvd.watch.pages import Page, Pages
@@ -37,13 +37,6 @@ SLOW = 0.05
 REPLACED = "the store's history was replaced under the copy; begin again"
 REACH_TIMEOUT = 10.0
 """Seconds that the store's log may take to be read up to what a page has shown."""
-
-
-class Store(Protocol):
-    """See `store.Store`.  Raises Unavailable."""
-
-    async def records(self, keys: Sequence[bytes]) -> tuple[Position, list[tuple[bytes, Record | None]]]:
-        """The records of the first of some keys, at least one, as of one moment."""
 
 
 class Copying:

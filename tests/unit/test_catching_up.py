@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 from kvd.errors import Compacted, Unavailable
 from kvd.model import Change, Patterns, Position
@@ -101,7 +102,7 @@ async def started(log: Log, *, published: Sequence[Change] = ()) -> AsyncIterato
     hub.start(Position(max(log.changes), STORE))
     if published:
         hub.publish(STORE, list(published))
-    catching_up = CatchingUp(log, hub)
+    catching_up = CatchingUp(cast(Any, log), hub)  # which only asks for older changes
     running = asyncio.create_task(catching_up.run())
     try:
         yield hub, catching_up
