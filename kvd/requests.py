@@ -170,6 +170,27 @@ class Resume(NamedTuple):
         return self.patterns
 
 
+class Follow(NamedTuple):
+    """FOLLOW: the position after which to go on, None where there is none yet, and the patterns."""
+
+    position: Position | None
+    patterns: tuple[bytes, ...]
+
+    def touches(self) -> Touched:
+        return self.patterns
+
+
+class History(NamedTuple):
+    """CHANGES: the changes after a position that match, `limit` (int) at the most."""
+
+    position: Position
+    patterns: tuple[bytes, ...]
+    limit: int
+
+    def touches(self) -> Touched:
+        return self.patterns
+
+
 class Interval(NamedTuple):
     """PROGRESS: milliseconds (int) between lines; 0 for none."""
 
@@ -180,4 +201,4 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
-Request = Read | Write | KeyRange | Watch | Resume | Interval | Ping | Help | Nothing
+Request = Read | Write | KeyRange | Watch | Resume | Follow | History | Interval | Ping | Help | Nothing

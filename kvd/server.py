@@ -32,7 +32,7 @@ from kvd.wire.lines import max_line
 logger = logging.getLogger("kvd")
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions"
+FEATURES = "resume sync progress transactions follow changes"
 DRAIN_TIMEOUT = 5.0
 """Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
 ten that Docker gives."""

@@ -4,14 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import Refusal, Usage
-from kvd.model import Position
-from kvd.requests import Help, Interval, KeyRange, Nothing, Ping, Resume, Watch
+from kvd.model import Patterns, Position
+from kvd.requests import Follow, Help, History, Interval, KeyRange, Nothing, Ping, Resume, Watch
 from kvd.session.context import Context
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.watching import Watching
 from kvd.verbs import explain
 from kvd.wire import replies
+
+MOST_PAGES = 50
+"""Pages of the change log that CHANGES looks at: a tenth of a second, and half of what is usually kept."""
 
 
 class Handlers:
@@ -67,6 +70,31 @@ class Handlers:
 
     async def _sync(self, watch: Watch) -> None:
         await self._watching.sync(watch.patterns)
+
+    async def _follow(self, request: Follow) -> None:
+        await self._watching.follow(request.position, request.patterns)
+
+    async def _changes(self, wanted: History) -> None:
+        """Item lines page by page, and the position up to which they are all."""
+        match = Patterns(wanted.patterns).match
+        position, left = wanted.position, wanted.limit
+        self._output.hold()
+        try:
+            for _ in range(MOST_PAGES):
+                changes = await self._store.changes_after(position)
+                found = [change for change in changes if match(change.key)][:left]
+                self._output.reply_all(replies.changed(change, position.store) for change in found)
+                left -= len(found)
+                if changes:
+                    position = Position((changes if left else found)[-1].revision, position.store)
+                if not (changes and left):
+                    break
+                await self._output.flush_if_full()
+            self._output.reply(replies.ok(bytes(position)))
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
 
     async def _unwatch(self, _: Nothing) -> None:
         await self._watching.unwatch()
@@ -130,6 +158,8 @@ WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
     "WATCH": Handlers._watch,
     "RESUME": Handlers._resume,
     "SYNC": Handlers._sync,
+    "FOLLOW": Handlers._follow,
+    "CHANGES": Handlers._changes,
     "UNWATCH": Handlers._unwatch,
     "COMMIT": Handlers._commit,
     "INFO": Handlers._info,

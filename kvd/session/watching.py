@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
-from kvd.errors import Refusal, Unavailable
+from kvd.errors import Compacted, Future, OtherStore, Refusal, Unavailable
 from kvd.model import Patterns, Position
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
@@ -61,7 +61,7 @@ class Watching:
     async def watch(self, patterns: tuple[bytes, ...]) -> None:
         """Replace the watch by one from now on, and answer.
 
-        This and the other two raise a `Refusal`, Unavailable for one, and then leave the old watch as it was.
+        This and the other three raise a `Refusal`, Unavailable for one, and then leave the old watch as it was.
         """
         await self._join()
         position, _ = await self._store.history()
@@ -73,13 +73,35 @@ class Watching:
         self._hub.index.drop_to(await self._store.check(position))
         self._begin(Patterns(patterns), position)
 
-    async def sync(self, words: tuple[bytes, ...]) -> None:
+    async def sync(self, patterns: tuple[bytes, ...]) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
         await self._join()
-        patterns = Patterns(words)
+        await self._copy(Patterns(patterns))
+
+    async def follow(self, position: Position | None, patterns: tuple[bytes, ...]) -> None:
+        """Do as `resume`, or, where that is not possible or there is no position, say why and do as `sync`.
+
+        What was watched before is over as soon as that is said.
+        """
+        await self._join()
+        reason = "new"
+        if position:
+            try:
+                self._hub.index.drop_to(await self._store.check(position))
+            except (Compacted, OtherStore, Future) as error:
+                reason = error.code
+            else:
+                self._begin(Patterns(patterns), position)
+                return
+        await self._copy(Patterns(patterns), reason)
+
+    async def _copy(self, patterns: Patterns, reason: str = "") -> None:
         copy = Copy(self._copying, patterns, self._buffer)
         self._output.hold()
         try:
+            if reason:
+                self.drop()
+                self._output.reply(replies.copy(reason))
             async for lines in copy.portions():
                 self._output.reply(lines)
                 await self._output.flush_if_full()

@@ -92,6 +92,9 @@ class Store(Protocol):
         Raises OtherStore, Future, Compacted.
         """
 
+    async def changes_after(self, position: Position) -> list[Change]:
+        """The next page of the change log; empty if there is none yet.  Raises OtherStore, Future, Compacted."""
+
     async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
         """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
         transaction.  Raises OtherStore, and Compacted if none of them are kept."""

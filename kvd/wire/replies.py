@@ -124,6 +124,16 @@ def gone(name: bytes, revision: int) -> bytes:
     return b"GONE %d %b\n" % (revision, name)
 
 
+def copy(reason: str) -> bytes:
+    """FOLLOW's item line before a copy: why there is one."""
+    return b"COPY %b\n" % reason.encode()
+
+
+def changed(change: Change, store: bytes) -> bytes:
+    """CHANGES's item line."""
+    return _change(b"CHANGED", change, store)
+
+
 def progress(position: Position) -> bytes:
     """A watcher's line to say that it has had everything up to here."""
     return b"PROGRESS %b\n" % bytes(position)
@@ -131,11 +141,15 @@ def progress(position: Position) -> bytes:
 
 def change(change: Change, store: bytes) -> bytes:
     """A watcher's line."""
+    return _change(b"CHANGE", change, store)
+
+
+def _change(word: bytes, change: Change, store: bytes) -> bytes:
     if change.verb != b"SET":
-        return b"CHANGE %d@%b %b %b\n" % (change.revision, store, change.verb, change.key)
+        return b"%b %d@%b %b %b\n" % (word, change.revision, store, change.verb, change.key)
     if change.kind == TEXT:
-        return b"CHANGE %d@%b SET %b %b\n" % (change.revision, store, change.key, change.value)
-    return b"CHANGE %d@%b SET64 %b %b\n" % (change.revision, store, change.key, base64(change.value))
+        return b"%b %d@%b SET %b %b\n" % (word, change.revision, store, change.key, change.value)
+    return b"%b %d@%b SET64 %b %b\n" % (word, change.revision, store, change.key, base64(change.value))
 
 
 def end(position: Position, code: str, text: str) -> bytes:

@@ -6,10 +6,27 @@ the limit for values in bytes; it returns one of the model's requests and raises
 
 from kvd.errors import Usage
 from kvd.model import TEXT
-from kvd.requests import Delete, Help, Increment, Interval, KeyRange, Nothing, Ping, Put, Read, Resume, Touch, Watch
+from kvd.requests import (
+    Delete,
+    Follow,
+    Help,
+    History,
+    Increment,
+    Interval,
+    KeyRange,
+    Nothing,
+    Ping,
+    Put,
+    Read,
+    Resume,
+    Touch,
+    Watch,
+)
 from kvd.wire import words
 
 ALL = b"*"
+USUAL_CHANGES = 1000
+"""Lines that CHANGES gives at the most, unless it is told."""
 MOST_OPTIONS = 3
 """What PUT takes before its `=`."""
 
@@ -118,6 +135,23 @@ def resume(rest: bytes | None, max_value: int) -> Resume:  # noqa: ARG001
     return Resume(words.position(position), _patterns(patterns or [ALL]))
 
 
+def follow(rest: bytes | None, max_value: int) -> Follow:  # noqa: ARG001
+    """POSITION or -, [PATTERN ...]."""
+    position, *patterns = _split(rest, "expected FOLLOW position [pattern ...], or FOLLOW - [pattern ...] to begin")
+    return Follow(None if position == b"-" else words.position(position), _patterns(patterns or [ALL]))
+
+
+def changes(rest: bytes | None, max_value: int) -> History:  # noqa: ARG001
+    """POSITION [*limit=N] [PATTERN ...]."""
+    position, *patterns = _split(rest, "expected CHANGES position [*limit=N] [pattern ...]")
+    found = words.position(position)
+    given = _starred(patterns, {b"limit"})
+    limit = words.number(given[b"limit"]) if b"limit" in given else USUAL_CHANGES
+    if not limit:
+        raise Usage("*limit= is at least 1")
+    return History(found, _patterns(patterns[len(given) :] or [ALL]), limit)
+
+
 def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
     """SECONDS, or 0."""
     if rest is None or b" " in rest:
@@ -152,17 +186,25 @@ def _split(rest: bytes | None, expected: str) -> list[bytes]:
     return rest.split(b" ")
 
 
+def _starred(found: list[bytes], known: set[bytes]) -> dict[bytes, bytes]:
+    """The options at the beginning of some patterns: those that begin with `*` and go on."""
+    count = 0
+    while count < len(found) and found[count][:1] == b"*" and found[count] != ALL:
+        count += 1
+    return _options([word[1:] for word in found[:count]], known, mark="*")
+
+
 def _options(
-    found: list[bytes], known: set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset()
+    found: list[bytes], known: set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset(), mark: str = ""
 ) -> dict[bytes, bytes]:
     """Options by name; one that may come without `=` then has the value b""."""
     given: dict[bytes, bytes] = {}
     for option in found:
         name, equals, value = option.partition(b"=")
         if name not in known or not (value if equals else name in bare):
-            names = ", ".join(sorted(name.decode() + "=" for name in known))
+            names = ", ".join(sorted(f"{mark}{name.decode()}=" for name in known))
             raise Usage(f"unknown option, or one without its value; known here: {names}")
         if name in given:
-            raise Usage(f"{name.decode()}= is given twice")
+            raise Usage(f"{mark}{name.decode()}= is given twice")
         given[name] = value
     return given

@@ -11,6 +11,8 @@ NOT_IN_THE_CLIENT = {
     "PUT": "set() has its options",
     "RESUME": "Watch begins at the present",
     "SYNC": "Watch begins at the present",
+    "FOLLOW": "Watch begins at the present",
+    "CHANGES": "Watch begins at the present",
     "PROGRESS": "Watch asks for it by itself",
     "BEGIN": "there are no transactions yet",
     "COMMIT": "there are no transactions yet",

@@ -14,7 +14,7 @@ from tests.support.processes import PATIENCE
 
 READ_BYTES = 64 * 1024
 STATUS = frozenset(("OK", "OK64", "NONE", "CONFLICT", "ERR"))
-ITEMS = frozenset(("KEY", "PAIR", "PAIR64", "GONE", "INFO", "HELP"))
+ITEMS = frozenset(("KEY", "PAIR", "PAIR64", "GONE", "COPY", "CHANGED", "INFO", "HELP"))
 
 
 class Lost(Exception):

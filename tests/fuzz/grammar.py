@@ -15,7 +15,7 @@ _STATUS = re.compile(
 )
 _ITEM = re.compile(
     rf"KEY {_KEY}|PAIR {_NUMBER} {_KEY} {_TEXT}|PAIR64 {_NUMBER} {_KEY} {_BASE64}|GONE {_NUMBER} {_KEY}"
-    rf"|INFO {_WORD} {_TEXT}|HELP {_TEXT}"
+    rf"|COPY (?:new|compacted|store|future)|CHANGED {_POSITION} {_CHANGE}|INFO {_WORD} {_TEXT}|HELP {_TEXT}"
 )
 _PUSH = re.compile(rf"CHANGE {_POSITION} {_CHANGE}|PROGRESS {_POSITION}|END {_POSITION} {_WORD} {_TEXT}")
 

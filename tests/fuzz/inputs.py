@@ -35,8 +35,8 @@ POSITIONS = [b"0@x", b"1@00000000", b"1", b"@", b"1@", b"9007199254740992@x", b"
 SEPARATORS = [b" ", b" ", b" ", b" ", b"  ", b"\t", b"", b"\xc2\xa0"]
 ENDS = [b"\n", b"\n", b"\n", b"\n", b"\r\n", b"\r\n", b"\r\r\n", b"\r", b"\n\n", b""]
 VERBS = (
-    b"GET GETS TTL SET PUT DEL TOUCH INCR BEGIN COMMIT ABORT KEYS LIST COUNT WATCH RESUME SYNC PROGRESS UNWATCH "
-    b"PING INFO HELP QUIT AUTH HELLO NOPE get pUt".split()
+    b"GET GETS TTL SET PUT DEL TOUCH INCR BEGIN COMMIT ABORT KEYS LIST COUNT WATCH RESUME SYNC "
+    b"FOLLOW CHANGES PROGRESS UNWATCH PING INFO HELP QUIT AUTH HELLO NOPE get pUt".split()
 )
 STRANGERS = [
     b"POST / HTTP/1.1",
@@ -121,6 +121,8 @@ OTHERS = [
     ([b"COUNT "], SOME_PATTERNS),
     ([b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH"],),
     ([b"RESUME "], [b"0", b"1", b"9007199254740991"], [b"@"], [STORE, b"another"], [b"", b" b* n"]),
+    ([b"FOLLOW "], [b"-", b"0@" + STORE, b"7@another"], [b"", b" b* n"]),
+    ([b"CHANGES "], [b"0", b"7007199254740991"], [b"@" + STORE, b"@another"], [b"", b" *limit=2"], [b"", b" b* n"]),
     ([b"PROGRESS "], [b"0", b"0.001", b"5"]),
     ([b"BEGIN", b"COMMIT", b"ABORT"],),
     ([b"PING", b"PING ", b"PING hello", b"INFO", b"HELP", b"HELP put", b"HELP nope"],),

@@ -22,6 +22,7 @@ ENDLESS = 64 * 1024 * 1024
 LATE_REFUSALS = {
     "INCR": {"not-a-number", "overflow"},
     "RESUME": {"store", "future", "compacted"},
+    "CHANGES": {"store", "future", "compacted"},
     "HELP": {"unknown-verb"},
     "COMMIT": {"usage", "aborted", "not-a-number", "overflow"},
     "ABORT": {"usage"},

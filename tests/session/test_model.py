@@ -216,6 +216,16 @@ class World:
         wanted = sorted(self.pairs(keys))
         return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(lines[:-1]) == wanted
 
+    def changed(self, patterns: list[str], begin: int, limit: int) -> Allowed:
+        found = [
+            (revision, change)
+            for revision, change in sorted(self.changes.items())
+            if revision > begin and any(is_of(change.split(" ")[1], pattern) for pattern in patterns)
+        ]
+        last = found[limit - 1][0] if len(found) >= limit else self.revision
+        wanted = [f"CHANGED {revision}@{self.store} {change}" for revision, change in found[:limit]]
+        return lambda lines: lines == [*wanted, f"OK {last}@{self.store}"]
+
     def where(self) -> Allowed:
         return exactly(f"OK {self.position()}")
 
@@ -604,6 +614,38 @@ class Conversations(RuleBasedStateMachine):
         if self.do(client, line, lambda _: exactly(f"OK {begin}@{self.store}")):
             self.check(client)
             client.begin_watch(patterns or ["*"], begin)
+
+    @rule(who=who, patterns=patterns, back=st.integers(0, 20))
+    def follow(self, who: int, patterns: list[str], back: int) -> None:
+        client = self.clients[who]
+        begin = max(self.first, self.last() - back)
+        line = " ".join([f"FOLLOW {begin}@{self.store}", *patterns])
+        if self.do(client, line, lambda _: exactly(f"OK {begin}@{self.store}")):
+            self.check(client)
+            client.begin_watch(patterns or ["*"], begin)
+
+    @rule(who=who, patterns=patterns, why=st.sampled_from(("new", "future", "store")))
+    def follow_with_a_copy(self, who: int, patterns: list[str], why: str) -> None:
+        client = self.clients[who]
+        wanted = patterns or ["*"]
+        future = max(world.revision for world in self.worlds) + 100
+        position = {"new": "-", "future": f"{future}@{self.store}", "store": f"{self.first}@elsewhere"}[why]
+
+        def allowed(world: World) -> Allowed:
+            copy = world.sync(wanted)
+            return lambda lines: lines[0] == f"COPY {why}" and copy(lines[1:])
+
+        lines = self.do(client, " ".join([f"FOLLOW {position}", *patterns]), allowed)
+        if lines:
+            self.check(client)
+            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]))
+
+    @rule(who=who, patterns=patterns, back=st.integers(0, 20), limit=st.integers(1, 9))
+    def changes(self, who: int, patterns: list[str], back: int, limit: int) -> None:
+        client = self.clients[who]
+        begin = max(self.first, self.last() - back)
+        line = " ".join([f"CHANGES {begin}@{self.store} *limit={limit}", *patterns])
+        self.do(client, line, lambda world: world.changed(patterns or ["*"], begin, limit))
 
     @rule(who=who)
     def resume_elsewhere(self, who: int) -> None:

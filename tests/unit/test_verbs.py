@@ -10,7 +10,9 @@ from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Position
 from kvd.requests import (
     Delete,
+    Follow,
     Help,
+    History,
     Increment,
     Interval,
     KeyRange,
@@ -43,6 +45,8 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"WATCH": (b"WATCH a b*", Watch((b"a", b"b*"))),
     b"RESUME": (b"RESUME 7@c3 a b*", Resume(Position(7, b"c3"), (b"a", b"b*"))),
     b"SYNC": (b"SYNC a*", Watch((b"a*",))),
+    b"FOLLOW": (b"FOLLOW 7@c3 a", Follow(Position(7, b"c3"), (b"a",))),
+    b"CHANGES": (b"CHANGES 7@c3 *limit=5 a b*", History(Position(7, b"c3"), (b"a", b"b*"), 5)),
     b"PROGRESS": (b"PROGRESS 2.5", Interval(2500)),
     b"BEGIN": (b"BEGIN", Nothing()),
     b"COMMIT": (b"COMMIT", Nothing()),
@@ -96,8 +100,9 @@ def test_every_request_says_what_it_touches() -> None:
     for verb in VERBS:
         if verb in keyed:
             assert touched[verb] == (b"k",)
-        elif verb != b"RESUME":
+        elif verb not in (b"RESUME", b"FOLLOW", b"CHANGES"):
             assert touched[verb] == ranges.get(verb, ())
+    assert Follow(None, (b"a*",)).touches() == History(Position(1, b"s"), (b"a*",), 1).touches() == (b"a*",)
     assert Resume(Position(1, b"s"), (b"a*",)).touches() == (b"a*",)
     assert Transaction((Put(b"a", b"t", b""), Delete(b"b"))).touches() == (b"a", b"b")
 
