@@ -8,7 +8,7 @@ and those whose reply is another one are given up; so are those whose changes ar
 import base64
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import permutations, product
 from pathlib import Path
@@ -214,7 +214,7 @@ class World:
         # A copy is that of the history: a key whose time is over is in it until its EXPIRE.
         keys = [key for key in self.entries if any(is_of(key, pattern) for pattern in patterns)]
         wanted = sorted(self.pairs(keys))
-        return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(lines[:-1]) == wanted
+        return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(copied(lines[:-1])) == wanted
 
     def changed(self, patterns: list[str], begin: int, limit: int) -> Allowed:
         found = [
@@ -331,6 +331,18 @@ class Client:
             for revision, change in history.items()
             if revision > self.begin and any(is_of(change.split(" ")[1], pattern) for pattern in self.patterns)
         ]
+
+
+def copied(lines: list[str]) -> Iterable[str]:
+    """The PAIR lines that are left of a copy, when all of it is applied in order."""
+    found: dict[str, str] = {}
+    for line in lines:
+        word, _, key, *_ = line.split(" ", 3)
+        if word == "GONE":
+            found.pop(key, None)
+        else:
+            found[key] = line
+    return found.values()
 
 
 KEYS = ["a", "a/1", "a/2", "b", "b\u00e9", "n", "k" * 512]
