@@ -25,8 +25,7 @@ for i, key in ipairs(KEYS) do
   end
 end
 local meta = KEYS[6]
-local time = redis.call('TIME')
-local present = time[1] * 1000 + math.floor(time[2] / 1000)
+local present = machine_clock()
 local kept = redis.call('HMGET', meta, 'layout', 'store', 'revision', 'clock')
 if not kept[1] then
   if found then

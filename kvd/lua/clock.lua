@@ -6,9 +6,8 @@
 local SLOWER = 1000 -- one part in so many of the time that passes is left out
 local OLD = 60000 -- ms; the place of another machine's daemon is replaced by ours after this
 local APART = 10000 -- ms between two notes of a clock that is ahead of its machine's, for the next start of that
-local time = redis.call('TIME')
 local kept = redis.call('HMGET', KEYS[1], 'clock', 'elapsed')
-local machine = time[1] * 1000 + math.floor(time[2] / 1000)
+local machine = machine_clock()
 local now = math.max(machine, tonumber(kept[1] or 0), tonumber(ARGV[4]))
 local place = table.concat({ARGV[1], ARGV[2], ARGV[3]}, ' ')
 

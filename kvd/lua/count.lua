@@ -11,9 +11,7 @@
 local LIMIT = 1000 -- keys to look at in one call, which takes a millisecond
 local index, ttl = KEYS[1], KEYS[2]
 local min, max, beginning = ARGV[1], ARGV[2], ARGV[3]
-local time = redis.call('TIME')
-local clock = redis.call('HGET', KEYS[3], 'clock')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(clock), tonumber(ARGV[4]))
+local now = store_clock(redis.call('HGET', KEYS[3], 'clock'), ARGV[4])
 local count = redis.call('ZLEXCOUNT', index, min, max)
 local due = redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now))
 if due == 0 or count == 0 then

@@ -5,6 +5,6 @@
 local name = 'batch:' .. ARGV[1]
 local batch = redis.call('HGET', KEYS[1], name)
 if batch then
-  local present = redis.call('TIME')[1] .. '000'
+  local present = string.format('%.0f', machine_clock())
   redis.call('HSET', KEYS[1], name, string.match(batch, '^%d+') .. ' left ' .. present)
 end

@@ -9,9 +9,8 @@ local MOST = 1024 -- keys to look at for one page, also if most of them are left
 local data, big, index, ttl, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local min, max, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local records = ARGV[5] == '1'
-local time = redis.call('TIME')
 local kept = redis.call('HMGET', meta, 'revision', 'store', 'clock')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[3]), tonumber(ARGV[7]))
+local now = store_clock(kept[3], ARGV[7])
 local some_due = ARGV[6] == '0' and redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now)) > 0
 
 -- Those of some keys that are to be given.

@@ -5,9 +5,8 @@
 -- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0; nothing is deleted if
 --   another daemon is at it
 local TURN = 20 -- ms for which a daemon that has more to delete is left alone: two would hold up others twice as long
-local time = redis.call('TIME')
 local kept = redis.call('HMGET', KEYS[6], 'revision', 'clock', 'bytes', 'sweep')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(ARGV[2]))
+local now = store_clock(kept[2], ARGV[2])
 local clock = string.format('%.0f', now)
 local by, at = string.match(kept[4] or '', '^(%x+) (%d+)$')
 if by and by ~= ARGV[1] and now - tonumber(at) < TURN then

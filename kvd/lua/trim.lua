@@ -10,8 +10,7 @@ local BYTES = 16 * 1024 * 1024 -- bytes in the values that it drops, the last on
 local big, log, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor', 'clock')
 local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
-local time = redis.call('TIME')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[4]), tonumber(ARGV[5]))
+local now = store_clock(kept[4], ARGV[5])
 
 -- The first entry that ends at or after a revision, as: its last revision, how many changes, the bytes up to it, the
 -- clock then, which versions before this one did not note.

@@ -96,8 +96,7 @@ if ARGV[4] == 'plain' then
     arguments[#arguments + 1], arguments[#arguments + 2], arguments[#arguments + 3] = 't', key, value
   end
 end
-local time = redis.call('TIME')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(kept[2]), tonumber(clock))
+local now = store_clock(kept[2], clock)
 
 local ARITY = {t = 3, b = 3, p = 6, d = 3, x = 3, i = 3, m = 2}
 local REFERENCE = {t = 'g', b = 'h'} -- in the log, to a value in big, by its kind

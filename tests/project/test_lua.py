@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from kvd.store.redis import connection
+from kvd.store.redis import scripts as loader
 from kvd.wire import shortcuts
 
-SCRIPTS = sorted((Path(connection.__file__).parents[2] / "lua").glob("*.lua"))
+LUA = Path(connection.__file__).parents[2] / "lua"
+SCRIPTS = sorted(path for path in LUA.glob("*.lua") if path.stem in loader.SCRIPTS)
 
 
 def header(source: str) -> dict[str, str]:
@@ -33,6 +35,13 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     arguments = re.split(r"[;,]", parts["ARGV"])[0].split()
     used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body)}
     assert used <= set(range(1, len(arguments) + 1))
+
+
+def test_every_script_begins_with_the_prelude_and_nothing_else_is_in_two_places() -> None:
+    prelude = LUA / "prelude.lua"
+    assert {path.name for path in LUA.glob("*.lua")} == {prelude.name, *(path.name for path in SCRIPTS)}
+    assert all(source.startswith(prelude.read_bytes()) for source in loader.SCRIPTS.values())
+    assert [path.name for path in SCRIPTS if "'TIME'" in path.read_text()] == []
 
 
 def test_what_is_simple_is_not_large() -> None:

@@ -1,6 +1,7 @@
 """The store on a Redis or Valkey: everything that asks it.
 
-connection    one connection, and the scripts of lua/
+scripts       those of lua/, as they are sent
+connection    one connection
 engine        which run of the engine this is, and what it may lose
 attach        whether a store is kvd's, and still has all that it acknowledged
 note          on disk: where a store was when the last daemon on it ended in order

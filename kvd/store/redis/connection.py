@@ -4,11 +4,9 @@ redis-py's own client costs ten times as much a call and may send one twice; its
 """
 
 import asyncio
-import hashlib
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
 from kvd.errors import StartError, StoreLost, StoreUnusable
+from kvd.store.redis.scripts import SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
 """Before every key in Redis.  The braces keep all of them in one slot of a cluster."""
@@ -28,14 +27,6 @@ DATA, BIG, INDEX, TTL, LOG, META, REPLACED = ALL = tuple(
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection and its handshake."""
-
-_NOTHING = b"if not KEYS[1] then return end "
-"""Before every script: without keys it does nothing, and so it can be loaded by a call."""
-SCRIPTS: dict[str, bytes] = {
-    path.stem: _NOTHING + path.read_bytes() for path in sorted((Path(__file__).parents[2] / "lua").glob("*.lua"))
-}
-# EVALSHA names scripts by SHA-1; nothing secret hangs on it.
-_SHAS = {name: hashlib.sha1(source, usedforsecurity=False).hexdigest() for name, source in SCRIPTS.items()}
 
 NOSCRIPT = "NOSCRIPT"
 """First word of Redis's error for a script that is not loaded, and
@@ -90,7 +81,7 @@ def command(*arguments: Argument) -> bytes:
 
 def script(name: str, keys: Sequence[bytes], arguments: Sequence[Argument]) -> bytes:
     """The bytes of a call of lua/NAME.lua."""
-    return command("EVALSHA", _SHAS[name], len(keys), *keys, *arguments)
+    return command("EVALSHA", SHAS[name], len(keys), *keys, *arguments)
 
 
 def info_of(raw: bytes) -> dict[str, str]:
@@ -158,7 +149,7 @@ async def _load_scripts(connection: "Connection") -> None:
     """Load those that are missing.  Raises StoreLost, Rejected."""
     # Asked first: it saves sending them.
     try:
-        known = await connection.call(command("SCRIPT", "EXISTS", *_SHAS.values()))
+        known = await connection.call(command("SCRIPT", "EXISTS", *SHAS.values()))
     except Rejected as error:
         if "unknown command" in str(error):
             raise StoreLost("it has no Lua scripting, which kvd needs; use a Redis or Valkey that has it") from None
