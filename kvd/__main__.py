@@ -15,7 +15,7 @@ from kvd import __version__, settings
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
-from kvd.errors import StartError
+from kvd.errors import StartError, Superseded
 from kvd.options import Option
 from kvd.process import limits, machine, service
 
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         limits.check()
         daemon = Daemon(chosen)
         service.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *service.TERMINAL})
-    except StartError as error:
+    except (StartError, Superseded) as error:
         sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED
     return 0

@@ -1,12 +1,12 @@
 """The daemon: the embedded store, if it is ours, and who serves it, this process or several."""
 
-import asyncio
 import logging
 
 from kvd.embedded.server import EmbeddedServer
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import address_of, listen
+from kvd.process.tasks import run_together
 from kvd.server import Server
 from kvd.settings import Address, Settings, described
 from kvd.store.location import StoreLocation
@@ -81,13 +81,13 @@ class Daemon:
         return location
 
     async def run(self) -> None:
-        """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""
+        """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
+
+        Raises Superseded, after an end in order, when another version of kvd is in charge.
+        """
         assert self._serving  # noqa: S101
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._serving.run())
-            group.create_task(reap_adopted())
-            if self.embedded:
-                group.create_task(self.embedded.supervise())
+        embedded = [self.embedded.supervise()] if self.embedded else []
+        await run_together(self._serving.run(), reap_adopted(), *embedded)
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

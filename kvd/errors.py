@@ -14,6 +14,7 @@
             NotANumber              not-a-number
             Overflow                overflow
             Unavailable             unavailable
+                Superseded              the same; this daemon must end
             Uncertain               uncertain
         NotAClient              what connected speaks another protocol; closed at once
         StartError              the daemon cannot start; one line for a person
@@ -133,6 +134,16 @@ class Unavailable(Refusal):
     """The store cannot serve now; the request was certainly not applied."""
 
     code = "unavailable"
+
+
+class Superseded(Unavailable):
+    """Another version of kvd is in charge: the store has another layout, or a worker other code.  The daemon ends.
+
+    `str(error)` says why, in one line.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(one_line(text))
 
 
 class Uncertain(Refusal):

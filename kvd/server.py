@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from kvd import __version__
-from kvd.errors import Unavailable
+from kvd.errors import Superseded, Unavailable
 from kvd.process import freed_memory, limits
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, address_of, cannot_listen
+from kvd.process.tasks import run_together
 from kvd.session.complaints import Complaints
 from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.context import Context
@@ -86,13 +87,18 @@ class Server:
             self._listeners.append(await loop.create_server(self._streams, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
-        """Serve until cancelled; what fails here for a reason unforeseen ends the daemon."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._store.run())
-            group.create_task(self._follower.run())
-            group.create_task(self._catching_up.run())
-            group.create_task(self._peers.run())
-            group.create_task(freed_memory.give_back())
+        """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
+
+        Raises Superseded, after an end in order, when the store is no longer for this version.
+        """
+        try:
+            await run_together(
+                self._store.run(), self._follower.run(), self._catching_up.run(), self._peers.run(),
+                freed_memory.give_back(),
+            )  # fmt: skip
+        except Superseded:
+            await self.drain()
+            raise
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

@@ -1,7 +1,8 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
--- over a piece at a time; what is left to do stands in a key of its own beside big.
+-- over, if that is wanted, a piece at a time; what is left to do is in a key of its own beside big.
 -- KEYS: data big index ttl log meta replaced
--- ARGV: layout store daemon run synced sure vouches batch known revision tidy; store: the id of a new one
+-- ARGV: takes store daemon run synced sure vouches batch known revision tidy; takes 1 or 0: whether one of an older
+--   layout is taken over; store: the id of a new one
 --   run: the server's run id, "" if it has none; synced 1 or 0: whether it has writes on disk before it answers;
 --   sure 0: it may have lost writes since another run, 1: not if it synced in that run as well, 2: not at all
 --   vouches 1 or 0: whether the daemon lost nothing if the store has its batch `batch`, and of the history of the
@@ -9,8 +10,9 @@
 --   tidy 1 or 0: without, a store of this layout is only read
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms, and whether
 --   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or
---   the error FOREIGN, and nothing was done; or nothing: a piece was taken over, and there may be more
-local MOVING = '2 to 3' -- a layout: not all large values stand by their revision yet
+--   the error FOREIGN or LAYOUT, and nothing was done; or nothing: a piece was taken over, and there may be more
+local MOVING = '2 to 3' -- a layout: not all large values are found by their revision yet
+local OLDER = {['1'] = true, ['2'] = true, [MOVING] = true, ['3'] = true}
 local PIECE = 512 * 1024 -- bytes
 local RECENT = 150000 -- ms; trim.lua notes each minute which daemons are there
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
@@ -25,20 +27,27 @@ for i, key in ipairs(KEYS) do
   end
 end
 local meta = KEYS[6]
-local present = machine_clock()
-local kept = redis.call('HMGET', meta, 'layout', 'store', 'revision', 'clock')
+local present = store_clock()
+local kept, refused = read_meta(meta, 'store', 'revision', 'clock')
 if not kept[1] then
   if found then
     return redis.error_reply('FOREIGN there are keys of kvd, but ' .. meta .. ' does not describe them')
   end
-  redis.call('HSET', meta, 'layout', ARGV[1], 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0,
+  redis.call('HSET', meta, 'layout', LAYOUT, 'store', ARGV[2], 'revision', 0, 'floor', 0, 'clock', 0, 'bytes', 0,
     'run', ARGV[4], 'synced', ARGV[5])
   return {ARGV[2], '0', '0', string.format('%.0f', present), ARGV[8] == '0' and 'WHOLE' or 'LOST'}
 end
 local big, before = KEYS[2], KEYS[2] .. ':before'
-if kept[1] == '1' or kept[1] == '2' then
+if refused then
+  if ARGV[1] ~= '1' or not OLDER[kept[1]] then
+    return refused
+  elseif ARGV[11] ~= '1' then
+    return redis.error_reply('LAYOUT its layout is ' .. kept[1] .. ', and to take it over needs room to write')
+  end
   -- Full memory is no obstacle: Redis looks for free memory at a script's first write only.
   redis.call('HDEL', meta, 'nothing')
+end
+if kept[1] == '1' or kept[1] == '2' then
   -- Large values stood by their key.  Lines in log entries are as new as 2, and need nothing.
   if redis.call('EXISTS', big) == 1 then
     redis.call('RENAME', big, before)
@@ -62,9 +71,10 @@ elseif kept[1] == MOVING then
   if redis.call('EXISTS', before) == 1 then
     return {}
   end
-  redis.call('HSET', meta, 'layout', ARGV[1])
-elseif kept[1] ~= ARGV[1] then
-  return redis.error_reply('FOREIGN its layout is ' .. kept[1] .. ', that of another version of kvd')
+  redis.call('HSET', meta, 'layout', LAYOUT)
+elseif kept[1] == '3' then
+  -- Entries without a digest, and records without flags, need nothing.
+  redis.call('HSET', meta, 'layout', LAYOUT)
 end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.  But the
 -- clock may have been set forward by that, or back: so one that seems old is noted first, and goes after one more day.

@@ -11,7 +11,11 @@
 local LIMIT = 1000 -- keys to look at in one call, which takes a millisecond
 local index, ttl = KEYS[1], KEYS[2]
 local min, max, beginning = ARGV[1], ARGV[2], ARGV[3]
-local now = store_clock(redis.call('HGET', KEYS[3], 'clock'), ARGV[4])
+local kept, refused = read_meta(KEYS[3], 'clock')
+if refused then
+  return refused
+end
+local now = store_clock(kept[2], ARGV[4])
 local count = redis.call('ZLEXCOUNT', index, min, max)
 local due = redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now))
 if due == 0 or count == 0 then

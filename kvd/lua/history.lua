@@ -6,15 +6,18 @@
 local VALUE = {g = 't', h = 'b', G = 'T', H = 'B'}
 local big, log, meta = KEYS[1], KEYS[2], KEYS[3]
 local after, most_changes, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
-local function answer(word)
-  return {word, kept[1], kept[2], kept[3]}
+local kept, refused = read_meta(meta, 'store', 'revision', 'floor')
+if refused then
+  return refused
 end
-if kept[1] ~= ARGV[2] then
+local function answer(word)
+  return {word, kept[2], kept[3], kept[4]}
+end
+if kept[2] ~= ARGV[2] then
   return answer('STORE')
-elseif after > tonumber(kept[2]) then
+elseif after > tonumber(kept[3]) then
   return answer('FUTURE')
-elseif after < tonumber(kept[3]) then
+elseif after < tonumber(kept[4]) then
   return answer('COMPACTED')
 end
 -- Puts values in the place of references to them.

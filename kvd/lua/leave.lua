@@ -3,8 +3,11 @@
 -- ARGV: daemon
 -- RETURNS: nothing
 local name = 'batch:' .. ARGV[1]
-local batch = redis.call('HGET', KEYS[1], name)
-if batch then
-  local present = string.format('%.0f', machine_clock())
-  redis.call('HSET', KEYS[1], name, string.match(batch, '^%d+') .. ' left ' .. present)
+local kept, refused = read_meta(KEYS[1], name)
+if refused then
+  return refused
+end
+if kept[2] then
+  local present = string.format('%.0f', store_clock())
+  redis.call('HSET', KEYS[1], name, string.match(kept[2], '^%d+') .. ' left ' .. present)
 end

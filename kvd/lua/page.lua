@@ -9,8 +9,11 @@ local MOST = 1024 -- keys to look at for one page, also if most of them are left
 local data, big, index, ttl, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local min, max, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local records = ARGV[5] == '1'
-local kept = redis.call('HMGET', meta, 'revision', 'store', 'clock')
-local now = store_clock(kept[3], ARGV[7])
+local kept, refused = read_meta(meta, 'revision', 'store', 'clock')
+if refused then
+  return refused
+end
+local now = store_clock(kept[4], ARGV[7])
 local some_due = ARGV[6] == '0' and redis.call('ZCOUNT', ttl, '-inf', string.format('%.0f', now)) > 0
 
 -- Those of some keys that are to be given.
@@ -27,12 +30,12 @@ local function wanted(keys)
   return given
 end
 
-local page, size, given, looked = {kept[1], kept[2], ''}, 0, 0, 0
+local page, size, given, looked = {kept[2], kept[3], ''}, 0, 0, 0
 local function add(key, record)
   page[#page + 1] = key
   size = size + #key
   if records then
-    local large = string.match(record, '^(%d+) %d+ [TB] ')
+    local large = string.match(record, '^(%d+) %d+ [TB][; ]')
     local value = large and redis.call('HGET', big, large) or ''
     page[#page + 1] = record
     page[#page + 1] = value

@@ -4,6 +4,10 @@
 -- ARGV: daemon first last clock
 -- RETURNS: for each number from first to last its outcomes, or false if it was not and will not be applied
 local daemon, first, last = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local _, refused = read_meta(KEYS[1])
+if refused then
+  return refused
+end
 local answers = {}
 for number = first, last do
   local kept = redis.call('HGET', KEYS[1], 'reply:' .. daemon .. ':' .. number % 8) or ''

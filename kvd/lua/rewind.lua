@@ -4,16 +4,19 @@
 -- ARGV: store new run synced; nothing is done unless the store's id is `store`; run and synced as attach.lua takes
 --   them, run "" to leave both as they are
 -- RETURNS: the store's id, its revision; or the error SPENT, and nothing was done: there are no revisions to jump to
-local kept = redis.call('HMGET', KEYS[2], 'store', 'revision')
-if kept[1] ~= ARGV[1] then
-  return kept
+local kept, refused = read_meta(KEYS[2], 'store', 'revision')
+if refused then
+  return refused
+end
+if kept[2] ~= ARGV[1] then
+  return {kept[2], kept[3]}
 end
 -- At least one step ahead, which is more changes than a store loses, and two at the most: 2^53 holds a million jumps,
 -- and after the last one there are 3 * 10^9 revisions left.
 local STEP = 4000000000
-local jumped = (math.floor(tonumber(kept[2]) / STEP) + 2) * STEP
+local jumped = (math.floor(tonumber(kept[3]) / STEP) + 2) * STEP
 if jumped >= 2 ^ 53 then
-  return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
+  return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[3] .. ', and they end at 2^53')
 end
 local revision = string.format('%.0f', jumped)
 redis.call('DEL', KEYS[1])

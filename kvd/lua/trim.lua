@@ -8,9 +8,12 @@
 local CHANGES = 4000 -- to drop in one call: 3 ms if each is 4 KiB in an entry of its own; and
 local BYTES = 16 * 1024 * 1024 -- bytes in the values that it drops, the last one excepted
 local big, log, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local kept = redis.call('HMGET', meta, 'revision', 'bytes', 'floor', 'clock')
-local revision, total, floor = tonumber(kept[1]), tonumber(kept[2]), tonumber(kept[3])
-local now = store_clock(kept[4], ARGV[5])
+local kept, refused = read_meta(meta, 'revision', 'bytes', 'floor', 'clock')
+if refused then
+  return refused
+end
+local revision, total, floor = tonumber(kept[2]), tonumber(kept[3]), tonumber(kept[4])
+local now = store_clock(kept[5], ARGV[5])
 
 -- The first entry that ends at or after a revision, as: its last revision, how many changes, the bytes up to it, the
 -- clock then, which versions before this one did not note.

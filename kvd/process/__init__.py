@@ -3,6 +3,7 @@
 reaping       what process 1 owes to the children of others
 child         a child process that is started again when it dies
 service       the event loop, the logger, and the signals that end a process
+tasks         tasks that run together
 sockets       sockets to listen on
 half_open     peers that are gone without a word
 limits        the limit of open files

@@ -7,11 +7,11 @@ import sys
 import threading
 
 from kvd.credentials import keep_secret
-from kvd.errors import StartError
+from kvd.errors import StartError, Superseded
 from kvd.process import service
 from kvd.process.child import die_with
 from kvd.server import Server
-from kvd.workers.config import READY, Task
+from kvd.workers.config import EXIT_SUPERSEDED, READY, Task
 
 STDIN, STDOUT = 0, 1
 EXIT_FAILED = 1
@@ -28,8 +28,16 @@ def main() -> int:
     service.open_standard_streams()
     try:
         task = Task.take(sys.stdin.buffer)
+        return _serve(task)
     except EOFError:
         return EXIT_FAILED
+    except Superseded as error:
+        _say(f"{error}\n".encode())
+        return EXIT_SUPERSEDED
+
+
+def _serve(task: Task) -> int:
+    """Serve until the parent says that it is enough; the exit status.  Raises Superseded."""
     # At once, even if this process is stopped: it keeps the port from the next daemon.
     die_with(task.parent, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,13 +1,35 @@
-"""What a worker is told by its parent, on its standard input; the input ends when the parent does."""
+"""What a worker is told by its parent, on its standard input; the input ends when the parent does.
 
+The first line says what code the parent runs.  A worker that was started from other code, because kvd was changed on
+disk meanwhile, reads no further.
+"""
+
+import hashlib
 import pickle
+from itertools import chain
+from pathlib import Path
 from typing import IO, NamedTuple
 
+import kvd
+from kvd.errors import Superseded
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
+from kvd.store.redis.scripts import LAYOUT
 
 READY = b"ready\n"
 """What a worker says on its standard output when it listens; anything else says why it does not."""
+EXIT_SUPERSEDED = 3
+"""Exit status of a worker that another version of kvd has replaced; its last line on standard output says how."""
+
+
+def code_on_disk() -> bytes:
+    """Version, layout and digest of kvd's code as it is on disk now, in one line."""
+    directory = Path(kvd.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(chain(directory.rglob("*.py"), directory.rglob("*.lua"))):
+        digest.update(b"%b\n%d\n" % (bytes(path.relative_to(directory)), path.stat().st_size))
+        digest.update(path.read_bytes())
+    return f"kvd {kvd.__version__}, layout {LAYOUT}, code {digest.hexdigest()[:8]}\n".encode()
 
 
 class Task(NamedTuple):
@@ -21,14 +43,26 @@ class Task(NamedTuple):
     location: StoreLocation
     sockets: tuple[int, ...]
 
-    def give(self, to: IO[bytes]) -> None:
-        """Write it for a worker.  Not an argument: others can see those, and there may be a password in the URL."""
+    def give(self, to: IO[bytes], code: bytes) -> None:
+        """Write it for a worker.  Not an argument: others can see those, and there may be a password in the URL.
+
+        code: bytes, what `code_on_disk` gave when this process began.
+        """
+        to.write(code)
         pickle.dump(self, to)
         to.flush()
 
     @classmethod
     def take(cls, given: IO[bytes]) -> "Task":
-        """Read what `give` wrote.  Raises EOFError if the parent is gone."""
+        """Read what `give` wrote.  Raises EOFError if the parent is gone, Superseded if it runs other code."""
+        theirs, ours = given.readline(), code_on_disk()
+        if not theirs.endswith(b"\n"):
+            raise EOFError
+        if theirs != ours:
+            raise Superseded(
+                f"a worker was started from other code than this daemon's ({ours[:-1].decode()}; this daemon's is "
+                f"{theirs[:-1].decode(errors='replace')}): kvd was changed on disk meanwhile; start it again"
+            )
         task = pickle.load(given)  # noqa: S301  # from our own parent
         assert isinstance(task, cls)  # noqa: S101
         return task

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
-from kvd.errors import StartError
+from kvd.errors import StartError, Superseded
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import share
 from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions
-from kvd.workers.config import READY, Task
+from kvd.workers.config import EXIT_SUPERSEDED, READY, Task, code_on_disk
 
 logger = logging.getLogger("kvd")
 
@@ -37,8 +37,9 @@ class Workers:
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
+        code = code_on_disk()
         self._workers = [
-            Worker(number, settings, location._replace(slot=slot), bound, inherited)
+            Worker(number, settings, location._replace(slot=slot), bound, inherited, code)
             for number, slot in enumerate(slots, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
@@ -49,8 +50,15 @@ class Workers:
         await asyncio.gather(*(worker.launch() for worker in self._workers))
 
     async def run(self) -> None:
-        """Start those that end again, until `drain`."""
-        await asyncio.gather(*(worker.supervise() for worker in self._workers))
+        """Start those that end again, until `drain`.
+
+        Raises Superseded, after all have ended in order, when another version of kvd has replaced one of them.
+        """
+        try:
+            await asyncio.gather(*(worker.supervise() for worker in self._workers))
+        except Superseded:
+            await self.drain()
+            raise
 
     async def drain(self) -> None:
         """End the workers in order: each answers what is being done, and tells its watchers."""
@@ -74,8 +82,9 @@ class Worker(Child):
         location: StoreLocation,
         bound: Sequence[socket.socket],
         inherited: Sequence[int],
+        code: bytes,
     ) -> None:
-        """bound: sockets at the addresses where it will listen."""
+        """bound: sockets at the addresses where it will listen.  code: what its own must be, as Task.give takes it."""
         super().__init__()
         self.name = f"worker {number}"
         self._settings = settings
@@ -83,6 +92,7 @@ class Worker(Child):
         self._bound = bound
         self._first: Sequence[socket.socket] = ()
         self._inherited = inherited
+        self._code = code
         self._said = b""
         self._ready = asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
@@ -98,7 +108,7 @@ class Worker(Child):
         await self._release()
 
     async def launch(self) -> None:
-        """Start it; returns when it listens.  Raises StartError."""
+        """Start it; returns when it listens.  Raises StartError, Superseded."""
         await self._release()
         try:
             process = self._process = self._spawn()
@@ -110,6 +120,7 @@ class Worker(Child):
         await asyncio.wait({ready, self._hearing}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._ready.is_set():
+            await self._wait()
             raise StartError(self._said.decode().strip() or f"{self.name} ended while it started; its log says why")
         logger.info("%s is process %d", self.name, process.pid)
 
@@ -130,14 +141,17 @@ class Worker(Child):
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            Task(os.getpid(), self._settings, self._location, descriptors).give(process.stdin)
+            Task(os.getpid(), self._settings, self._location, descriptors).give(process.stdin, self._code)
         return process
 
     async def _wait(self) -> int:
         assert self._process  # noqa: S101
         if self._hearing:
             await asyncio.wait({self._hearing})
-        return self._process.wait()
+        code = self._process.wait()
+        if code == EXIT_SUPERSEDED and not self._stopping:
+            raise Superseded(self._said.decode().strip())
+        return code
 
     async def _hear(self, process: subprocess.Popen[bytes]) -> None:
         """What it says, until its end."""
@@ -148,7 +162,7 @@ class Worker(Child):
             self._said = await lines.readline()
             if self._said == READY:
                 self._ready.set()
-            await lines.read()
+            self._said = await lines.read() or self._said
         finally:
             transport.close()
 

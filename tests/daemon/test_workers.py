@@ -17,7 +17,7 @@ import pytest
 from kvd.process.sockets import BACKLOG
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
-from kvd.workers.config import Task
+from kvd.workers.config import Task, code_on_disk
 from tests.support.daemons import gone, one_each
 from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait_for
 from tests.support.text import without_retry
@@ -289,7 +289,7 @@ def test_without_descriptors_for_all_of_them_none_is_left_behind(tmp_path: Path)
     assert str(data) not in str([process.info for process in psutil.process_iter(["cmdline"])])
 
 
-def start_worker(task: Task | None) -> subprocess.CompletedProcess[bytes]:
+def start_worker(task: Task | None, code: bytes = code_on_disk()) -> subprocess.CompletedProcess[bytes]:
     """A worker without a parent that waits for it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kvd.workers"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -298,7 +298,7 @@ def start_worker(task: Task | None) -> subprocess.CompletedProcess[bytes]:
     assert process.stdin
     assert process.stdout
     if task:
-        task.give(process.stdin)
+        task.give(process.stdin, code)
         said = process.stdout.readline()
     else:
         said = b""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.store.redis import connection
+from kvd.store.redis import connection, digest
 from kvd.store.redis import scripts as loader
 from kvd.wire import shortcuts
 
@@ -26,7 +26,7 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     source = path.read_text()
     parts = header(source)
     assert set(parts) == {"what", "KEYS", "ARGV", "RETURNS"}
-    body = source[source.index("\nlocal") :]
+    body = whole(path)
     keys = parts["KEYS"].split()
     assert set(keys) <= {"data", "big", "index", "ttl", "log", "meta", "replaced"}
     if "#KEYS" not in body and "ipairs(KEYS)" not in body:
@@ -37,16 +37,25 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     assert used <= set(range(1, len(arguments) + 1))
 
 
-def test_every_script_begins_with_the_prelude_and_nothing_else_is_in_two_places() -> None:
-    prelude = LUA / "prelude.lua"
-    assert {path.name for path in LUA.glob("*.lua")} == {prelude.name, *(path.name for path in SCRIPTS)}
-    assert all(source.startswith(prelude.read_bytes()) for source in loader.SCRIPTS.values())
+def whole(path: Path) -> str:
+    """A script after its header, with the parts that it names, but for the prelude."""
+    source = loader.SCRIPTS[path.stem].decode().removeprefix(f"local LAYOUT = '{loader.LAYOUT}'\n")
+    return source.removeprefix((LUA / "prelude.lua").read_text())
+
+
+def test_every_file_is_a_script_or_a_part_and_every_script_begins_with_the_prelude() -> None:
+    names = {path.stem for path in LUA.glob("*.lua")}
+    parts = {name for path in SCRIPTS for name in re.findall(r"^-- PARTS: (.+)$", path.read_text(), re.MULTILINE)}
+    assert names == {"prelude", *parts, *loader.SCRIPTS}
+    assert all(whole(path) != loader.SCRIPTS[path.stem].decode() for path in SCRIPTS)
     assert [path.name for path in SCRIPTS if "'TIME'" in path.read_text()] == []
 
 
-def test_what_is_simple_is_not_large() -> None:
+def test_lengths_are_the_same_in_scripts_and_elsewhere() -> None:
     (script,) = (path.read_text() for path in SCRIPTS if path.name == "write.lua")
-    assert f"local LARGE = {shortcuts.LONGEST_VALUE} " in script
+    assert shortcuts.LONGEST_VALUE == digest.LARGE
+    assert f"local LARGE = {digest.LARGE} " in script
+    assert f"local SHORT = {digest.SHORT} " in script
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -10,7 +10,6 @@ from kvd.errors import StoreLost, Unavailable
 from kvd.model import BYTES, TEXT, Change, Position, Record
 from kvd.requests import Delete, Increment, KeyRange, Touch, Transaction
 from kvd.store.redis import maintenance
-from kvd.store.redis.attach import LAYOUT
 from kvd.store.redis.cache import LocalCache
 from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.log import ChangeLogConnection
@@ -239,7 +238,7 @@ async def test_a_store_that_was_taken_over_in_part_is_taken_over_to_the_end(redi
     try:
         pieces = 0
         while int(redis.cli("HLEN", "{kvd}:big:before")) > 2 or not pieces:
-            assert await link.call(script("attach", ALL, [LAYOUT, "new", "daemon", "run", 1, 2, 0, 0, "", 0, 1])) == []
+            assert await link.call(script("attach", ALL, [1, "new", "daemon", "run", 1, 2, 0, 0, "", 0, 1])) == []
             pieces += 1
     finally:
         await link.close()

@@ -44,13 +44,15 @@ class Daemon:
     """`python -m kvd` on a free port."""
 
     def __init__(
-        self, data: Path, options: Iterable[str] = (), environment: dict[str, str] | None = None, *, limits: str = ""
-    ) -> None:
-        """limits: words for the shell's ulimit."""
+        self, data: Path, options: Iterable[str] = (), environment: dict[str, str] | None = None, *, limits: str = "",
+        root: Path = ROOT,
+    ) -> None:  # fmt: skip
+        """limits: words for the shell's ulimit.  root: the checkout whose code it runs."""
         self.data = data
         self.port = 0
         self.greeting = ""
         self._options = list(options)
+        self._root = root
         self._environment = environment or {}
         self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +87,7 @@ class Daemon:
         """Start (again, on the same port) and wait until it listens."""
         command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
         self._process = subprocess.Popen(
-            [*self._prefix, *command, *self._options], cwd=ROOT, env=os.environ | self._environment,
+            [*self._prefix, *command, *self._options], cwd=self._root, env=os.environ | self._environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read_log, args=[self._process])

@@ -22,8 +22,6 @@ from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_com
 
 log = logging.getLogger("kvd.store")
 
-LAYOUT = "3"
-"""Version of how keys are laid out in Redis; attach.lua makes it of those before, and refuses any other."""
 OTHERS_WAIT = 3.0
 """Seconds that other daemons have to find their last writes in a store that was started anew: three times the longest
 pause between their attempts to connect; and
@@ -65,7 +63,7 @@ class Attaching:
             self._known = self._known._replace(revision=revision)
 
     async def attach(self, connection: Connection, batch: int) -> None:
-        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost, TimeoutError.
+        """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost, Superseded, TimeoutError.
 
         batch: int, the last of our batches that was acknowledged.
         """
@@ -73,12 +71,12 @@ class Attaching:
             engine = await look_at(connection, self._fsync)
             sure = int(engine.synced and not engine.is_promoted)
             # What was before us was settled when the daemon started.
-            await self._settle(connection, engine, sure, batch, self._known, vouches=True)
+            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
             raise lost_by(error) from None
 
     async def attach_first(self, connection: Connection, end: End | None, *, doubtful: bool | None) -> None:
-        """The same for a daemon that starts.
+        """The same for a daemon that starts, which alone takes over a store of an older layout.
 
         end: where the history stood when the last daemon here ended in order, None if that is not known.
         doubtful: whether the history may have been rewound, as far as that is known elsewhere.
@@ -87,19 +85,20 @@ class Attaching:
             engine = await look_at(connection, self._fsync)
             sure = int(engine.synced and not engine.is_promoted) if doubtful is None else 2
             known = end.position if end and await _is_kept(connection, end) else None
-            store = await self._settle(connection, engine, sure, 0, known, vouches=known is not None)
+            store = await self._settle(connection, engine, sure, 0, known, vouches=known is not None, takes=True)
             if doubtful:
                 await self._renew(connection, engine, store)
         except Rejected as error:
             raise lost_by(error) from None
 
     async def _settle(
-        self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *, vouches: bool
-    ) -> bytes:
+        self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *,
+        vouches: bool, takes: bool,
+    ) -> bytes:  # fmt: skip
         """The store's id, once it is known to be whole, or was given another."""
         give_up = asyncio.get_running_loop().time() + OTHERS_WAIT
         arguments: list[Argument] = [
-            LAYOUT, secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
+            int(takes), secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
             int(vouches), batch, known.store if known else "", known.revision if known else 0,
             int(not self._is_full()),
         ]  # fmt: skip

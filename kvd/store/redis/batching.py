@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from kvd.backoff import Backoff
-from kvd.errors import KvdError, StoreLost, StoreUnusable, Unavailable
+from kvd.errors import KvdError, StoreLost, StoreUnusable, Superseded, Unavailable
 from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
@@ -135,6 +135,7 @@ class Batcher(ABC):
         self._down = False
         self._refusing = False
         self._unusable = ""
+        self._superseded: Superseded | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._store_run = ""
 
@@ -167,7 +168,7 @@ class Batcher(ABC):
         return self._connection is not None
 
     async def run(self) -> None:
-        """Connect, serve, and begin again when the connection is lost, for ever."""
+        """Connect, serve, and begin again when the connection is lost, for ever.  Raises Superseded."""
         backoff = Backoff(jitter=True)
         while True:
             try:
@@ -185,6 +186,12 @@ class Batcher(ABC):
             except StoreLost as lost:
                 self._lost(lost)
             await asyncio.sleep(backoff.next())
+
+    def retire(self, error: Superseded) -> None:
+        """Refuse all that waits or is in flight, and all that comes: `run` runs no more."""
+        self._superseded = error
+        self._give_up_waiting()
+        self._give_up_in_flight()
 
     # ---- while it is there
 
@@ -308,7 +315,13 @@ class Batcher(ABC):
         fail(self._waiting, self._unavailable())
         self._waiting.clear()
 
+    def _give_up_in_flight(self) -> None:
+        for batch in self._in_flight:
+            batch.fail(self._unavailable())
+
     def _unavailable(self) -> Unavailable:
+        if self._superseded:
+            return self._superseded
         if self._unusable:
             return Unavailable(f"the store cannot be used: {self._unusable}")
         return Unavailable("the store is unreachable; nothing was done; try again")

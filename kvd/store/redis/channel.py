@@ -9,7 +9,8 @@ from kvd.backoff import Backoff
 from kvd.errors import StoreLost, Unavailable
 from kvd.store.redis.batching import GRACE, KILLED, MOST_DEATHS, REPLY_TIMEOUT
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import NOSCRIPT, Connection, Connector, Rejected, command, info_of
+from kvd.store.redis.connection import NOSCRIPT, Connection, Connector, Rejected, command, info_of, lost_by
+from kvd.store.redis.scripts import REFUSED
 
 LONGEST_PAUSE = 0.1
 """Seconds between attempts to connect at the most: short beside GRACE, for which a call waits."""
@@ -28,7 +29,7 @@ class Channel:
         self._answered = 0.0
 
     async def call(self, packed: bytes | Callable[[], bytes]) -> Any:
-        """The reply to a command.  Raises Unavailable, also for an error that Redis answers.
+        """The reply to a command.  Raises Unavailable, also for an error that Redis answers, and Superseded.
 
         packed: or what gives it when it is sent, for a command that says what the store's clock is.
         """
@@ -66,6 +67,8 @@ class Channel:
             if error.word == NOSCRIPT:
                 # A new connection loads the scripts.
                 raise StoreLost(str(error)) from None
+            if error.word == REFUSED:
+                raise lost_by(error) from None
             raise Unavailable(f"the store says: {error}") from None
 
     async def _open(self) -> Connection:

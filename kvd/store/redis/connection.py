@@ -16,8 +16,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
-from kvd.errors import StartError, StoreLost, StoreUnusable
-from kvd.store.redis.scripts import SCRIPTS, SHAS
+from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded
+from kvd.store.redis.scripts import REFUSED, SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
 """Before every key in Redis.  The braces keep all of them in one slot of a cluster."""
@@ -48,6 +48,8 @@ class Rejected(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
+        if self.word == REFUSED:
+            return text.partition(" ")[2]
         return f"{text.partition(' ')[2]}; {COPY_IT}" if self.word == SPENT else text
 
     @classmethod
@@ -68,8 +70,10 @@ _LASTING = (AuthenticationError, AuthorizationError, InvalidResponse, ssl.SSLCer
 """Errors of a connection that time does not mend: a wrong password, another protocol, another certificate."""
 
 
-def lost_by(error: Rejected) -> StoreLost:
+def lost_by(error: Rejected) -> StoreLost | Superseded:
     """What an error means to whom it leaves without a store."""
+    if error.word == REFUSED:
+        return Superseded(f"the store cannot be used: {error}")
     return (StoreLost if error.word in _PASSING else StoreUnusable)(str(error))
 
 
@@ -132,7 +136,7 @@ class Connector:
         return connection
 
 
-def _why(error: Exception) -> StoreLost:
+def _why(error: Exception) -> StoreLost | Superseded:
     """What an error means that met a connection while it was opened."""
     if isinstance(error, ResponseError):
         error = Rejected(str(error))

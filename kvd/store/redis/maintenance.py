@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from kvd.errors import Refusal, Unavailable
+from kvd.errors import Refusal, Superseded, Unavailable
+from kvd.process.tasks import run_together
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, LOG, META, REPLACED, Argument, command, info_of, script
@@ -71,10 +72,8 @@ class Housekeeping:
         self.sweep = Sweep(self._quietly, writes.daemon, clock, asked)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for task in (self.sweep.run(), self._keep_clock(), self._trim(), self._shrink()):
-                group.create_task(task)
+        """Serve until cancelled.  Raises Superseded."""
+        await run_together(self.sweep.run(), self._keep_clock(), self._trim(), self._shrink())
 
     async def _keep_clock(self) -> None:
         while True:
@@ -145,6 +144,8 @@ class Housekeeping:
 
         try:
             return await self._channel.call(with_space)
+        except Superseded:
+            raise
         except Refusal as error:
             logger.debug("put off: %s", error)
             return otherwise

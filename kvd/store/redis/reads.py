@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.model import Record
+from kvd.model import TEXT, Record
 from kvd.store.redis.batching import BATCH_ITEMS, Batch, Batcher, Done, Job
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
@@ -20,11 +20,17 @@ _CLOCK = command("TIME") + command("HGET", META, "clock")
 
 
 def unpack(raw: bytes, value: bytes = b"") -> Record:
-    """A record as the store packs it: revision, deadline, kind, value; `value` if that is kept apart."""
+    """A record as the store packs it: revision, deadline, kind and flags, value; `value` if that is kept apart.
+
+    Flags are passed over: none has a meaning for this version.
+    """
     revision, deadline, kind, payload = raw.split(b" ", 3)
-    if kind in _LARGE:
-        return Record(revision, deadline, _LARGE[kind], value, not value)
-    return Record(revision, deadline, kind, payload)
+    if kind == TEXT:
+        return Record(revision, deadline, kind, payload)
+    letter = kind[:1]
+    if letter in _LARGE:
+        return Record(revision, deadline, _LARGE[letter], value, not value)
+    return Record(revision, deadline, letter, payload)
 
 
 def unexpired(raw: bytes | None, now: int) -> Record | None:

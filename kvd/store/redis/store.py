@@ -8,8 +8,9 @@ from functools import partial
 
 from kvd.asked_once import AskedOnce
 from kvd.backoff import Backoff
-from kvd.errors import StartError, StoreLost, StoreUnusable, Unavailable
+from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavailable
 from kvd.model import Change, Outcome, Position, Record
+from kvd.process.tasks import run_together
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.store.api import Found, Page, ReadDone, WriteDone
 from kvd.store.redis.attach import Attaching, End, read_end
@@ -94,6 +95,8 @@ class Store:
                 await self._look(end, loss, suspect=suspect)
             except StoreUnusable as error:
                 raise StartError(f"cannot use the store: {error}") from None
+            except Superseded as error:
+                raise StartError(str(error)) from None
             except (StoreLost, TimeoutError) as lost:
                 why = str(lost) or "it does not answer"
             else:
@@ -144,11 +147,25 @@ class Store:
         return ChangeLogConnection(await self._connector.open(), self._writes.is_busy, self._attaching.know)
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for batcher in (self._reads, self._large, self._writes):
-                group.create_task(batcher.run())
-            group.create_task(self._housekeeping.run())
+        """Serve until cancelled.  Raises Superseded if a script refuses the store; from then on, requests are refused."""
+        batchers = (self._reads, self._large, self._writes)
+        try:
+            await run_together(*(batcher.run() for batcher in batchers), self._keep_house())
+        except Superseded as error:
+            for batcher in batchers:
+                batcher.retire(error)
+            raise
+
+    async def _keep_house(self) -> None:
+        try:
+            await self._housekeeping.run()
+        except Superseded:
+            # Writes in flight are refused as well, and then certainly not done.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE):
+                    while self._writes.is_busy():  # noqa: ASYNC110  # rare, and soon over
+                        await asyncio.sleep(FIRST_PAUSE)
+            raise
 
     async def close(self) -> None:
         """Close what `run` does not close, and note that we left: nobody has to find our last writes again."""

@@ -9,16 +9,17 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
-from kvd.errors import StoreLost, Unavailable, Uncertain
+from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT
 from kvd.requests import Delete, Increment, Put, Touch, Transaction
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, script
+from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, lost_by, script
+from kvd.store.redis.digest import SHORT, crc, digest_of_lines
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace
 
 UNCERTAIN_AFTER = 10.0
@@ -34,9 +35,13 @@ NO_MEMORY = b"f"
 
 
 def _put(write: Put) -> tuple[Argument, ...]:
-    if write.ttl or write.condition:
-        return (b"p", write.key, write.kind, write.value, write.ttl, write.condition)
-    return (write.kind, write.key, write.value)
+    key, kind, value, ttl, condition = write
+    if len(value) > SHORT:
+        # The script is spared this: it takes Redis as long as all else that it does with the value.
+        return (b"p", key, kind + crc(value), value, ttl, condition)
+    if ttl or condition:
+        return (b"p", key, kind, value, ttl, condition)
+    return (kind, key, value)
 
 
 def _transaction(write: Transaction) -> tuple[Argument, ...]:
@@ -57,7 +62,8 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
     if job.simple:
         _, lines = job.items
-        return ((TEXT, *line.split(b" ", 1)) for line in lines[:-1].split(b"\n"))
+        pairs = (line.split(b" ", 1) for line in lines[:-1].split(b"\n"))
+        return (_put(Put(key, TEXT, value)) for key, value in pairs)
     return (_ARGUMENTS[type(write)](write) for write in job.items)
 
 
@@ -134,16 +140,15 @@ class WriteBatcher(Batcher):
     def _encode(self, batch: Batch) -> bytes:
         self._number += 1
         batch.number = self._number
-        keys: Iterable[Iterable[bytes]]
-        writes: Iterable[Argument]
+        numbered: list[Argument] = [self.daemon, batch.number, self._clock.now]
         if all(job.simple for job in batch.jobs):
-            keys, lines = zip(*[job.items for job in batch.jobs], strict=True)
-            writes = (b"plain", b"".join(lines))
-        else:
-            keys = map(_keys, batch.jobs)
-            writes = (b"any", *chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs))))
-        batch.mark = self._cache.begin_write(chain.from_iterable(keys))
-        return script("write", ALL, [self.daemon, batch.number, self._clock.now, *writes])
+            keys, parts = zip(*[job.items for job in batch.jobs], strict=True)
+            batch.mark = self._cache.begin_write(chain.from_iterable(keys))
+            lines = b"".join(parts)
+            return script("set", ALL, [*numbered, digest_of_lines(lines), lines])
+        batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
+        writes = chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
+        return script("write", ALL, [*numbered, *writes])
 
     def _take_replies(self, *replies: Any) -> None:
         (reply,) = replies
@@ -170,6 +175,9 @@ class WriteBatcher(Batcher):
     def _reject(self, error: Rejected) -> None:
         """The oldest batch in flight was not applied."""
         self.refused_for_space |= error.word == UNWRITABLE
+        refusal = lost_by(error)
+        if isinstance(refusal, Superseded):
+            self._drop(refusal)
         behind = error.word == FENCED and self._refused
         if not behind and error.word in (NOSCRIPT, FENCED):
             raise StoreLost(str(error))
@@ -184,6 +192,15 @@ class WriteBatcher(Batcher):
         if not self._in_flight:
             self._number = self._refused - 1
             self._again(self._behind)
+
+    def _drop(self, error: Superseded) -> NoReturn:
+        """None of what is in flight was applied, nor will be."""
+        for batch in (*self._behind, *self._in_flight):
+            batch.fail(error)
+        self._behind.clear()
+        self._in_flight.clear()
+        self.retire(error)
+        raise error
 
     def _again(self, batches: deque[Batch]) -> None:
         """Send batches that were certainly not applied once more, before all that waits."""
@@ -224,13 +241,13 @@ class WriteBatcher(Batcher):
     def _lost(self, lost: StoreLost) -> None:
         self._cache.clear()
         if not self._down:
-            self._after(UNCERTAIN_AFTER, self._give_up_unknown)
+            self._after(UNCERTAIN_AFTER, self._give_up_in_flight)
         super()._lost(lost)
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(FULL) if self._free_space(0) < DELETES_SHARE else super()._unavailable()
 
-    def _give_up_unknown(self) -> None:
+    def _give_up_in_flight(self) -> None:
         for batch in self._behind:
             batch.fail(self._unavailable())
         for batch in self._in_flight:
