@@ -1,0 +1,145 @@
+"""Stores that older versions of kvd wrote are taken over whole: real ones, kept in samples/."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.processes import Daemon, Peer, Redis, needs, wait_for
+from tests.store.samples.make import LARGE, LARGER, RAW
+
+SAMPLES = Path(__file__).parent / "samples"
+LAYOUTS = ("1", "2", "3")
+META = "{kvd}:meta"
+TEXTS = {
+    "text": "hello world", "ключ": "значение", "late": "kept", "large": LARGER, "number": "42", "one": "1", "two": LARGE,
+    "three": "3", **{f"key{number}": f"value {number}" for number in range(16)},
+}  # fmt: skip
+BYTES = {"bytes": bytes(range(256)), "raw": RAW}
+ENDED = ("soon", "lost")
+
+
+@pytest.fixture(params=LAYOUTS)
+def sample(request: pytest.FixtureRequest) -> bytes:
+    return gzip.decompress((SAMPLES / f"layout-{request.param}.aof.gz").read_bytes())
+
+
+@pytest.fixture
+def store(tmp_path: Path, sample: bytes) -> Iterator[Redis]:
+    """A Redis that has it."""
+    needs("redis-server")
+    redis = Redis(tmp_path / "redis")
+    (redis.directory / "appendonly.aof").write_bytes(sample)
+    redis.start()
+    yield redis
+    redis.stop()
+
+
+def check_keys(peer: Peer) -> None:
+    for key, text in TEXTS.items():
+        assert peer.ask(f"GET {key}") == f"OK {text}"
+    for key, raw in BYTES.items():
+        reply = peer.ask(f"GET {key}")
+        assert reply.startswith("OK64 ")
+        assert len(reply) >= len(raw)
+    for key in (*ENDED, "gone", "empty"):
+        assert peer.ask(f"GET {key}") == "NONE"
+    assert peer.ask("COUNT") == f"OK {len(TEXTS) + len(BYTES)}"
+    for key in ("late", "raw", "three"):
+        assert 9 * 10**8 < float(peer.ask(f"TTL {key}").removeprefix("OK ")) <= 10**9
+
+
+def test_a_store_of_an_older_layout_is_taken_over_with_its_history(start_daemon: StartDaemon, store: Redis) -> None:
+    identity = store.cli("HGET", META, "store")
+    daemon = start_daemon("--store", store.unix_url)
+    with daemon.connect() as peer:
+        check_keys(peer)
+        wait_for("the ends", lambda: peer.ask("UNWATCH") == f"OK 36@{identity}")
+        assert peer.ask(f"RESUME 0@{identity}").startswith("OK ")
+        changes = [line.split(" ", 2)[2] for line in peer.lines(36)]
+    assert changes[6:9] == [f"SET large {LARGE}", f"SET large {LARGER}", changes[8]]
+    assert changes[8].startswith("SET64 raw ")
+    assert changes[9] == f"SET lost {LARGE}"
+    assert changes[12:18] == ["SET gone 1", "DEL gone", "SET one 1", f"SET two {LARGE}", "SET three 3", "DEL empty"]
+    assert changes[18:34] == [f"SET key{number} value {number}" for number in range(16)]
+    assert sorted(changes[34:]) == sorted(f"EXPIRE {key}" for key in ENDED)
+    assert store.cli("HGET", META, "layout") == "4"
+    assert store.cli("EXISTS", "{kvd}:big:before") == "0"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_directory_of_an_older_layout_is_taken_over_and_written_to(
+    start_daemon: StartDaemon, tmp_path: Path, sample: bytes, workers: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "appendonly.aof").write_bytes(sample)
+    daemon = start_daemon("--workers", workers, data=data)
+    for number in range(2):
+        with daemon.connect() as peer:
+            check_keys(peer)
+            assert peer.ask("SET large small").startswith("OK ")
+            assert peer.ask(f"PUT large = {LARGER}").startswith("OK ")
+            assert peer.ask("INCR number").startswith("OK 43")
+            assert peer.ask("INCR number -1") == "OK 42"
+            assert peer.ask(f"PUT new if=0 ttl=9 = {number}").startswith("OK ")
+            assert peer.ask("DEL new").startswith("OK ")
+        daemon.stop()
+        daemon.start()
+
+
+def test_a_running_daemon_never_takes_over(start_daemon: StartDaemon, redis: Redis) -> None:
+    """Not even when it looks anew at a store that was set back under it."""
+    daemon = start_daemon("--store", redis.unix_url)
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+        redis.cli("HSET", META, "layout", "3")
+        redis.cli("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert_ended(daemon, "3")
+    assert redis.cli("HGET", META, "layout") == "3"
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("GET a") == "OK 1"
+    assert redis.cli("HGET", META, "layout") == "4"
+
+
+def assert_ended(daemon: Daemon, layout: str) -> None:
+    """It ended by itself, with one line that says why."""
+    assert daemon.wait() == 1
+    (line,) = [line for line in daemon.log.splitlines() if line.startswith("kvd: ")]
+    assert line.startswith(f"kvd: the store cannot be used: its layout is {layout}, and this kvd works on layout 4")
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("layout", ["3", "5", "4 to 5"])
+def test_a_daemon_whose_store_was_taken_over_by_another_version_ends_in_order(
+    start_daemon: StartDaemon, redis: Redis, layout: str, workers: str
+) -> None:
+    daemon = start_daemon("--store", redis.unix_url, "--workers", workers)
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        assert peer.ask("SET a 1") == "OK 1"
+        position = watcher.ask("WATCH").removeprefix("OK ")
+        redis.cli("HSET", META, "layout", layout)
+        assert watcher.rest() == [f"END {position} shutdown the daemon stops"]
+        assert peer.rest() == []
+    assert_ended(daemon, layout)
+    assert redis.cli("HGET", META, "revision") == "1"
+
+
+def test_writes_that_such_a_store_refuses_are_certainly_not_done(start_daemon: StartDaemon, redis: Redis) -> None:
+    daemon = start_daemon("--store", redis.unix_url)
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+        sets = "".join(f"SET a {number}\n" for number in range(2000))
+        peer.send(sets)
+        redis.cli("HSET", META, "layout", "5")
+        peer.send("INCR b\nPUT c ttl=9 = 1\nDEL a\n" * 100)
+        replies = peer.rest()
+    assert_ended(daemon, "5")
+    done = [reply for reply in replies if reply.startswith("OK ")]
+    refused = {reply.partition(":")[0] for reply in replies[len(done) :]}
+    assert refused == {"ERR unavailable the store cannot be used"}
+    assert redis.cli("HGET", META, "revision") == str(1 + len(done))
