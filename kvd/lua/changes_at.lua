@@ -6,9 +6,11 @@
 local VALUE = {g = 't', h = 'b', G = 'T', H = 'B'}
 local big, log, meta = KEYS[1], KEYS[2], KEYS[3]
 local most_bytes = tonumber(ARGV[2])
-local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
-local page, bytes = {'OK', kept[1], kept[2], kept[3]}, 0
-if kept[1] ~= ARGV[1] then
+local kept, refused = read_meta(meta, 'store', 'revision', 'floor')
+local page, bytes = {'OK', kept[2], kept[3], kept[4]}, 0
+if refused then
+  return refused
+elseif kept[2] ~= ARGV[1] then
   page[1] = 'STORE'
   return page
 end

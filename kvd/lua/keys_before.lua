@@ -7,11 +7,13 @@
 --   revision
 local log, meta = KEYS[1], KEYS[2]
 local most_changes, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local kept = redis.call('HMGET', meta, 'store', 'revision', 'floor')
-if kept[1] ~= ARGV[2] then
-  return {'STORE', kept[1], kept[2], kept[3]}
+local kept, refused = read_meta(meta, 'store', 'revision', 'floor')
+if refused then
+  return refused
+elseif kept[2] ~= ARGV[2] then
+  return {'STORE', kept[2], kept[3], kept[4]}
 end
-local page, changes, bytes = {'OK', kept[1], kept[2], kept[3]}, 0, 0
+local page, changes, bytes = {'OK', kept[2], kept[3], kept[4]}, 0, 0
 local entry = redis.call('XRANGE', log, string.format('%.0f-0', tonumber(ARGV[1]) - 1), '+', 'COUNT', 1)[1]
 while entry and changes < most_changes and bytes < most_bytes do
   local fields, keys = entry[2], {entry[1]}

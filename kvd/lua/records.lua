@@ -5,9 +5,13 @@
 --   none, the value "" unless the record says that it stands apart
 local data, big, meta = KEYS[1], KEYS[2], KEYS[3]
 local bytes, size = tonumber(ARGV[1]), 0
-local page = redis.call('HMGET', meta, 'revision', 'store')
+local kept, refused = read_meta(meta, 'revision', 'store')
+if refused then
+  return refused
+end
+local page = {kept[2], kept[3]}
 for i, record in ipairs(redis.call('HMGET', data, unpack(ARGV, 2))) do
-  local large = record and string.match(record, '^(%d+) %d+ [TB] ')
+  local large = record and string.match(record, '^(%d+) %d+ [TB][; ]')
   local value = large and redis.call('HGET', big, large) or ''
   page[#page + 1] = record or ''
   page[#page + 1] = value

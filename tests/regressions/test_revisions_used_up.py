@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kvd.store.redis.scripts import SCRIPTS
 from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
 
 LIMIT = 2**53
@@ -19,8 +20,7 @@ USED_UP = "its revisions are used up"
 
 def renew(redis: Redis, store: str) -> list[str]:
     """What the script that gives the store another id answers."""
-    script = (Path(__file__).parents[2] / "kvd" / "lua" / "rewind.lua").read_text()
-    return redis.cli("EVAL", script, "2", "{kvd}:log", META, store, "other", "", "0").splitlines()
+    return redis.cli("EVAL", SCRIPTS["rewind"].decode(), "2", "{kvd}:log", META, store, "other", "", "0").splitlines()
 
 
 def set_revision(redis: Redis, revision: int) -> None:

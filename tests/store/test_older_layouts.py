@@ -14,8 +14,8 @@ SAMPLES = Path(__file__).parent / "samples"
 LAYOUTS = ("1", "2", "3")
 META = "{kvd}:meta"
 TEXTS = {
-    "text": "hello world", "ключ": "значение", "late": "kept", "large": LARGER, "number": "42", "one": "1", "two": LARGE,
-    "three": "3", **{f"key{number}": f"value {number}" for number in range(16)},
+    "text": "hello world", "ключ": "значение", "late": "kept", "large": LARGER, "number": "42",
+    "one": "1", "two": LARGE, "three": "3", **{f"key{number}": f"value {number}" for number in range(16)},
 }  # fmt: skip
 BYTES = {"bytes": bytes(range(256)), "raw": RAW}
 ENDED = ("soon", "lost")

@@ -39,6 +39,8 @@ def verify(raw: list[Any]) -> bool | None:
     words = tag.split(b" ")
     if len(words) < len(("batch", "digest", "clock", "bytes")):
         return None
+    if fields[0].isdigit() and int(fields[0]) != fields[1].count(b"\n"):
+        return False
     return bool(words[1] == _digest_of(fields))
 
 
@@ -47,6 +49,8 @@ def _digest_of(fields: list[bytes]) -> bytes:
         return digest_of_lines(fields[1])
     parts: list[bytes] = []
     for name, value in zip(fields[::2], fields[1::2], strict=True):
-        letter = _REFERENCES[name[:1]] if len(value) > LARGE else name[:1]
+        letter = name[:1]
+        if len(value) > LARGE:
+            letter = _REFERENCES.get(letter, letter)
         parts += letter + name[1:], value if len(value) <= SHORT else crc(value)
     return b"s" + hashlib.sha1(b"\n".join(parts), usedforsecurity=False).hexdigest()[:DIGITS].encode()

@@ -66,6 +66,19 @@ def references(raw: list[Any]) -> list[tuple[bytes, int]]:
     return [(b"%d" % (last - (len(fields) - place) // 2 + 1), place) for place in places]
 
 
+def filled(raws: list[Any], values: list[bytes | None]) -> list[Any]:
+    """Log entries, with values in the places of references to them: those of all `references`, in order.
+
+    Raises StoreLost if one is gone.
+    """
+    places = [(raw[1], place) for raw in raws for _, place in references(raw)]
+    for (fields, place), value in zip(places, values, strict=True):
+        if value is None:
+            raise StoreLost("changes were dropped while they were read")
+        fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
+    return raws
+
+
 def _set(revision: int, key: bytes, value: bytes) -> Change:
     return Change(revision, b"SET", key, TEXT, value)
 
@@ -177,13 +190,9 @@ class ChangeLogConnection:
 
     async def _entries(self, raws: list[Any]) -> list[Entry]:
         """Log entries as Redis gives them, once the values that they refer to are in them."""
-        wanted = [(raw[1], *reference) for raw in raws for reference in references(raw)]
+        wanted = [revision for raw in raws for revision, _ in references(raw)]
         if wanted:
-            values = await self._call(command("HMGET", BIG, *[revision for _, revision, _ in wanted]))
-            for (fields, _, place), value in zip(wanted, values, strict=True):
-                if value is None:
-                    raise StoreLost("changes were dropped while they were read")
-                fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
+            raws = filled(raws, await self._call(command("HMGET", BIG, *wanted)))
         return [read_entry(raw) for raw in raws]
 
     async def tag_at(self, revision: int) -> bytes | None:

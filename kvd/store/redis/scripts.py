@@ -1,4 +1,4 @@
-"""The scripts that run inside Redis, as they are sent: the layout, the prelude, the parts that the script names, itself."""
+"""The scripts that run inside Redis, as they are sent: layout, prelude, the parts that a script names, itself."""
 
 import hashlib
 import re

@@ -147,7 +147,7 @@ class Store:
         return ChangeLogConnection(await self._connector.open(), self._writes.is_busy, self._attaching.know)
 
     async def run(self) -> None:
-        """Serve until cancelled.  Raises Superseded if a script refuses the store; from then on, requests are refused."""
+        """Serve until cancelled.  Raises Superseded if a script refuses the store; from then on all is refused."""
         batchers = (self._reads, self._large, self._writes)
         try:
             await run_together(*(batcher.run() for batcher in batchers), self._keep_house())
