@@ -17,10 +17,11 @@ import pytest
 from kvd.process.sockets import BACKLOG
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
-from kvd.workers.config import Task, code_on_disk
+from kvd.workers.config import Task
 from tests.support.daemons import gone, one_each
 from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait_for
 from tests.support.text import without_retry
+from tests.support.workers import start_worker
 
 
 @pytest.fixture
@@ -287,23 +288,6 @@ def test_without_descriptors_for_all_of_them_none_is_left_behind(tmp_path: Path)
     assert re.search(r"^kvd: cannot start worker \d+: Too many open files", done.stderr, re.MULTILINE)
     assert "Traceback" not in done.stderr
     assert str(data) not in str([process.info for process in psutil.process_iter(["cmdline"])])
-
-
-def start_worker(task: Task | None, code: bytes = code_on_disk()) -> subprocess.CompletedProcess[bytes]:
-    """A worker without a parent that waits for it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kvd.workers"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, pass_fds=task.sockets if task else (),
-    )  # fmt: skip
-    assert process.stdin
-    assert process.stdout
-    if task:
-        task.give(process.stdin, code)
-        said = process.stdout.readline()
-    else:
-        said = b""
-    rest, error = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, said + rest, error)
 
 
 def test_a_worker_that_cannot_listen_says_why() -> None:

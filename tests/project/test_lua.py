@@ -5,20 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from kvd.store.redis import connection, digest
+from kvd.store.redis import digest
 from kvd.store.redis import scripts as loader
 from kvd.wire import shortcuts
+from tests.support.scripts import LUA, header
 
-LUA = Path(connection.__file__).parents[2] / "lua"
 SCRIPTS = sorted(path for path in LUA.glob("*.lua") if path.stem in loader.SCRIPTS)
-
-
-def header(source: str) -> dict[str, str]:
-    """The parts of the comment at the head of a script, by their names."""
-    lines = source.splitlines()
-    head = [line.removeprefix("--").strip() for line in lines[: next(i for i, s in enumerate(lines) if s[:2] != "--")]]
-    parts = re.split(r"\b(KEYS|ARGV|RETURNS): ", " ".join(head))
-    return {"what": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -71,7 +63,7 @@ def test_a_script_never_makes_commands_or_errors_out_of_what_clients_sent(path: 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_is_called_with_the_keys_of_its_header(path: Path) -> None:
     every = "data big index ttl log meta replaced"
-    modules = [module.read_text() for module in Path(connection.__file__).parent.glob("*.py")]
+    modules = [module.read_text() for module in Path(loader.__file__).parent.glob("*.py")]
     calls = [keys for text in modules for keys in re.findall(rf'script\(\s*"{path.stem}", (\[[A-Z, ]+\]|ALL)', text)]
     assert calls
     named = {every if keys == "ALL" else " ".join(re.findall(r"[A-Z]+", keys)).lower() for keys in calls}

@@ -13,8 +13,8 @@ from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, REPLACED, TTL, Con
 from kvd.store.redis.digest import verify
 from kvd.store.redis.log import filled, references
 from kvd.store.redis.store import Store
-from tests.processes import Redis
-from tests.test_store import eventually, put, running, write
+from tests.support.processes import Redis
+from tests.support.stores import eventually, put, running, write
 
 LENGTHS = (0, 1, 64, 65, 4096, 4097, 70_000)
 

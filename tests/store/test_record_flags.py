@@ -5,8 +5,7 @@ import time
 import pytest
 
 from kvd.store.redis.reads import unpack
-from tests.conftest import StartDaemon
-from tests.processes import Daemon, Peer, Redis
+from tests.support.processes import Daemon, Peer, Redis, StartDaemon
 
 FLAGS = ";oapp/leader", ";o", ";xa%3Bb%25;yключ;z1"
 LARGE = "x" * 5000

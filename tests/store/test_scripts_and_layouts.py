@@ -5,18 +5,21 @@ import pytest
 from kvd.store.redis import connection
 from kvd.store.redis.connection import ALL, Argument, Connector, Rejected, command, script
 from kvd.store.redis.scripts import LAYOUT, SCRIPTS
-from tests.processes import Redis
-from tests.test_lua import LUA, header
-from tests.test_store import put, running, write
+from tests.support.processes import Redis
+from tests.support.scripts import LUA, header
+from tests.support.stores import put, running, write
 
 DAEMON, STORE = "aaaaaaaa", "abcd1234"
 ARGUMENTS: dict[str, list[Argument]] = {
     "attach": [0, STORE, DAEMON, "run", 1, 2, 0, 0, "", 0, 1],
     "clock": ["beginning", 1, 1, 1],
     "count": ["-", "+", "", 0, 1, "", "", 0, 0],
+    "changes_at": [STORE, 1000, 1],
     "history": [0, STORE, 1000, 1000],
+    "keys_before": [1, STORE, 10, 1000],
     "leave": [DAEMON],
     "page": ["-", "+", 10, 1000, 1, 0, 0],
+    "records": [1000, "k"],
     "resolve": [DAEMON, 1, 1, 0],
     "rewind": [STORE, "other", "", 0],
     "set": [DAEMON, 1, 0, "c00000000", "k v\n"],

@@ -42,6 +42,10 @@ from kvd.store.redis.writes import WriteBatcher
 logger = logging.getLogger("kvd.store")
 
 
+BUSY_PAUSE = 0.02
+"""Seconds between looks whether writes are still in flight."""
+
+
 class Store:
     """One Redis, by URL.  `start` it, keep `run` running, `close` it."""
 
@@ -164,7 +168,7 @@ class Store:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GRACE):
                     while self._writes.is_busy():  # noqa: ASYNC110  # rare, and soon over
-                        await asyncio.sleep(FIRST_PAUSE)
+                        await asyncio.sleep(BUSY_PAUSE)
             raise
 
     async def close(self) -> None:
