@@ -92,7 +92,7 @@ local function release(key, raw, deadline)
   end
 end
 
-local function put(key, raw, kind, flags, value, deadline, crc)
+local function put(key, raw, simple, kind, flags, value, deadline, crc)
   local length = #value
   revision = revision + 1
   bytes = bytes + #key + length
@@ -110,7 +110,7 @@ local function put(key, raw, kind, flags, value, deadline, crc)
   records[key], sets[set + 1], sets[set + 2], set = record, key, record, set + 2
   if not raw then
     adds[#adds + 1], adds[#adds + 2] = 0, key
-  elseif not find(raw, '^%d+ 0 %l') then
+  elseif not simple then
     release(key, raw, deadline)
   end
   if deadline ~= '0' then
@@ -128,14 +128,18 @@ local function remove(letter, key, raw)
   return format(INTEGER, revision)
 end
 
--- The record of a key, which ends here if its time is over.
+-- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and is not large.
 local function present(key)
   local raw = records[key]
-  if raw and not find(raw, '^%d+ 0 ') and tonumber(match(raw, '^%d+ (%d+) ')) <= present_time() then
-    remove('e', key, raw)
-    return false
+  if not raw or find(raw, '^%d+ 0 %l') then
+    return raw, true
   end
-  return raw
+  local deadline = match(raw, '^%d+ (%d+) ')
+  if deadline ~= '0' and tonumber(deadline) <= present_time() then
+    remove('e', key, raw)
+    return false, true
+  end
+  return raw, false
 end
 
 -- Whether a condition does not hold: if so, the present revision.
@@ -145,77 +149,82 @@ local function conflict(raw, condition)
   return (wanted ~= rev or store ~= '' and store ~= kept[4]) and 'c' .. rev
 end
 
--- Beyond 2^52 Redis adds: it has 64-bit integers.  Nil if the sum overflows.
-local function add(a, b)
-  redis.call('HSET', meta, 'scratch', a)
-  local added = redis.pcall('HINCRBY', meta, 'scratch', b)
-  local sum = redis.call('HGET', meta, 'scratch')
-  redis.call('HDEL', meta, 'scratch')
-  if type(added) == 'table' or a == '-9223372036854775808' or sum == '-9223372036854775808' then
-    return nil
-  end
-  return sum
-end
-
 -- Keeps the deadline, and the flags.
-local function increment(key, raw, amount)
-  local deadline, kind, flags, value = '0', 't', '', '0'
+local function increment(key, raw, simple, amount)
+  local deadline, flags, value = '0', '', '0'
   if raw then
-    deadline, kind, flags, value = match(raw, '^%d+ (%d+) (%a)([^ ]*) (.*)$')
-    if kind ~= 't' or not (value == '0' or find(value, '^%-?[1-9]%d*$')) then
+    deadline, flags, value = match(raw, '^%d+ (%d+) t([^ ]*) (%-?[1-9]%d*)$')
+    if not value then
+      deadline, flags, value = match(raw, '^%d+ (%d+) t([^ ]*) (0)$')
+    end
+    if not value then
       return 'a'
     end
   end
   local sum
   if #value < 16 and #amount < 16 then
     sum = format(INTEGER, value + amount)
-  else
-    sum = #value <= 20 and add(value, amount)
-  end
-  if not sum then
+  elseif #value > 20 then
     return 'o'
+  else
+    -- Beyond 2^52 Redis adds: it has 64-bit integers.
+    redis.call('HSET', meta, 'scratch', value)
+    local added = redis.pcall('HINCRBY', meta, 'scratch', amount)
+    sum = redis.call('HGET', meta, 'scratch')
+    redis.call('HDEL', meta, 'scratch')
+    local least = '-9223372036854775808'
+    if type(added) == 'table' or value == least or sum == least then
+      return 'o'
+    end
   end
-  put(key, raw, 't', flags, sum, deadline)
+  put(key, raw, simple, 't', flags, sum, deadline)
   return sum
 end
 
--- Keeps the revision, and the flags.
-local function touch(key, raw, life)
-  if not raw then
-    return 'n'
+local touch -- these two are made where they are used: that takes as long as what they do
+if touches then
+  -- Keeps the revision, and the flags.
+  touch = function(key, raw, life)
+    if not raw then
+      return 'n'
+    end
+    local rev, before, rest = match(raw, '^(%d+) (%d+) (.*)$')
+    if tight and life ~= '0' and before == '0' then
+      return 'f'
+    end
+    local deadline = life == '0' and '0' or format(INTEGER, present_time() + 1 + life)
+    local record = rev .. ' ' .. deadline .. ' ' .. rest
+    records[key], sets[set + 1], sets[set + 2], set = record, key, record, set + 2
+    if deadline ~= '0' then
+      ttls[#ttls + 1], ttls[#ttls + 2] = deadline, key
+    elseif before ~= '0' then
+      untimed[#untimed + 1] = key
+    end
+    return 't'
   end
-  local rev, before, rest = match(raw, '^(%d+) (%d+) (.*)$')
-  if tight and life ~= '0' and before == '0' then
-    return 'f'
-  end
-  local deadline = life == '0' and '0' or format(INTEGER, present_time() + 1 + life)
-  local record = rev .. ' ' .. deadline .. ' ' .. rest
-  records[key], sets[set + 1], sets[set + 2], set = record, key, record, set + 2
-  if deadline ~= '0' then
-    ttls[#ttls + 1], ttls[#ttls + 2] = deadline, key
-  elseif before ~= '0' then
-    untimed[#untimed + 1] = key
-  end
-  return 't'
 end
 
 -- One write, and what it comes to.  Free: its condition was looked at.
+local same_life, same_deadline
 local function single(from, free)
   local letter, key, third = ARGV[from], ARGV[from + 1], ARGV[from + 2]
-  local raw = present(key)
+  local raw, simple = present(key)
   if letter == 'i' then
-    return increment(key, raw, third)
+    return increment(key, raw, simple, third)
   elseif letter == 'p' then
     local life, condition = ARGV[from + 4], ARGV[from + 5]
-    local deadline = life == '0' and '0' or format(INTEGER, present_time() + 1 + life)
+    -- Most of a batch have the same.
+    if life ~= same_life then
+      same_life, same_deadline = life, life == '0' and '0' or format(INTEGER, present_time() + 1 + life)
+    end
     return not free and condition ~= '' and conflict(raw, condition) or
-      put(key, raw, sub(third, 1, 1), '', ARGV[from + 3], deadline, sub(third, 2))
+      put(key, raw, simple, sub(third, 1, 1), '', ARGV[from + 3], same_deadline, sub(third, 2))
   elseif letter == 'd' then
     return not free and third ~= '' and conflict(raw, third) or raw and remove('d', key, raw) or 'n'
   elseif letter == 'x' then
     return touch(key, raw, third)
   end
-  return put(key, raw, letter, '', third, '0')
+  return put(key, raw, simple, letter, '', third, '0')
 end
 
 local transaction
