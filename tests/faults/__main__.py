@@ -1,11 +1,12 @@
 """python -m tests.faults: load the daemon, kill it, stop it, cut it off, and check every promise afterwards.
 
 Usage:
-  tests.faults [--seconds N] [--seed S] [--tmpfs] [--] [ARGUMENT...]
+  tests.faults [--seconds N] [--seed S] [--herd N] [--tmpfs] [--] [ARGUMENT...]
 
 Options:
   --seconds N  How long there are faults; what is checked afterwards takes its time, too (default 20).
   --seed S     Choose the same again as the run that printed this seed: what is done, not when it happens.
+  --herd N     Watchers besides the others, who all come back at once when the daemon does (default 500).
   --tmpfs      Put the data on a small disk in memory, and fill it, too.  Needs root.
 
 Ctrl-C or SIGTERM ends it with all that it has started, status 130; a violation is status 1.
@@ -22,6 +23,9 @@ from docopt import docopt
 from tests.faults.history import Violation
 from tests.faults.run import run
 
+HERD = 500
+"""Enough that they cost the daemon more than all others when they come back."""
+
 
 def main() -> int:
     """Returns the exit status."""
@@ -34,7 +38,8 @@ def main() -> int:
     sys.stdout.flush()
     given = [option for option in options["ARGUMENT"] if option != "--"]
     try:
-        summary = run(float(options["--seconds"] or 20), seed, tmpfs=options["--tmpfs"], options=given)
+        herd = int(options["--herd"] or HERD)
+        summary = run(float(options["--seconds"] or 20), seed, herd=herd, tmpfs=options["--tmpfs"], options=given)
     except Violation as violation:
         sys.stderr.write(f"VIOLATION: {violation}\n" + "".join(f"{note}\n" for note in violation.__notes__))
         return 1

@@ -223,10 +223,3 @@ def form(text: str, *, base64: bool = False) -> str:
     if len(text) > LONG_VALUE:
         text = f"{text[:40]}...{len(text)}:{hashlib.blake2s(text.encode()).hexdigest()}"
     return f"base64:{text}" if base64 else f"text:{text}"
-
-
-def matches(key: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns is of this key."""
-    return any(
-        key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern for pattern in patterns
-    )  # fmt: skip

@@ -41,8 +41,10 @@ class Renewed(Exception):
     """The history is another one, with a reason."""
 
 
-def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str] = ()) -> str:
+def run(seconds: float, seed: str, *, herd: int, tmpfs: bool = False, options: Sequence[str] = ()) -> str:
     """Run it; what was done, in words.  Raises Violation; then the history has been saved, as with any error.
+
+    herd: how many watchers there are who all come back at once.
 
     A server that is killed while it writes may leave an incomplete end of its append-only file, which makes the history
     another one: then nothing tells what became of the last changes, and the run is begun anew, for the time that is
@@ -53,7 +55,8 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
     while True:
         try:
             left = max(give_up - time.monotonic(), SHORTEST)
-            summary = _run(left, f"{seed}.{renewals}" if renewals else seed, tmpfs=tmpfs, options=options)
+            again = f"{seed}.{renewals}" if renewals else seed
+            summary = _run(left, again, herd=herd, tmpfs=tmpfs, options=options)
         except Renewed:
             renewals += 1
             if renewals > MOST_RENEWALS:
@@ -62,7 +65,7 @@ def run(seconds: float, seed: str, *, tmpfs: bool = False, options: Sequence[str
             return f"begun anew behind an end that was cut off: {renewals}\n{summary}" if renewals else summary
 
 
-def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> str:
+def _run(seconds: float, seed: str, *, herd: int, tmpfs: bool, options: Sequence[str]) -> str:
     """Run it once.  Raises Violation, Renewed."""
     history = History()
     with ExitStack() as stack:
@@ -76,7 +79,7 @@ def _run(seconds: float, seed: str, *, tmpfs: bool, options: Sequence[str]) -> s
         stack.callback(_end, daemon)  # first, so that nobody can interrupt between its start and this
         try:
             asyncio.run(start(daemon))
-            trial = Run(history, daemon, seed, tmpfs=tmpfs)
+            trial = Run(history, daemon, seed, herd=herd, tmpfs=tmpfs)
             asyncio.run(trial.run(seconds))
             asyncio.run(end(daemon, signal.SIGTERM))
             if "Traceback" in daemon.log:
@@ -103,16 +106,17 @@ def _end(daemon: Daemon) -> None:
 class Run:
     """One run against one daemon."""
 
-    def __init__(self, history: History, daemon: Daemon, seed: str, *, tmpfs: bool) -> None:
+    def __init__(self, history: History, daemon: Daemon, seed: str, *, herd: int, tmpfs: bool) -> None:
         self._history = history
         self._daemon = daemon
         self._seed = seed
+        self._herd = herd
         self._tmpfs = tmpfs
 
     async def run(self, seconds: float) -> None:
         """Load, watchers and faults until the time is over; then wait until nothing is in flight."""
         features = await self._features()
-        self._watchers = watchers(self._history, self._daemon.port, self._seed, features)
+        self._watchers = watchers(self._history, self._daemon.port, self._seed, features, self._herd)
         self._workers = workers(self._history, self._daemon.port, self._seed, features)
         self._faults = Faults(self._history, self._daemon, self._workers, self._seed, features, disk=self._tmpfs)
         try:

@@ -1,11 +1,13 @@
 """The changes as the story of each key: what it held between which revisions."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tests.faults.history import Change, Violation, matches
+from tests.faults.history import Change, Violation
 
+AFTER_ALL = "\U0010ffff"
+"""Sorts after every key of the test."""
 NEVER = 2**53
 """The revision that ends what still stands; beyond all that there can be."""
 
@@ -29,9 +31,11 @@ class Timeline:
         self.changes = [self._change(changes, revision) for revision in range(1, self.last + 1)]
         self._versions: dict[str, list[Version]] = {}
         self._by_value: dict[tuple[str, str], Version] = {}
+        self._revisions: dict[str, list[int]] = {}
         self._matching: dict[tuple[str, ...], list[int]] = {}
         for change in self.changes:
             self._apply(change)
+        self._sorted = sorted(self._versions)
         for versions in self._versions.values():
             for version in versions:
                 if self._by_value.setdefault((version.key, version.value), version) is not version:
@@ -45,6 +49,7 @@ class Timeline:
         return changes[revision]
 
     def _apply(self, change: Change) -> None:
+        self._revisions.setdefault(change.key, []).append(change.revision)
         versions = self._versions.setdefault(change.key, [])
         if versions and versions[-1].end == NEVER:
             versions[-1] = versions[-1]._replace(end=change.revision, ended=change.verb)
@@ -69,7 +74,7 @@ class Timeline:
 
     def state(self, revision: int, patterns: tuple[str, ...] = ("*",)) -> dict[str, Version]:
         """All keys that match, right after a revision."""
-        found = ((key, self.at(key, revision)) for key in self._versions if matches(key, patterns))
+        found = ((key, self.at(key, revision)) for key in self._keys_of(patterns))
         return {key: version for key, version in found if version}
 
     def by_value(self, key: str, value: str) -> Version | None:
@@ -91,7 +96,17 @@ class Timeline:
     def matching(self, patterns: tuple[str, ...]) -> list[int]:
         """The revisions of all changes that match."""
         if patterns not in self._matching:
-            self._matching[patterns] = [
-                change.revision for change in self.changes if matches(change.key, patterns)
-            ]  # fmt: skip
+            found = [revision for key in self._keys_of(patterns) for revision in self._revisions[key]]
+            self._matching[patterns] = sorted(found)
         return self._matching[patterns]
+
+    def _keys_of(self, patterns: tuple[str, ...]) -> set[str]:
+        """Every key that ever was and matches: without a look at the others, for a herd has many patterns."""
+        found: set[str] = set()
+        for pattern in patterns:
+            if pattern.endswith("*"):
+                first, last = (bisect_left(self._sorted, pattern[:-1] + end) for end in ("", AFTER_ALL))
+                found.update(self._sorted[first:last])
+            elif pattern in self._versions:
+                found.add(pattern)
+        return found

@@ -1,4 +1,6 @@
-"""Who watches: some for good, some that are cut off at random, some slow, some that begin with a copy."""
+"""Who watches: some for good, some that are cut off at random, some slow, some that begin with a copy; and a herd,
+which loses its connections at once, and comes back at once.
+"""
 
 import asyncio
 import random
@@ -7,6 +9,7 @@ from collections.abc import Sequence
 
 from tests.faults.connection import ITEMS, STATUS, Connection, Lost, pair
 from tests.faults.history import Change, History, HistoryReplaced, Mark, Violation, Watch, form
+from tests.faults.workload import SHARED
 
 STAY, SLOW_STAY = 1.0, 5.0
 """Seconds that a watcher stays connected, on average; a slow one long enough to fall behind."""
@@ -14,7 +17,12 @@ AWAY = (0.0, 0.0, 0.1, 3.0)
 """Seconds that it is away at the most."""
 SLOW_BUFFER = 8 * 1024
 """Bytes that the kernel takes for a slow reader."""
-PROGRESS = "0.1"
+PROGRESS, HERDS_PROGRESS = "0.1", "2"
+"""Seconds between two of these lines; a herd would be told more than it could read."""
+AT_THE_DOOR = 16
+"""Members of the herd that try to connect at once; hundreds would do nothing else while the daemon is away."""
+REFUSED_PAUSE = 0.2
+"""Seconds that one of the herd waits at the most when it is refused."""
 
 
 class Refused(Lost):
@@ -24,12 +32,15 @@ class Refused(Lost):
 class Watcher:
     """Watches, and takes up where it was whenever the connection is lost.
 
-    steady: never ends a connection by itself.  copies: begins each connection with SYNC.
+    steady: never ends a connection by itself, and nothing that it has not seen may be dropped.
+    copies: begins each connection with SYNC.  door: of the herd, which is as steady, but may come too late; entered to
+    connect.
     """
 
     def __init__(
         self, history: History, port: int, seed: str, features: Sequence[str], name: str, patterns: Sequence[str],
         *, steady: bool = False, copies: bool = False, slow: bool = False, progress: bool = False,
+        door: asyncio.Semaphore | None = None,
     ) -> None:  # fmt: skip
         self.name = name
         self.patterns = tuple(patterns)
@@ -37,7 +48,8 @@ class Watcher:
         self._port = port
         self._features = features
         self._chance = random.Random(f"{seed} {name}")
-        self._steady = steady
+        self._steady = steady or door is not None
+        self._door = door
         self._copies = copies and "sync" in features
         self._slow = slow
         self._prompt = steady
@@ -73,15 +85,16 @@ class Watcher:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
-            connection = await Connection.open(self._port, SLOW_BUFFER if self._slow else 0)
+            connection = await self._connect()
             before = self._watch
             try:
                 if self._progress:
-                    await self._ask(connection, f"PROGRESS {PROGRESS}")
+                    await self._ask(connection, f"PROGRESS {HERDS_PROGRESS if self._door else PROGRESS}")
                 await self._begin(connection)
                 await self._follow(connection)
             except Refused:
-                pass
+                if self._door:
+                    await asyncio.sleep(self._chance.uniform(0, REFUSED_PAUSE))
             except Lost:
                 if self._watch and self._watch is not before:
                     self._watch.lost = time.monotonic()
@@ -91,6 +104,12 @@ class Watcher:
                 connection.cut(at_once=self._chance.random() < 0.5)
             if not self._steady:
                 await asyncio.sleep(self._chance.uniform(0, self._chance.choice(AWAY)))
+
+    async def _connect(self) -> Connection:
+        if self._door:
+            async with self._door:
+                return await Connection.open(self._port)
+        return await Connection.open(self._port, SLOW_BUFFER if self._slow else 0)
 
     # ---- what it asks
 
@@ -219,11 +238,16 @@ class Watcher:
         return int(revision)
 
 
-def watchers(history: History, port: int, seed: str, features: Sequence[str]) -> list[Watcher]:
-    """All of them.  The first two see everything: by them the others are judged."""
+def watchers(history: History, port: int, seed: str, features: Sequence[str], herd: int) -> list[Watcher]:
+    """All of them.  The first two see everything: by them the others are judged.  herd: how many more there are."""
+    door = asyncio.Semaphore(AT_THE_DOOR)
 
     def make(name: str, *patterns: str, **kind: bool) -> Watcher:
         return Watcher(history, port, seed, features, name, patterns, **kind)
+
+    def member(number: int) -> Watcher:
+        patterns, progress = herd_patterns(number), number % 2 == 0
+        return Watcher(history, port, seed, features, f"herd-{number}", patterns, progress=progress, door=door)
 
     return [
         make("steady", "*", steady=True),
@@ -239,4 +263,22 @@ def watchers(history: History, port: int, seed: str, features: Sequence[str]) ->
         make("quiet", "nobody/writes/this", progress=True),
         make("copy", "*", copies=True),
         make("copies", "c/*", "t/*", "x/*", copies=True, progress=True),
+        *map(member, range(herd)),
     ]
+
+
+def herd_patterns(number: int) -> tuple[str, ...]:
+    """What a member of the herd watches.  Most of it is quiet, or else the test would do nothing but read."""
+    kind, which = number % 10, number // 10
+    seldom = f"q/{which % SHARED['q/']}"
+    if kind == 0:
+        return (f"w/{which % SHARED['w/']}",)
+    if kind == 1:
+        return (f"t/{which % SHARED['t/']}", f"t/{(which + 1) % SHARED['t/']}", seldom)
+    if kind == 2:
+        return (f"c/{which % SHARED['c/']}", f"{seldom}*", "nobody/*")
+    if kind == 3:
+        return (f"nobody/{which}/*",)
+    if kind == 4:
+        return (f"{seldom}*", f"q/{(which + 7) % SHARED['q/']}*")
+    return (seldom,)

@@ -12,9 +12,11 @@ from tests.faults.history import History, Read, Reply, Transaction, Write, form
 
 PAUSE = 0.01
 """Seconds between two steps of a worker, on average."""
+SELDOM_PAUSE = 0.05
+"""Seconds more for a key that is written seldom."""
 SIZES = ((10, 60), (300, 30), (6_000, 9), (200_000, 1))
 """How long values are, in bytes, and how often.  The store keeps those over 4 KiB apart."""
-SHARED = {"w/": 40, "c/": 6, "n/": 4, "t/": 12}
+SHARED = {"w/": 40, "c/": 6, "n/": 4, "t/": 12, "q/": 80}
 """Keys that many write: their beginnings, and how many."""
 MOST_WORKERS = 100
 LIVES = (0.05, 0.3, 1.0, 2.5)
@@ -131,6 +133,15 @@ class Writer(Worker):
         return self.read(self.chance.choice(("GET", "GETS")), self.key("w/"))
 
 
+class Seldom(Worker):
+    """Writes keys of which each is written seldom, for the many who watch them."""
+
+    async def step(self) -> None:
+        key = self.key("q/")
+        await self.ask(self.delete(key) if self.chance.random() < 0.2 else self.put(key))
+        await asyncio.sleep(self.chance.expovariate(1 / SELDOM_PAUSE))
+
+
 class Swapper(Worker):
     """Compare and swap: writes only what it has looked at."""
 
@@ -240,7 +251,7 @@ class Expirer(Worker):
 
 def workers(history: History, port: int, seed: str, features: Sequence[str]) -> list[Worker]:
     """All of them."""
-    kinds: list[type[Worker]] = [Writer] * 3 + [Swapper] * 3 + [Counter] * 2 + [Reader] * 2 + [Expirer] * 2
+    kinds: list[type[Worker]] = [Writer] * 3 + [Swapper] * 3 + [Counter] * 2 + [Reader] * 2 + [Expirer] * 2 + [Seldom]
     if "transactions" in features:
         kinds += [Transactor] * 3
     return [kind(history, port, seed, number) for number, kind in enumerate(kinds, 1)]
