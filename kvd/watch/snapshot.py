@@ -103,7 +103,8 @@ class Copy:
         self._generation = self._hub.index.generation
         self._told = _Told(patterns)
         self._taken = self._hub.index.last
-        self._changed: set[bytes] = set()
+        # By key, the revision of the last change that was taken: the index may have dropped it since.
+        self._changed: dict[bytes, int] = {}
         # The copy is exact at no position before this one.
         self._newest = 0
         self._slow = self._holds_turn = False
@@ -166,7 +167,7 @@ class Copy:
         revision = page.position.revision
         if revision < self._taken:
             # It was read for another copy, before the last changes that were taken.
-            self._changed.update(self._hub.index.keys_of(pattern, after, page.last, revision))
+            self._note(self._hub.index.keys_of(pattern, after, page.last, revision))
         self._told.page(pattern, page.last, revision)
         self._newest = max(self._newest, revision)
 
@@ -205,10 +206,13 @@ class Copy:
 
     async def _present(self, keys: list[bytes]) -> tuple[bytes, list[bytes]]:
         """Lines of the present records of keys, and the keys for which they were too many."""
-        changes = [self._last_change(key) for key in keys]
-        if None not in changes:
-            self._changed.difference_update(keys)
-            return b"".join([_line(change) for change in changes if change]), []
+        changes = [change for key in keys if (change := self._last_change(key))]
+        if len(changes) == len(keys):
+            for change in changes:
+                # It may be one that has not been taken from the index yet.
+                self._told.record(change.key, change.revision)
+                del self._changed[change.key]
+            return b"".join(map(_line, changes)), []
         position, items = await self._shared.store.records(keys)
         self._check()
         if position.store != self._store_id:
@@ -217,8 +221,8 @@ class Copy:
         for key, _ in items:
             self._told.record(key, position.revision)
             # What has changed again, and was taken meanwhile, stays.
-            if not self._told.is_outdated(key, self._hub.index.last_of(key)):
-                self._changed.discard(key)
+            if self._changed[key] <= position.revision:
+                del self._changed[key]
         lines = [replies.pair(key, record) if record else replies.gone(key, position.revision) for key, record in items]
         return b"".join(lines), keys[len(items) :]
 
@@ -253,9 +257,13 @@ class Copy:
         """Take over from the index which keys have changed."""
         index = self._hub.index
         outdated, last_of = self._told.is_outdated, index.last_of
-        self._changed.update([key for key in index.keys_after(self._taken) if outdated(key, last_of(key))])
+        self._note([key for key in index.keys_after(self._taken) if outdated(key, last_of(key))])
         self._taken = index.last
         self._told.forget(self._taken)
+
+    def _note(self, keys: Sequence[bytes]) -> None:
+        """Keys have changed, as the index knows."""
+        self._changed.update(zip(keys, map(self._hub.index.last_of, keys), strict=True))
 
     def _check(self) -> None:
         """Whether the index is the one that it was.  Raises OtherStore, Unavailable."""
@@ -265,8 +273,8 @@ class Copy:
             raise Unavailable("changes were dropped before the copy was complete; try again")
 
     def _last_change(self, key: bytes) -> Change | None:
-        """The last change of a key, if it is in memory."""
-        return self._hub.known(self._hub.index.last_of(key))
+        """The last change of a key that has changed, if it is in memory."""
+        return self._hub.known(max(self._hub.index.last_of(key), self._changed[key]))
 
     def _size_of(self, key: bytes) -> int:
         change = self._last_change(key)
