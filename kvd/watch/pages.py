@@ -58,6 +58,8 @@ class Pages:
         task = self._reading.get(name)
         if task is None:
             task = self._reading[name] = asyncio.create_task(self._read(*name))
+            # If all have gone when it fails, nobody needs to know.
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         # Whoever goes away meanwhile leaves it to the others.
         return await asyncio.shield(task)
 

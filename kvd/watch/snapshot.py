@@ -8,7 +8,6 @@ under load.)  A copy keeps its own set of changed keys, so that the history need
 """
 
 import asyncio
-import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator
 
@@ -198,11 +197,12 @@ class Copy:
                 continue
             lines, not_sent = await self._present(portion)
             left += not_sent
-            began = time.monotonic()
-            yield lines
-            if time.monotonic() - began > SLOW:
-                self._slow = True
-                self._end_turn()
+            # Not asked after the portion: one who does not read at all never comes back.
+            too_long = asyncio.get_running_loop().call_later(SLOW, self._is_slow)
+            try:
+                yield lines
+            finally:
+                too_long.cancel()
 
     async def _present(self, keys: list[bytes]) -> tuple[bytes, list[bytes]]:
         """Lines of the present records of keys, and the keys for which they were too many."""
@@ -230,6 +230,10 @@ class Copy:
         if not (self._slow or self._holds_turn):
             await self._shared.turn.acquire()
             self._holds_turn = True
+
+    def _is_slow(self) -> None:
+        self._slow = True
+        self._end_turn()
 
     def _end_turn(self) -> None:
         if self._holds_turn:

@@ -1,6 +1,7 @@
 """kvd.watch.snapshot: a copy is exact at its position, whatever happens between any two steps of it."""
 
 import asyncio
+import gc
 import random
 from collections.abc import Iterator, Sequence
 from unittest.mock import patch
@@ -37,11 +38,11 @@ def small_steps() -> Iterator[None]:
 class World:
     """A store and its hub, in which others write and changes are published whenever somebody waits."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, index_changes: int = 1000) -> None:
         self.chance = chance
         self.changes: list[Change] = []
         self.records_now: dict[bytes, Record] = {}
-        self.hub = Hub(RecentChanges(chance.choice((0, 1000, 5000, 1 << 20))), chance.choice((3, 20, 80, 1000)))
+        self.hub = Hub(RecentChanges(chance.choice((0, 1000, 5000, 1 << 20))), index_changes)
         self.hub.start(Position(0, STORE))
         # What is there before.
         for _ in range(chance.randrange(40)):
@@ -66,6 +67,14 @@ class World:
                 value = b"v%d" % revision
                 self.records_now[key] = Record(b"%d" % revision, b"0", b"t", value)
                 self.changes.append(Change(revision, b"SET", key, b"t", value, more))
+
+    def write_all(self) -> None:
+        """Every key is set, and that is published."""
+        for key in KEYS:
+            revision = len(self.changes) + 1
+            self.changes.append(Change(revision, b"SET", key, b"t", b"v%d" % revision))
+            self.records_now[key] = Record(b"%d" % revision, b"0", b"t", b"v%d" % revision)
+        self.publish(len(self.changes))
 
     def publish(self, entries: int) -> None:
         for _ in range(entries):
@@ -113,8 +122,9 @@ class World:
 class Reader:
     """Makes a copy and watches from there on."""
 
-    def __init__(self, world: World, shared: Copying, patterns: Sequence[bytes]) -> None:
+    def __init__(self, world: World, shared: Copying, patterns: Sequence[bytes], most_left: int | None = None) -> None:
         self.world = world
+        self.most_left = world.chance.choice((0, 300, 5000)) if most_left is None else most_left
         self.shared = shared
         self.patterns = Patterns(patterns)
         self.copy: dict[bytes, tuple[int, bytes]] = {}
@@ -135,7 +145,7 @@ class Reader:
 
     async def run(self) -> None:
         await self.world.pause()
-        copy = Copy(self.shared, self.patterns, self.world.chance.choice((0, 300, 5000)))
+        copy = Copy(self.shared, self.patterns, self.most_left)
         try:
             async for lines in copy.portions():
                 self.apply(lines)
@@ -163,7 +173,7 @@ class Reader:
 
 
 async def copies_are_exact(chance: random.Random, readers: int) -> None:
-    world = World(chance)
+    world = World(chance, chance.choice((3, 20, 80, 1000)))
     shared = Copying(world, Pages(world, world.hub), world.hub)
     choices = [(b"*",), (b"a*",), (b"a/*", b"b/*"), (b"a/1", b"c/*", b"nobody"), (b"ab/*",)]
     made = [Reader(world, shared, chance.choice(choices)) for _ in range(readers)]
@@ -193,3 +203,73 @@ async def copies_are_exact(chance: random.Random, readers: int) -> None:
 @given(st.integers(0, 2**64), st.integers(1, 3))
 def test_copies_are_exact_at_their_positions(seed: int, readers: int) -> None:
     asyncio.run(copies_are_exact(random.Random(seed), readers))
+
+
+# ---- what copies share
+
+
+async def test_who_does_not_read_keeps_no_other_copy_waiting() -> None:
+    world = World(random.Random(1))
+    world.left = 0
+    shared = Copying(world, Pages(world, world.hub), world.hub)
+    stuck, other = (Copy(shared, Patterns([b"*"]), 0) for _ in range(2))
+    portions = stuck.portions()
+    while not shared.turn.locked():
+        await anext(portions)
+        world.write_all()
+    # It is never asked for another portion.
+    portions_of_other = 0
+    async with asyncio.timeout(PATIENCE):
+        async for _ in other.portions():
+            portions_of_other += 1
+            if portions_of_other == 1:
+                world.write_all()
+    assert portions_of_other > len(KEYS) / snapshot.PORTION_KEYS
+    for copy in (stuck, other):
+        copy.close()
+    assert not shared.turn.locked()
+
+
+async def test_who_is_cut_off_while_waiting_for_its_turn_keeps_no_other_waiting() -> None:
+    world = World(random.Random(1))
+    world.left = 0
+    shared = Copying(world, Pages(world, world.hub), world.hub)
+    await shared.turn.acquire()
+    readers = [asyncio.create_task(Reader(world, shared, [b"*"], most_left=0).run()) for _ in range(2)]
+    async with asyncio.timeout(PATIENCE):
+        while len(shared.turn._waiters or ()) < len(readers):
+            await asyncio.sleep(0)
+            world.write_all()
+        readers[0].cancel()
+        shared.turn.release()
+        await readers[1]
+        with pytest.raises(asyncio.CancelledError):
+            await readers[0]
+    assert not shared.turn.locked()
+
+
+async def test_a_page_that_nobody_wants_any_more_fails_in_silence() -> None:
+    world = World(random.Random(1))
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    fails = asyncio.Event()
+
+    async def page(*_: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+        await fails.wait()
+        raise Unavailable("the store is away")
+
+    with patch.object(world, "page", page):
+        pages = Pages(world, world.hub)
+        callers = [asyncio.create_task(pages.get(b"*", b"")) for _ in range(3)]
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        # They would hold it.
+        del caller, callers
+        fails.set()
+        while pages._reading:  # noqa: ASYNC110  # it has no event
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
