@@ -24,7 +24,7 @@ from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
-from kvd.watch.hub import Hub
+from kvd.watch.hub import LEAST_INDEX_CHANGES, Hub
 from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
 from kvd.wire import replies, words
@@ -65,7 +65,7 @@ class Server:
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
         self._store = location.open(settings)
-        hub = Hub(index_changes=settings.history_changes)
+        hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES))
         self._catching_up = CatchingUp(self._store, hub)
         self._follower = Follower(self._store.open_log, hub)
         self._context = Context(

@@ -89,6 +89,9 @@ class CatchingUp:
 
     async def _fetch(self) -> None:
         """Have changes in memory: all that the first one needs, so that it goes on, and as many of the others'."""
+        self._not_in_memory = [watcher for watcher in self._not_in_memory if self._hub.serves(watcher)]
+        if not self._not_in_memory:
+            return
         store = self._hub.position.store
         wanted = dict.fromkeys(self._hub.missing(self._not_in_memory[0]))
         for watcher in self._not_in_memory[1:]:
@@ -99,13 +102,23 @@ class CatchingUp:
             try:
                 changes = await self._store.changes_at(store, list(wanted)[:MOST_WANTED])
             except Compacted as error:
-                first = self._not_in_memory.pop(0)
-                self._hub.end(first, "compacted", str(error))
+                # Else those who wait by now are of another history.
+                if store == self._hub.position.store:
+                    self._end_all_who_need(next(iter(wanted)), str(error))
                 return
             if store != self._hub.position.store:
                 return
             self._hub.fetched.add(changes)
         self._release(self._not_in_memory)
+
+    def _end_all_who_need(self, revision: int, text: str) -> None:
+        """A change is kept no longer, and so none before it."""
+        waiting, self._not_in_memory = self._not_in_memory, []
+        for watcher in waiting:
+            if (missing := self._hub.missing(watcher)) and missing[0] <= revision:
+                self._hub.end(watcher, "compacted", text)
+            else:
+                self._not_in_memory.append(watcher)
 
     async def _extend_index(self) -> None:
         """Have the index begin earlier, by a page."""
@@ -120,11 +133,13 @@ class CatchingUp:
             # Else it has lost its beginning meanwhile, or begun anew.
             if (store, floor) == (self._hub.position.store, index.floor):
                 index.prepend([key for key, _ in found], [more for _, more in found])
+        if store != self._hub.position.store:
+            return
         waiting, self._not_indexed = self._not_indexed, []
         for watcher in waiting:
             if index.covers(watcher.after) or not self._hub.serves(watcher):
                 self._ready.append(watcher)
-            elif compacted:
+            elif compacted and watcher.after < floor:
                 self._hub.end(watcher, "compacted", str(compacted))
             else:
                 self._not_indexed.append(watcher)

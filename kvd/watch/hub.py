@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import pairwise
 
 from kvd.model import Change, Patterns, Position, Sink
 from kvd.watch.index import ChangeIndex
@@ -21,6 +22,10 @@ PUSH_BYTES = 32 * 1024
 """Bytes of lines that are pushed at once in catching up, the last transaction excepted."""
 INDEX_CHANGES = 100_000
 """Changes whose keys are known, unless the store keeps another number of them."""
+
+
+LEAST_INDEX_CHANGES = 5000
+"""Changes whose keys are known even if the store keeps fewer: a copy needs those since its last page."""
 
 
 class Step(Enum):
@@ -43,6 +48,7 @@ class Watcher:
     ended: called with the END line when the hub ends the watch.
     after: int, the revision up to which the sink has had everything (for a live one: from which it began).
     coming: revisions of the next changes that match, while it catches up; there are no others up to `known_to`.
+    joined: those of them after which no push may end: the next one belongs to the same transaction.
     """
 
     patterns: Patterns
@@ -53,6 +59,7 @@ class Watcher:
     after: int = 0
     live: bool = True
     coming: list[int] = field(default_factory=list)
+    joined: frozenset[int] = frozenset()
     known_to: int = 0
 
 
@@ -213,14 +220,22 @@ class Hub:
         if not watcher.coming:
             if not self.index.covers(watcher.after):
                 return Step.NOT_INDEXED
-            watcher.coming, watcher.known_to = self.index.find(watcher.patterns, watcher.after, STEP_CHANGES)
+            self._look_ahead(watcher)
             if not watcher.coming:
                 watcher.after = watcher.known_to
                 return self.catch_up(watcher) if watcher.after >= self.position.revision else Step.MORE
         return self._feed(watcher)
 
+    def _look_ahead(self, watcher: Watcher) -> None:
+        """Find what comes next, and all that has to be known of it: the index may have dropped it when it is pushed."""
+        coming, watcher.known_to = self.index.find(watcher.patterns, watcher.after, STEP_CHANGES)
+        watcher.coming = coming
+        watcher.joined = frozenset(
+            one for one, following in pairwise(coming) if self.index.is_one_transaction(one, following)
+        )
+
     def _feed(self, watcher: Watcher) -> Step:
-        """Push what comes next and is in memory, as much as makes a step."""
+        """Push what comes next and is in memory, as much as makes a step, and of a transaction all or nothing."""
         lines: list[bytes] = []
         size = 0
         given = 0
@@ -230,7 +245,7 @@ class Hub:
                 break
             lines.append(replies.change(change, self.position.store))
             size += len(lines[-1])
-            if self._may_end(watcher, number):
+            if revision not in watcher.joined:
                 given = number + 1
                 if size >= PUSH_BYTES:
                     break
@@ -242,13 +257,6 @@ class Hub:
         watcher.coming = watcher.coming[given:]
         watcher.after = last if watcher.coming else max(last, watcher.known_to)
         return Step.MORE
-
-    def _may_end(self, watcher: Watcher, number: int) -> bool:
-        """Whether a push may end after one of the coming changes: what a transaction did is pushed in one piece."""
-        coming = watcher.coming
-        if number + 1 < len(coming):
-            return not self.index.is_one_transaction(coming[number], coming[number + 1])
-        return True
 
     def known(self, revision: int) -> Change | None:
         """The change with a revision, if it is in memory."""

@@ -14,7 +14,7 @@ from sortedcontainers import SortedList
 from kvd.model import Change, Patterns
 
 WALK_CHANGES = 8192
-"""Changes looked at in one `find` at the most: about a millisecond for a prefix."""
+"""Changes, or keys, looked at in one `find` at the most: about a millisecond for a prefix."""
 DROP_CHANGES = 512
 """Changes too many that are dropped at once, if the index is not small: one by one each would move all the others."""
 AFTER_ALL = b"\xff"
@@ -128,7 +128,8 @@ class ChangeIndex:
 
         Also up to which revision these are all: the last one, or an earlier one, from which to ask again.
         """
-        if self._count(patterns, self.last - after) < self.last - after:
+        walk = min(self.last - after, WALK_CHANGES)
+        if self._count(patterns, walk) < walk:
             found = self._by_key(patterns, after, 4 * most)
             if found is not None:
                 return self._cut(found, most, self.last)

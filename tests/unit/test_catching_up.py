@@ -177,6 +177,23 @@ async def test_what_is_kept_no_longer_ends_those_who_need_it_and_no_others() -> 
         assert (there.taken, there.end) == (lines(changes, there), "")
 
 
+async def test_who_needs_what_the_index_alone_has_lost_is_not_ended() -> None:
+    changes = written(1000)
+    log = Log(changes, floor=500)
+    async with started(log, published=[]) as (hub, catching_up):
+        hub.index.start(500)
+        hub.index.append(changes[500:])
+        gone, there = Client(catching_up, b"*", 499), Client(catching_up, b"*", 600)
+        hub.add(gone.watcher)
+        await until(lambda: log.asked == 1)
+        # The answer, that what is before 500 is kept no longer, is in flight.
+        hub.index.drop_to(700)
+        hub.add(there.watcher)
+        await all_are([gone, there], hub)
+        assert gone.end == "END 499@s compacted 500@s is the oldest"
+        assert (there.taken, there.end) == (lines(changes, there), "")
+
+
 async def test_changes_that_go_while_they_are_needed_end_the_watch() -> None:
     changes = written(1000)
     log = Log(changes)
@@ -202,6 +219,26 @@ async def test_a_store_that_is_unreachable_is_asked_again() -> None:
         hub.add(client.watcher)
         await all_are([client], hub)
         assert client.taken == lines(changes, client)
+
+
+async def test_a_crowd_that_needs_what_is_kept_no_longer_is_ended_by_one_answer() -> None:
+    changes = written(300)
+    log = Log(changes)
+    async with started(log) as (hub, catching_up):
+        crowd = [Client(catching_up, b"k/0", 0) for _ in range(50)]
+        later = Client(catching_up, b"k/0", 200)
+        for client in (*crowd, later):
+            client.room = False
+            hub.add(client.watcher)
+        await until(lambda: all(client.full for client in (*crowd, later)))
+        log.floor, asked = 200, log.asked
+        hub.fetched.clear()
+        for client in (*crowd, later):
+            client.make_room()
+        await all_are([*crowd, later], hub)
+        assert {client.end for client in crowd} == {"END 0@s compacted 200@s is the oldest"}
+        assert (later.taken, later.end) == (lines(changes, later), "")
+        assert log.asked <= asked + 3
 
 
 async def test_who_has_left_is_not_read_for() -> None:

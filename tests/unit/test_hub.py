@@ -309,6 +309,24 @@ def test_a_transaction_is_pushed_in_one_piece() -> None:
     assert {step.count(b"\n") for step in steps} == {5}
 
 
+def test_a_transaction_is_pushed_in_one_piece_although_the_index_has_dropped_it() -> None:
+    client = Client("k")
+    hub = Hub(RecentChanges(8 << 20), index_changes=20)
+    hub.start(Position(0, STORE))
+    hub.add(client.watcher)
+    client.room = False
+    big = [change._replace(more=change.revision % 5 != 0) for change in sets(*"kakak" * 4, value=b"x" * 40_000)]
+    hub.publish(STORE, big)
+    assert hub.catch_up(client.watcher) is Step.FULL
+    hub.publish(STORE, sets(*["other"] * 100, first=21))
+    assert not hub.index.covers(20)
+    steps: list[bytes] = []
+    client.watcher.sink = into(steps)
+    while hub.catch_up(client.watcher) is Step.MORE:
+        pass
+    assert [step.count(b"\n") for step in steps] == [3] * 4
+
+
 def test_progress_says_up_to_where_all_was_given() -> None:
     live, aside, ahead = Client("a"), Client("a"), Client("a", after=9)
     hub = serving(live, aside, ahead)

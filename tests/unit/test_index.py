@@ -114,6 +114,14 @@ def test_what_is_dropped_is_kept_nowhere(count: int) -> None:
     assert (len(found), found._revisions, list(found._sorted), found._more) == (0, {}, [], bytearray())
 
 
+def test_one_look_is_at_so_many_keys_only() -> None:
+    keys = 3 * index.WALK_CHANGES
+    found = filled([b"k/%d" % number for number in range(keys)] + [b"other"] * keys)
+    _, until = found.find(Patterns([b"k/*"]), keys - 1, 10)
+    # It went by revision: to look at all the keys would have said at once that there is one.
+    assert until == keys - 1 + index.WALK_CHANGES
+
+
 def test_the_number_of_changes_is_bounded() -> None:
     found = ChangeIndex(1000)
     for first in range(1, 20_001, 10):
