@@ -28,6 +28,7 @@ class AskedOnce(Generic[T]):
         return await caller
 
     async def _ask_for_all(self) -> None:
+        callers: list[asyncio.Future[T]] = []
         try:
             while self._callers:
                 callers, self._callers = self._callers, []
@@ -35,11 +36,11 @@ class AskedOnce(Generic[T]):
                     found: T | KvdError = await self._ask()
                 except KvdError as error:
                     found = error
-                except BaseException:
-                    for caller in callers + self._callers:
-                        caller.cancel()
-                    raise
                 await _answer_all(callers, found)
+        except BaseException:
+            _cancel_all(callers + self._callers)
+            self._callers = []
+            raise
         finally:
             self._task = None
 
@@ -47,6 +48,15 @@ class AskedOnce(Generic[T]):
         """Ask no longer; who waits is cancelled."""
         if self._task:
             self._task.cancel()
+            self._task = None
+        # A task that is cancelled before its first step does not see who waits.
+        _cancel_all(self._callers)
+        self._callers = []
+
+
+def _cancel_all(callers: list[asyncio.Future[T]]) -> None:
+    for caller in callers:
+        caller.cancel()
 
 
 async def _answer_all(callers: list[asyncio.Future[T]], found: T | KvdError) -> None:
