@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from tests.faults.connection import ITEMS, STATUS, Connection, Lost, pair
 from tests.faults.history import Change, History, HistoryReplaced, Mark, Violation, Watch, form
@@ -242,12 +243,11 @@ def watchers(history: History, port: int, seed: str, features: Sequence[str], he
     """All of them.  The first two see everything: by them the others are judged.  herd: how many more there are."""
     door = asyncio.Semaphore(AT_THE_DOOR)
 
-    def make(name: str, *patterns: str, **kind: bool) -> Watcher:
+    def make(name: str, *patterns: str, **kind: Any) -> Watcher:
         return Watcher(history, port, seed, features, name, patterns, **kind)
 
     def member(number: int) -> Watcher:
-        patterns, progress = herd_patterns(number), number % 2 == 0
-        return Watcher(history, port, seed, features, f"herd-{number}", patterns, progress=progress, door=door)
+        return make(f"herd-{number}", *herd_patterns(number), progress=number % 2 == 0, door=door)
 
     return [
         make("steady", "*", steady=True),
