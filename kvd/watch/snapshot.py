@@ -9,7 +9,7 @@ under load.)  A copy keeps its own set of changed keys, so that the history need
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from kvd.errors import OtherStore, Unavailable
 from kvd.model import Change, Patterns, Position, Record

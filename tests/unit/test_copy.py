@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 from collections.abc import Iterator, Sequence
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from kvd.errors import Unavailable
 from kvd.model import Change, Patterns, Position, Record
+from kvd.store.api import Page, Store
 from kvd.watch import snapshot
 from kvd.watch.hub import Hub, Step, Watcher
 from kvd.watch.memory import RecentChanges
@@ -92,19 +94,26 @@ class World:
             self.publish(self.chance.randrange(MOST_AT_ONCE))
             await asyncio.sleep(0)
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+    def pages(self) -> Pages:
+        return Pages(cast("Store", self), self.hub)
+
+    def shared(self) -> Copying:
+        return Copying(cast("Store", self), self.pages(), self.hub)
+
+    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
         await self.pause()
         match = Patterns([pattern]).match
         keys = [key for key in sorted(self.records_now) if match(key) and key > after]
         size = self.chance.randint(1, 6)
         found: list[tuple[bytes, Record | None]] = [(key, self.records_now[key]) for key in keys[:size]]
-        answer = self.position, found, keys[size - 1] if len(keys) > size else b""
+        answer = Page(self.position, found), keys[size - 1] if len(keys) > size else b""
         await self.pause()
         return answer
 
-    async def records(self, keys: Sequence[bytes]) -> tuple[Position, list[tuple[bytes, Record | None]]]:
+    async def records(self, keys: Sequence[bytes]) -> Page:
         await self.pause()
-        answer = self.position, [(key, self.records_now.get(key)) for key in keys[: self.chance.randint(1, len(keys))]]
+        found = [(key, self.records_now.get(key)) for key in keys[: self.chance.randint(1, len(keys))]]
+        answer = Page(self.position, found)
         await self.pause()
         return answer
 
@@ -174,7 +183,7 @@ class Reader:
 
 async def copies_are_exact(chance: random.Random, readers: int) -> None:
     world = World(chance, chance.choice((3, 20, 80, 1000)))
-    shared = Copying(world, Pages(world, world.hub), world.hub)
+    shared = world.shared()
     choices = [(b"*",), (b"a*",), (b"a/*", b"b/*"), (b"a/1", b"c/*", b"nobody"), (b"ab/*",)]
     made = [Reader(world, shared, chance.choice(choices)) for _ in range(readers)]
 
@@ -211,7 +220,7 @@ def test_copies_are_exact_at_their_positions(seed: int, readers: int) -> None:
 async def test_who_does_not_read_keeps_no_other_copy_waiting() -> None:
     world = World(random.Random(1))
     world.left = 0
-    shared = Copying(world, Pages(world, world.hub), world.hub)
+    shared = world.shared()
     stuck, other = (Copy(shared, Patterns([b"*"]), 0) for _ in range(2))
     portions = stuck.portions()
     while not shared.turn.locked():
@@ -233,7 +242,7 @@ async def test_who_does_not_read_keeps_no_other_copy_waiting() -> None:
 async def test_who_is_cut_off_while_waiting_for_its_turn_keeps_no_other_waiting() -> None:
     world = World(random.Random(1))
     world.left = 0
-    shared = Copying(world, Pages(world, world.hub), world.hub)
+    shared = world.shared()
     await shared.turn.acquire()
     readers = [asyncio.create_task(Reader(world, shared, [b"*"], most_left=0).run()) for _ in range(2)]
     async with asyncio.timeout(PATIENCE):
@@ -254,12 +263,12 @@ async def test_a_page_that_nobody_wants_any_more_fails_in_silence() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     fails = asyncio.Event()
 
-    async def page(*_: bytes) -> tuple[Position, list[tuple[bytes, Record | None]], bytes]:
+    async def page(*_: bytes) -> tuple[Page, bytes]:
         await fails.wait()
         raise Unavailable("the store is away")
 
     with patch.object(world, "page", page):
-        pages = Pages(world, world.hub)
+        pages = world.pages()
         callers = [asyncio.create_task(pages.get(b"*", b"")) for _ in range(3)]
         await asyncio.sleep(0)
         for caller in callers:
