@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from bench.curves import Curve
-from bench.growth import engines, idle, interference, keys, values, verbs, watchers, workers
+from bench.growth import copies, crowd, engines, idle, interference, keys, returning, values, verbs, watchers, workers
 from bench.measure import Bench
 
 CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
@@ -13,6 +13,10 @@ CURVES: Mapping[str, Callable[[Bench], list[Curve]]] = {
     "values": values.measure,
     "verbs": verbs.measure,
     "interference": interference.measure,
+    "crowd": crowd.measure,
+    "returning": returning.measure_watchers,
+    "behind": returning.measure_behind,
+    "copies": copies.measure,
     "workers": workers.measure,
     "engines": engines.measure,
 }
@@ -24,6 +28,10 @@ IN_WORDS: Mapping[str, Callable[[Curve], list[str]]] = {
     "values": values.in_words,
     "verbs": verbs.in_words,
     "interference": interference.in_words,
+    "crowd": crowd.in_words,
+    "returning": returning.watchers_in_words,
+    "behind": returning.behind_in_words,
+    "copies": copies.in_words,
     "workers": workers.in_words,
     "engines": engines.in_words,
 }
