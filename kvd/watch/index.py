@@ -46,6 +46,7 @@ class ChangeIndex:
         # A number alone takes a third of what a list of one takes.
         self._revisions: dict[bytes, int | list[int]] = {}
         self._sorted: SortedList[bytes] = SortedList()
+        self._unsorted: list[bytes] = []
 
     @property
     def last(self) -> int:
@@ -78,21 +79,34 @@ class ChangeIndex:
     def prepend(self, keys: Sequence[bytes], more: Sequence[bool]) -> None:
         """Cover older changes, too, those just before what is covered, in their order."""
         floor = self.floor - len(keys)
-        found: dict[bytes, list[int]] = {}
-        for revision, key in enumerate(keys, floor + 1):
-            found.setdefault(key, []).append(revision)
-        fresh = []
-        for key, revisions in found.items():
-            later = self._revisions.get(key)
-            if later is None:
-                self._revisions[key] = revisions if len(revisions) > 1 else revisions[0]
-                fresh.append(key)
-            else:
-                self._revisions[key] = revisions + ([later] if isinstance(later, int) else later)
+        older = dict(zip(keys, range(floor + 1, self.floor + 1), strict=True))
+        fresh = [key for key in older if key not in self._revisions]
+        if len(fresh) == len(keys):
+            self._revisions.update(older)
+        else:
+            self._prepend_revisions(keys, floor)
+        # They are sorted in when somebody asks: page by page it would take five times as long.
+        self._unsorted += fresh
         self._keys[:0] = keys
         self._more[:0] = bytes(more)
         self.floor = floor
-        self._sorted.update(fresh)
+
+    def _prepend_revisions(self, keys: Sequence[bytes], floor: int) -> None:
+        """Those of keys that come more than once."""
+        found: dict[bytes, list[int]] = {}
+        for revision, key in enumerate(keys, floor + 1):
+            found.setdefault(key, []).append(revision)
+        for key, revisions in found.items():
+            later = self._revisions.get(key, [])
+            revisions += [later] if isinstance(later, int) else later
+            self._revisions[key] = revisions if len(revisions) > 1 else revisions[0]
+
+    def _in_order(self) -> SortedList[bytes]:
+        """All keys."""
+        if self._unsorted:
+            self._sorted.update(self._unsorted)
+            self._unsorted = []
+        return self._sorted
 
     def drop_to(self, floor: int) -> None:
         """Cover what is up to a revision no longer."""
@@ -106,7 +120,7 @@ class ChangeIndex:
             revisions = self._revisions[key]
             if isinstance(revisions, int) or revisions[-1] <= self.floor:
                 del self._revisions[key]
-                self._sorted.discard(key)
+                self._in_order().discard(key)
             else:
                 del revisions[: bisect_right(revisions, self.floor)]
         del self._keys[:count]
@@ -143,7 +157,7 @@ class ChangeIndex:
         """The keys of a pattern after one (b"": from the first on) up to another (b"": the last one) that were changed
         after a revision, which must be covered."""
         least, most = (pattern[:-1], pattern[:-1] + AFTER_ALL) if pattern.endswith(b"*") else (pattern, pattern)
-        keys = self._sorted.irange(after or least, last or most, inclusive=(not after, True))
+        keys = self._in_order().irange(after or least, last or most, inclusive=(not after, True))
         return [key for key in keys if self.last_of(key) > revision]
 
     def keys_after(self, revision: int) -> set[bytes]:
@@ -157,8 +171,8 @@ class ChangeIndex:
             if not word.endswith(b"*"):
                 count += 1
             else:
-                prefix = word[:-1]
-                count += self._sorted.bisect_left(prefix + AFTER_ALL) - self._sorted.bisect_left(prefix)
+                prefix, ordered = word[:-1], self._in_order()
+                count += ordered.bisect_left(prefix + AFTER_ALL) - ordered.bisect_left(prefix)
             if count > most:
                 break
         return count
@@ -168,7 +182,7 @@ class ChangeIndex:
         found: list[int] = []
         for word in patterns.words:
             prefix = word[:-1]
-            keys = self._sorted.irange(prefix, prefix + AFTER_ALL) if word.endswith(b"*") else [word]
+            keys = self._in_order().irange(prefix, prefix + AFTER_ALL) if word.endswith(b"*") else [word]
             for key in keys:
                 revisions = self._revisions.get(key, 0)
                 if isinstance(revisions, int):
