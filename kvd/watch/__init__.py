@@ -4,6 +4,7 @@ follower     reads the change log, and hands on every change, in order, once
 hub          hands changes to watchers
 index        which key each kept change is of
 memory       changes in memory
+portions     steps of catching up that several are given
 catching_up  serves the watchers that are not up to date
 pages        pages of the store's keys, read once for all copies
 snapshot     SYNC's copy

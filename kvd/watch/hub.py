@@ -14,6 +14,7 @@ from itertools import pairwise
 from kvd.model import Change, Patterns, Position, Sink
 from kvd.watch.index import ChangeIndex
 from kvd.watch.memory import FetchedChanges, RecentChanges
+from kvd.watch.portions import Portion, Portions
 from kvd.wire import replies
 
 STEP_CHANGES = 256
@@ -79,6 +80,7 @@ class Hub:
         self._ordered: list[int] = []
         self._watchers: set[Watcher] = set()
         self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._portions = Portions()
         self.position = Position(0, b"")
 
     def __len__(self) -> int:
@@ -146,6 +148,8 @@ class Hub:
         What is joined once goes to all that watch one pattern, so that a watcher costs little more than its socket.
         """
         before = self.position.revision
+        # Those would end before these changes.
+        self._portions.clear()
         self._recent.add(changes)
         self.index.append(changes)
         self.position = Position(changes[-1].revision, store)
@@ -185,6 +189,7 @@ class Hub:
         """The history begins here: nothing before it will be published."""
         self._recent.clear()
         self.fetched.clear()
+        self._portions.clear()
         self.index.start(position.revision)
         self.position = position
         waiting, self._waiting = self._waiting, []
@@ -217,14 +222,23 @@ class Hub:
             watcher.live = True
             watcher.coming = []
             return Step.LIVE
-        if not watcher.coming:
-            if not self.index.covers(watcher.after):
-                return Step.NOT_INDEXED
-            self._look_ahead(watcher)
+        portion = self._portions.get(words := watcher.patterns.words, watcher.after)
+        if portion is None:
             if not watcher.coming:
-                watcher.after = watcher.known_to
-                return self.catch_up(watcher) if watcher.after >= self.position.revision else Step.MORE
-        return self._feed(watcher)
+                if not self.index.covers(watcher.after):
+                    return Step.NOT_INDEXED
+                self._look_ahead(watcher)
+                if not watcher.coming:
+                    watcher.after = watcher.known_to
+                    return self.catch_up(watcher) if watcher.after >= self.position.revision else Step.MORE
+            portion = self._portion(watcher)
+            if portion is None:
+                return Step.NOT_IN_MEMORY
+            self._portions.add(words, watcher.after, portion)
+        if not watcher.sink(portion.lines):
+            return Step.FULL
+        _, watcher.after, watcher.coming, watcher.joined, watcher.known_to = portion
+        return Step.MORE
 
     def _look_ahead(self, watcher: Watcher) -> None:
         """Find what comes next, and all that has to be known of it: the index may have dropped it when it is pushed."""
@@ -234,8 +248,11 @@ class Hub:
             one for one, following in pairwise(coming) if self.index.is_one_transaction(one, following)
         )
 
-    def _feed(self, watcher: Watcher) -> Step:
-        """Push what comes next and is in memory, as much as makes a step, and of a transaction all or nothing."""
+    def _portion(self, watcher: Watcher) -> Portion | None:
+        """What comes next and is in memory, as much as makes a step, and of a transaction all or nothing.
+
+        None if that is nothing.
+        """
         lines: list[bytes] = []
         size = 0
         given = 0
@@ -250,13 +267,12 @@ class Hub:
                 if size >= PUSH_BYTES:
                     break
         if not given:
-            return Step.NOT_IN_MEMORY
-        if not watcher.sink(b"".join(lines[:given])):
-            return Step.FULL
-        last = watcher.coming[given - 1]
-        watcher.coming = watcher.coming[given:]
-        watcher.after = last if watcher.coming else max(last, watcher.known_to)
-        return Step.MORE
+            return None
+        last, coming = watcher.coming[given - 1], watcher.coming[given:]
+        return Portion(
+            b"".join(lines[:given]), last if coming else max(last, watcher.known_to), coming, watcher.joined,
+            watcher.known_to,
+        )  # fmt: skip
 
     def known(self, revision: int) -> Change | None:
         """The change with a revision, if it is in memory."""

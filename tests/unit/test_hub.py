@@ -269,6 +269,32 @@ def test_catching_up_goes_in_steps_of_bounded_size() -> None:
     assert b"".join(steps).decode().splitlines() == [line(change) for change in changes]
 
 
+def test_what_a_crowd_has_missed_is_rendered_once() -> None:
+    pushed: list[bytes] = []
+    hub = serving()
+    hub.publish(STORE, sets("k/a", "other", "k/b"))
+
+    def come_back() -> bytes:
+        pushed.clear()
+        crowd = [Watcher(Patterns([b"k/*"]), into(pushed), _ignored, _never, _never) for _ in range(3)]
+        for watcher in crowd:
+            hub.add(watcher)
+        while [watcher for watcher in crowd if hub.catch_up(watcher) is not Step.LIVE]:
+            pass
+        assert len(pushed) == 3
+        assert pushed[0] is pushed[1] is pushed[2]
+        return pushed[0]
+
+    assert come_back().count(b"\n") == 2
+    # What was made before a change lacks it.
+    hub.publish(STORE, sets("k/c", first=4))
+    assert come_back().count(b"\n") == 3
+
+
+def _ignored() -> None:
+    pass
+
+
 def test_a_watcher_whose_place_is_gone_from_memory_needs_what_matches() -> None:
     client, quick = Client("a"), Client("a")
     hub = serving(client, quick, recent_bytes=3 * (CHANGE_OVERHEAD + 2))
