@@ -7,8 +7,9 @@ from typing import Any
 from kvd.errors import StartError
 from kvd.settings import Address
 
-BACKLOG = 1024
-"""Connections that may wait to be accepted."""
+BACKLOG = 4096
+"""Connections that may wait to be accepted, which is Linux's own limit: of a crowd that comes back at once, those that
+find no place try again seconds later."""
 LARGEST_SCOPE = 2**32 - 1
 """What the number of an interface may be, in a socket's address."""
 
