@@ -23,6 +23,9 @@ from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait
 from tests.support.text import without_retry
 from tests.support.workers import start_worker
 
+MOST_PEERS = 500
+"""Connections of one test: a process may not have many more open."""
+
 
 @pytest.fixture
 def daemon(start_daemon: StartDaemon) -> Daemon:
@@ -118,7 +121,7 @@ def test_connections_that_come_while_they_start_are_served(daemon: Daemon) -> No
     with ExitStack() as stack:
         peers: list[Peer] = []
         # Fewer than may wait to be accepted.
-        while starting.is_alive() and len(peers) < BACKLOG / 2:
+        while starting.is_alive() and len(peers) < MOST_PEERS:
             # There is nobody yet.
             with suppress(ConnectionRefusedError):
                 peers.append(stack.enter_context(daemon.connect()))
