@@ -3,6 +3,7 @@
 import resource
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ TAIL = 256
 """Bytes that are kept of what was read, in which something is looked for across two reads."""
 SPARE = 200
 """Descriptors for everything else."""
+CONNECT_WAIT = 60.0
+"""Seconds for all to be accepted and answered."""
 LOOK = 0.05
 """Seconds between two looks at the clock where nothing comes."""
 SLOW_TURN = 0.01
@@ -54,7 +57,9 @@ class Crowd:
             for _ in range(size):
                 self.members.append(Member(_connect(port, receive_buffer)))
             self.ask(b"PING\n")
-            self.wait(b"\nOK", 60.0)
+            self.wait(b"\nOK", CONNECT_WAIT)
+            if len(self.times) < size:
+                raise LoadFailed(f"{size - len(self.times):,} of {size:,} connections were not answered")
         except BaseException:
             self.close()
             raise
@@ -68,8 +73,11 @@ class Crowd:
     def ask(self, request: bytes) -> None:
         """Have all of them send the same lines; times count from here on."""
         self._began = time.perf_counter()
-        for member in self.members:
-            member.connection.sendall(request)
+        try:
+            for member in self.members:
+                member.connection.sendall(request)
+        except ConnectionError as error:
+            raise LoadFailed(f"the daemon closed a connection: {error}") from error
 
     def wait(self, wanted: bytes, seconds: float) -> None:
         """Read until each has had some bytes, or an ERR or END line, or for so long.  Raises LoadFailed."""
@@ -150,6 +158,8 @@ def crowd(port: int, size: int, receive_buffer: int = 0) -> Iterator[Crowd]:
 
 def _connect(port: int, receive_buffer: int) -> socket.socket:
     connection = socket.socket()
+    # Closed by a reset: after a mere end of what is sent the daemon has to go on, for the peer may still watch.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.connect((HOST, port))

@@ -3,11 +3,12 @@
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from bench import servers
 from bench.growth.comeback import PATIENCE, Request, few_rounds
-from bench.growth.crowd_client import OK, Crowd, crowd, position
+from bench.growth.crowd_client import Crowd, crowd, position
 from bench.growth.interference import LIGHT
 from bench.measure import Bench, alternate, ratio
 from bench.servers import System
@@ -15,33 +16,41 @@ from bench.targets import KEYS, VALUE
 from kvd.model import Change
 from kvd.watch.index import ChangeIndex
 
+ALONE, RESUME, PING = "alone", "RESUME", "PING"
+ANSWERED = b"\nOK"
+"""What each answer begins with."""
 PAGE = 500
 """Changes that the index is given at once, as by a page of the log."""
 
 
-def p99_meanwhile(bench: Bench, size: int, behind: int, seconds: float) -> float:
-    """p99 of a light load's GETs while so many watchers resume, all at once and again and again, as a multiple of that
-    alone."""
-    found: dict[bool, list[float]] = {True: [], False: []}
+def p99_meanwhile(bench: Bench, size: int, behind: int, seconds: float) -> dict[str, float]:
+    """p99 of a light load's GETs while so many connections RESUME, or PING, all at once and again and again: as a
+    multiple of that alone."""
+    found: dict[str, list[float]] = {ALONE: [], RESUME: [], PING: []}
     load = {**LIGHT, "keys": KEYS}
     with servers.kvd(bench.kvd_arguments) as system:
         bench.generator.fill(system, KEYS, VALUE)
-        where = position(system.server.port)
+        request = bytes(Request(RESUME, b"quiet/", position(system.server.port)))
         bench.generator.fill(system, behind, VALUE)
-        for busy in alternate([False, True], few_rounds(bench)):
+        meanwhile: dict[str, Callable[[], AbstractContextManager[None]]] = {
+            ALONE: nullcontext,
+            RESUME: partial(_crowd, system, size, request),
+            PING: partial(_crowd, system, size, b"PING\n"),
+        }
+        for name in alternate(list(found), few_rounds(bench)):
             servers.settle(system)
-            with _resuming(system, size, where) if busy else nullcontext():
+            with meanwhile[name]():
                 result = bench.generator.run(system, "requests", load, seconds=seconds, warmup=bench.pace.warmup)
-            found[busy].append(result.p99_us)
-    return ratio(found[True], found[False]).median
+            found[name].append(result.p99_us)
+    return {name: ratio(found[name], found[ALONE]).median for name in (RESUME, PING)}
 
 
 @contextmanager
-def _resuming(system: System, size: int, where: bytes) -> Iterator[None]:
+def _crowd(system: System, size: int, request: bytes) -> Iterator[None]:
+    """So many connections that all send a request, and when all are answered, again."""
     over = threading.Event()
-    with crowd(system.server.port, size) as watchers:
-        request = bytes(Request("RESUME", b"quiet/", where))
-        thread = threading.Thread(target=_resume_until, args=[watchers, request, over])
+    with crowd(system.server.port, size) as members:
+        thread = threading.Thread(target=_ask_until, args=[members, request, over])
         thread.start()
         try:
             yield
@@ -50,10 +59,10 @@ def _resuming(system: System, size: int, where: bytes) -> Iterator[None]:
             thread.join()
 
 
-def _resume_until(watchers: Crowd, request: bytes, over: threading.Event) -> None:
+def _ask_until(members: Crowd, request: bytes, over: threading.Event) -> None:
     while not over.is_set():
-        watchers.ask(request)
-        watchers.wait(OK, PATIENCE)
+        members.ask(request)
+        members.wait(ANSWERED, PATIENCE)
 
 
 def bytes_per_change(changes: int) -> float:
