@@ -78,10 +78,11 @@ def measure(bench: Bench, loads: tuple[Load, ...] = LOADS) -> list[Curve]:
 def in_words(curve: Curve) -> list[str]:
     """What it shows, for readers."""
     complete, seconds = (dict(zip(curve.x, curve.columns[name], strict=True)) for name in (COMPLETE, SECONDS))
+    asked = sum(load.copies for load in LOADS)
+    most = max(LOADS, key=lambda load: load.copies).title
     return [
-        "SYNCs of all keys come to their end while others change the same keys: "
-        + "; ".join(f"{complete[load.title]:.0f} of {load.title}, in {seconds[load.title]:.1f} s" for load in LOADS)
-        + "."
+        f"{sum(complete.values()):,.0f} of {asked:,} SYNCs came to their end while others changed the same keys; "
+        f"{most}: within {seconds[most]:.1f} s."
     ]
 
 

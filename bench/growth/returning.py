@@ -67,7 +67,7 @@ def behind_in_words(curve: Curve) -> list[str]:
 
 def _times(curve: Curve) -> str:
     seconds = curve.columns[_column(RESUME, "all know, s")][-1]
-    return f"{seconds:.1f} s, {curve.checks[0].value:.2f} times as long as as many that begin to WATCH,"
+    return f"{seconds:.1f} s, {curve.checks[0].value:.2f} times what as many that begin to WATCH do,"
 
 
 def _position_before(bench: Bench, system: System, changes: int) -> bytes:

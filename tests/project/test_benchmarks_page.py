@@ -73,7 +73,7 @@ def test_a_workload_is_a_row_and_a_system_a_column() -> None:
     assert latencies[2] == ["one GET", "30 / 60", "20 / 40", "15 / 30", "1.50 (1.50 to 1.50)"]
     assert costs[2][:2] == ["GET", "1.43"]
     assert not FOR_DEVELOPERS.search(text)
-    assert "Not measured in this run: engines," in text
+    assert "Not measured in this run: behind, copies, crowd, engines," in text
 
 
 def test_engines_are_columns_too() -> None:
