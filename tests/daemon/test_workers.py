@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvd.process.sockets import BACKLOG
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.workers.config import Task
