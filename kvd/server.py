@@ -18,7 +18,6 @@ from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.context import Context
 from kvd.session.linger import Linger
 from kvd.session.progress import ProgressTimer
-from kvd.session.spread import retry_hint
 from kvd.session.streams import Streams
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
@@ -27,6 +26,7 @@ from kvd.watch.follower import Follower
 from kvd.watch.hub import LEAST_INDEX_CHANGES, Hub
 from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
+from kvd.watch.spread import retry_hint
 from kvd.wire import replies, words
 from kvd.wire.lines import max_line
 
@@ -93,12 +93,17 @@ class Server:
         """
         try:
             await run_together(
-                self._store.run(), self._follower.run(), self._catching_up.run(), self._peers.run(),
+                self._keep_index(), self._store.run(), self._follower.run(), self._catching_up.run(), self._peers.run(),
                 freed_memory.give_back(),
             )  # fmt: skip
         except Superseded:
             await self.drain()
             raise
+
+    async def _keep_index(self) -> None:
+        if self._settings.change_index == "always":
+            await self._follower.join()
+            self._catching_up.fill_index()
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

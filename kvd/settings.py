@@ -124,6 +124,11 @@ class Settings:
     history_changes: int = option("100000", count(), "N", "How many of the latest changes the change log keeps")
     history_bytes: int = option("64MiB", size(LARGEST_HISTORY), "SIZE", "How many bytes of them it keeps")
     history_age: int = option("0", milliseconds("any"), "SECONDS", "For how long it keeps them, 0 for any time")
+    change_index: str = option(
+        "watched", one_of("watched", "always"), "WHEN",
+        "When each process knows which keys the changes in the change log are of: while anybody watches (watched), or "
+        "always, so that the first RESUME after a start need not wait for the log to be read",
+    )  # fmt: skip
     workers: int = option(
         "1", count(MOST_WORKERS), "N",
         f"Processes that share the port and the store, to use several cores, up to {MOST_WORKERS}",

@@ -8,7 +8,6 @@ context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer
 complaints   what the log is told of peers
-spread       when those that are sent away are to come back
 linger       its end, without a loss of what the peer has not read yet
 streams      asyncio's streams, whose input is taken as it arrives
 connection   the connection from its first byte to its end

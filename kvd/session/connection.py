@@ -15,9 +15,9 @@ from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
 from kvd.session.output import FLUSH_BYTES, Output
-from kvd.session.spread import retry_hint
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
+from kvd.watch.spread import retry_hint
 from kvd.wire import replies
 from kvd.wire.lines import LineBuffer
 

@@ -8,4 +8,5 @@ portions     steps of catching up that several are given
 catching_up  serves the watchers that are not up to date
 pages        pages of the store's keys, read once for all copies
 snapshot     SYNC's copy
+spread       when those that are sent away are to come back
 """

@@ -10,7 +10,7 @@ from collections import deque
 
 from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.store.api import Store
-from kvd.watch.hub import Hub, Step, Watcher
+from kvd.watch.hub import COMPACTED, Hub, Step, Watcher
 
 SLICE = 0.0005
 """Seconds of catching up before live traffic has its turn."""
@@ -30,6 +30,7 @@ class CatchingUp:
         # Those for whom something has to be read first, in the order in which they came.
         self._not_indexed: list[Watcher] = []
         self._not_in_memory: list[Watcher] = []
+        self._filling = False
         self._called = asyncio.Event()
         self._needed = asyncio.Event()
 
@@ -37,6 +38,11 @@ class CatchingUp:
         """Have a watcher catch up, which was set aside or has room again."""
         self._ready.append(watcher)
         self._called.set()
+
+    def fill_index(self) -> None:
+        """Have the index cover all that the store keeps, also before anybody resumes."""
+        self._filling = True
+        self._needed.set()
 
     def __len__(self) -> int:
         """How many wait for their turn, or for the store."""
@@ -74,11 +80,11 @@ class CatchingUp:
         while True:
             await self._needed.wait()
             self._needed.clear()
-            while self._not_indexed or self._not_in_memory:
+            while self._not_indexed or self._not_in_memory or self._filling:
                 try:
                     if self._not_in_memory:
                         await self._fetch()
-                    if self._not_indexed:
+                    if self._not_indexed or self._filling:
                         await self._extend_index()
                 except Unavailable:
                     await asyncio.sleep(UNREACHABLE_PAUSE)
@@ -114,11 +120,11 @@ class CatchingUp:
     def _end_all_who_need(self, revision: int, text: str) -> None:
         """A change is kept no longer, and so none before it."""
         waiting, self._not_in_memory = self._not_in_memory, []
+        ended: list[Watcher] = []
         for watcher in waiting:
-            if (missing := self._hub.missing(watcher)) and missing[0] <= revision:
-                self._hub.end(watcher, "compacted", text)
-            else:
-                self._not_in_memory.append(watcher)
+            needs = (missing := self._hub.missing(watcher)) and missing[0] <= revision
+            (ended if needs else self._not_in_memory).append(watcher)
+        self._hub.end_some(ended, COMPACTED, text)
 
     async def _extend_index(self) -> None:
         """Have the index begin earlier, by a page."""
@@ -129,20 +135,24 @@ class CatchingUp:
             found = await self._store.keys_before(store, floor + 1)
         except Compacted as error:
             compacted = error
+            self._filling = False
         else:
             # Else it has lost its beginning meanwhile, or begun anew.
             if (store, floor) == (self._hub.position.store, index.floor):
                 index.prepend([key for key, _ in found], [more for _, more in found])
+                self._filling = self._filling and not index.is_full
         if store != self._hub.position.store:
             return
         waiting, self._not_indexed = self._not_indexed, []
+        ended = []
         for watcher in waiting:
             if index.covers(watcher.after) or not self._hub.serves(watcher):
                 self._ready.append(watcher)
             elif compacted and watcher.after < floor:
-                self._hub.end(watcher, "compacted", str(compacted))
+                ended.append(watcher)
             else:
                 self._not_indexed.append(watcher)
+        self._hub.end_some(ended, COMPACTED, str(compacted))
         self._called.set()
 
     def _release_all(self) -> None:

@@ -6,7 +6,7 @@ match.  Which these are, the change index knows; recent ones are in memory, othe
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
@@ -15,8 +15,11 @@ from kvd.model import Change, Patterns, Position, Sink
 from kvd.watch.index import ChangeIndex
 from kvd.watch.memory import FetchedChanges, RecentChanges
 from kvd.watch.portions import Portion, Portions
+from kvd.watch.spread import retry_hint
 from kvd.wire import replies
 
+COMPACTED = "compacted"
+"""Why a watch ends that lags behind what is kept."""
 STEP_CHANGES = 256
 """Changes of one watcher that are looked for at once in catching up, so that others have their turn."""
 PUSH_BYTES = 32 * 1024
@@ -198,8 +201,13 @@ class Hub:
 
     def end_all(self, code: str, text: str) -> None:
         """End every watch."""
-        for watcher in list(self._watchers):
-            self.end(watcher, code, text)
+        self.end_some(list(self._watchers), code, text)
+
+    def end_some(self, watchers: Sequence[Watcher], code: str, text: str) -> None:
+        """End some watches at once.  Those that are to come back, and are many, are told when."""
+        spread = code == COMPACTED and len(watchers) > 1
+        for watcher in watchers:
+            self.end(watcher, code, f"{retry_hint(len(watchers))} {text}" if spread else text)
 
     def end(self, watcher: Watcher, code: str, text: str) -> None:
         """End one watch, and say why; nothing happens if it is not served."""

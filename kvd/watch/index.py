@@ -53,6 +53,11 @@ class ChangeIndex:
         """The last revision that is covered."""
         return self.floor + len(self._keys)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it covers as many changes as it keeps."""
+        return len(self._keys) >= self._most
+
     def __len__(self) -> int:
         return len(self._keys)
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from kvd.session.spread import LONGEST, SERVED, SOONEST, retry_hint
+from kvd.watch.spread import LONGEST, SERVED, SOONEST, retry_hint
 from kvd.wire import words
 from tests.support.processes import Daemon, StartDaemon
 
