@@ -5,7 +5,7 @@ import re
 FORBIDDEN = [*range(0x09), *range(0x0A, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
 """Code points that no line carries (protocol.txt, 2)."""
 
-_RETRY = re.compile(r"^((?:ERR unavailable|END \S+ shutdown) )retry=(?:0|[1-9][0-9]?)\.[0-9]{3} ")
+_RETRY = re.compile(r"^((?:ERR unavailable|END \S+ (?:shutdown|compacted)) )retry=(?:0|[1-9][0-9]?)\.[0-9]{3} ")
 
 
 def without_retry(line: str) -> str:

@@ -235,7 +235,6 @@ async def test_a_crowd_that_needs_what_is_kept_no_longer_is_ended_by_one_answer(
         log.floor, asked = 200, log.asked
         hub.fetched.clear()
         hub._portions.clear()
-        hub._portions.clear()
         for client in (*crowd, later):
             client.make_room()
         await all_are([*crowd, later], hub)
