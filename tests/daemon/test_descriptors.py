@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kvd.process.limits import FEW, RESERVE
-from tests.support.processes import ROOT, Daemon, Peer, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import ROOT, Daemon, wait_for
 from tests.support.text import without_retry
 
 ROOM = 36

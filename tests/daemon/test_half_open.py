@@ -12,7 +12,8 @@ import pytest
 
 from kvd.process.half_open import KEEPALIVE, LOOK_INTERVAL, LOOKS, keep_alive
 from tests.support.far_machine import FarMachine, far_machine
-from tests.support.processes import PATIENCE, ROOT, Peer, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, ROOT, wait_for
 
 QUICK = 0.15
 """Seconds between looks where nobody wants to wait for a minute and a half."""

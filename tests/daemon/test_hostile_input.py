@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 from tests.support.daemons import connections
-from tests.support.processes import PATIENCE, Daemon, Peer, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 from tests.support.text import without_retry
 
 MIB = 1 << 20

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from kvd import __version__
-from tests.support.processes import ROOT, Peer, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import ROOT, StartDaemon, wait_for
 
 
 def kvd(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:

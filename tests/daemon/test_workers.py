@@ -18,7 +18,8 @@ from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.workers.config import Task
 from tests.support.daemons import gone, one_each
-from tests.support.processes import ROOT, Daemon, Peer, Redis, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import ROOT, Daemon, Redis, StartDaemon, wait_for
 from tests.support.text import without_retry
 from tests.support.workers import start_worker
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PATIENCE, Daemon, Peer, free_port, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, Daemon, free_port, needs, wait_for
 
 IDLE = 1
 """Seconds after which the balancers cut a connection on which nothing comes."""

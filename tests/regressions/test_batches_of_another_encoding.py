@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.support.processes import Daemon, Peer, needs
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, needs
 
 BATCH = "SET a 1\nSET b naïve €\nGET a\n"
 UNENDED = "ERR usage the last line has no line end and was not run"

@@ -15,7 +15,8 @@ import pytest
 
 from kvd.store.redis.clock import BEGINNING
 from kvd.store.redis.store import Store
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
 HOUR = 3600
 AN_HOUR = r"(359[0-9]|3600)\.[0-9] s"

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from kvd.process.freed_memory import SPARE_BYTES
-from tests.support.processes import Daemon, Peer, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 MIB = 1024 * 1024
 PEERS = 600

@@ -16,7 +16,8 @@ import pytest
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.repair import KEPT_CUTS
-from tests.support.processes import Daemon, Peer, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon, needs, wait_for
 
 FULL = "ERR unavailable the store's disk is nearly full"
 CHECKER = """#!/bin/sh

@@ -19,7 +19,8 @@ from kvd.requests import Delete, KeyRange
 from kvd.store.redis import expiry
 from kvd.store.redis.connection import ALL, Connector, script
 from kvd.store.redis.store import Store
-from tests.support.processes import Peer, Redis, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Redis, StartDaemon, wait_for
 from tests.support.stores import eventually, put, running, write
 
 DUE = 5000

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from kvd.wire.words import MAX_KEY, MAX_PATTERNS
-from tests.support.processes import Daemon, Peer
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
 
 NESTED = " ".join("a/" * depth + "*" for depth in range(1, MAX_KEY // 2))
 

@@ -22,7 +22,8 @@ from kvd.requests import Put
 from kvd.settings import MIB
 from kvd.store.redis import batching, channel
 from kvd.store.redis.store import Store
-from tests.support.processes import PATIENCE, Daemon, Peer, Redis, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, Daemon, Redis, StartDaemon, wait_for
 from tests.support.stores import proxied, running
 
 REFUSED = f"ERR unavailable {FULL}"

@@ -9,7 +9,8 @@ import psutil
 
 from kvd.session.progress import ROUND_INTERVAL, ROUND_LINES
 from kvd.session.watching import SHORTEST_PROGRESS
-from tests.support.processes import Daemon, Peer
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
 
 MANY = 800
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemons import connections
-from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 SMALL_WINDOW = 8192

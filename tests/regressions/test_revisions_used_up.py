@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from kvd.store.redis.scripts import SCRIPTS
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
 LIMIT = 2**53
 META = "{kvd}:meta"

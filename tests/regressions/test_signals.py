@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.support.daemons import gone, one_each
-from tests.support.processes import PATIENCE, ROOT, Daemon, Peer, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
 StartRedis = Callable[..., Redis]
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.processes import PATIENCE, Daemon, Peer, needs
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, Daemon, needs
 
 EVIL = b"SET evil 1\nSET evil 2\r\nGET evil\nQUIT\n"
 

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from tests.support.processes import Daemon, Peer
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
 
 CLOCKS = 0.005
 """Seconds by which the store's clock and ours may differ, over the short times to live that are used here."""

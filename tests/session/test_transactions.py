@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from tests.support.processes import Daemon, Peer
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
 
 
 def transact(peer: Peer, *requests: str) -> str:

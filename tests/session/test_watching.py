@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
 MEGABYTE = 1 << 20
 

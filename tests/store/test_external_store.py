@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.processes import ROOT, Peer, Redis, StartDaemon, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import ROOT, Redis, StartDaemon, wait_for
 
 
 def changes(peer: Peer, count: int) -> list[str]:

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from tests.support.processes import ROOT, Daemon, Peer, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import ROOT, Daemon, wait_for
 
 
 def run_kvd(*options: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Real processes for tests: the daemon, a Redis of its own, and a plain client without any cleverness."""
+"""Real processes for tests: the daemon, and a Redis of its own."""
 
 import os
 import re
@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from kvd.embedded.aof import AppendOnlyFile
+from tests.support.peers import Peer
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
@@ -149,7 +150,7 @@ class Daemon:
         assert status == 0, f"exit status {status}: {self.log}"
 
     @contextmanager
-    def connect(self) -> Iterator["Peer"]:
+    def connect(self) -> Iterator[Peer]:
         """A new connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             peer = Peer(connection)
@@ -168,47 +169,6 @@ def _command_line(process: psutil.Process) -> list[str]:
     with suppress(psutil.Error):
         return list(process.cmdline())
     return []
-
-
-class Peer:
-    """A socket and its lines, as netcat would have them."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self._lines = connection.makefile("rb")
-
-    def close(self) -> None:
-        self._lines.close()
-
-    def send(self, data: bytes | str) -> None:
-        self.socket.sendall(data.encode() if isinstance(data, str) else data)
-
-    def line(self) -> str:
-        """The next line without its LF; "" at the end of the connection."""
-        raw = self._lines.readline()
-        assert not raw or raw.endswith(b"\n"), raw
-        return raw[:-1].decode()
-
-    def ask(self, request: bytes | str) -> str:
-        """Send one line, read one line."""
-        raw = request.encode() if isinstance(request, str) else request
-        # In one piece: in two, the second would wait for the kernel's acknowledgement of the first.
-        self.send(raw + b"\n")
-        return self.line()
-
-    def lines(self, count: int) -> list[str]:
-        return [self.line() for _ in range(count)]
-
-    def rest(self) -> list[str]:
-        """All lines up to the end of the connection."""
-        return [line.decode() for line in self._lines.read().splitlines()]
-
-    def is_closed(self) -> bool:
-        """Wait for the end of the connection: True if nothing but the end comes."""
-        try:
-            return self._lines.read(1) == b""
-        except ConnectionResetError:
-            return True
 
 
 class Redis:
