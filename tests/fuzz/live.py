@@ -1,8 +1,7 @@
 """Input over sockets to a daemon: each line gets its one reply, well-formed; what is refused changes nothing."""
 
 import random
-import socket
-from contextlib import closing
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import psutil
@@ -10,7 +9,8 @@ import psutil
 from tests.fuzz import grammar
 from tests.fuzz.inputs import STORE, VALUE_LIMIT, cut, make
 from tests.fuzz.pure import STRANGER, Outcome, outcomes
-from tests.support.processes import PATIENCE, Daemon
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
 
 OPTIONS = ("--max-value", f"{VALUE_LIMIT}")
 ENDING = b"\nQUIT\n"
@@ -48,23 +48,10 @@ class Wanted(NamedTuple):
     perhaps: bool = False
 
 
-class Peer:
-    """A connection that takes lines as they come, and checks each."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
-        self.lines = self.socket.makefile("rb")
-
-    def close(self) -> None:
-        self.lines.close()
-        self.socket.close()
-
-    def line(self) -> tuple[str, bytes]:
-        """What kind of line came, and the line; ("end", b"") at the end."""
-        raw = self.lines.readline()
-        if not raw.endswith(b"\n"):
-            return "end", b""
-        return grammar.kind(raw[:-1]), raw[:-1]
+def read(peer: Peer) -> tuple[str, bytes]:
+    """What kind of line came, and the line; ("end", b"") at the end."""
+    raw = peer.raw_line()
+    return (grammar.kind(raw[:-1]), raw[:-1]) if raw.endswith(b"\n") else ("end", b"")
 
 
 class Fuzzer:
@@ -72,17 +59,17 @@ class Fuzzer:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._asker = Peer(daemon)
-        self._watcher = Peer(daemon)
-        self._watcher.socket.sendall(b"WATCH\n")
-        _, reply = self._watcher.line()
+        self._connections = ExitStack()
+        self._asker = self._connections.enter_context(daemon.connect())
+        self._watcher = self._connections.enter_context(daemon.connect())
+        self._watcher.send(b"WATCH\n")
+        _, reply = read(self._watcher)
         self._revision, self._store = _position(reply)
         self._mortal: set[bytes] = set()
 
     def close(self) -> None:
         """Close its own connections."""
-        self._asker.close()
-        self._watcher.close()
+        self._connections.close()
 
     def run(self, seed: str, inputs: range) -> int:
         """Try inputs by their numbers; how many replies there were.  What is wrong is raised, with the input."""
@@ -115,14 +102,13 @@ class Fuzzer:
 
     def _converse(self, chunks: list[bytes]) -> list[bytes]:
         """Send it and read to the end; the status lines."""
-        peer = Peer(self._daemon)
         statuses: list[bytes] = []
         inside = False
-        with closing(peer):
+        with self._daemon.connect() as peer:
             for chunk in chunks:
-                peer.socket.sendall(chunk)
+                peer.send(chunk)
             while True:
-                kind, line = peer.line()
+                kind, line = read(peer)
                 assert not (inside and kind == "push"), f"pushed within a reply: {line!r}"
                 inside = kind == "item"
                 if kind == "end":
@@ -133,11 +119,11 @@ class Fuzzer:
 
     def _changes(self) -> list[Change]:
         """The changes since the last call, without those that time made."""
-        self._asker.socket.sendall(b"UNWATCH\n")
-        revision, _ = _position(self._asker.line()[1])
+        self._asker.send(b"UNWATCH\n")
+        revision, _ = _position(read(self._asker)[1])
         changes = []
         while self._revision < revision:
-            _, line = self._watcher.line()
+            _, line = read(self._watcher)
             change = _change(line)
             assert change.revision == self._revision + 1, f"revision {self._revision}, and then {line!r}"
             self._revision = change.revision
@@ -223,12 +209,12 @@ def memory(daemon: Daemon) -> int:
 def endless_line(daemon: Daemon) -> None:
     """A line without an end is refused once, and kept nowhere.  Raises AssertionError."""
     before = memory(daemon)
-    with closing(Peer(daemon)) as peer:
+    with daemon.connect() as peer:
         chunk = b"SET a " + b"x" * 1024 * 1024
         for _ in range(ENDLESS // len(chunk)):
-            peer.socket.sendall(chunk)
-        assert peer.line()[1].startswith(b"ERR too-long ")
+            peer.send(chunk)
+        assert read(peer)[1].startswith(b"ERR too-long ")
         grown = memory(daemon) - before
         assert grown < ENDLESS // 4, f"an endless line made the daemon grow by {grown} bytes"
-        peer.socket.sendall(b"\nPING\n")
-        assert peer.line()[1] == b"OK"
+        peer.send(b"\nPING\n")
+        assert read(peer)[1] == b"OK"

@@ -7,9 +7,11 @@ any key, when a read's records and its clock arrived apart, and another daemon r
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.support.async_peers import AsyncPeer, connected
 from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 from tests.support.proxy import Proxy
 
@@ -17,44 +19,20 @@ LARGE, OTHER = "1" * 5000, "2" * 5001
 LARGE_READ = b"HGET\r\n$9\r\n{kvd}:big\r\n"
 
 
-class Client:
-    """One connection to a daemon, while a proxy runs in the same loop."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def send(self, request: str) -> None:
-        self._writer.write(request.encode() + b"\n")
-
-    async def line(self) -> str:
-        async with asyncio.timeout(30):
-            return (await self._reader.readline()).decode().removesuffix("\n")
-
-    async def ask(self, request: str) -> str:
-        self.send(request)
-        return await self.line()
-
-
-Connect = Callable[[Daemon], Awaitable[Client]]
+Connect = Callable[[Daemon], Awaitable[AsyncPeer]]
 
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
     """Opens connections, which are closed at the end."""
-    writers: list[asyncio.StreamWriter] = []
+    async with AsyncExitStack() as stack:
 
-    async def connect(daemon: Daemon) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
-        writers.append(writer)
-        client = Client(reader, writer)
-        assert await client.ask("PING") == "OK"
-        return client
+        async def connect(daemon: Daemon) -> AsyncPeer:
+            peer = await stack.enter_async_context(connected(daemon.port))
+            assert await peer.ask("PING") == "OK"
+            return peer
 
-    yield connect
-    for writer in writers:
-        writer.close()
-        await writer.wait_closed()
+        yield connect
 
 
 @pytest.fixture
@@ -109,7 +87,7 @@ async def test_a_large_read_that_waits_past_a_deadline_finds_what_came_in_time(
     last = max(deadline_of(redis, key) for key in readers)
     proxy.holding = LARGE_READ
     for key, reader in readers.items():
-        reader.send(f"{verb} {key}")
+        reader.send(f"{verb} {key}\n")
     pipe = await proxy.caught.get()
     # What was sent before is read at the latest with this: the records are found.
     assert (await writer.ask("TTL large")).startswith("OK ")
@@ -131,8 +109,8 @@ async def test_a_large_read_whose_lease_was_cut_short_finds_nothing(
     assert await writer.ask(f"PUT over ttl=2 = {LARGE}") == "OK 2"
     last = deadline_of(redis, "over")
     proxy.holding = LARGE_READ
-    reader.send("GET cut")
-    other.send("GET over")
+    reader.send("GET cut\n")
+    other.send("GET over\n")
     pipe = await proxy.caught.get()
     # What was sent before is read at the latest with this.
     assert (await writer.ask("TTL over")).startswith("OK ")
@@ -169,7 +147,7 @@ async def test_a_read_whose_last_command_arrives_late_finds_a_key_that_was_repla
     assert await writer.ask(f"PUT k ttl=1.5 = {value}") == "OK 1"
     deadline = deadline_of(redis, "k")
     proxy.splitting = LARGE_READ if value == LARGE else b"HMGET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n"
-    reader.send(request_line)
+    reader.send(f"{request_line}\n")
     pipe = await proxy.caught.get()
     proxy.splitting = None
     assert (await writer.ask(change)).startswith("OK")
@@ -187,7 +165,7 @@ async def test_the_time_that_a_lease_has_left_is_never_more_than_was_asked_for(
     assert await writer.ask("PUT k ttl=50 = v") == "OK 1"
     deadline = deadline_of(redis, "k")
     proxy.splitting = b"HMGET\r\n$10\r\n{kvd}:data\r\n$1\r\nk\r\n"
-    reader.send("TTL k")
+    reader.send("TTL k\n")
     pipe = await proxy.caught.get()
     proxy.splitting = None
     await deadline_passes(redis, deadline - 49_500)

@@ -19,6 +19,7 @@ from kvd.watch.hub import Hub
 from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
 from kvd.wire.lines import max_line
+from tests.support.async_peers import AsyncPeer
 from tests.support.processes import PATIENCE
 
 FULL, DRAINED = 64 * 1024, 16 * 1024
@@ -161,36 +162,14 @@ class MemoryTransport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
 
 
-class MemoryPeer:
+class MemoryPeer(AsyncPeer):
     """A client's end: lines in both directions."""
 
     def __init__(self, transport: MemoryTransport, session: Connection, task: asyncio.Task[None]) -> None:
+        super().__init__(transport.written, transport.receive)
         self.transport = transport
         self.session = session
         self.task = task
-
-    def send(self, data: bytes | str) -> None:
-        self.transport.receive(data.encode() if isinstance(data, str) else data)
-
-    async def line(self) -> str:
-        """The next line without its LF; "" at the end of the connection."""
-        async with asyncio.timeout(PATIENCE):
-            raw = await self.transport.written.readline()
-        assert not raw or raw.endswith(b"\n"), raw
-        return raw[:-1].decode()
-
-    async def lines(self, count: int) -> list[str]:
-        return [await self.line() for _ in range(count)]
-
-    async def ask(self, request: bytes | str) -> str:
-        """Send one line, read one line."""
-        self.send((request.encode() if isinstance(request, str) else request) + b"\n")
-        return await self.line()
-
-    async def rest(self) -> list[str]:
-        """All lines up to the end of the connection."""
-        async with asyncio.timeout(PATIENCE):
-            return [line.decode() for line in (await self.transport.written.read()).split(b"\n")[:-1]]
 
     async def close(self) -> None:
         """Go away; returns when the session has ended."""

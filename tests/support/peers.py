@@ -16,9 +16,13 @@ class Peer:
     def send(self, data: bytes | str) -> None:
         self.socket.sendall(data.encode() if isinstance(data, str) else data)
 
+    def raw_line(self) -> bytes:
+        """The next line as it came; without an LF only at the end of the connection."""
+        return self._lines.readline()
+
     def line(self) -> str:
         """The next line without its LF; "" at the end of the connection."""
-        raw = self._lines.readline()
+        raw = self.raw_line()
         assert not raw or raw.endswith(b"\n"), raw
         return raw[:-1].decode()
 

@@ -1,12 +1,11 @@
 """Transcripts of conversations, as tests/vectors has them, and who plays them."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from tests.support.processes import PATIENCE
+from tests.support.async_peers import AsyncPeer, connected
 
 CLOSED = "<closed>"
 STOP = "the daemon is told to stop"
@@ -38,33 +37,7 @@ def steps_of(lines: Iterable[str]) -> list[Step]:
     return steps
 
 
-class Peer(Protocol):
-    """One connection of a client."""
-
-    def send(self, data: bytes | str) -> None:
-        """Send bytes as they are."""
-
-    async def line(self) -> str:
-        """The next line without its LF; "" at the end of the connection."""
-
-
-class TcpPeer:
-    """A connection over TCP."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    def send(self, data: bytes | str) -> None:
-        self._writer.write(data.encode() if isinstance(data, str) else data)
-
-    async def line(self) -> str:
-        async with asyncio.timeout(PATIENCE):
-            raw = await self._reader.readline()
-        assert not raw or raw.endswith(b"\n"), raw
-        return raw[:-1].decode()
-
-
-Open = Callable[[], Awaitable[Peer]]
+Open = Callable[[], Awaitable[AsyncPeer]]
 
 
 class Player:
@@ -78,7 +51,7 @@ class Player:
         self._stop = stop
         self._end = end
         self._pieces = pieces
-        self._peers: dict[str, Peer] = {}
+        self._peers: dict[str, AsyncPeer] = {}
         self._early: list[tuple[str, str]] = []
         self._store = ""
 
@@ -143,9 +116,7 @@ class Player:
 def tcp(port: int, stack: AsyncExitStack) -> Open:
     """Opens connections to a daemon, for as long as the stack."""
 
-    async def connect() -> Peer:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        stack.callback(writer.close)
-        return TcpPeer(reader, writer)
+    async def connect() -> AsyncPeer:
+        return await stack.enter_async_context(connected(port))
 
     return connect
