@@ -5,6 +5,7 @@ cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
 workers      several processes that serve
 server       one process that serves
+service      what serves, without sockets
 session      one connection
 verbs        the table of requests
 watch        from the store's change log to watchers

@@ -1,39 +1,28 @@
-"""One process that serves: sessions, the store and its change log, on sockets that are given; and its orderly end."""
+"""One process that serves, on sockets that are given; and its orderly end."""
 
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
-from kvd import __version__
 from kvd.errors import Superseded, Unavailable
 from kvd.process import freed_memory, limits
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, address_of, cannot_listen
 from kvd.process.tasks import run_together
-from kvd.session.complaints import Complaints
+from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
-from kvd.session.context import Context
 from kvd.session.linger import Linger
-from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
-from kvd.watch.catching_up import CatchingUp
-from kvd.watch.follower import Follower
-from kvd.watch.hub import LEAST_INDEX_CHANGES, Hub
-from kvd.watch.pages import Pages
-from kvd.watch.snapshot import Copying
 from kvd.watch.spread import retry_hint
-from kvd.wire import replies, words
-from kvd.wire.lines import max_line
+from kvd.wire import replies
 
 logger = logging.getLogger("kvd")
 
-PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes"
 DRAIN_TIMEOUT = 5.0
 """Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
 ten that Docker gives."""
@@ -47,10 +36,7 @@ class Server:
 
     def __init__(self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket]) -> None:
         """sockets: bound; from now on they are the server's.  Raises StartError if the store's URL is none."""
-        self._settings = settings
-        self._embedded = location.disk is not None
         self._sockets = sockets
-        self._max_line = max_line(settings.max_value)
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
         self._peers = Peers()
@@ -64,16 +50,7 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
-        self._store = location.open(settings)
-        hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES))
-        self._catching_up = CatchingUp(self._store, hub)
-        self._follower = Follower(self._store.open_log, hub)
-        self._context = Context(
-            self._store, self._follower, hub, self._catching_up, Copying(self._store, Pages(self._store, hub), hub),
-            settings.max_value, self._max_line, settings.watch_buffer, self._describe,
-            Complaints.new(),
-            ProgressTimer(),
-        )  # fmt: skip
+        self._service = Service(location.open(settings), settings, embedded=location.disk is not None)
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
@@ -92,18 +69,10 @@ class Server:
         Raises Superseded, after an end in order, when the store is no longer for this version.
         """
         try:
-            await run_together(
-                self._keep_index(), self._store.run(), self._follower.run(), self._catching_up.run(), self._peers.run(),
-                freed_memory.give_back(),
-            )  # fmt: skip
+            await run_together(self._service.run(), self._peers.run(), freed_memory.give_back())
         except Superseded:
             await self.drain()
             raise
-
-    async def _keep_index(self) -> None:
-        if self._settings.change_index == "always":
-            await self._follower.join()
-            self._catching_up.fill_index()
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
@@ -123,9 +92,8 @@ class Server:
 
     async def close(self) -> None:
         """Let go of the store."""
-        self._context.complaints.flush()
         self._refused.flush()
-        await self._store.close()
+        await self._service.close()
 
     def _streams(self) -> Streams:
         loop = asyncio.get_running_loop()
@@ -148,7 +116,7 @@ class Server:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         keep_alive(connection)
-        session = Connection(self._context, reader, writer)
+        session = self._service.open_session(reader, writer)
         self._sessions.add(session)
         peer = self._peers.add(connection, session.abort)
         if self._draining:
@@ -185,29 +153,3 @@ class Server:
                     await Linger(reader, writer).close(amid=True, longest=LINGER_TIME)
         finally:
             writer.close()
-
-    async def _describe(self) -> Iterable[str]:
-        position, floor = await self._store.history()
-        facts = {
-            "protocol": PROTOCOL,
-            "version": __version__,
-            "engine": await self._store.engine(),
-            "features": FEATURES,
-            "store": position.store.decode(),
-            "revision": position.revision,
-            "oldest": floor,
-            "max-key": words.MAX_KEY,
-            "max-value": self._settings.max_value,
-            "max-line": self._max_line,
-            **await self._describe_memory(),
-        }
-        return [f"{name} {value}" for name, value in facts.items()]
-
-    async def _describe_memory(self) -> dict[str, int]:
-        """Who may take how much; a store that is given with --store has limits of its own."""
-        plan = self._settings.memory
-        facts = {"memory": plan.available.size, "client-memory": plan.connections}
-        if self._embedded:
-            used, most = await self._store.memory()
-            facts |= {"cache-memory": plan.caches, "max-memory": most, "used-memory": used}
-        return facts

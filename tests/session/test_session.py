@@ -22,7 +22,7 @@ from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
-from tests.support.memory import FULL, MemoryPeer, Service, serving
+from tests.support.memory import FULL, MemoryPeer, MemoryService, serving
 from tests.support.processes import PATIENCE
 from tests.support.text import without_retry
 
@@ -99,24 +99,24 @@ class ObservedStore(Store):
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
+async def service(tmp_path: Path) -> AsyncIterator[MemoryService]:
     async with serving(tmp_path / "data", ObservedStore) as service:
         yield service
 
 
 @pytest.fixture
-def store(service: Service) -> ObservedStore:
+def store(service: MemoryService) -> ObservedStore:
     assert isinstance(service.store, ObservedStore)
     return service.store
 
 
 @pytest.fixture
-async def peer(service: Service) -> MemoryPeer:
+async def peer(service: MemoryService) -> MemoryPeer:
     return service.connect()
 
 
 @pytest.fixture
-async def other(service: Service) -> MemoryPeer:
+async def other(service: MemoryService) -> MemoryPeer:
     return service.connect()
 
 
@@ -375,7 +375,7 @@ async def test_a_plain_chunk_is_answered_before_the_connection_ends(
     assert await begun.rest() == [reply]
 
 
-async def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(service: Service) -> None:
+async def test_a_lost_connection_leaves_nothing_to_the_garbage_collector(service: MemoryService) -> None:
     """It would find an error that nobody has asked for, and log it."""
     gc.collect()
     gc.disable()
@@ -445,7 +445,7 @@ async def test_nothing_after_quit_is_run_or_answered(behind: str, peer: MemoryPe
     assert await other.ask("COUNT") == "OK 1"
 
 
-async def test_quit_ends_a_watch_without_a_word(peer: MemoryPeer, other: MemoryPeer, service: Service) -> None:
+async def test_quit_ends_a_watch_without_a_word(peer: MemoryPeer, other: MemoryPeer, service: MemoryService) -> None:
     await peer.ask("WATCH")
     peer.send("QUIT\n")
     assert await peer.rest() == ["OK bye"]
@@ -468,7 +468,7 @@ async def test_a_peer_that_only_stopped_sending_gets_all_its_replies(peer: Memor
 
 
 async def test_a_watching_peer_that_stopped_sending_gets_changes_until_it_is_gone(
-    peer: MemoryPeer, other: MemoryPeer, service: Service
+    peer: MemoryPeer, other: MemoryPeer, service: MemoryService
 ) -> None:
     peer.send("WATCH a\n")
     peer.transport.receive_eof()
@@ -480,7 +480,7 @@ async def test_a_watching_peer_that_stopped_sending_gets_changes_until_it_is_gon
     assert len(service.hub) == 0
 
 
-async def test_a_connection_that_can_only_watch_ends_with_its_watch(peer: MemoryPeer, service: Service) -> None:
+async def test_a_connection_that_can_only_watch_ends_with_its_watch(peer: MemoryPeer, service: MemoryService) -> None:
     peer.send("WATCH\n")
     peer.transport.receive_eof()
     assert shown(await peer.line()) == "OK 0"
@@ -488,7 +488,9 @@ async def test_a_connection_that_can_only_watch_ends_with_its_watch(peer: Memory
     assert [shown(line) for line in await peer.rest()] == ["END 0 store it was replaced"]
 
 
-async def test_a_peer_that_is_gone_leaves_nothing_behind(peer: MemoryPeer, other: MemoryPeer, service: Service) -> None:
+async def test_a_peer_that_is_gone_leaves_nothing_behind(
+    peer: MemoryPeer, other: MemoryPeer, service: MemoryService
+) -> None:
     await peer.ask("WATCH")
     peer.transport.stop_reading()
     await other.ask("SET big " + "x" * 1_000_000)
@@ -514,7 +516,7 @@ async def test_what_no_client_sends_closes_after_the_replies_to_what_came_before
 
 
 async def test_a_change_for_a_peer_that_has_just_gone_does_no_harm(
-    peer: MemoryPeer, other: MemoryPeer, service: Service
+    peer: MemoryPeer, other: MemoryPeer, service: MemoryService
 ) -> None:
     await peer.ask("WATCH")
     peer.transport.lose()
@@ -623,7 +625,7 @@ async def test_a_watcher_that_reads_late_misses_nothing(peer: MemoryPeer, other:
 
 
 async def test_a_watcher_that_falls_behind_what_memory_keeps_catches_up_from_the_log(
-    peer: MemoryPeer, other: MemoryPeer, service: Service
+    peer: MemoryPeer, other: MemoryPeer, service: MemoryService
 ) -> None:
     await peer.ask("WATCH")
     peer.transport.stop_reading()
@@ -715,7 +717,7 @@ async def test_a_copy_goes_on_where_the_history_has_left_its_beginning_behind(tm
 
 
 async def test_no_change_stands_inside_a_listing(
-    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: MemoryService
 ) -> None:
     value = "x" * 1000
     other.send("".join(f"SET k{n:03} {value}\n" for n in range(90)))
@@ -752,7 +754,7 @@ async def test_a_listing_says_the_position_of_its_first_page(
 
 
 async def test_the_end_of_a_watch_waits_for_the_end_of_a_listing(
-    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: MemoryService
 ) -> None:
     await other.ask("SET k v")
     await peer.ask("WATCH")
@@ -808,7 +810,7 @@ async def test_listings_and_changes_together_keep_each_reply_whole(peer: MemoryP
 
 
 async def test_no_line_of_a_replaced_watch_follows_the_new_ok(
-    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: MemoryService
 ) -> None:
     assert shown(await peer.ask("WATCH a")) == "OK 0"
     gate = store.stop_at("history")
@@ -865,7 +867,7 @@ async def test_a_watch_does_not_begin_while_the_log_is_not_read(
 
 
 async def test_no_line_of_a_watch_stands_before_its_ok(
-    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: Service
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: MemoryService
 ) -> None:
     gate = store.stop_at("read")
     peer.send("WATCH\nGET a\n")
@@ -877,18 +879,18 @@ async def test_no_line_of_a_watch_stands_before_its_ok(
 
 
 async def test_the_log_is_wanted_by_those_who_watch_and_nobody_else(
-    peer: MemoryPeer, other: MemoryPeer, service: Service
+    peer: MemoryPeer, other: MemoryPeer, service: MemoryService
 ) -> None:
-    assert service.log._users == 0
+    assert service.follower._users == 0
     await peer.ask("WATCH")
     await peer.ask("WATCH a")
     await other.ask("WATCH")
-    assert service.log._users == 2
+    assert service.follower._users == 2
     await peer.close()
-    assert service.log._users == 1
+    assert service.follower._users == 1
     other.send("QUIT\n")
     assert await other.rest() == ["OK bye"]
-    assert service.log._users == 0
+    assert service.follower._users == 0
 
 
 async def test_unwatch_stops_the_lines_and_says_up_to_where(peer: MemoryPeer, other: MemoryPeer) -> None:

@@ -1,24 +1,16 @@
 """In-memory streams: sessions without a network, on a real store and in the test's own loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
 
 from kvd.embedded.server import EmbeddedServer
-from kvd.session.complaints import Complaints
+from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
-from kvd.session.context import Context
-from kvd.session.progress import ProgressTimer
 from kvd.session.streams import Streams
+from kvd.settings import Settings
 from kvd.store.redis.store import Store
-from kvd.watch.catching_up import CatchingUp
-from kvd.watch.follower import Follower
-from kvd.watch.hub import Hub
-from kvd.watch.pages import Pages
-from kvd.watch.snapshot import Copying
-from kvd.wire.lines import max_line
 from tests.support.async_peers import AsyncPeer
 from tests.support.processes import PATIENCE
 
@@ -178,20 +170,11 @@ class MemoryPeer(AsyncPeer):
             await self.task
 
 
-class Service:
-    """A daemon without its listeners: what `server.Daemon` puts together, for sessions over memory."""
+class MemoryService(Service):
+    """A daemon without its sockets, whose sessions are over memory."""
 
-    def __init__(self, store: Store, max_value: int, push_limit: int) -> None:
-        self.store = store
-        self.hub = Hub()
-        self.catching_up = CatchingUp(store, self.hub)
-        self.log = Follower(store.open_log, self.hub)
-        self._max_value = max_value
-        self._context = Context(
-            store, self.log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub), max_value,
-            max_line(max_value), push_limit, self._describe, Complaints.new(),
-            ProgressTimer(),
-        )  # fmt: skip
+    def __init__(self, store: Store, settings: Settings) -> None:
+        super().__init__(store, settings, embedded=True)
         self._peers: list[MemoryPeer] = []
 
     def connect(self) -> MemoryPeer:
@@ -201,7 +184,7 @@ class Service:
         protocol = Streams(reader)
         transport = MemoryTransport(protocol)
         protocol.connection_made(transport)
-        session = Connection(self._context, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        session = self.open_session(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         peer = MemoryPeer(transport, session, asyncio.create_task(_run(session)))
         self._peers.append(peer)
         return peer
@@ -216,14 +199,10 @@ class Service:
         for peer in self._peers:
             peer.session.stop(len(self._peers))
 
-    async def close(self) -> None:
-        """End all sessions; each must end by itself."""
+    async def end_sessions(self) -> None:
+        """Each must end by itself."""
         for peer in self._peers:
             await peer.close()
-
-    async def _describe(self) -> Iterable[str]:
-        position, _ = await self.store.history()
-        return ["protocol 1", f"store {position.store.decode()}", f"max-value {self._max_value}"]
 
 
 async def _run(session: Connection) -> None:
@@ -235,28 +214,21 @@ async def _run(session: Connection) -> None:
 @asynccontextmanager
 async def serving(
     data: Path, make_store: Callable[[str], Store] = Store, *, follow: bool = True, push_limit: int = 1 << 20
-) -> AsyncIterator[Service]:
-    """A service on a new embedded store.  follow: whether the store's log is read."""
+) -> AsyncIterator[MemoryService]:
+    """A service on a new embedded store.  follow: whether the store's change log is read."""
     async with AsyncExitStack() as stack:
         embedded = EmbeddedServer(data, "no")
         stack.push_async_callback(embedded.stop)
         await embedded.start()
-        store = make_store(embedded.url)
-        await store.start()
-        stack.push_async_callback(store.close)
-        service = Service(store, 1 << 20, push_limit)
-        running = [asyncio.create_task(store.run())]
-        if follow:
-            running.append(asyncio.create_task(service.log.run()))
-            running.append(asyncio.create_task(service.catching_up.run()))
-        stack.push_async_callback(_cancel, running)
+        service = MemoryService(make_store(embedded.url), Settings(watch_buffer=push_limit))
+        await service.store.start()
         stack.push_async_callback(service.close)
+        stack.push_async_callback(_cancel, asyncio.create_task(service.run() if follow else service.store.run()))
+        stack.push_async_callback(service.end_sessions)
         yield service
 
 
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if not isinstance(result, asyncio.CancelledError):
-            raise cast("BaseException", result)
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
