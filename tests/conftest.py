@@ -35,6 +35,15 @@ def daemon(start_daemon: StartDaemon) -> Daemon:
     return start_daemon()
 
 
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One for all tests of a module that do not mind what others have left in its store."""
+    daemon = Daemon(tmp_path_factory.mktemp("shared") / "data")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
     """Debian's redis-server, running, with a password."""

@@ -488,8 +488,8 @@ async def test_a_watch_reads_no_faster_than_its_changes_are_taken() -> None:
 
 
 @pytest.mark.parametrize("value", [*TEXT_VALUES, *BYTE_VALUES])
-async def test_every_value_comes_back(daemon: Daemon, value: bytes) -> None:
-    async with await connect(daemon.addr) as kv, kv.watch("k") as changes:
+async def test_every_value_comes_back(shared_daemon: Daemon, value: bytes) -> None:
+    async with await connect(shared_daemon.addr) as kv, kv.watch("k") as changes:
         revision = await kv.set("k", value)
         assert await kv.get("k") == value
         assert await kv.gets("k") == Item("k", value, revision)

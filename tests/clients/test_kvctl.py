@@ -31,14 +31,23 @@ from tests.support.kvctl import (
 from tests.support.processes import ROOT, Daemon, wait_for
 
 
+def with_daemon(daemon: Daemon) -> Callable[..., Result]:
+    def ctl(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
+        return run("--addr", daemon.addr, *words, stdin=stdin, **variables)
+
+    return ctl
+
+
 @pytest.fixture
 def ctl(daemon: Daemon) -> Callable[..., Result]:
     """Run kvctl with a real daemon."""
+    return with_daemon(daemon)
 
-    def with_daemon(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
-        return run("--addr", daemon.addr, *words, stdin=stdin, **variables)
 
-    return with_daemon
+@pytest.fixture
+def shared_ctl(shared_daemon: Daemon) -> Callable[..., Result]:
+    """Run kvctl with a daemon that other tests have used."""
+    return with_daemon(shared_daemon)
 
 
 Ctl = Callable[..., Result]
@@ -264,10 +273,10 @@ def test_a_refusal_names_its_code() -> None:
         ["k", ""],
     ],
 )
-def test_any_word_can_be_a_value(ctl: Ctl, words: list[str]) -> None:
+def test_any_word_can_be_a_value(shared_ctl: Ctl, words: list[str]) -> None:
     value = {"--ttl=100": words[1], "--json": "--addr"}.get(words[-1], words[-1])
-    printed(ctl("set", *words))
-    assert printed(ctl("get", "k")) == value.encode()
+    printed(shared_ctl("set", *words))
+    assert printed(shared_ctl("get", "k")) == value.encode()
 
 
 @pytest.mark.parametrize("key", ["get", "set", "--json", "-5", "ключ"])
@@ -278,9 +287,9 @@ def test_any_word_can_be_a_key(ctl: Ctl, key: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"\n", b"one\n", b"\x00\xff\r\n\x1b[2J", bytes(range(256)) * 1000])
-def test_standard_input_comes_back_as_it_was(ctl: Ctl, value: bytes) -> None:
-    printed(ctl("set", "k", "-", stdin=value))
-    assert printed(ctl("get", "k")) == value
+def test_standard_input_comes_back_as_it_was(shared_ctl: Ctl, value: bytes) -> None:
+    printed(shared_ctl("set", "k", "-", stdin=value))
+    assert printed(shared_ctl("get", "k")) == value
 
 
 def test_a_word_that_is_not_utf8_is_a_byte_value(ctl: Ctl) -> None:
