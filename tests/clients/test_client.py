@@ -62,6 +62,7 @@ async def test_a_cancelled_caller_does_not_shift_the_replies() -> None:
         assert caller.cancelled()
 
 
+@pytest.mark.slow
 async def test_a_caller_cancelled_while_the_socket_is_full_has_sent_nothing() -> None:
     value = "x" * (1 << 25)  # more than the kernel buffers for a peer that does not read
     go_on = asyncio.Event()
@@ -134,6 +135,7 @@ async def test_only_lf_ends_a_line() -> None:
         assert await kv.get("a") == value.encode()
 
 
+@pytest.mark.slow
 async def test_replies_come_in_any_pieces() -> None:
     long = "x" * 300_000
 
@@ -487,6 +489,7 @@ async def test_a_watch_reads_no_faster_than_its_changes_are_taken() -> None:
 # With a real daemon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [*TEXT_VALUES, *BYTE_VALUES])
 async def test_every_value_comes_back(shared_daemon: Daemon, value: bytes) -> None:
     async with await connect(shared_daemon.addr) as kv, kv.watch("k") as changes:
@@ -498,6 +501,7 @@ async def test_every_value_comes_back(shared_daemon: Daemon, value: bytes) -> No
         assert (event.revision, event.verb, event.key, event.value) == (revision, "SET", "k", value)
 
 
+@pytest.mark.slow
 async def test_what_is_not_there(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         assert await kv.get("nope") is None
@@ -509,6 +513,7 @@ async def test_what_is_not_there(daemon: Daemon) -> None:
         assert [key async for key in kv.keys("*")] == []
 
 
+@pytest.mark.slow
 async def test_conditions(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv, kv.watch() as changes:
         first = await kv.set("lock", "me", if_revision=0)
@@ -526,6 +531,7 @@ async def test_conditions(daemon: Daemon) -> None:
         assert caught.value.revision == 0
 
 
+@pytest.mark.slow
 async def test_times_to_live(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         await kv.set("k", "v")
@@ -540,6 +546,7 @@ async def test_times_to_live(daemon: Daemon) -> None:
             await kv.touch("k", math.nan)
 
 
+@pytest.mark.slow
 async def test_a_key_expires(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv, kv.watch() as changes:
         await kv.set("k", "v", ttl=0.01)
@@ -548,6 +555,7 @@ async def test_a_key_expires(daemon: Daemon) -> None:
         assert await kv.get("k") is None
 
 
+@pytest.mark.slow
 async def test_adding(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         sums = await asyncio.gather(*(kv.incr("hits") for _ in range(1000)))
@@ -558,6 +566,7 @@ async def test_adding(daemon: Daemon) -> None:
             await kv.incr("hits")
 
 
+@pytest.mark.slow
 async def test_listings_of_several_pages(daemon: Daemon) -> None:
     names = [f"k{number:04}" for number in range(2500)]
     async with await connect(daemon.addr) as kv:
@@ -573,6 +582,7 @@ async def test_listings_of_several_pages(daemon: Daemon) -> None:
         assert await kv.count() == 2501
 
 
+@pytest.mark.slow
 async def test_the_daemons_own_limits_are_refusals(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         limits = await kv.info()
@@ -585,6 +595,7 @@ async def test_the_daemons_own_limits_are_refusals(daemon: Daemon) -> None:
         assert await kv.get("k") == largest
 
 
+@pytest.mark.slow
 async def test_info_and_ping(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         facts = await kv.info()
@@ -595,6 +606,7 @@ async def test_info_and_ping(daemon: Daemon) -> None:
         assert await kv.ping(" hello ") == " hello "
 
 
+@pytest.mark.slow
 async def test_a_watch_sees_its_patterns_only_and_from_its_position_on(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
         before = await kv.set("a/0", "before")
@@ -615,6 +627,7 @@ async def test_a_watch_sees_its_patterns_only_and_from_its_position_on(daemon: D
         assert [event.revision for event in seen] == [before + 2, before + 3, before + 4]
 
 
+@pytest.mark.slow
 async def test_many_tasks_share_a_connection_some_of_them_cancelled(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv:
 
@@ -631,6 +644,7 @@ async def test_many_tasks_share_a_connection_some_of_them_cancelled(daemon: Daem
         assert [result for number, result in enumerate(results) if number % 3] == [None] * 200
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_stops_ends_the_watches_and_the_connections(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv, kv.watch("k*") as changes:
         revision = await kv.set("k", "v")
@@ -644,6 +658,7 @@ async def test_a_daemon_that_stops_ends_the_watches_and_the_connections(daemon: 
             await kv.get("k")
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_dies_is_lost_and_can_be_reached_again(daemon: Daemon) -> None:
     async with await connect(daemon.addr) as kv, kv.watch() as changes:
         daemon.kill()

@@ -70,11 +70,13 @@ def test_help_tells_the_commands() -> None:
     assert max(len(line) for line in text.splitlines()) <= 88
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["-h"], ["--json", "--help"], ["frob", "--help"]])
 def test_help_is_had_from_anywhere(words: list[str]) -> None:
     assert printed(run(*words)) == printed(run("--help"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_its_own_page(command: str) -> None:
     """All that it says is on the whole page, too, but for its first and its last line."""
@@ -88,6 +90,7 @@ def test_each_command_has_its_own_page(command: str) -> None:
     assert len(text) < len(whole) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["set", "-h"], ["--help", "set"], ["--json", "--help", "set"], ["set", "k", "v", "-h"]]
 )
@@ -99,6 +102,7 @@ def test_the_page_of_a_command_is_had_from_anywhere(words: list[str]) -> None:
     assert b"--limit" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", range(3))
 def test_common_options_stand_anywhere(daemon: Daemon, place: int) -> None:
     for words in (["get", "k"], ["count", "k*"]):
@@ -107,10 +111,12 @@ def test_common_options_stand_anywhere(daemon: Daemon, place: int) -> None:
         assert json.loads(printed(run(*words)))
 
 
+@pytest.mark.slow
 def test_version() -> None:
     assert printed(run("--version")).startswith(b"kvctl 0.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -141,6 +147,7 @@ def test_wrong_usage_shows_the_usage_once(words: list[str], says: str) -> None:
     assert all(line.startswith("  kvctl ") for line in usage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -166,6 +173,7 @@ def test_wrong_words_are_named(words: list[Word], says: str) -> None:
     assert says in complaint(run(*words), 2)
 
 
+@pytest.mark.slow
 def test_a_word_that_is_no_key_is_refused(ctl: Ctl) -> None:
     for key in ("two words", "a\nSET b 1", "", "a*"):
         assert "invalid key" in complaint(ctl("get", key), 2)
@@ -224,6 +232,7 @@ def test_no_daemon(nobody: str, command: list[str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_address_comes_from_the_option_or_the_environment(daemon: Daemon, nobody: str) -> None:
     assert printed(run("ping", KVCTL_ADDR=daemon.addr)) == b"OK\n"
     assert printed(run("--addr", daemon.addr, "ping", KVCTL_ADDR=nobody)) == b"OK\n"
@@ -257,6 +266,7 @@ def test_a_refusal_names_its_code() -> None:
 # Values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -279,6 +289,7 @@ def test_any_word_can_be_a_value(shared_ctl: Ctl, words: list[str]) -> None:
     assert printed(shared_ctl("get", "k")) == value.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["get", "set", "--json", "-5", "ключ"])
 def test_any_word_can_be_a_key(ctl: Ctl, key: str) -> None:
     printed(ctl("set", "--", key, "v"))
@@ -286,17 +297,20 @@ def test_any_word_can_be_a_key(ctl: Ctl, key: str) -> None:
     assert printed(ctl("keys")) == key.encode() + b"\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [b"", b"\n", b"one\n", b"\x00\xff\r\n\x1b[2J", bytes(range(256)) * 1000])
 def test_standard_input_comes_back_as_it_was(shared_ctl: Ctl, value: bytes) -> None:
     printed(shared_ctl("set", "k", "-", stdin=value))
     assert printed(shared_ctl("get", "k")) == value
 
 
+@pytest.mark.slow
 def test_a_word_that_is_not_utf8_is_a_byte_value(ctl: Ctl) -> None:
     printed(ctl("set", "k", b"caf\xe9"))
     assert printed(ctl("get", "k")) == b"caf\xe9"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
 def test_the_locale_changes_nothing(ctl: Ctl, locale: str) -> None:
     variables = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
@@ -306,6 +320,7 @@ def test_the_locale_changes_nothing(ctl: Ctl, locale: str) -> None:
     assert "no such key" in complaint(ctl("get", "нет", **variables), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "shown"), [("hi", b"hi\r\n"), ("line\n", b"line\r\n")])
 def test_get_ends_its_line_on_a_terminal(daemon: Daemon, value: str, shown: bytes) -> None:
     printed(run("--addr", daemon.addr, "set", "k", value))
@@ -323,12 +338,14 @@ def test_set_prints_the_revision_and_takes_conditions(ctl: Ctl) -> None:
     assert printed(ctl("del", "lock", "--if", "2")) == b"3\n"
 
 
+@pytest.mark.slow
 def test_a_missing_key(ctl: Ctl) -> None:
     for command in (["get"], ["--json", "get"], ["ttl"], ["del"]):
         assert complaint(ctl(*command, "nope"), 1) == "kvctl: no such key: nope\n"
     assert complaint(ctl("touch", "nope", "5"), 1) == "kvctl: no such key: nope\n"
 
 
+@pytest.mark.slow
 def test_del_of_several_keys_deletes_those_that_are_there(ctl: Ctl) -> None:
     for key in "abc":
         printed(ctl("set", key, "v"))
@@ -338,6 +355,7 @@ def test_del_of_several_keys_deletes_those_that_are_there(ctl: Ctl) -> None:
     assert printed(ctl("keys")) == b"c\n"
 
 
+@pytest.mark.slow
 def test_list_is_one_line_a_key_whatever_the_values(ctl: Ctl) -> None:
     for key, value in (("a", b"one  two\t"), ("b", b"two\nlines"), ("c", b"\x1b[2J"), ("d", b"")):
         printed(ctl("set", key, "-", stdin=value))
@@ -351,6 +369,7 @@ def test_list_is_one_line_a_key_whatever_the_values(ctl: Ctl) -> None:
     assert printed(ctl("list", "d")) == b"PAIR 4 d \n"
 
 
+@pytest.mark.slow
 def test_keys_and_count_take_patterns(ctl: Ctl) -> None:
     for key in ("a/1", "a/2", "a/3", "b"):
         printed(ctl("set", key, "v"))
@@ -360,6 +379,7 @@ def test_keys_and_count_take_patterns(ctl: Ctl) -> None:
     assert printed(ctl("count", "a/*")) == b"3\n"
 
 
+@pytest.mark.slow
 def test_an_option_takes_any_word_for_its_argument(ctl: Ctl) -> None:
     for key in ("--a", "--help", "--version", "b"):
         printed(ctl("set", "--", key, "v"))
@@ -367,6 +387,7 @@ def test_an_option_takes_any_word_for_its_argument(ctl: Ctl) -> None:
     assert printed(ctl("keys", "--after=--version")) == b"b\n"
 
 
+@pytest.mark.slow
 def test_times_to_live(ctl: Ctl) -> None:
     printed(ctl("set", "k", "v"))
     assert printed(ctl("ttl", "k")) == b"-\n"
@@ -377,6 +398,7 @@ def test_times_to_live(ctl: Ctl) -> None:
     assert complaint(ctl("touch", "k", "0"), 2).startswith("kvctl: usage: ")
 
 
+@pytest.mark.slow
 def test_incr(ctl: Ctl) -> None:
     assert printed(ctl("incr", "hits")) == b"1\n"
     assert printed(ctl("incr", "hits", "41")) == b"42\n"
@@ -385,12 +407,14 @@ def test_incr(ctl: Ctl) -> None:
     assert complaint(ctl("incr", "word"), 4).startswith("kvctl: not-a-number: ")
 
 
+@pytest.mark.slow
 def test_info(ctl: Ctl) -> None:
     lines = printed(ctl("info")).decode().splitlines()
     assert "protocol 1" in lines
     assert dict(line.split(" ", 1) for line in lines).keys() == json.loads(printed(ctl("info", "--json"))).keys()
 
 
+@pytest.mark.slow
 def test_json(ctl: Ctl) -> None:
     def objects(*words: str, stdin: bytes = b"") -> list[dict[str, object]]:
         return [json.loads(line) for line in printed(ctl("--json", *words, stdin=stdin)).splitlines()]
@@ -431,6 +455,7 @@ def watch(daemon: Daemon) -> Iterator[Watch]:
         watching.process.communicate()
 
 
+@pytest.mark.slow
 def test_watch_prints_each_change_at_once(watch: Watch, ctl: Ctl) -> None:
     watching = watch("lock/*", "hits")
     printed(ctl("set", "lock/db", "worker-7  "))
@@ -448,6 +473,7 @@ def test_watch_prints_each_change_at_once(watch: Watch, ctl: Ctl) -> None:
     assert watching.interrupt() == (0, b"")
 
 
+@pytest.mark.slow
 def test_watch_in_json(watch: Watch, ctl: Ctl) -> None:
     watching = watch("--json")
     printed(ctl("set", "k", "-", stdin=b"a\nb"))
@@ -461,6 +487,7 @@ def test_watch_in_json(watch: Watch, ctl: Ctl) -> None:
     assert watching.interrupt() == (0, b"")
 
 
+@pytest.mark.slow
 def test_watch_ends_with_the_daemon(daemon: Daemon, watch: Watch) -> None:
     watching = watch()
     daemon.stop()
@@ -471,6 +498,7 @@ def test_watch_ends_with_the_daemon(daemon: Daemon, watch: Watch) -> None:
     assert said.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_watch_tells_that_the_daemon_died(daemon: Daemon, watch: Watch) -> None:
     watching = watch()
     daemon.kill()
@@ -481,6 +509,7 @@ def test_watch_tells_that_the_daemon_died(daemon: Daemon, watch: Watch) -> None:
     assert said.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_watch_ends_when_nobody_reads_its_pipe_without_another_change(watch: Watch, ctl: Ctl) -> None:
     watching = watch()
     printed(ctl("set", "k", "v"))
@@ -490,6 +519,7 @@ def test_watch_ends_when_nobody_reads_its_pipe_without_another_change(watch: Wat
     assert watching.end() == (0, b"")
 
 
+@pytest.mark.slow
 def test_watch_ends_when_nobody_reads_its_socket(watch: Watch, ctl: Ctl) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -498,6 +528,7 @@ def test_watch_ends_when_nobody_reads_its_socket(watch: Watch, ctl: Ctl) -> None
     assert watching.end() == (0, b"")
 
 
+@pytest.mark.slow
 def test_watch_goes_on_in_a_fifo_that_both_sides_opened(watch: Watch, ctl: Ctl, tmp_path: Path) -> None:
     """A shell's `exec 3<>fifo` makes a pipe that is readable to its writer, which is no end of it."""
     fifo = tmp_path / "fifo"
@@ -514,6 +545,7 @@ def test_watch_goes_on_in_a_fifo_that_both_sides_opened(watch: Watch, ctl: Ctl, 
     assert watching.interrupt() == (0, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_reading_a_value(daemon: Daemon) -> None:
     command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "set", "k", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
@@ -530,6 +562,7 @@ def test_ctrl_c_while_reading_a_value(daemon: Daemon) -> None:
     assert said == b""
 
 
+@pytest.mark.slow
 def test_an_output_that_nobody_reads(daemon: Daemon, ctl: Ctl) -> None:
     printed(ctl("set", "k", "-", stdin=b"x" * (1 << 20)))
     for words in (["get", "k"], ["list"], ["--help"]):
@@ -543,6 +576,7 @@ def test_an_output_that_nobody_reads(daemon: Daemon, ctl: Ctl) -> None:
         assert (result.returncode, result.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_an_output_that_cannot_be_written(daemon: Daemon, ctl: Ctl) -> None:
     printed(ctl("set", "k", "v"))
@@ -555,6 +589,7 @@ def test_an_output_that_cannot_be_written(daemon: Daemon, ctl: Ctl) -> None:
     assert result.stderr == b"kvctl: cannot write the output (No space left on device)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("closed", "status", "says"),
     [

@@ -45,6 +45,7 @@ def run(program: Path, *words: str, **variables: str) -> Result:
     )
 
 
+@pytest.mark.slow
 def test_it_runs_with_the_venv_beside_it(checkout: Path, daemon: Daemon) -> None:
     make_environment(checkout / ".venv", complete=True)
     program = checkout / "kvctl.py"

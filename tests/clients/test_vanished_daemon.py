@@ -54,6 +54,7 @@ async def test_a_call_without_a_limit_ends_when_the_machine_is_gone(far: FarMach
         await process.wait()
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_does_not_read_for_a_while_is_kept() -> None:
     """Its window is closed for much longer than the machine of one might be silent."""
     value = "v" * 1_000_000

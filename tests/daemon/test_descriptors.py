@@ -45,6 +45,7 @@ def connect(daemon: Daemon, stack: ExitStack, count: int) -> tuple[list[Peer], l
     return served, refused
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_limit_are_refused_in_words_and_the_others_are_served(limited: Daemon) -> None:
     with ExitStack() as stack:
         served, refused = connect(limited, stack, ROOM + 100)
@@ -81,6 +82,7 @@ def test_many_at_once_do_not_exhaust_what_the_daemon_needs(limited: Daemon) -> N
         assert [peer.ask("INCR a") for peer in peers[:ROOM]] == [f"OK {number + 1}" for number in range(ROOM)]
 
 
+@pytest.mark.slow
 def test_each_worker_has_the_limit_for_itself(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data", ["--workers", "2"], limits=f"-n {RESERVE + ROOM}")
     daemon.start()
@@ -91,6 +93,7 @@ def test_each_worker_has_the_limit_for_itself(tmp_path: Path) -> None:
     daemon.stop()
 
 
+@pytest.mark.slow
 def test_the_limit_is_raised_as_far_as_it_may_be(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data", ["--workers", "2"], limits=f"-Sn 100; ulimit -Hn {FEW + 500}")
     daemon.start()

@@ -15,6 +15,8 @@ from tests.support.far_machine import FarMachine, far_machine
 from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 QUICK = 0.15
 """Seconds between looks where nobody wants to wait for a minute and a half."""
 START = """
@@ -126,7 +128,6 @@ def test_a_watcher_of_busy_keys_that_vanished_is_let_go(half_closed: bool, far: 
         vanish(daemon, far, PATIENCE, half_closed=half_closed)
 
 
-@pytest.mark.slow
 @pytest.mark.minutes
 @pytest.mark.timeout(300)
 def test_it_is_let_go_after_a_minute_and_a_half(far: FarMachine, tmp_path: Path) -> None:
@@ -183,7 +184,6 @@ def test_a_watcher_that_does_not_read_is_kept(tmp_path: Path) -> None:
         does_not_read(daemon, 3 * LOOKS * QUICK)
 
 
-@pytest.mark.slow
 @pytest.mark.minutes
 @pytest.mark.timeout(900)
 def test_a_watcher_that_does_not_read_for_five_minutes_is_kept(tmp_path: Path) -> None:

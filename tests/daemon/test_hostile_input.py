@@ -253,6 +253,7 @@ def ask_until_it_takes_no_more(sender: Sender, other: Peer) -> None:
         turns += 200
 
 
+@pytest.mark.slow
 def test_100_000_requests_whose_replies_nobody_reads_wait(target: Daemon) -> None:
     requests = 100_000
     text = "x" * 990
@@ -266,6 +267,7 @@ def test_100_000_requests_whose_replies_nobody_reads_wait(target: Daemon) -> Non
         sender.join()
 
 
+@pytest.mark.slow
 def test_100_000_writes_are_done_in_order_though_read_late(target: Daemon) -> None:
     requests = 100_000
     with connection(target) as peer, connection(target) as other, growing_less_than(8, target):
@@ -276,6 +278,7 @@ def test_100_000_writes_are_done_in_order_though_read_late(target: Daemon) -> No
         sender.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", ["GET k", "GETS k", "LIST", "LIST k", "KEYS", "HELP", "INFO"])
 def test_large_replies_that_nobody_reads_wait(request_: str, target: Daemon) -> None:
     with connection(target) as other:
@@ -291,6 +294,7 @@ def test_large_replies_that_nobody_reads_wait(request_: str, target: Daemon) -> 
             sender.join()
 
 
+@pytest.mark.slow
 def test_a_watcher_that_never_reads_holds_up_nobody(target: Daemon) -> None:
     """200 MB of changes; it is ended where it was complete, and the one beside it has them all."""
     changes = 2000

@@ -15,6 +15,8 @@ from kvd import __version__
 from tests.support.peers import Peer
 from tests.support.processes import ROOT, StartDaemon, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def kvd(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -31,6 +31,7 @@ sys.exit(main(sys.argv[1:]))
 """A daemon that looks for them more often than every half minute."""
 
 
+@pytest.mark.slow
 def test_half_closed_watchers_that_are_gone_are_found(tmp_path: Path) -> None:
     """`echo WATCH quiet | nc`, ended by Ctrl-C: nothing is read from it and nothing sent to it any more."""
     process = subprocess.Popen(

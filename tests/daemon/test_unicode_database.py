@@ -6,6 +6,8 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import pytest
+
 from tests.support.processes import PATIENCE, ROOT, Daemon, needs, wait_for
 
 UNNAMEABLE = ("CJK UNIFIED", "HANGUL SYLLABLE")
@@ -40,6 +42,7 @@ def seen_by_watch(lines: list[str], marks: list[str]) -> list[str]:
     return [line.split("@")[0] + line[line.index(" SET") :] for line in lines[last + 1 :]]
 
 
+@pytest.mark.slow
 def test_the_unicode_database_travels_whole(daemon: Daemon, tmp_path: Path) -> None:
     needs("nc")
     data = pairs()

@@ -114,6 +114,7 @@ def test_modules_are_not_looked_for_where_the_daemon_is_started(tmp_path: Path) 
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_connections_that_come_while_they_start_are_served(daemon: Daemon) -> None:
     daemon.stop()
     starting = threading.Thread(target=daemon.start)
@@ -138,6 +139,7 @@ def test_connections_that_come_while_they_start_are_served(daemon: Daemon) -> No
 # ---- when one of them ends
 
 
+@pytest.mark.slow
 def test_of_a_worker_that_is_killed_only_the_connections_break(daemon: Daemon) -> None:
     before = daemon.worker_pids()
     with one_each(daemon) as (dies, lives), one_each(daemon) as (_, watcher):
@@ -157,6 +159,7 @@ def test_of_a_worker_that_is_killed_only_the_connections_break(daemon: Daemon) -
     assert daemon.says("worker 1 ended (by signal SIGKILL); starting it again")
 
 
+@pytest.mark.slow
 def test_all_workers_killed_again_and_again_come_back(daemon: Daemon) -> None:
     for number in range(3):
         for pid in daemon.worker_pids():
@@ -168,6 +171,7 @@ def test_all_workers_killed_again_and_again_come_back(daemon: Daemon) -> None:
         assert peer.ask("GET a") == "OK 3"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_stop_ends_in_order_and_is_replaced(daemon: Daemon) -> None:
     first, _ = daemon.worker_pids()
     with one_each(daemon) as (watcher, other):
@@ -191,6 +195,7 @@ def test_all_workers_come_back_to_a_store_that_was_killed(daemon: Daemon) -> Non
 # ---- when all of them end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_they_answer_what_is_under_way_and_tell_watchers(daemon: Daemon, number: signal.Signals) -> None:
     pids = [*daemon.worker_pids(), daemon.redis_pid()]
@@ -241,6 +246,7 @@ def test_a_parent_that_is_killed_takes_all_with_it(daemon: Daemon) -> None:
 # ---- when they cannot start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_port_of_another_daemon_is_refused(daemon: Daemon, tmp_path: Path, workers: str) -> None:
     """Sockets that may share a port must not do so by accident."""
@@ -282,6 +288,7 @@ def test_too_many_workers_are_refused() -> None:
     assert give_up("--workers", "65") == "kvd: --workers: invalid number '65': expected 64 at the most"
 
 
+@pytest.mark.slow
 def test_without_descriptors_for_all_of_them_none_is_left_behind(tmp_path: Path) -> None:
     data = tmp_path / "data"
     command = f"ulimit -n 70; exec {sys.executable} -m kvd --listen 127.0.0.1:0 --data {data} --workers 64"
@@ -293,6 +300,7 @@ def test_without_descriptors_for_all_of_them_none_is_left_behind(tmp_path: Path)
     assert str(data) not in str([process.info for process in psutil.process_iter(["cmdline"])])
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_listen_says_why() -> None:
     bound = [socket.socket() for _ in range(2)]
     for sock in bound:
@@ -322,6 +330,7 @@ def test_a_worker_without_a_parent_ends(tmp_path: Path) -> None:
 # ---- on a store of somebody's own
 
 
+@pytest.mark.slow
 def test_workers_on_another_store_show_its_password_to_nobody(start_daemon: StartDaemon, redis: Redis) -> None:
     daemon = start_daemon("--workers", "2", KVD_STORE=redis.unix_url)
     with one_each(daemon) as (one, two):

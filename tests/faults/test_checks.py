@@ -37,6 +37,7 @@ HERD = 50
 """Watchers who come back at once; by `python -m tests.faults` there are ten times as many."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * SECONDS)
 def test_every_promise_holds_under_load_and_faults() -> None:
     seed = os.environ.get("KVD_TEST_SEED") or secrets.token_hex(4)
@@ -44,6 +45,7 @@ def test_every_promise_holds_under_load_and_faults() -> None:
     sys.stdout.write(run(SECONDS, seed, herd=HERD) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * SECONDS)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_every_promise_holds_on_a_disk_that_fills_up() -> None:
@@ -52,6 +54,7 @@ def test_every_promise_holds_on_a_disk_that_fills_up() -> None:
     sys.stdout.write(run(SECONDS / 3, seed, herd=HERD, tmpfs=True) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 + 3 * SECONDS)
 def test_every_promise_holds_with_two_workers() -> None:
     seed = os.environ.get("KVD_TEST_SEED") or secrets.token_hex(4)
@@ -575,6 +578,7 @@ def explains(order: tuple[Event, ...], given_order: list[Event]) -> bool:
     return True
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(registers())
 def test_an_order_is_found_if_there_is_one(events: list[Event]) -> None:

@@ -28,6 +28,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "PATIENCE", 0.3)
 
 
+@pytest.mark.slow
 async def test_daemons_and_stores_come_back(start_daemon: StartDaemon) -> None:
     daemon = await asyncio.to_thread(start_daemon, "--workers", "2")
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -189,6 +190,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
         subprocess.run(["umount", "--lazy", str(data)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]], ids=str)

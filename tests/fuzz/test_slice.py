@@ -23,10 +23,12 @@ def seed() -> str:
     return seed
 
 
+@pytest.mark.slow
 def test_no_bytes_bring_down_the_pure_layers(seed: str) -> None:
     assert pure.fuzz(seed, range(PURE)) > PURE
 
 
+@pytest.mark.slow
 def test_no_bytes_bring_down_a_daemon_or_change_its_store_unannounced(seed: str) -> None:
     sys.stdout.write(against_daemon(seed, LIVE) + "\n")
 
@@ -36,6 +38,7 @@ def test_inputs_follow_from_the_seed() -> None:
     assert [make("a", number) for number in range(50)] != [make("b", number) for number in range(50)]
 
 
+@pytest.mark.slow
 def test_inputs_are_of_every_kind() -> None:
     """Most of what can come out does come out: else the inputs would be poor."""
     found = [outcome for number in range(3000) for outcome in outcomes([make("kinds", number)])]

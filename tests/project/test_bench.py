@@ -48,6 +48,7 @@ def measured(row: Row, **rates: list[int]) -> Measured:
     return Measured(row, {name: [seen(rate, p50_us=rate) for rate in rounds] for name, rounds in rates.items()})
 
 
+@pytest.mark.slow
 def test_the_generator_counts_what_kvd_and_redis_answer(generator: Generator) -> None:
     with servers.kvd() as kvd, servers.bare_redis() as redis:
         for system in (kvd, redis):
@@ -171,6 +172,7 @@ def run_bench(*options: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-m", "bench", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recorded", "status"), [(0.001, 0), (1000.0, 1)])
 def test_the_guard_s_word_is_the_exit_status(recorded: float, status: int, tmp_path: Path) -> None:
     needs("cc")

@@ -143,6 +143,7 @@ def test_the_picture_has_three_panels_of_known_rows() -> None:
     assert {name for panel in panels for name in panel.rows} <= {row.name for row in ROWS}
 
 
+@pytest.mark.slow
 def test_a_first_run_shows_no_targets() -> None:
     needs("cc")
     options = re.findall(r"python -m bench (.*)", (ROOT / "README.md").read_text())

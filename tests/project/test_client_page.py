@@ -96,6 +96,7 @@ def test_it_is_linked() -> None:
         assert "client.md)" in (ROOT / page).read_text(), page
 
 
+@pytest.mark.slow
 def test_every_program_prints_what_is_shown(daemon: Daemon, tmp_path: Path) -> None:
     assert len(PROGRAMS) == PAGE.count("```python") >= 5
     for number, (program, shown) in enumerate(PROGRAMS):

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "docs" / "examples"
 LONGEST = 60
 """Lines of an example are fewer."""

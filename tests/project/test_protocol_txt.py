@@ -77,6 +77,7 @@ def hint(text: str) -> str:
     return re.sub(r" retry=[0-9.]+ ", " retry=SECONDS ", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [n for n in range(1, 17) if re.search(r"^    C: ", section(n), re.MULTILINE)])
 async def test_the_transcript_of_a_section_holds(number: int, start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
@@ -101,6 +102,7 @@ def test_the_transcripts_are_found() -> None:
     assert [n for n in range(1, 17) if re.search(r"^    C: ", section(n), re.MULTILINE)] == [1, 5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_the_client_in_python_works(daemon: Daemon) -> None:
     code = re.search(r"^    import socket\n(?:    .*\n|\n)*", section(13), re.MULTILINE)
     assert code
@@ -233,6 +235,7 @@ UTF8 = st.characters(codec="utf-8")
 NEAR_MISSES = st.text(st.sampled_from("019.-+@=*aZ/_ \t\r\x00\x7f\x85\xa0\u0661\u2028\u3000é🔑"), max_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
 @given(data=st.data())
 def test_the_code_takes_what_the_grammar_says(name: str, data: st.DataObject) -> None:
@@ -241,6 +244,7 @@ def test_the_code_takes_what_the_grammar_says(name: str, data: st.DataObject) ->
     assert accepts(parse, word) or not holds(word)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORDS)
 @given(data=st.data())
 def test_the_code_takes_nothing_else(name: str, data: st.DataObject) -> None:

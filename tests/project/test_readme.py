@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from kvd.__main__ import HELP
 from kvd.cli import usage as kvctl_usage
 from kvd.memory import readable
@@ -66,6 +68,7 @@ class Terminal:
         self.finish()
 
 
+@pytest.mark.slow
 def test_every_session_looks_as_it_is_shown(daemon: Daemon, tmp_path: Path) -> None:
     needs("nc")
     kvctl = tmp_path / "kvctl"

@@ -52,6 +52,7 @@ def stop_hard(daemon: Daemon) -> Path:
     return daemon.append_only_file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ENDS.values(), ids=ENDS)
 def test_an_end_that_is_cut_off_makes_another_history(daemon: Daemon, change: Callable[[bytes], bytes]) -> None:
     fill_one_by_one(daemon, 50)
@@ -72,6 +73,7 @@ def test_an_end_that_is_cut_off_makes_another_history(daemon: Daemon, change: Ca
         assert peer.ask("GET key1") == "OK again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", [b"9", b"99", b"999", b"9999"])
 def test_a_length_in_the_middle_of_a_small_file_is_no_end(daemon: Daemon, digits: bytes) -> None:
     fill_one_by_one(daemon, 20)
@@ -96,6 +98,7 @@ def test_a_value_that_looks_like_padding_is_none(daemon: Daemon) -> None:
     assert "cut off" not in daemon.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
     start_daemon: StartDaemon, workers: str
@@ -124,6 +127,7 @@ def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
         assert int(peer.ask("SET key4 more").removeprefix("OK ")) > 10**9
 
 
+@pytest.mark.slow
 def test_few_of_the_ends_that_were_cut_off_are_kept(daemon: Daemon) -> None:
     fill(daemon, 5)
     for number in range(KEPT_CUTS + 2):
@@ -148,6 +152,7 @@ def empty(daemon: Daemon) -> None:
     daemon.append_only_file.write_bytes(b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lose", [remove, empty])
 @pytest.mark.parametrize("end", [Daemon.stop, stop_hard])
 @pytest.mark.parametrize("also", ["", "life", "mark"])

@@ -17,6 +17,8 @@ import pytest
 from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, Daemon, free_port, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 IDLE = 1
 """Seconds after which the balancers cut a connection on which nothing comes."""
 

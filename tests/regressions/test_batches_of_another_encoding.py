@@ -9,6 +9,8 @@ import pytest
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, needs
 
+pytestmark = pytest.mark.slow
+
 BATCH = "SET a 1\nSET b naïve €\nGET a\n"
 UNENDED = "ERR usage the last line has no line end and was not run"
 ENCODINGS = {

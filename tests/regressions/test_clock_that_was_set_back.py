@@ -18,6 +18,8 @@ from kvd.store.redis.store import Store
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600
 AN_HOUR = r"(359[0-9]|3600)\.[0-9] s"
 FORWARD = re.compile(rf"the store's clock went forward by {AN_HOUR}")

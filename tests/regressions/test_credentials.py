@@ -33,6 +33,7 @@ def kvd(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
@@ -54,6 +55,7 @@ def test_a_command_that_is_not_understood_is_shown_without_values(words: str, sh
     assert done.stderr.startswith(f"kvd: unknown, repeated or incomplete option: {shown}; ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["listen", "data", "engine", "fsync", "max-value", "workers", "log-level", "store-file"]
 )
@@ -102,6 +104,7 @@ def test_of_a_wrong_url_nothing_is_shown(url: str, tmp_path: Path) -> None:
         assert "hunter" not in str(wrong.value)
 
 
+@pytest.mark.slow
 def test_of_a_wrong_url_nothing_is_shown_by_the_command() -> None:
     assert kvd("--store", WRONG[0]).returncode == 1
     assert kvd(KVD_STORE=WRONG[1]).returncode == 1
@@ -138,6 +141,7 @@ def quoting(tmp_path: Path) -> Iterator[Redis]:
     server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["", "u"])
 def test_a_password_that_a_server_sends_back_is_not_shown(quoting: Redis, user: str) -> None:
     done = kvd("--store", f"redis://{user}:{SECRET}@127.0.0.1:{quoting.port}/0")
@@ -163,6 +167,7 @@ def arguments_of(pid: int) -> str:
     return str([of.cmdline() for of in (process, *process.children(recursive=True))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["option", "environment", "pipe"])
 def test_the_url_is_read_from_a_file(by: str, redis: Redis, tmp_path: Path, start_daemon: StartDaemon) -> None:
     file = tmp_path / "url"
@@ -201,12 +206,14 @@ def test_one_store_is_named_and_an_option_is_stronger_than_the_environment(tmp_p
         read({}, {"KVD_STORE": "redis://h"} | in_environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff", b"redis://h\nredis://i\n", b"x" * 100_000])
 def test_a_file_that_holds_no_url_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "url").write_bytes(content)
     assert kvd("--store-file", str(tmp_path / "url")).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "Is a directory" in kvd("--store-file", str(tmp_path)).stderr
     assert "No such file" in kvd("--store-file", str(tmp_path / "nope")).stderr

@@ -11,6 +11,8 @@ import pytest
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, complaint, printed, run, scripted
 from tests.support.processes import Daemon, StartDaemon
 
+pytestmark = pytest.mark.slow
+
 WRITES = (["set", "k", "v"], ["del", "k"], ["touch", "k", "5"], ["incr", "k"])
 READS = (["get", "k"], ["ttl", "k"], ["keys"], ["list"], ["count"], ["info"], ["ping"], ["watch"])
 

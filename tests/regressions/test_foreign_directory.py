@@ -18,6 +18,8 @@ from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, needs, wait_for
 from tests.support.users import User, give, modes, needs_root, open_path, run_kvd_as, running
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["open_path"]
 
 KVD, STRANGER = User(), User(uid=61802, gid=61802)

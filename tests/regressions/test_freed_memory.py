@@ -54,6 +54,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", [partial_line, open_transaction, unread_copy])
 def test_what_closed_connections_held_is_given_back(start_daemon: StartDaemon, hold: Callable[[Peer], None]) -> None:
     daemon = start_daemon("--fsync", "no")
@@ -67,6 +68,7 @@ def test_what_closed_connections_held_is_given_back(start_daemon: StartDaemon, h
         assert peer.ask("PING") == "OK"
 
 
+@pytest.mark.slow
 def test_what_open_connections_held_is_given_back(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--fsync", "no")
     before = resident(daemon)

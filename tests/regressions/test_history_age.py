@@ -15,6 +15,7 @@ def resume(daemon: Daemon, position: str) -> str:
         return peer.ask(f"RESUME {position} *")
 
 
+@pytest.mark.slow
 def test_changes_older_than_the_age_are_no_longer_told(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--history-age", "0.5")
     with daemon.connect() as watcher, daemon.connect() as peer:
@@ -31,6 +32,7 @@ def test_changes_older_than_the_age_are_no_longer_told(start_daemon: StartDaemon
         assert peer.ask("GET b") == "OK 2"
 
 
+@pytest.mark.slow
 def test_without_an_age_they_are_kept(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--history-age", "0")
     with daemon.connect() as peer:
@@ -46,6 +48,7 @@ def test_seconds_are_taken_as_everywhere() -> None:
     assert read({}, {}).history_age == 0
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_store_keep_the_same_age(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--workers", "2", KVD_HISTORY_AGE="0.5")
     with daemon.connect() as peer:

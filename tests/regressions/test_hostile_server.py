@@ -70,6 +70,7 @@ def check_text(error: BaseException) -> None:
     assert len(text) < 350
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "reply"), [(call, reply) for call, replies in MALFORMED for reply in replies])
 async def test_a_malformed_reply_is_one_error_and_the_end_of_the_connection(call: Call, reply: bytes) -> None:
     async with serving(saying(reply + b"\n")) as address, await connect(address, timeout=5) as kv:

@@ -40,6 +40,7 @@ MALFORMED: list[tuple[list[Word], bytes]] = [
 """Requests, and what cannot answer them; the daemon stays there."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "reply"), MALFORMED)
 def test_a_malformed_reply_is_one_line_and_no_absent_key(words: list[Word], reply: bytes) -> None:
     with scripted(reply + b"\n") as address:
@@ -60,6 +61,7 @@ def test_a_malformed_line_ends_a_watch(line: bytes) -> None:
     assert second.startswith("kvctl: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "greeting", [b"HTTP/1.1 400 Bad Request\r\n", b"\xff\xfe\n", b"\x16\x03\x01\n", b"OK64 !\n", b"ERR\n"]
 )

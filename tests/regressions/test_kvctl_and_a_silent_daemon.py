@@ -13,6 +13,8 @@ import pytest
 from tests.support.kvctl import complaint, printed, run, scripted, watching
 from tests.support.processes import Daemon
 
+pytestmark = pytest.mark.slow
+
 ADVICE = "start it with 'kvd'"
 
 

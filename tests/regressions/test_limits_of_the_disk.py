@@ -19,6 +19,8 @@ from kvd.embedded.repair import KEPT_CUTS
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 FULL = "ERR unavailable the store's disk is nearly full"
 CHECKER = """#!/bin/sh
 echo "AOF analyzed: size=100, ok_up_to=60, ok_up_to_line=1, diff=40"

@@ -12,6 +12,8 @@ import pytest
 from kvd.process.limited_log import FEW
 from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
 
+pytestmark = pytest.mark.slow
+
 STRANGERS = [
     b"POST / HTTP/1.1\r\n\r\n",
     b"SET /k HTTP/1.1\r\n\r\n",

@@ -12,6 +12,8 @@ from kvd.cli.pipelining import IN_FLIGHT
 from tests.support.kvctl import PATIENCE, complaint, printed, run, run_into
 from tests.support.processes import Daemon
 
+pytestmark = pytest.mark.slow
+
 KEYS = [f"k{number}" for number in range(3 * IN_FLIGHT)]
 
 

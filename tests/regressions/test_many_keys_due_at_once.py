@@ -79,6 +79,7 @@ def fill(peer: Peer, due: float) -> None:
         assert all(line.startswith("OK ") for line in peer.lines(500))
 
 
+@pytest.mark.slow
 def test_counts_without_end_hold_up_neither_expiry_nor_others(
     start_daemon: StartDaemon, redis: Redis, tmp_path: Path
 ) -> None:
@@ -207,6 +208,7 @@ async def test_a_listing_passes_over_due_keys_in_few_bounded_steps(redis: Redis,
             are_bounded(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [True, False])
 async def test_the_sweep_makes_way_for_whoever_asks_meanwhile(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, others: bool

@@ -11,6 +11,8 @@ from kvd.wire.words import MAX_KEY, MAX_PATTERNS
 from tests.support.peers import Peer
 from tests.support.processes import Daemon
 
+pytestmark = pytest.mark.slow
+
 NESTED = " ".join("a/" * depth + "*" for depth in range(1, MAX_KEY // 2))
 
 

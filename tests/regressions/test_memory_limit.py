@@ -26,6 +26,8 @@ from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, Daemon, Redis, StartDaemon, wait_for
 from tests.support.stores import proxied, running
 
+pytestmark = pytest.mark.slow
+
 REFUSED = f"ERR unavailable {FULL}"
 
 

@@ -14,6 +14,8 @@ import pytest
 from tests.support.kvctl import Watching, printed, run, run_into, watching
 from tests.support.processes import Daemon
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:

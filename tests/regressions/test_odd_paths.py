@@ -12,6 +12,8 @@ import pytest
 from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import Daemon, Redis, StartDaemon
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "of a URL": b"a#b?db=3%2F%00user:secret@host:1",
     "of a shell": b' it\'s "so"  `no` $(exit)&;*\\n\\ ',

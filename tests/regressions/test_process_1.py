@@ -44,6 +44,7 @@ def named(process: psutil.Process, name: str) -> list[psutil.Process]:
     return [child for child in process.children(recursive=True) if child.name() == name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [as_process_1, as_subreaper])
 def test_adopted_children_are_reaped_and_its_own_keep_their_status(start: object, start_daemon: StartDaemon) -> None:
     assert callable(start)

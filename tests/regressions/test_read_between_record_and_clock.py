@@ -15,6 +15,8 @@ from tests.support.async_peers import AsyncPeer, connected
 from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 LARGE, OTHER = "1" * 5000, "2" * 5001
 LARGE_READ = b"HGET\r\n$9\r\n{kvd}:big\r\n"
 

@@ -73,6 +73,7 @@ def revision(daemon: Daemon) -> int:
         return int(line.rpartition(" ")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("client", "last"),
     [*((client, b"QUIT") for client in CLIENTS), (python, b"POST / HTTP/1.1"), (netcat, b"x \xff")],
@@ -89,6 +90,7 @@ def test_all_is_answered_up_to_what_closes_the_connection(
     assert revision(daemon) == 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("client", "request_", "options"),
     [
@@ -190,6 +192,7 @@ def test_a_peer_that_stays_does_not_hold_up_the_end(tmp_path: Path) -> None:
         assert busy.is_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", ["5, 0.3, 600", "5, 60, 0.3"], ids=["silent", "in all"])
 def test_a_peer_that_stays_after_quit_is_let_go(times: str, tmp_path: Path) -> None:
     daemon = Impatient(tmp_path / "data", times)

@@ -14,6 +14,8 @@ from kvd.store.redis.scripts import SCRIPTS
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 2**53
 META = "{kvd}:meta"
 USED_UP = "its revisions are used up"

@@ -37,6 +37,7 @@ echo " status $?"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("scope", ["lo", "1"])
 def test_a_daemon_listens_on_a_link_local_address(tmp_path: Path, scope: str, workers: str) -> None:

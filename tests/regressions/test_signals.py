@@ -38,6 +38,7 @@ def watch(peer: Peer) -> str:
     return f"END {peer.ask('WATCH').removeprefix('OK ')} shutdown the daemon stops"
 
 
+@pytest.mark.slow
 @WORKERS
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
 def test_each_of_them_is_an_orderly_end(start_daemon: StartDaemon, workers: str, number: signal.Signals) -> None:
@@ -52,6 +53,7 @@ def test_each_of_them_is_an_orderly_end(start_daemon: StartDaemon, workers: str,
     assert "ended (" not in daemon.log
 
 
+@pytest.mark.slow
 @WORKERS
 def test_signals_while_it_ends_change_nothing(start_daemon: StartDaemon, workers: str) -> None:
     """A shell and the kernel both send SIGHUP when a terminal is closed; its status stays 0 to the very end."""
@@ -66,6 +68,7 @@ def test_signals_while_it_ends_change_nothing(start_daemon: StartDaemon, workers
     assert "ended (" not in daemon.log
 
 
+@pytest.mark.slow
 @WORKERS
 def test_a_daemon_under_nohup_outlives_sighup(start_daemon: StartDaemon, workers: str) -> None:
     needs("nohup")
@@ -200,6 +203,7 @@ def family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+@pytest.mark.slow
 @WORKERS
 @pytest.mark.parametrize("by", [[], ["bash", "-c", '"$@"; :', "bash"], ["bash", "-c", '"$@" & wait', "bash"]])
 def test_a_terminal_that_is_closed_is_an_orderly_end(
@@ -216,6 +220,7 @@ def test_a_terminal_that_is_closed_is_an_orderly_end(
     assert psutil.wait_procs(processes, PATIENCE)[1] == []
 
 
+@pytest.mark.slow
 @WORKERS
 def test_a_daemon_under_nohup_outlives_its_terminal(start_on_terminal: StartOnTerminal, workers: str) -> None:
     needs("nohup")

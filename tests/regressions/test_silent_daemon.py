@@ -50,6 +50,7 @@ CALLS: list[Callable[[Client], Awaitable[object]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_server_that_answers_the_first_ping_only(call: Callable[[Client], Awaitable[object]]) -> None:
     async with serving(silent) as address, await connect(address, timeout=LIMIT) as kv:

@@ -17,6 +17,8 @@ import pytest
 
 from tests.support.processes import PATIENCE, ROOT, Redis, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = [sys.executable, "-m", "kvd", "--store"]
 WAITING = "the store is unreachable: "
 

@@ -15,6 +15,8 @@ import pytest
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 
+pytestmark = pytest.mark.slow
+
 StartRedis = Callable[..., Redis]
 
 

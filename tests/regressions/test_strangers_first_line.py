@@ -58,6 +58,7 @@ HTTP = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @CUTS
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_a_request_of_http_in_the_first_line_runs_nothing(cut: Cut, end: bytes, daemon: Daemon) -> None:
@@ -67,6 +68,7 @@ def test_a_request_of_http_in_the_first_line_runs_nothing(cut: Cut, end: bytes, 
     assert keys(daemon) == []
 
 
+@pytest.mark.slow
 @CUTS
 def test_what_only_resembles_http_is_done(cut: Cut, daemon: Daemon) -> None:
     for line in [
@@ -104,6 +106,7 @@ def test_a_control_character_first_runs_nothing(cut: Cut, daemon: Daemon) -> Non
     assert keys(daemon) == []
 
 
+@pytest.mark.slow
 @CUTS
 def test_other_beginnings_are_lines(cut: Cut, daemon: Daemon) -> None:
     for beginning in (b"\n", b"\r\n", b"\t\n", b"\r", b" \x16\n", b"PING\n\x16\n"):

@@ -19,6 +19,7 @@ def acting_in(shown: bytes) -> list[str]:
     return [character for character in shown.decode().replace("\r\n", "") if character in ACTING]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "character", ["\x1b", "\x07", "\r", "\x7f", "\x9b", "\u061c", "\u2028", "\ufeff", "\U000e0041"]
 )
@@ -28,6 +29,7 @@ def test_get_shows_what_acts_on_a_terminal_escaped(daemon: Daemon, character: st
     assert on_a_terminal("--addr", daemon.addr, "get", "k") == f"a{escaped}[2Jz\r\n".encode()
 
 
+@pytest.mark.slow
 def test_no_acting_character_of_a_value_reaches_the_terminal(daemon: Daemon) -> None:
     value = f"{ACTING}\tä\n".encode() + b"\x9b1m\xff"
     printed(run("--addr", daemon.addr, "set", "k", "-", stdin=value))
@@ -44,6 +46,7 @@ def test_what_people_write_is_shown_as_it_is(daemon: Daemon) -> None:
     assert on_a_terminal("--addr", daemon.addr, "get", "k") == f"{value}\r\n".encode()
 
 
+@pytest.mark.slow
 def test_keys_and_values_of_lists_are_shown_escaped(daemon: Daemon) -> None:
     key, value = "user/\u202egnp.exe", "\u2067now"
     printed(run("--addr", daemon.addr, "set", key, value))
@@ -58,6 +61,7 @@ def test_keys_and_values_of_lists_are_shown_escaped(daemon: Daemon) -> None:
 ESCAPES = "\x1b[2J\x9b\u202e\x07".encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "reply"),
     [

@@ -49,6 +49,7 @@ def stopped(data: Path) -> Iterator[DaemonOf]:
         assert "another" not in daemon.log
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize(("name", "mode"), [(name, 0) for name in FILES] + [("life", 0o400), (".", 0o500)])
 def test_a_file_without_the_right_to_it_is_named(open_path: Path, name: str, mode: int) -> None:
@@ -62,6 +63,7 @@ def test_a_file_without_the_right_to_it_is_named(open_path: Path, name: str, mod
         path.chmod(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 @pytest.mark.parametrize("name", KINDS)
 def test_what_is_not_a_file_is_named(daemon: Daemon, name: str, make: Callable[[Path], None]) -> None:
@@ -104,6 +106,7 @@ def test_a_disk_that_is_mounted_for_reading_is_named(daemon: Daemon) -> None:
         subprocess.run(["umount", data], check=True)
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("name", ["life", "append-only file", "kvd.lock"])
 def test_a_file_that_cannot_be_changed_is_named(daemon: Daemon, name: str) -> None:

@@ -50,6 +50,7 @@ def test_a_watch_of_several_keys_says_which(daemon: Daemon, files: Path) -> None
             assert said(watch, daemon, words[1]) == [f"kvctl: {first}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["k*"], ["cfg/*", "k*"], ["k"], ["cfg/*", "k"]])
 def test_a_watch_of_what_was_typed_says_no_more(daemon: Daemon, files: Path, words: list[str]) -> None:
     with watching(daemon.addr, *words, cwd=files) as watch:
@@ -63,6 +64,7 @@ def test_one_pattern_that_has_become_several_words(command: str) -> None:
     assert b": expected one pattern, quoted if it has a '*', or the shell" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -82,6 +84,7 @@ def test_options_of_all_commands_say_what_they_take(daemon: Daemon, words: list[
         assert says in complaint(run(*words, *command, KVCTL_ADDR=daemon.addr), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -117,6 +120,7 @@ def endless(address: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["64KiB", "1MiB"])
 def test_a_value_without_an_end_is_read_up_to_the_longest(start_daemon: StartDaemon, size: str) -> None:
     daemon = start_daemon("--max-value", size)

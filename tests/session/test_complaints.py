@@ -7,8 +7,12 @@ restore that rewinds revisions silently (9), snapshots that race or never end (1
 (11), a protocol that loses its place (12).  5, 6, 7, 9 and 10 are in test_watching.py, for they need its tools.
 """
 
+import pytest
+
 from tests.support.peers import Peer
 from tests.support.processes import Daemon
+
+pytestmark = pytest.mark.slow
 
 
 def revisions(lines: list[str]) -> list[int]:

@@ -703,6 +703,7 @@ def anything(_: list[str]) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_daemon_does_what_the_model_does(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data")

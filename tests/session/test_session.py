@@ -211,6 +211,7 @@ async def test_a_time_to_live_is_never_more_than_was_asked_for(peer: MemoryPeer)
     assert 999_999_000 < float(longest.removeprefix("OK ")) <= 1_000_000_000
 
 
+@pytest.mark.slow
 async def test_a_listing_of_many_pages_is_whole_and_in_order(peer: MemoryPeer) -> None:
     names = [f"k/{n:04}" for n in range(2500)]
     peer.send("".join(f"SET {name} v\n" for name in names))
@@ -249,6 +250,7 @@ async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store
     assert store.calls[2:] == ["read 1", "write 1", "read 1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [
     "GET a\n", "GET a\r\n", "GET a\nGET b\n", "GET a\r\nGET b\r\n", "GET a\nb\nGET a\n", "GET a\nGET none\n", "XET a\n",
     "get a\n", "GET  a\n", "GET a \n", "GET é\nGET a\n", "GET a\nPING\n", "GET ax", "GET a\nGET b", "GET a\r",
@@ -359,6 +361,7 @@ async def test_each_request_of_a_refused_plain_chunk_is_answered(begun: MemoryPe
     assert await begun.lines(2) == ["ERR uncertain lost"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["the peer stops sending", "the daemon stops"])
 @pytest.mark.parametrize(("request_", "call", "reply"), [("GET a", "read", "NONE"), ("SET a 1", "write", "OK 1")])
 async def test_a_plain_chunk_is_answered_before_the_connection_ends(
@@ -399,6 +402,7 @@ async def test_a_peer_that_is_gone_before_its_plain_reply_does_no_harm(begun: Me
     await begun.close()
 
 
+@pytest.mark.slow
 async def test_plain_replies_wait_for_a_peer_that_does_not_read(begun: MemoryPeer, store: ObservedStore) -> None:
     assert await begun.ask("SET k " + "x" * 4000) == "OK 1"
     begun.transport.stop_reading()
@@ -436,6 +440,7 @@ async def test_a_large_value_that_cannot_be_fetched_is_one_error_among_replies(
 # ---- the end of a connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "behind", ["", "SET b 2\n", "FROB\nSET b 2\n", "\xff", "POST / HTTP/1.1\nSET b 2\n", "QUIT\n", "GET"]
 )
@@ -500,6 +505,7 @@ async def test_a_peer_that_is_gone_leaves_nothing_behind(
     assert await other.ask("SET a 1") == "OK 3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "odd", ["POST / HTTP/1.1\r\n", "host: x\r\n", "PROXY TCP4 a b c d\r\n", "\xff\xf4\xff\xfd\x06", "SET b 2\xff"]
 )
@@ -557,6 +563,7 @@ async def test_a_watcher_is_told_that_the_daemon_stops(half_closed: bool, peer: 
 # ---- peers that do not read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", ["GET large", "GET small", "HELP", "KEYS", "LIST", "PING " + "x" * 100, ""])
 async def test_a_peer_that_does_not_read_its_replies_is_not_read_from(
     request_: str, peer: MemoryPeer, store: ObservedStore
@@ -584,6 +591,7 @@ async def test_a_peer_that_does_not_read_its_replies_is_not_read_from(
     assert replies[times:] == [f"OK {n + 1}" for n in range(after)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_", ["", "x", "PING", "HELP GET", "QUIT x", "COMMIT", "get kept"])
 async def test_a_flood_of_requests_that_need_no_store_holds_up_nobody(request_: str, tmp_path: Path) -> None:
     """One chunk of empty lines took half a second, and `yes | nc` made everybody wait for several at each request."""
@@ -782,6 +790,7 @@ async def test_a_refused_listing_releases_what_waited(
     assert shown(await peer.line()) == "CHANGE 2 SET k w"
 
 
+@pytest.mark.slow
 async def test_listings_and_changes_together_keep_each_reply_whole(peer: MemoryPeer, other: MemoryPeer) -> None:
     other.send("".join(f"SET k{n:03} {'x' * 500}\n" for n in range(300)))
     await other.lines(300)

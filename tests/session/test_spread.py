@@ -28,6 +28,7 @@ def test_a_crowd_is_spread_over_a_time_that_it_needs_and_no_more(crowd: int) -> 
     assert SOONEST + span * 4 / 5 <= max(found) <= SOONEST + span + 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_each_watcher_of_a_daemon_that_stops_is_told_another_time(workers: str, start_daemon: StartDaemon) -> None:
     daemon: Daemon = start_daemon("--fsync", "no", "--workers", workers)

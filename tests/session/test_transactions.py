@@ -38,6 +38,7 @@ def test_conditions_are_of_the_state_before_the_transactions_own_writes(daemon: 
         assert peer.ask("GETS a") == "OK 4 4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("requests", "reply"),
     [
@@ -74,6 +75,7 @@ def test_a_refused_request_refuses_the_commit(daemon: Daemon) -> None:
         assert peer.ask("ABORT").startswith("ERR usage ")
 
 
+@pytest.mark.slow
 def test_abort_quit_and_a_disconnect_do_nothing(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         peer.send("BEGIN\nSET a 1\nABORT\nBEGIN\nSET b 1\n")
@@ -86,6 +88,7 @@ def test_abort_quit_and_a_disconnect_do_nothing(daemon: Daemon) -> None:
         assert transact(peer) == "OK 0"
 
 
+@pytest.mark.slow
 def test_its_limits_are_kept_while_queueing(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         assert transact(peer, *(f"SET k{number} v" for number in range(128))) == "OK 128"
@@ -100,6 +103,7 @@ def test_its_limits_are_kept_while_queueing(daemon: Daemon) -> None:
         assert transact(peer, f"SET a {value}", f"SET b {value}") == "OK 130"
 
 
+@pytest.mark.slow
 def test_a_watcher_gets_it_in_one_piece_with_nothing_between(daemon: Daemon) -> None:
     """A watcher that also asks, under load, live or catching up, and with progress lines."""
     stopping = threading.Event()

@@ -14,6 +14,7 @@ from tests.support.vectors import Player, steps_of, tcp
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
 async def test_transcript_holds_over_tcp(vector: Path, end: str, start_daemon: StartDaemon) -> None:

@@ -188,6 +188,7 @@ def test_complaint_10_sync_of_nothing_answers_at_once(daemon: Daemon) -> None:
         assert re.fullmatch(r"OK 0@\w+", peer.ask("SYNC nothing/* nor-this"))
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_store_at_exactly_its_position_under_load(daemon: Daemon) -> None:
     with daemon.connect() as stays, daemon.connect() as peer:
         stays.ask("WATCH")
@@ -248,6 +249,7 @@ def test_complaint_6_an_idle_watcher_of_a_quiet_prefix_resumes_from_its_progress
             assert back.line().startswith("CHANGE 2001@")
 
 
+@pytest.mark.slow
 def test_complaint_7_progress_never_overtakes_a_change(daemon: Daemon) -> None:
     with daemon.connect() as watcher, writing(daemon):
         watcher.ask("PROGRESS 0.001")
@@ -277,6 +279,7 @@ def test_progress_can_be_ended(daemon: Daemon) -> None:
 # ---- slow watchers
 
 
+@pytest.mark.slow
 def test_complaint_5_a_slow_watcher_hurts_nobody_and_catches_up(daemon: Daemon) -> None:
     """One that does not read costs no more than its bound, delays nobody, and misses nothing."""
     with daemon.connect() as stalled, daemon.connect() as others, daemon.connect() as peer:
@@ -294,6 +297,7 @@ def test_complaint_5_a_slow_watcher_hurts_nobody_and_catches_up(daemon: Daemon) 
         assert stalled.line().endswith("SET live 1")
 
 
+@pytest.mark.slow
 def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: StartDaemon) -> None:
     daemon = start_daemon("--history-changes", "20")
     with daemon.connect() as stalled, daemon.connect() as peer:
@@ -316,6 +320,7 @@ def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: 
 # ---- histories that were replaced
 
 
+@pytest.mark.slow
 def test_complaint_9_a_restored_backup_is_another_store_never_a_silent_mixture(daemon: Daemon, tmp_path: Path) -> None:
     backup = filled(daemon, 10)
     daemon.stop()
@@ -390,6 +395,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_with_what_was_overwritten_is_made_room_on(
     start_daemon: StartDaemon, small_disk: Path
 ) -> None:
@@ -404,6 +410,7 @@ def test_a_disk_that_fills_up_with_what_was_overwritten_is_made_room_on(
         assert peer.ask("COUNT") == "OK 1"
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
     start_daemon: StartDaemon, small_disk: Path
 ) -> None:
@@ -439,6 +446,7 @@ def test_a_full_disk_refuses_writes_and_serves_the_rest_until_there_is_room(
             assert again.ask("COUNT") == f"OK {len(acknowledged) - 2}"
 
 
+@pytest.mark.slow
 def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon) -> None:
     filled(daemon, 10)
     daemon.stop()
@@ -476,6 +484,7 @@ def test_an_owner_who_touches_the_directory_does_not_make_it_another_history(dae
     assert resumed(daemon, position) == f"OK {position}"
 
 
+@pytest.mark.slow
 def test_many_stalled_watchers_cost_their_bound_each_also_after_a_jam(start_daemon: StartDaemon, redis: Redis) -> None:
     """A daemon that was stopped for a while finds much at once, and none of it may wait for stalled watchers."""
     jammed, other = start_daemon("--store", redis.unix_url), start_daemon("--store", redis.unix_url)
@@ -512,6 +521,7 @@ def test_hundreds_of_watchers_are_not_held_up_by_one(daemon: Daemon) -> None:
         assert [revision_of(line) for line in stalled.lines(20)] == list(range(1, 21))
 
 
+@pytest.mark.slow
 def test_a_large_store_is_copied_exactly_under_load(daemon: Daemon) -> None:
     with daemon.connect() as peer, daemon.connect() as stays:
         fill(peer, 50_000, "some")

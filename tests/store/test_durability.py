@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 21
 """A multiple of the ways to kill, so that each gets its share."""
 WRITERS = 4

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from kvd.embedded.aof import NAME as AOF
 from tests.support.daemons import fill, one_line_error, run_kvd
@@ -30,6 +31,7 @@ def test_a_second_daemon_on_the_same_directory_is_refused(daemon: Daemon) -> Non
         assert peer.ask("PING still here") == "OK still here"
 
 
+@pytest.mark.slow
 def test_of_four_started_at_once_one_serves(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
     started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
@@ -49,6 +51,7 @@ def test_the_server_ends_when_the_daemon_is_killed(daemon: Daemon) -> None:
     wait_for("the server's end", lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.slow
 def test_the_next_daemon_starts_at_once_after_a_kill_and_finds_everything(daemon: Daemon) -> None:
     fill(daemon, 1000)
     daemon.kill()
@@ -76,6 +79,7 @@ def test_a_server_that_dies_is_started_again_under_open_connections(daemon: Daem
     assert daemon.says("ended (by signal SIGKILL); starting it again")
 
 
+@pytest.mark.slow
 def test_while_the_server_cannot_start_requests_are_refused_and_answered_later(daemon: Daemon) -> None:
     fill(daemon, 10)
     aof = daemon.append_only_file
@@ -109,6 +113,7 @@ def test_an_incomplete_end_of_the_append_only_file_is_cut_off_kept_and_reported(
     assert kept.read_bytes().endswith(b"$10\r\n{kvd}")
 
 
+@pytest.mark.slow
 def test_a_batch_that_was_cut_behind_a_whole_command_is_cut_off_whole(daemon: Daemon) -> None:
     """Redis's own repair leaves its MULTI there, and all that is written later stands after it."""
     fill(daemon, 5)
@@ -159,6 +164,7 @@ def test_a_command_that_the_server_would_skip_stops_the_start(daemon: Daemon) ->
     assert f"{aof.name} is damaged" in message
 
 
+@pytest.mark.slow
 def test_a_length_damaged_in_the_middle_is_not_taken_for_an_end(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         for number in range(60):

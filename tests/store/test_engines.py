@@ -71,6 +71,7 @@ def test_debians_server_is_chosen_by_its_path_or_name(start_daemon: StartDaemon)
         assert peer.ask("COUNT") == "OK 10"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "why"),
     [

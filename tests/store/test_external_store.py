@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.peers import Peer
 from tests.support.processes import ROOT, Redis, StartDaemon, wait_for
+
+pytestmark = pytest.mark.slow
 
 
 def changes(peer: Peer, count: int) -> list[str]:

@@ -70,6 +70,7 @@ async def test_reads_behind_a_write_see_it(redis: Redis) -> None:
             assert await value_of(store, b"k") == b"%d" % number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 4096, 4097, 1024 * 1024])
 @pytest.mark.parametrize("kind", [TEXT, BYTES])
 async def test_values_of_any_size_come_back_whole_and_leave_nothing(redis: Redis, size: int, kind: bytes) -> None:
@@ -94,6 +95,7 @@ async def test_values_of_any_size_come_back_whole_and_leave_nothing(redis: Redis
         assert sorted(left) == ["{kvd}:log", "{kvd}:meta"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "amount", "outcome"),
     [
@@ -561,6 +563,7 @@ def test_a_range_holds_what_matches_and_nothing_else(key: bytes, name: bytes, st
     assert holds(name)
 
 
+@pytest.mark.slow
 async def test_listings_page_through_everything_once_in_byte_order(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         names = sorted(f"\u00e9-{number}|z{number}|\U0001f600{number}|a/{number}" for number in range(1200))
@@ -621,6 +624,7 @@ async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(
             assert (await other.history())[0].store == position.store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("daemons", [3])
 async def test_expiry_with_three_daemons_on_one_store_is_logged_once(redis: Redis, daemons: int) -> None:
     async with AsyncExitStack() as stack:
@@ -683,6 +687,7 @@ async def test_a_file_that_has_grown_over_many_restarts_is_written_anew(
         assert record.value == b"00199" * 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 async def test_history_that_leaves_no_room_to_write_the_file_anew_gives_way_to_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

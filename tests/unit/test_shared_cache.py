@@ -80,6 +80,7 @@ class Simulated:
 STEPS = ["send read", "send write", "do read", "do write", "answer read", "answer write"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buckets", [1, 2, shared_cache.BUCKETS])
 @given(
     steps=st.lists(
@@ -157,6 +158,7 @@ def test_what_a_dead_worker_was_writing_is_not_kept_again(slots: list[WorkerSlot
         assert cache.get(b"other") == record(b"value")
 
 
+@pytest.mark.slow
 def test_no_more_is_kept_than_there_is_room_for_though_nobody_drops_what_was_replaced(slots: list[WorkerSlot]) -> None:
     cache = SharedCache(LIMIT, Versions(slots[0]))
     for _ in range(20_000):

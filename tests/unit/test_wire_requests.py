@@ -208,6 +208,7 @@ def in_seconds(milliseconds: int) -> bytes:
     return b"%d.%03d" % divmod(milliseconds, 1000)
 
 
+@pytest.mark.slow
 @given(
     KEY, VALUE, st.none() | MILLISECONDS, st.none() | CONDITION, st.sampled_from(["", "base64", "length"]), st.randoms()
 )
@@ -252,6 +253,7 @@ def test_listing_round_trip(pattern: bytes, after: bytes, limit: int) -> None:
     assert requests.count(pattern, MAX_VALUE) == KeyRange(pattern)
 
 
+@pytest.mark.slow
 @given(st.lists(PATTERN, min_size=1))
 def test_watch_round_trip(patterns: list[bytes]) -> None:
     assert requests.patterns(b" ".join(patterns), MAX_VALUE) == Watch(tuple(patterns))
@@ -263,6 +265,7 @@ NEAR_MISSES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parse", PARSERS)
 @given(rest=st.none() | st.binary() | st.lists(st.sampled_from(NEAR_MISSES)).map(b" ".join))
 def test_nothing_but_refusals_is_raised_and_their_texts_can_stand_in_a_line(parse: Parse, rest: bytes | None) -> None:

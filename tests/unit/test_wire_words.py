@@ -107,6 +107,7 @@ def test_the_kind_is_text_if_a_line_may_carry_it(value: bytes) -> None:
     assert words.kind_of(value + b"x" * words.LONG) == words.kind_of(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("points", "beside"),
     [([*range(0xD800), *range(0xE000, 0x110000)], b""), (range(0x2100), b"x" * words.LONG)],
