@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.samples.make import LARGE, LARGER, RAW
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon, needs, wait_for
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from kvd.store.redis.reads import unpack
-from tests.support.processes import Daemon, Peer, Redis, StartDaemon
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon
 
 FLAGS = ";oapp/leader", ";o", ";xa%3Bb%25;yключ;z1"
 LARGE = "x" * 5000
