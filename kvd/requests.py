@@ -70,6 +70,16 @@ class Delete(NamedTuple):
         return (self.key,)
 
 
+class DeleteRange(NamedTuple):
+    """DEL of a pattern with `*`: remove the keys that match, `limit` (int) at the most, 0 for all."""
+
+    pattern: bytes
+    limit: int = 0
+
+    def touches(self) -> Touched:
+        return (self.pattern,)
+
+
 class Touch(NamedTuple):
     """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it."""
 
@@ -114,13 +124,18 @@ class Transaction(NamedTuple):
 class KeyRange(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
-    after: bytes, the key after which to begin, b"" for the first.
+    after, before: bytes, the keys between which those are, b"" for no bound.
     limit: int, how many at the most, 0 for all.
+    reverse: bool, from the last to the first.
+    fold: bytes, give once what keys begin with up to this, which comes after what the pattern names; b"" for none.
     """
 
     pattern: bytes
     after: bytes = b""
     limit: int = 0
+    before: bytes = b""
+    reverse: bool = False
+    fold: bytes = b""
 
     def touches(self) -> Touched:
         return (self.pattern,)
@@ -201,4 +216,4 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
-Request = Read | Write | KeyRange | Watch | Resume | Follow | History | Interval | Ping | Help | Nothing
+Request = Read | Write | DeleteRange | KeyRange | Watch | Resume | Follow | History | Interval | Ping | Help | Nothing

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Record
-from kvd.requests import Request
+from kvd.requests import DeleteRange, Request
 from kvd.wire import replies, requests
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
@@ -52,17 +52,18 @@ _ROWS = (
          "sets a key to the rest of the line", Kind.WRITE),
     Verb("PUT", requests.put, "PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value",
          "sets a key: for a time, under a condition (if=0: only if it is new), to any bytes", Kind.WRITE),
-    Verb("DEL", requests.delete, "DEL key [if=REV]", "deletes a key", Kind.WRITE),
+    Verb("DEL", requests.delete, "DEL key [if=REV], DEL prefix* [limit=N]",
+         "deletes a key, or all that begin so", Kind.WRITE),
     Verb("TOUCH", requests.touch, "TOUCH key ttl=SECONDS|-",
          "sets a key's time to live, or removes it", Kind.WRITE),
     Verb("INCR", requests.increment, "INCR key [n]", "adds n, or 1, to a key's number", Kind.WRITE),
     Verb("BEGIN", requests.nothing, "BEGIN", "opens a transaction of SET, PUT, DEL and INCR"),
     Verb("COMMIT", requests.nothing, "COMMIT", "does all of a transaction, or nothing"),
     Verb("ABORT", requests.nothing, "ABORT", "gives a transaction up"),
-    Verb("KEYS", requests.key_range, "KEYS [pattern] [after=KEY] [limit=N]",
-         "the keys that match, in byte order"),
-    Verb("LIST", requests.key_range, "LIST [pattern] [after=KEY] [limit=N]",
-         "the keys that match, with revisions and values"),
+    Verb("KEYS", requests.key_range, "KEYS [pattern [option ...]]",
+         "the keys that match, in byte order: after=KEY before=KEY limit=N reverse fold=TEXT"),
+    Verb("LIST", requests.key_range, "LIST [pattern [option ...]]",
+         "the keys that match, with revisions and values; options as of KEYS"),
     Verb("COUNT", requests.count, "COUNT [pattern]", "how many keys match"),
     Verb("WATCH", requests.patterns, "WATCH [pattern ...]",
          "from now on, a CHANGE line for every change that matches"),
@@ -87,6 +88,12 @@ VERBS: dict[bytes, Verb] = {row.name.encode(): row for row in _ROWS}
 """By name, in the order of protocol.txt."""
 
 _BY_SPELLING: dict[bytes, Verb] = VERBS | {name.lower(): row for name, row in VERBS.items()}
+
+
+def kind_of(verb: Verb, request: Request) -> Kind:
+    """How a request is done: DEL of a range is one of its own."""
+    return Kind.OTHER if isinstance(request, DeleteRange) else verb.kind
+
 
 READERS: dict[bytes, Verb] = {name: row for name, row in _BY_SPELLING.items() if row.kind is Kind.READ}
 """Those that read, by the spellings that most clients use."""

@@ -1,14 +1,18 @@
 -- Gives the next keys of a range in byte order, with their records if wanted, as of one moment.
 -- KEYS: data big index ttl meta
--- ARGV: min max limit bytes records due clock; min and max as ZRANGEBYLEX takes them; limit: keys to give; records
---   and due 1 or 0: with their records, with those whose deadline has passed
--- RETURNS: the position's revision, its store, the key after which the next page begins ("" at the end), then
---   for each key: key, or key record value; value is "" unless the record says that it stands apart
+-- ARGV: min max limit bytes records due clock reverse fold prefix; min and max as ZRANGEBYLEX takes them; limit: keys
+--   to give; records and due 1 or 0: with their records, with those whose deadline has passed; reverse 1 or 0: in the
+--   order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix` bytes,
+--   give once, in the place of them, what they begin with up to its end
+-- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), then
+--   for each key: key, or key record value; record is "" of what stands for several; value is "" unless the record
+--   says that it stands apart
 local CHUNK = 64
+local FOLDED_CHUNK = 8 -- where each key may be all that is needed of many
 local MOST = 1024 -- keys to look at for one page, also if most of them are left out: half a millisecond
 local data, big, index, ttl, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local min, max, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local records = ARGV[5] == '1'
+local records, reverse, fold, prefix = ARGV[5] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10])
 local kept, refused = read_meta(meta, 'revision', 'store', 'clock')
 if refused then
   return refused
@@ -43,28 +47,61 @@ local function add(key, record)
   end
 end
 
+-- The keys that come next, so many at the most, and from where on others come.
+local function following(count)
+  if reverse then
+    return redis.call('ZREVRANGEBYLEX', index, max, min, 'LIMIT', 0, count)
+  end
+  return redis.call('ZRANGEBYLEX', index, min, max, 'LIMIT', 0, count)
+end
+local function go_on_after(place)
+  if reverse then
+    max = '(' .. place
+  else
+    min = '(' .. place
+  end
+end
+-- What stands for all keys that a key is folded with, and the place after these.  0xFF sorts after all UTF-8.
+local function folded(key)
+  local _, last = string.find(key, fold, prefix + 1, true)
+  if not last then
+    return nil
+  end
+  local name = string.sub(key, 1, last)
+  return name, reverse and name or name .. '\255'
+end
+
 while true do
-  local chunk = some_due and CHUNK or math.min(CHUNK, limit - given)
-  local keys = redis.call('ZRANGEBYLEX', index, min, max, 'LIMIT', 0, chunk)
+  local chunk = fold ~= '' and FOLDED_CHUNK or some_due and CHUNK or math.min(CHUNK, limit - given)
+  local keys = following(chunk)
   local living = wanted(keys)
   -- Records are read of what is given only.
   living = {unpack(living, 1, math.min(#living, limit - given))}
   local raws = records and #living > 0 and redis.call('HMGET', data, unpack(living))
+  local place = keys[#keys]
+  local is_last = #keys < chunk
   for i, key in ipairs(living) do
-    add(key, raws and raws[i])
+    local name, beyond
+    if fold ~= '' then
+      name, beyond = folded(key)
+    end
+    add(name or key, not name and raws and raws[i] or '')
     given = given + 1
     if given == limit or size >= bytes then
-      page[3] = key
+      page[3] = beyond or key
       return page
+    elseif name then
+      place, is_last = beyond, false
+      break
     end
   end
-  if #keys < chunk then
+  if is_last then
     return page
   end
   looked = looked + #keys
   if looked >= MOST then
-    page[3] = keys[#keys]
+    page[3] = place
     return page
   end
-  min = '(' .. keys[#keys]
+  go_on_after(place)
 end

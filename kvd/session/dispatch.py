@@ -17,7 +17,7 @@ from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.output import Output
 from kvd.session.watching import Watching
 from kvd.store.api import Found
-from kvd.verbs import READERS, Kind, Verb, find
+from kvd.verbs import READERS, Kind, Verb, find, kind_of
 from kvd.wire import replies, shortcuts
 from kvd.wire.lines import Line
 
@@ -162,10 +162,11 @@ class Dispatcher:
 
     def _begin(self, request: Parsed) -> None:
         verb, arguments = request
-        if verb.kind is Kind.READ:
+        kind = kind_of(verb, arguments)
+        if kind is Kind.READ:
             verbs, reads = zip(*self._group(request), strict=True)
             self._read(verbs, [read.key for read in reads])
-        elif verb.kind is Kind.WRITE:
+        elif kind is Kind.WRITE:
             self._write([write for _, write in self._group(request)])
         elif verb.name in AT_ONCE:
             try:
@@ -196,7 +197,7 @@ class Dispatcher:
         kind, size = first[0].kind, first[1].size
         while self._lines and len(group) < self._store.batch_items:
             request = self._parse(self._lines.popleft())
-            if not isinstance(request, tuple) or request[0].kind is not kind:
+            if not isinstance(request, tuple) or kind_of(*request) is not kind:
                 self._ahead = request
                 break
             size += request[1].size

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kvd.errors import Refusal, Usage
+from kvd.errors import Refusal, Uncertain, Usage
 from kvd.model import Patterns, Position
-from kvd.requests import Follow, Help, History, Interval, KeyRange, Nothing, Ping, Resume, Watch
+from kvd.requests import Delete, DeleteRange, Follow, Help, History, Interval, KeyRange, Nothing, Ping, Resume, Watch
 from kvd.session.context import Context
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -49,7 +49,9 @@ class Handlers:
                 first = first or position
                 count += len(items)
                 if records:
-                    self._output.reply_all(replies.pair(key, record) for key, record in items)
+                    self._output.reply_all(
+                        replies.pair(key, record) if record else replies.key(key) for key, record in items
+                    )
                 else:
                     self._output.reply_all(replies.key(key) for key, _ in items)
                 await self._output.flush_if_full()
@@ -58,6 +60,28 @@ class Handlers:
             self._output.reply(replies.refused(error))
         finally:
             self._output.release()
+
+    async def _delete_range(self, wanted: DeleteRange) -> None:
+        """Piece by piece: others' requests come between.  A key that is written meanwhile is another one, and stays."""
+        begin = (await self._store.history())[0].revision
+        last, count = b"", 0
+        try:
+            async for _, items in self._store.pages(KeyRange(wanted.pattern), records=True):
+                there = [(key, record.revision) for key, record in items if int(record.revision) <= begin]
+                if wanted.limit:
+                    there = there[: wanted.limit - count]
+                if not there:
+                    continue
+                outcomes = await self._store.write([Delete(key, revision) for key, revision in there], 0)
+                done = [outcome for outcome in outcomes if outcome.isdigit()]
+                last, count = done[-1] if done else last, count + len(done)
+                if count == wanted.limit > 0:
+                    break
+        except Refusal as error:
+            if not count:
+                raise
+            raise Uncertain(f"{count} keys are gone, and perhaps more; send it again to go on: {error}") from None
+        self._output.reply(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
 
     async def _count(self, wanted: KeyRange) -> None:
         self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))
@@ -154,6 +178,7 @@ AT_ONCE: dict[str, Callable[[Handlers, Any], bytes]] = {
 WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
     "KEYS": Handlers._keys,
     "LIST": Handlers._list,
+    "DEL": Handlers._delete_range,
     "COUNT": Handlers._count,
     "WATCH": Handlers._watch,
     "RESUME": Handlers._resume,

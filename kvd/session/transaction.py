@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvd.errors import Aborted, Refusal, TooLong, Usage
-from kvd.requests import Delete, Increment, Put, Transaction
+from kvd.requests import Delete, DeleteRange, Increment, Put, Transaction
 from kvd.verbs import Verb
 from kvd.wire import replies
 from kvd.wire.words import MAX_TRANSACTION, MAX_TRANSACTION_BYTES
@@ -38,9 +38,8 @@ class Pending:
 
     def _queue(self, verb: Verb, arguments: Any) -> None:
         if not isinstance(arguments, Put | Delete | Increment):
-            raise Usage(
-                f"{verb.name} is not allowed in a transaction: expected SET, PUT, DEL or INCR, then COMMIT or ABORT"
-            )
+            name = "DEL of a pattern" if isinstance(arguments, DeleteRange) else verb.name
+            raise Usage(f"{name} is not allowed in a transaction: expected SET, PUT, DEL or INCR, then COMMIT or ABORT")
         if len(self._writes) == MAX_TRANSACTION:
             raise TooLong(f"a transaction has at most {MAX_TRANSACTION} writes")
         size = self.size + len(arguments.key) + (len(arguments.value) if isinstance(arguments, Put) else 0)

@@ -62,6 +62,9 @@ class Store(Protocol):
         Other writes may come between them.  size: int, bytes of their values.
         """
 
+    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+        """The same as `write_then`, awaited."""
+
     async def transact(self, transaction: Transaction, size: int) -> Outcome:
         """Apply all of a transaction, or nothing."""
 

@@ -8,6 +8,7 @@ from kvd.errors import Usage
 from kvd.model import TEXT
 from kvd.requests import (
     Delete,
+    DeleteRange,
     Follow,
     Help,
     History,
@@ -68,11 +69,23 @@ def put(rest: bytes | None, max_value: int) -> Put:
     return Put(key, words.kind_of(value), value, ttl, condition)
 
 
-def delete(rest: bytes | None, max_value: int) -> Delete:  # noqa: ARG001
-    """KEY [if=REV]."""
+def delete(rest: bytes | None, max_value: int) -> Delete | DeleteRange:  # noqa: ARG001
+    """KEY [if=REV], or PREFIX* [limit=N]."""
     key, *options = _split(rest, "expected a key")
+    if key.endswith(b"*"):
+        return _delete_range(key, options)
     given = _options(options, {b"if"})
     return Delete(words.key(key), words.condition(given[b"if"]) if b"if" in given else b"")
+
+
+def _delete_range(pattern: bytes, options: list[bytes]) -> DeleteRange:
+    given = _options(options, {b"limit"})
+    limit = words.number(given[b"limit"]) if b"limit" in given else 0
+    if b"limit" in given and not limit:
+        raise Usage("limit= is at least 1")
+    if pattern == ALL and not limit:
+        raise Usage("DEL * deletes every key: expected limit=N beside it, the most that are to go")
+    return DeleteRange(words.pattern(pattern), limit)
 
 
 def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
@@ -93,18 +106,20 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
 
 
 def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
-    """[PATTERN] [after=KEY] [limit=N]."""
+    """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse]."""
     if rest is None:
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
-    if first.startswith((b"after=", b"limit=")):
+    if first.startswith((b"after=", b"before=", b"limit=", b"fold=")):
         raise Usage("options come after a pattern; for every key say *")
-    given = _options(options, {b"after", b"limit"})
+    given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse"}, bare={b"reverse"})
     limit = words.number(given[b"limit"]) if b"limit" in given else 0
     if b"limit" in given and not limit:
         raise Usage("limit= is at least 1")
-    after = words.key(given[b"after"]) if b"after" in given else b""
-    return KeyRange(words.pattern(first), after, limit)
+    if given.get(b"reverse"):
+        raise Usage("reverse takes no value")
+    after, before, fold = (words.key(given[name]) if name in given else b"" for name in (b"after", b"before", b"fold"))
+    return KeyRange(words.pattern(first), after, limit, before, b"reverse" in given, fold)
 
 
 def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001

@@ -110,6 +110,7 @@ SOME_KEYS = [b"a", b"b", b"b/c", b"n", b"n/1", b"k" * 512, "schl\u00fcssel".enco
 SOME_PATTERNS = [b"*", b"b*", b"b/*", b"n", b"zzz*", b"k" * 512 + b"*"]
 WRITES = [
     ([b"SET "], SOME_KEYS, [b" "], [b"", b"12", b"x", b"9223372036854775806"]),
+    ([b"DEL "], [b"zzz*", b"zzz* limit=1", b"*"]),
     ([b"DEL "], SOME_KEYS, [b"", b"", b" if=0", b" if=5"]),
     ([b"INCR "], SOME_KEYS, [b"", b" 5", b" -7", b" 0", *(b" " + integer for integer in INTEGERS)]),
 ]
@@ -117,7 +118,7 @@ OTHERS = [
     ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),
     ([b"TOUCH "], SOME_KEYS, [b" ttl="], [b"-", b"5", b"0.01"]),
     ([b"KEYS", b"LIST", b"COUNT"],),
-    ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a"]),
+    ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a", b" reverse before=n", b" fold=/"]),
     ([b"COUNT "], SOME_PATTERNS),
     ([b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH"],),
     ([b"RESUME "], [b"0", b"1", b"9007199254740991"], [b"@"], [STORE, b"another"], [b"", b" b* n"]),

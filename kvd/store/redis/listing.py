@@ -37,18 +37,19 @@ class Ranges:
 
     async def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
         """See `api.Store`.  Raises Unavailable."""
-        least, most = bounds(wanted.pattern)
-        if wanted.after and wanted.after >= least[1:]:
-            least = b"(" + wanted.after
+        least, most = _within(wanted)
         left = wanted.limit or EVERYTHING
         while left > 0:
             asked = self._asked()
-            page, last = await self._page(least, most, min(left, PAGE_KEYS), records=records, expired=False)
+            page, last = await self._page(
+                least, most, min(left, PAGE_KEYS), records=records, expired=False, reverse=wanted.reverse,
+                fold=wanted.fold, prefix=len(wanted.pattern.removesuffix(b"*")),
+            )  # fmt: skip
             yield page
             if not last:
                 return
             left -= len(page.items)
-            least = b"(" + last
+            least, most = (least, b"(" + last) if wanted.reverse else (b"(" + last, most)
             if left and self._asked() != asked:
                 await asyncio.sleep(PAGE_PAUSE)
 
@@ -69,21 +70,25 @@ class Ranges:
         items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
         return Page(Position(int(revision), store), items)
 
-    async def _page(self, least: bytes, most: bytes, limit: int, *, records: bool, expired: bool) -> tuple[Page, bytes]:
-        """One page, and the key after which the next begins, b"" at the end.
+    async def _page(
+        self, least: bytes, most: bytes, limit: int, *, records: bool, expired: bool, reverse: bool = False,
+        fold: bytes = b"", prefix: int = 0,
+    ) -> tuple[Page, bytes]:  # fmt: skip
+        """One page, and the place after which the next begins, b"" at the end.
 
-        expired: also expired keys whose end is not in the change log yet.
+        expired: also expired keys whose end is not in the change log yet.  prefix: bytes that are not folded.
         """
 
         def packed() -> bytes:
-            arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(expired), self._clock.now]
+            arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(expired), self._clock.now,
+                                         int(reverse), fold, prefix]  # fmt: skip
             return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
 
         revision, store, last, *flat = await self._channel.call(packed)
         items: list[tuple[bytes, Any]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-            items = [(key, unpack(raw, value)) for key, raw, value in triples]
+            items = [(key, unpack(raw, value) if raw else None) for key, raw, value in triples]
         else:
             items = [(key, None) for key in flat]
         return Page(Position(int(revision), store), items), last
@@ -92,6 +97,20 @@ class Ranges:
         """How many keys match.  Raises Unavailable."""
         least, most = bounds(pattern)
         return await self._counting.count(least, most, pattern.removesuffix(b"*"))
+
+
+def _within(wanted: KeyRange) -> tuple[bytes, bytes]:
+    """A range of keys as ZRANGEBYLEX takes it."""
+    least, most = bounds(wanted.pattern)
+    after, prefix = wanted.after, len(wanted.pattern.removesuffix(b"*"))
+    if wanted.fold and after.find(wanted.fold, prefix) == len(after) - len(wanted.fold) >= prefix:
+        # It stands for all keys that begin with it.
+        after += b"\xff"
+    if after and after >= least[1:]:
+        least = b"(" + after
+    if wanted.before and wanted.before <= most[1:]:
+        most = b"(" + wanted.before
+    return least, most
 
 
 def bounds(pattern: bytes) -> tuple[bytes, bytes]:

@@ -1,0 +1,78 @@
+"""DEL of a prefix: in pieces, with others between them, and nothing that was written meanwhile."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from tests.support.processes import Daemon, Redis, StartDaemon
+
+KEYS = 5000
+
+
+def fill(daemon: Daemon, count: int = KEYS) -> None:
+    with daemon.connect() as peer:
+        for first in range(0, count, 1000):
+            peer.send("".join(f"SET k/{number:05} v\n" for number in range(first, first + 1000)))
+            peer.lines(1000)
+
+
+def test_others_are_answered_meanwhile_and_what_they_write_stays(daemon: Daemon) -> None:
+    fill(daemon)
+    answered: list[str] = []
+    with daemon.connect() as peer, daemon.connect() as other:
+        over = threading.Event()
+
+        def write() -> None:
+            number = KEYS - 1
+            while not over.is_set():
+                answered.append(other.ask(f"SET k/{number:05} again"))
+                number = number - 1 or KEYS - 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        _, revision, count = peer.ask("DEL k/*").split(" ")
+        over.set()
+        writer.join()
+        assert answered
+        left: dict[str, str] = {}
+        peer.send("LIST k/*\n")
+        while (line := peer.line()).startswith("PAIR "):
+            _, _, key, value = line.split(" ")
+            left[key] = value
+    # Each key that is left was written after the DEL had begun, and each that is gone is counted.
+    assert set(left.values()) <= {"again"}
+    assert len(left) + int(count) >= KEYS
+    assert int(revision) >= KEYS + int(count)
+
+
+def test_a_watcher_sees_each_that_goes_once(daemon: Daemon) -> None:
+    fill(daemon, 1000)
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        watcher.ask("WATCH k/*")
+        assert peer.ask("DEL k/*") == "OK 2000 1000"
+        assert [line.split(" ", 2)[2] for line in watcher.lines(1000)] == [f"DEL k/{n:05}" for n in range(1000)]
+
+
+@pytest.mark.slow
+def test_a_store_that_is_lost_amid_leaves_it_uncertain_and_it_goes_on(start_daemon: StartDaemon, redis: Redis) -> None:
+    daemon = start_daemon("--store", redis.unix_url)
+    fill(daemon, 20_000)
+    with daemon.connect() as peer, daemon.connect() as other:
+        peer.send("DEL k/*\n")
+        while int(other.ask("COUNT k/*").split(" ")[1]) == 20_000:
+            pass
+        os.kill(redis.pid, signal.SIGSTOP)
+        try:
+            line = peer.line()
+        finally:
+            os.kill(redis.pid, signal.SIGCONT)
+        code, text = line.removeprefix("ERR ").split(" ", 1)
+        assert code == "uncertain"
+        gone = int(text.split(" ")[0])
+        assert gone > 0
+        left = int(other.ask("COUNT k/*").split(" ")[1])
+        assert gone <= 20_000 - left
+        assert peer.ask("DEL k/*").startswith("OK ")
+        assert other.ask("COUNT k/*") == "OK 0"
