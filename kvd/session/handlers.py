@@ -63,19 +63,25 @@ class Handlers:
 
     async def _delete_range(self, wanted: DeleteRange) -> None:
         """Piece by piece: others' requests come between.  A key that is written meanwhile is another one, and stays."""
+        # What was answered before must not wait for all of it.
+        self._output.write()
         begin = (await self._store.history())[0].revision
         last, count = b"", 0
         try:
-            async for _, items in self._store.pages(KeyRange(wanted.pattern), records=True):
-                there = [(key, record.revision) for key, record in items if int(record.revision) <= begin]
-                if wanted.limit:
-                    there = there[: wanted.limit - count]
-                if not there:
-                    continue
-                outcomes = await self._store.write([Delete(key, revision) for key, revision in there], 0)
-                done = [outcome for outcome in outcomes if outcome.isdigit()]
-                last, count = done[-1] if done else last, count + len(done)
-                if count == wanted.limit > 0:
+            async for _, items in self._store.pages(KeyRange(wanted.pattern), records=False):
+                records, _ = await self._store.read([key for key, _ in items]) if items else ([], 0)
+                left = [
+                    Delete(key, record.revision)
+                    for (key, _), record in zip(items, records, strict=True)
+                    if record and int(record.revision) <= begin
+                ]
+                while left and (not wanted.limit or count < wanted.limit):
+                    piece = left[: wanted.limit - count] if wanted.limit else left
+                    left = left[len(piece) :]
+                    outcomes = await self._store.write(piece, 0)
+                    done = [outcome for outcome in outcomes if outcome.isdigit()]
+                    last, count = done[-1] if done else last, count + len(done)
+                if count == wanted.limit > 0 or self._output.is_closed:
                     break
         except Refusal as error:
             if not count:

@@ -48,6 +48,11 @@ class Output:
             self._replies.clear()
             self._size = 0
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the peer is gone, or will be sent no more."""
+        return bool(self._transport.is_closing())
+
     def is_full(self) -> bool:
         """Whether much has been collected, or waits in the socket: `flush` then waits until it is less."""
         return self._size > FLUSH_BYTES or self._transport.get_write_buffer_size() > FLUSH_BYTES

@@ -99,10 +99,12 @@ class Watching:
         copy = Copy(self._copying, patterns, self._buffer)
         self._output.hold()
         try:
-            if reason:
-                self.drop()
-                self._output.reply(replies.copy(reason))
             async for lines in copy.portions():
+                if reason:
+                    # Not before there is something to send: a FOLLOW that is refused leaves the old watch.
+                    self.drop()
+                    self._output.reply(replies.copy(reason))
+                    reason = ""
                 self._output.reply(lines)
                 await self._output.flush_if_full()
             position, lines = copy.rest()

@@ -14,6 +14,8 @@ from kvd.watch.hub import COMPACTED, Hub, Step, Watcher
 
 SLICE = 0.0005
 """Seconds of catching up before live traffic has its turn."""
+NEVER = 2**53
+"""A revision that is not reached: who waits for it is called when the history begins anew."""
 MOST_WANTED = 1000
 """Changes that are asked for at once."""
 UNREACHABLE_PAUSE = 0.2
@@ -40,9 +42,10 @@ class CatchingUp:
         self._called.set()
 
     def fill_index(self) -> None:
-        """Have the index cover all that the store keeps, also before anybody resumes."""
+        """Have the index cover all that the store keeps, also before anybody resumes, and whenever it begins anew."""
         self._filling = True
         self._needed.set()
+        self._hub.when_reached(NEVER, self.fill_index)
 
     def __len__(self) -> int:
         """How many wait for their turn, or for the store."""

@@ -11,7 +11,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 
-from kvd.errors import OtherStore, Unavailable
+from kvd.errors import Unavailable
 from kvd.model import Change, Patterns, Position, Record
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
@@ -33,7 +33,7 @@ FEWER = 0.9
 """Part of the bytes that were left before that are fewer."""
 SLOW = 0.05
 """Seconds that a reader takes for a portion who is not waited for by other copies."""
-REPLACED = "the store's history was replaced under the copy; begin again"
+REPLACED = "the store's history was replaced under the copy; try again"
 REACH_TIMEOUT = 10.0
 """Seconds that the store's log may take to be read up to what a page has shown."""
 
@@ -119,7 +119,7 @@ class Copy:
     async def portions(self) -> AsyncIterator[bytes]:
         """Item lines, each to be sent before the next are asked for, until `rest` is ready.
 
-        Raises Unavailable, OtherStore.
+        Raises Unavailable.
         """
         for pattern in self._patterns.words:
             async for lines in self._copy(pattern):
@@ -162,7 +162,7 @@ class Copy:
 
     def _told_page(self, pattern: bytes, after: bytes, page: Page) -> None:
         if page.position.store != self._store_id:
-            raise OtherStore(REPLACED)
+            raise Unavailable(REPLACED)
         revision = page.position.revision
         if revision < self._taken:
             # It was read for another copy, before the last changes that were taken.
@@ -216,7 +216,7 @@ class Copy:
         position, items = await self._shared.store.records(keys)
         self._check()
         if position.store != self._store_id:
-            raise OtherStore(REPLACED)
+            raise Unavailable(REPLACED)
         self._newest = max(self._newest, position.revision)
         for key, _ in items:
             self._told.record(key, position.revision)
@@ -270,9 +270,9 @@ class Copy:
         self._changed.update(zip(keys, map(self._hub.index.last_of, keys), strict=True))
 
     def _check(self) -> None:
-        """Whether the index is the one that it was.  Raises OtherStore, Unavailable."""
+        """Whether the index is the one that it was.  Raises Unavailable."""
         if self._store_id != self._hub.position.store:
-            raise OtherStore(REPLACED)
+            raise Unavailable(REPLACED)
         if self._generation != self._hub.index.generation:
             raise Unavailable("changes were dropped before the copy was complete; try again")
 

@@ -110,7 +110,7 @@ def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     if rest is None:
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
-    if first.startswith((b"after=", b"before=", b"limit=", b"fold=")):
+    if first.startswith((b"after=", b"limit=")):
         raise Usage("options come after a pattern; for every key say *")
     given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse"}, bare={b"reverse"})
     limit = words.number(given[b"limit"]) if b"limit" in given else 0
@@ -217,7 +217,8 @@ def _options(
     for option in found:
         name, equals, value = option.partition(b"=")
         if name not in known or not (value if equals else name in bare):
-            names = ", ".join(sorted(f"{mark}{name.decode()}=" for name in known))
+            valueless = {b"reverse"}
+            names = ", ".join(sorted(f"{mark}{name.decode()}{'' if name in valueless else '='}" for name in known))
             raise Usage(f"unknown option, or one without its value; known here: {names}")
         if name in given:
             raise Usage(f"{mark}{name.decode()}= is given twice")

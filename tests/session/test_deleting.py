@@ -47,6 +47,25 @@ def test_others_are_answered_meanwhile_and_what_they_write_stays(daemon: Daemon)
     assert int(revision) >= KEYS + int(count)
 
 
+def test_a_limit_is_reached_although_others_delete_the_same(daemon: Daemon) -> None:
+    fill(daemon, 1000)
+    with daemon.connect() as one, daemon.connect() as two:
+        for _ in range(100):
+            one.send("DEL k/* limit=5\n")
+            two.send("DEL k/* limit=5\n")
+            assert [peer.line().split(" ")[2] for peer in (one, two)] == ["5", "5"]
+        assert one.ask("DEL k/* limit=5") == "NONE"
+
+
+def test_what_was_answered_before_does_not_wait_for_it(daemon: Daemon) -> None:
+    fill(daemon)
+    with daemon.connect() as peer, daemon.connect() as other:
+        peer.send("SET a 1\nDEL k/*\n")
+        assert peer.line() == f"OK {KEYS + 1}"
+        assert other.ask("COUNT k/*") != "OK 0"
+        assert peer.line().endswith(f" {KEYS}")
+
+
 def test_a_watcher_sees_each_that_goes_once(daemon: Daemon) -> None:
     fill(daemon, 1000)
     with daemon.connect() as peer, daemon.connect() as watcher:
