@@ -28,9 +28,9 @@ def open_transaction(peer: Peer) -> None:
     peer.send(b"BEGIN\n" + (b"SET k " + b"x" * 10_000 + b"\n") * 20)
 
 
-def unread_copy(peer: Peer) -> None:
+def unread_values(peer: Peer) -> None:
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    peer.send(b"SYNC\n")
+    peer.send(b"".join(b"GET k%d\n" % number for number in range(20)))
 
 
 def resident(daemon: Daemon) -> int:
@@ -55,7 +55,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hold", [partial_line, open_transaction, unread_copy])
+@pytest.mark.parametrize("hold", [partial_line, open_transaction, unread_values])
 def test_what_closed_connections_held_is_given_back(start_daemon: StartDaemon, hold: Callable[[Peer], None]) -> None:
     daemon = start_daemon("--fsync", "no")
     with daemon.connect() as peer:
