@@ -18,7 +18,7 @@ ARGUMENTS: dict[str, list[Argument]] = {
     "history": [0, STORE, 1000, 1000],
     "keys_before": [1, STORE, 10, 1000],
     "leave": [DAEMON],
-    "page": ["-", "+", 10, 1000, 1, 0, 0],
+    "page": ["-", "+", 10, 1000, 1, 0, 0, 0, "", 0],
     "records": [1000, "k"],
     "resolve": [DAEMON, 1, 1, 0],
     "rewind": [STORE, "other", "", 0],

@@ -473,7 +473,8 @@ class HubModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.hub = Hub(RecentChanges(RECENT), index_changes=self.INDEX)
-        self.hub.fetched = FetchedChanges(RECENT)
+        # As in a daemon, it holds the largest transaction, which is pushed whole: four long changes.
+        self.hub.fetched = FetchedChanges(4 * (CHANGE_OVERHEAD + 600))
         self.store = b"s0"
         self.base = 0
         self.written: list[Change] = []
