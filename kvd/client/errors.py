@@ -40,7 +40,7 @@ class Conflict(KvdError):
 class WatchEnded(KvdError):
     """The daemon ended a watch that was complete up to here.
 
-    position: str.  code: str, `compacted`, `store` or `shutdown`; whoever meets another one begins again.  text: str,
+    position: str.  code: str, `compacted`, `store` or `shutdown`; after another one a client begins again.  text: str,
     for people.
     """
 

@@ -5,8 +5,8 @@
 --   order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix` bytes,
 --   give once, in the place of them, what they begin with up to its end
 -- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), then
---   for each key: key, or key record value; record is "" of what stands for several; value is "" unless the record
---   says that it stands apart
+--   for each key: key, or key record value; record is "" of what several were folded to; value is "" unless the
+--   record says that it is kept apart
 local CHUNK = 64
 local FOLDED_CHUNK = 8 -- where each key may be all that is needed of many
 local MOST = 1024 -- keys to look at for one page, also if most of them are left out: half a millisecond
@@ -61,7 +61,7 @@ local function go_on_after(place)
     min = '(' .. place
   end
 end
--- What stands for all keys that a key is folded with, and the place after these.  0xFF sorts after all UTF-8.
+-- The name to which a key and others are folded, and the place after these.  0xFF sorts after all UTF-8.
 local function folded(key)
   local _, last = string.find(key, fold, prefix + 1, true)
   if not last then

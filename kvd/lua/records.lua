@@ -2,7 +2,7 @@
 -- KEYS: data big meta
 -- ARGV: bytes key ...; bytes is where a page ends, the last record excepted
 -- RETURNS: the position's revision, its store, then for each key its record and value; the record is "" if there is
---   none, the value "" unless the record says that it stands apart
+--   none, the value "" unless the record says that it is kept apart
 local data, big, meta = KEYS[1], KEYS[2], KEYS[3]
 local bytes, size = tonumber(ARGV[1]), 0
 local kept, refused = read_meta(meta, 'revision', 'store')

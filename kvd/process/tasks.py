@@ -10,7 +10,7 @@ from kvd.errors import Superseded
 async def run_together(*work: Coroutine[Any, Any, None]) -> None:
     """Run all until they are done, or one fails: then the others are cancelled.
 
-    Raises Superseded as it is, whoever raised it, and anything else in a group.
+    Raises Superseded as it is, whichever of them raised it, and anything else in a group.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -21,7 +21,7 @@ JOIN_TIMEOUT = 10.0
 
 
 class Log(Protocol):
-    """See `changes.Follower`."""
+    """See `follower.Follower`."""
 
     async def join(self) -> None:
         """Returns when all that the store does from now on will be published."""

@@ -26,8 +26,6 @@ PUSH_BYTES = 32 * 1024
 """Bytes of lines that are pushed at once in catching up, the last transaction excepted."""
 INDEX_CHANGES = 100_000
 """Changes whose keys are known, unless the store keeps another number of them."""
-
-
 LEAST_INDEX_CHANGES = 5000
 """Changes whose keys are known even if the store keeps fewer: a copy needs those since its last page."""
 

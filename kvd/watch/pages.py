@@ -60,7 +60,7 @@ class Pages:
             task = self._reading[name] = asyncio.create_task(self._read(*name))
             # If all have gone when it fails, nobody needs to know.
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        # Whoever goes away meanwhile leaves it to the others.
+        # A caller that goes away meanwhile leaves it to the others.
         return await asyncio.shield(task)
 
     def _is_fresh(self, page: Page) -> bool:

@@ -79,10 +79,7 @@ def delete(rest: bytes | None, max_value: int) -> Delete | DeleteRange:  # noqa:
 
 
 def _delete_range(pattern: bytes, options: list[bytes]) -> DeleteRange:
-    given = _options(options, {b"limit"})
-    limit = words.number(given[b"limit"]) if b"limit" in given else 0
-    if b"limit" in given and not limit:
-        raise Usage("limit= is at least 1")
+    limit = _limit(_options(options, {b"limit"}))
     if pattern == ALL and not limit:
         raise Usage("DEL * deletes every key: expected limit=N beside it, the most that are to go")
     return DeleteRange(words.pattern(pattern), limit)
@@ -113,9 +110,7 @@ def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     if first.startswith((b"after=", b"limit=")):
         raise Usage("options come after a pattern; for every key say *")
     given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse"}, bare={b"reverse"})
-    limit = words.number(given[b"limit"]) if b"limit" in given else 0
-    if b"limit" in given and not limit:
-        raise Usage("limit= is at least 1")
+    limit = _limit(given)
     if given.get(b"reverse"):
         raise Usage("reverse takes no value")
     after, before, fold = (words.key(given[name]) if name in given else b"" for name in (b"after", b"before", b"fold"))
@@ -161,10 +156,7 @@ def changes(rest: bytes | None, max_value: int) -> History:  # noqa: ARG001
     position, *patterns = _split(rest, "expected CHANGES position [*limit=N] [pattern ...]")
     found = words.position(position)
     given = _starred(patterns, {b"limit"})
-    limit = words.number(given[b"limit"]) if b"limit" in given else USUAL_CHANGES
-    if not limit:
-        raise Usage("*limit= is at least 1")
-    return History(found, _patterns(patterns[len(given) :] or [ALL]), limit)
+    return History(found, _patterns(patterns[len(given) :] or [ALL]), _limit(given) or USUAL_CHANGES)
 
 
 def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
@@ -195,6 +187,16 @@ def nothing(rest: bytes | None, max_value: int) -> Nothing:  # noqa: ARG001
     return Nothing()
 
 
+def _limit(given: dict[bytes, bytes]) -> int:
+    """What limit= says, 0 if it was not given."""
+    if b"limit" not in given:
+        return 0
+    limit = words.number(given[b"limit"])
+    if not limit:
+        raise Usage("limit= is at least 1")
+    return limit
+
+
 def _split(rest: bytes | None, expected: str) -> list[bytes]:
     if rest is None:
         raise Usage(expected)
@@ -217,8 +219,7 @@ def _options(
     for option in found:
         name, equals, value = option.partition(b"=")
         if name not in known or not (value if equals else name in bare):
-            valueless = {b"reverse"}
-            names = ", ".join(sorted(f"{mark}{name.decode()}{'' if name in valueless else '='}" for name in known))
+            names = ", ".join(sorted(f"{mark}{name.decode()}{'' if name in bare else '='}" for name in known))
             raise Usage(f"unknown option, or one without its value; known here: {names}")
         if name in given:
             raise Usage(f"{mark}{name.decode()}= is given twice")
