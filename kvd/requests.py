@@ -10,6 +10,8 @@ from kvd.model import Position
 
 Touched = tuple[bytes, ...]
 """Keys and patterns."""
+NUMBERED = b"*"
+"""In the place of a condition: the key ends in `*`, in whose place the store puts the change's revision; it is new."""
 
 
 class Read(NamedTuple):
@@ -29,7 +31,7 @@ class Put(NamedTuple):
     """SET, PUT: write one key.
 
     kind: bytes, TEXT or BYTES.  ttl: int, milliseconds, 0 for none.
-    condition: bytes, what `if=` said (`REV` or `REV@STORE`), b"" for none.
+    condition: bytes, what `if=` said (`REV` or `REV@STORE`), b"" for none, or NUMBERED.
     """
 
     key: bytes

@@ -4,7 +4,8 @@
 -- ARGV: daemon number clock writes; each write is one of
 --   t key value, b key value: set a text or byte value of up to SHORT bytes, without conditions
 --   p key kind value ttl condition: set; kind t or b, with the value's CRC-32 in hex right after it if it is longer than
---     SHORT; ttl in ms, 0 for none; condition "", REV or REV@STORE
+--     SHORT; ttl in ms, 0 for none; condition "", REV or REV@STORE; or *: the key ends in *, in whose place the change's
+--     revision goes, in 16 digits, and is to be new
 --   d key condition: delete
 --   x key ttl: set the time to live in ms, 0 removes it
 --   i key amount: add
@@ -23,7 +24,7 @@ local sub = string.sub
 
 -- Which keys there are, and what kinds of writes: frees goes on when memory is full, takes does not.
 local keys, count = {}, 0
-local frees, takes, touches, grouped = false, false, false, false
+local frees, takes, touches, grouped, numbers = false, false, false, false, false
 local at = 4
 while at <= last do
   local letter = ARGV[at]
@@ -39,6 +40,7 @@ while at <= last do
       frees, touches = true, true
     else
       takes = true
+      numbers = numbers or letter == 'p' and ARGV[at + 5] == '*'
     end
     at = at + (letter == 'p' and 6 or 3)
   end
@@ -181,7 +183,28 @@ local function increment(key, raw, simple, amount)
   return sum
 end
 
-local touch -- these two are made where they are used: that takes as long as what they do
+-- What is made where it is used, for that takes as long as what it does.
+local numbered
+local undo, taken = {}, false -- records as a transaction found them; the key that a number would make, and is there
+if numbers then
+  -- The key that the next revision makes, and its record.  One whose time is over ends first, and takes that revision.
+  numbered = function(pattern)
+    local key, before
+    repeat
+      key, before = sub(pattern, 1, -2) .. format('%016.0f', revision + 1), revision
+      if records[key] == nil then
+        records[key] = redis.call('HGET', data, key)
+      end
+      if undo[key] == nil then
+        undo[key] = records[key]
+      end
+      taken = present(key) and key
+    until revision == before
+    return key, records[key]
+  end
+end
+
+local touch
 if touches then
   -- Keeps the revision, and the flags.
   touch = function(key, raw, life)
@@ -213,6 +236,10 @@ local function single(from, free)
     return increment(key, raw, simple, third)
   elseif letter == 'p' then
     local life, condition = ARGV[from + 4], ARGV[from + 5]
+    if condition == '*' then
+      key, raw = numbered(key)
+      condition, free = '0', false
+    end
     -- Most of a batch have the same.
     if life ~= same_life then
       same_life, same_deadline = life, life == '0' and '0' or format(INTEGER, present_time() + 1 + life)
@@ -242,7 +269,7 @@ if grouped then
       local letter, key = ARGV[from], ARGV[from + 1]
       local raw = present(key)
       local condition = letter == 'p' and ARGV[from + 5] or letter == 'd' and ARGV[from + 2] or ''
-      local failed = condition ~= '' and conflict(raw, condition)
+      local failed = condition ~= '' and condition ~= '*' and conflict(raw, condition)
       if failed then
         return failed .. ':' .. key
       end
@@ -260,6 +287,7 @@ if grouped then
       saved.records[ARGV[from + 1]] = records[ARGV[from + 1]]
       from = after(from)
     end
+    undo, taken = saved.records, false
     return saved
   end
 
@@ -297,9 +325,9 @@ if grouped then
     local from = first
     while from < behind do
       local outcome = single(from, true)
-      if outcome == 'a' or outcome == 'o' then
+      if outcome == 'a' or outcome == 'o' or taken then
         restore(saved)
-        return outcome, behind
+        return taken and outcome .. ':' .. taken or outcome, behind
       end
       from = after(from)
     end

@@ -7,6 +7,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 from kvd.errors import Usage
 from kvd.model import TEXT
 from kvd.requests import (
+    NUMBERED,
     Delete,
     DeleteRange,
     Follow,
@@ -48,7 +49,7 @@ def set_(rest: bytes | None, max_value: int) -> Put:
 
 
 def put(rest: bytes | None, max_value: int) -> Put:
-    """KEY [options] = VALUE."""
+    """KEY or PREFIX*, [options] = VALUE."""
     key, space, tail = (rest or b"").partition(b" ")
     options: list[bytes] = []
     word = b""
@@ -57,16 +58,27 @@ def put(rest: bytes | None, max_value: int) -> Put:
         word, space, tail = tail.partition(b" ")
         options.append(word)
     if word != b"=":
-        raise Usage("expected PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value")
+        raise Usage("expected PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value, or PUT prefix* of the same")
     given = _options(options[:-1], {b"ttl", b"if", b"base64"}, bare={b"base64"})
     ttl = words.milliseconds(given[b"ttl"]) if b"ttl" in given else 0
     condition = words.condition(given[b"if"]) if b"if" in given else b""
-    words.key(key)
+    if key.endswith(b"*"):
+        condition = _numbered(key, condition)
+    else:
+        words.key(key)
     if b"base64" not in given:
         return Put(key, TEXT, words.text_value(tail, max_value), ttl, condition)
     length = words.number(given[b"base64"]) if given[b"base64"] else None
     value = words.base64_value(tail, max_value, length)
     return Put(key, words.kind_of(value), value, ttl, condition)
+
+
+def _numbered(key: bytes, condition: bytes) -> bytes:
+    """The condition of a key that a number makes."""
+    words.numbered(key)
+    if condition:
+        raise Usage("if= goes with a key, and what PUT makes of a prefix with '*' is new anyway")
+    return NUMBERED
 
 
 def delete(rest: bytes | None, max_value: int) -> Delete | DeleteRange:  # noqa: ARG001

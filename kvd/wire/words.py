@@ -12,6 +12,8 @@ from kvd.model import BYTES, TEXT, Position
 
 MAX_KEY = 512
 """Bytes in a key: long enough for paths, short enough to be an index entry."""
+NUMBER_DIGITS = 16
+"""Digits of a revision in a key, with zeros before it: so many has the largest one, and keys are in their order."""
 MAX_NUMBER = 2**53
 """Revisions stay below it: Lua and JavaScript count exactly only up to there."""
 MAX_INTEGER = 2**63 - 1
@@ -60,6 +62,15 @@ def pattern(word: bytes) -> bytes:
     """Check a pattern.  Raises BadKey."""
     if word != b"*" and not _is_key(word.removesuffix(b"*")):
         raise BadKey(_PATTERN_RULE)
+    return word
+
+
+def numbered(word: bytes) -> bytes:
+    """Check the beginning of a key and a `*`, in whose place a revision goes.  Raises BadKey."""
+    if len(pattern(word)) - 1 + NUMBER_DIGITS > MAX_KEY:
+        raise BadKey(
+            f"a key has at most {MAX_KEY} bytes, of which the number in the place of '*' takes {NUMBER_DIGITS}"
+        )
     return word
 
 

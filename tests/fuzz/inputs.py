@@ -147,7 +147,7 @@ def _filled(template: Sequence[Sequence[bytes]], chance: random.Random) -> bytes
 
 
 def _put(chance: random.Random) -> bytes:
-    line = b"PUT " + chance.choice(SOME_KEYS)
+    line = b"PUT " + chance.choice([*SOME_KEYS, b"*", b"b/*", b"k" * 496 + b"*"])
     if chance.random() < 0.3:
         line += b" ttl=" + chance.choice((b"0.001", b"0.05", b"1", b"1000000000", b"12.345"))
     if chance.random() < 0.3:

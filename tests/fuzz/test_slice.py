@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kvd.model import TEXT
-from kvd.requests import Delete, Increment, Nothing, Ping, Put
+from kvd.requests import NUMBERED, Delete, Increment, Nothing, Ping, Put
 from tests.fuzz import grammar, pure
 from tests.fuzz.__main__ import against_daemon
 from tests.fuzz.inputs import VALUE_LIMIT, make
@@ -89,6 +89,7 @@ def test_the_grammar_knows_what_is_no_line(line: bytes) -> None:
 
 
 SET = Outcome("SET", arguments=Put(b"a", TEXT, b"1"))
+PUT = Outcome("PUT", arguments=Put(b"q/*", TEXT, b"1", 0, NUMBERED))
 DEL = Outcome("DEL", arguments=Delete(b"a"))
 INCR = Outcome("INCR", arguments=Increment(b"n", b"1"))
 BEGIN, COMMIT, ABORT = (Outcome(verb, arguments=Nothing()) for verb in ("BEGIN", "COMMIT", "ABORT"))
@@ -103,6 +104,7 @@ QUEUED = b"OK queued"
         ([(SET, b"OK 1"), (WRONG, b"ERR usage text"), (DEL, b"OK 2")], ["SET a 1", "DEL a 2"]),
         ([(DEL, b"NONE"), (SET, b"CONFLICT 3"), (INCR, b"ERR overflow text")], []),
         ([(INCR, b"OK 7")], ["SET n 0"]),
+        ([(PUT, b"OK 7"), (PUT, b"CONFLICT 3")], ["SET q/* 7"]),
         ([(BEGIN, b"OK"), (SET, QUEUED), (DEL, QUEUED), (COMMIT, b"OK 2")], ["SET a 0", "DEL a 0 perhaps"]),
         ([(BEGIN, b"OK"), (SET, QUEUED), (ABORT, b"OK"), (PING, b"OK")], []),
         ([(BEGIN, b"OK"), (SET, QUEUED), (WRONG, b"ERR usage text"), (COMMIT, b"ERR aborted text")], []),
@@ -141,6 +143,14 @@ SEEN = [Change(5, "SET", b"a"), Change(6, "DEL", b"b"), Change(7, "SET", b"n")]
 @pytest.mark.parametrize("seen", [SEEN, [SEEN[0], SEEN[2]]])
 def test_changes_that_were_announced(seen: list[Change]) -> None:
     compare(WANTED, seen)
+
+
+@pytest.mark.parametrize("revision", [0, 12])
+def test_a_change_of_a_key_with_its_revision(revision: int) -> None:
+    wanted = [Wanted("SET", b"q/*", revision)]
+    compare(wanted, [Change(12, "SET", b"q/0000000000000012")])
+    with pytest.raises(AssertionError):
+        compare(wanted, [Change(12, "SET", b"q/0000000000000013")])
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ class Write(NamedTuple):
     condition: Condition | None = None
 
 
+NUMBER = "*"
+"""At the end of a key that is written: there the revision goes."""
+
+
 class World:
     """One state that the store may be in, and how it came to be."""
 
@@ -141,6 +145,8 @@ class World:
 
     def _apply(self, write: Write) -> str:
         """Do it, whatever its condition; the status."""
+        if write.key.endswith(NUMBER):
+            write = write._replace(key=f"{write.key[:-1]}{self.revision + 1:016}")
         entry = self.there().get(write.key)
         if write.amount is not None:
             old = entry.value if entry else b"0"
@@ -353,6 +359,8 @@ WRONG = [
     ("", "unknown-verb"), ("NOPE a", "unknown-verb"), (" GET a", "unknown-verb"), ("AUTH x", "unknown-verb"),
     ("GET", "usage"), ("GET a b", "usage"), ("SET a", "usage"), ("SET", "usage"), ("PUT a", "usage"),
     ("PUT a x", "usage"), ("PUT a ttl=0 = x", "usage"), ("PUT a ttl=1 ttl=1 = x", "usage"), ("PUT a if= = x", "usage"),
+    ("PUT a/* if=0 = x", "usage"), ("PUT a*b = x", "bad-key"), ("SET a/* x", "bad-key"), ("INCR a/*", "bad-key"),
+    ("PUT " + "k" * 497 + "* = x", "bad-key"),
     ("PUT a if=-1 = x", "usage"), ("PUT a if=9007199254740992 = x", "usage"), ("PUT a if=01 = x", "usage"),
     ("PUT a ttl=0.0001 = x", "usage"), ("PUT a ttl=1000000000.001 = x", "usage"), ("PUT a TTL=1 = x", "usage"),
     ("PUT a base64 = !", "bad-value"), ("PUT a base64=3 = AAA=", "bad-value"), ("PUT a base64 = AAE", "bad-value"),
@@ -521,6 +529,12 @@ class Conversations(RuleBasedStateMachine):
         else:
             text = value.decode()
         self.write(self.clients[who], f"PUT {key}{options} = {text}", Write(key, value, None, ttl, condition))
+
+    @rule(who=who, prefix=st.sampled_from(("a/", "queue/", "")), value=values, ttl=st.sampled_from((0, 0, *LONG_LIVES)))
+    def put_numbered(self, who: int, prefix: str, value: bytes, ttl: float) -> None:
+        text = travelling(value)
+        line = f"PUT {prefix}*" + f" ttl={ttl:.3f}" * bool(ttl) + " base64" * (not is_text(value)) + f" = {text}"
+        self.write(self.clients[who], line, Write(prefix + NUMBER, value, None, ttl))
 
     @rule(who=who, key=st.sampled_from(MORTAL), ttl=st.sampled_from(LIVES))
     def put_for_a_moment(self, who: int, key: str, ttl: float) -> None:

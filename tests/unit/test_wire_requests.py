@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong, Usage
 from kvd.model import BYTES, TEXT
-from kvd.requests import Delete, Help, Increment, KeyRange, Nothing, Ping, Put, Read, Request, Touch, Watch
+from kvd.requests import (
+    NUMBERED,
+    Delete,
+    Help,
+    Increment,
+    KeyRange,
+    Nothing,
+    Ping,
+    Put,
+    Read,
+    Request,
+    Touch,
+    Watch,
+)
 from kvd.wire import requests
 from kvd.wire.words import MAX_PATTERNS, kind_of
 
@@ -47,6 +60,9 @@ PARSERS: list[Parse] = [
         (requests.put, b"k base64 = aGk=", Put(b"k", TEXT, b"hi")),
         (requests.put, b"k base64 =", Put(b"k", TEXT, b"")),
         (requests.put, b"k base64=0 =", Put(b"k", TEXT, b"")),
+        (requests.put, b"q/* = v", Put(b"q/*", TEXT, b"v", 0, NUMBERED)),
+        (requests.put, b"* base64 ttl=1 = AAE=", Put(b"*", BYTES, b"\x00\x01", 1000, NUMBERED)),
+        (requests.put, b"k" * 496 + b"* = v", Put(b"k" * 496 + b"*", TEXT, b"v", 0, NUMBERED)),
         (requests.delete, b"k", Delete(b"k")),
         (requests.delete, b"k if=0", Delete(b"k", b"0")),
         (requests.delete, b"k if=7@s", Delete(b"k", b"7@s")),

@@ -68,7 +68,7 @@ def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
 
 
 def _keys(job: Job) -> Iterable[bytes]:
-    """Those that a job may change."""
+    """Those that a job may change, but for such as a number makes: they are new, and so nothing is kept of them."""
     if job.simple:
         keys: list[bytes] = job.items[0]
         return keys
