@@ -41,6 +41,8 @@ class Change(NamedTuple):
     key: bytes.
     kind: bytes, TEXT or BYTES, and value: bytes; TEXT and b"" unless the verb is SET.
     more: bool, the next change belongs to the same transaction.
+    deadline: int, of a SET, milliseconds of the store's clock at which the key will expire, 0 if it will not.
+    owner: bytes, of a SET, the key with which this one lives, b"" if there is none.
     """
 
     revision: int
@@ -49,6 +51,8 @@ class Change(NamedTuple):
     kind: bytes = TEXT
     value: bytes = b""
     more: bool = False
+    deadline: int = 0
+    owner: bytes = b""
 
 
 class Entry(NamedTuple):

@@ -12,7 +12,7 @@
 --   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or
 --   the error FOREIGN or LAYOUT, and nothing was done; or nothing: a piece was taken over, and there may be more
 local MOVING = '2 to 3' -- a layout: not all large values are found by their revision yet
-local OLDER = {['1'] = true, ['2'] = true, [MOVING] = true, ['3'] = true}
+local OLDER = {['1'] = true, ['2'] = true, [MOVING] = true, ['3'] = true, ['4'] = true}
 local PIECE = 512 * 1024 -- bytes
 local RECENT = 150000 -- ms; trim.lua notes each minute which daemons are there
 local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
@@ -72,8 +72,8 @@ elseif kept[1] == MOVING then
     return {}
   end
   redis.call('HSET', meta, 'layout', LAYOUT)
-elseif kept[1] == '3' then
-  -- Entries without a digest, and records without flags, need nothing.
+elseif kept[1] == '3' or kept[1] == '4' then
+  -- Entries without a digest or without flags, and records without flags, need nothing.
   redis.call('HSET', meta, 'layout', LAYOUT)
 end
 -- Batch numbers of daemons that have not been there for a day (trim.lua keeps them fresh) are of no more use.  But the

@@ -107,7 +107,11 @@ local function put(key, raw, simple, kind, flags, value, deadline, crc)
       letter, kind, shown = kind == 't' and 'g' or 'h', string.upper(kind), length
     end
   end
-  changes[size + 1], changes[size + 2], size = letter .. key, shown, size + 2
+  local name = letter .. key
+  if deadline ~= '0' then
+    name = name .. ' ;d' .. deadline
+  end
+  changes[size + 1], changes[size + 2], size = name, shown, size + 2
   local record = rev .. ' ' .. deadline .. ' ' .. kind .. flags .. ' ' .. shown
   records[key], sets[set + 1], sets[set + 2], set = record, key, record, set + 2
   if not raw then

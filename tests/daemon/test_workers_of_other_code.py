@@ -44,7 +44,7 @@ def kill_a_worker(daemon: Daemon) -> None:
 CHANGES = {
     "a script": ("kvd/lua/write.lua", "", "-- changed\n"),
     "a module": ("kvd/model.py", "", "# changed\n"),
-    "the layout": ("kvd/store/redis/scripts.py", 'LAYOUT = "4"', 'LAYOUT = "5"'),
+    "the layout": ("kvd/store/redis/scripts.py", 'LAYOUT = "5"', 'LAYOUT = "6"'),
     "the version": ("kvd/__init__.py", "__version__ = ", "__version__ = '99' #"),
 }
 

@@ -12,7 +12,7 @@ from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 SAMPLES = Path(__file__).parent / "samples"
-LAYOUTS = ("1", "2", "3")
+LAYOUTS = ("1", "2", "3", "4")
 META = "{kvd}:meta"
 TEXTS = {
     "text": "hello world", "ключ": "значение", "late": "kept", "large": LARGER, "number": "42",
@@ -66,7 +66,7 @@ def test_a_store_of_an_older_layout_is_taken_over_with_its_history(start_daemon:
     assert changes[12:18] == ["SET gone 1", "DEL gone", "SET one 1", f"SET two {LARGE}", "SET three 3", "DEL empty"]
     assert changes[18:34] == [f"SET key{number} value {number}" for number in range(16)]
     assert sorted(changes[34:]) == sorted(f"EXPIRE {key}" for key in ENDED)
-    assert store.cli("HGET", META, "layout") == "4"
+    assert store.cli("HGET", META, "layout") == "5"
     assert store.cli("EXISTS", "{kvd}:big:before") == "0"
 
 
@@ -103,19 +103,19 @@ def test_a_running_daemon_never_takes_over(start_daemon: StartDaemon, redis: Red
     daemon.start()
     with daemon.connect() as peer:
         assert peer.ask("GET a") == "OK 1"
-    assert redis.cli("HGET", META, "layout") == "4"
+    assert redis.cli("HGET", META, "layout") == "5"
 
 
 def assert_ended(daemon: Daemon, layout: str) -> None:
     """It ended by itself, with one line that says why."""
     assert daemon.wait() == 1
     (line,) = [line for line in daemon.log.splitlines() if line.startswith("kvd: ")]
-    assert line.startswith(f"kvd: the store cannot be used: its layout is {layout}, and this kvd works on layout 4")
+    assert line.startswith(f"kvd: the store cannot be used: its layout is {layout}, and this kvd works on layout 5")
     assert "Traceback" not in daemon.log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("layout", ["3", "5", "4 to 5"])
+@pytest.mark.parametrize("layout", ["4", "6", "5 to 6"])
 def test_a_daemon_whose_store_was_taken_over_by_another_version_ends_in_order(
     start_daemon: StartDaemon, redis: Redis, layout: str, workers: str
 ) -> None:
@@ -136,10 +136,10 @@ def test_writes_that_such_a_store_refuses_are_certainly_not_done(start_daemon: S
         assert peer.ask("SET a 1") == "OK 1"
         sets = "".join(f"SET a {number}\n" for number in range(2000))
         peer.send(sets)
-        redis.cli("HSET", META, "layout", "5")
+        redis.cli("HSET", META, "layout", "6")
         peer.send("INCR b\nPUT c ttl=9 = 1\nDEL a\n" * 100)
         replies = peer.rest()
-    assert_ended(daemon, "5")
+    assert_ended(daemon, "6")
     done = [reply for reply in replies if reply.startswith("OK ")]
     refused = {reply.partition(":")[0] for reply in replies[len(done) :]}
     assert refused == {"ERR unavailable the store cannot be used"}

@@ -133,11 +133,11 @@ async def test_lines_never_set_the_clock_back(redis: Redis, store: Store, kept: 
 async def test_a_store_of_the_layout_before_is_taken_over_and_one_of_another_refused(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await write(store, put(b"k", b"1"))
-    for older in ("1", "2", "3"):
+    for older in ("1", "2", "3", "4"):
         redis.cli("HSET", "{kvd}:meta", "layout", older)
         async with running(redis.unix_url) as store:
             assert await value_of(store, b"k") == b"1"
-        assert redis.cli("HGET", "{kvd}:meta", "layout") == "4"
-    redis.cli("HSET", "{kvd}:meta", "layout", "5")
-    with pytest.raises(StartError, match="its layout is 5"):
+        assert redis.cli("HGET", "{kvd}:meta", "layout") == "5"
+    redis.cli("HSET", "{kvd}:meta", "layout", "6")
+    with pytest.raises(StartError, match="its layout is 6"):
         await Store(redis.unix_url).start()

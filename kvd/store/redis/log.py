@@ -9,6 +9,7 @@ from kvd.errors import Compacted, Future, OtherStore, StoreLost
 from kvd.model import BYTES, TEXT, Change, Entry, Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.connection import BIG, LOG, META, Connection, Rejected, command, script
+from kvd.store.redis.flags import DEADLINE, OWNER, read, unescape
 
 PAGE_CHANGES = 1000
 """Changes in a page of the history, and
@@ -129,7 +130,7 @@ def read_keys(store: bytes, revision: int, reply: list[Any]) -> list[tuple[bytes
         names = names[: max(len(names) - (last + 1 - revision), 0)]
     if not names:
         raise _compacted(store, int(floor))
-    return [(name[1:], name[:1].isupper()) for name in names]
+    return [(name[1:].partition(b" ")[0], name[:1].isupper()) for name in names]
 
 
 def changes_command(store: bytes, revisions: Sequence[int]) -> bytes:
@@ -149,7 +150,13 @@ def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> li
 
 def _change(revision: int, name: bytes, value: bytes) -> Change:
     verb, kind, more = _LETTERS[name[:1]]
-    return Change(revision, verb, name[1:], kind, value, more)
+    key, space, flags = name[1:].partition(b" ")
+    if not space:
+        return Change(revision, verb, key, kind, value, more)
+    # Those that this version does not know are passed over.
+    given = read(flags)
+    owner = unescape(given.get(OWNER, b""))
+    return Change(revision, verb, key, kind, value, more, int(given.get(DEADLINE, b"0")), owner)
 
 
 def _behind(changes: list[Change], revision: int) -> list[Change]:

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-LAYOUT = "4"
+LAYOUT = "5"
 """Version of how kvd lays out its data in Redis (docs/layout.md).  Every script is made for it, and refuses another;
 attach.lua takes over those before it."""
 REFUSED = "LAYOUT"
