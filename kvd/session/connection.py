@@ -110,6 +110,7 @@ class Connection:
     def stop(self, crowd: int = 1) -> None:
         """Finish what is being answered, tell a watcher, and end.  crowd: how many connections end with this one."""
         self._stopping = True
+        self._dispatcher.stop()
         self._crowd = crowd
         self._is_amid = self._is_busy() or self._dispatcher.has_more()
         self._let_go()

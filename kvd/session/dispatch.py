@@ -129,6 +129,10 @@ class Dispatcher:
         """Whether there is something for `step`."""
         return bool(self._lines) or self._ahead is not None
 
+    def stop(self) -> None:
+        """What is done in pieces is to end after the next one."""
+        self._handlers.stopping = True
+
     def close(self) -> None:
         """The connection has ended: nobody is told of what is answered yet."""
         self._go_on = self._answered = _tell_nobody

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kvd.errors import Refusal, Uncertain, Usage
+from kvd.errors import Refusal, Unavailable, Uncertain, Usage
 from kvd.model import Patterns, Position
 from kvd.requests import Delete, DeleteRange, Follow, Help, History, Interval, KeyRange, Nothing, Ping, Resume, Watch
 from kvd.session.context import Context
@@ -21,6 +21,7 @@ class Handlers:
     """Those of one connection.
 
     pending: the transaction that was begun, None if there is none.  quitting: bool, whether QUIT was answered.
+    stopping: bool, whether the connection is to end as soon as it can; to be set.
     """
 
     def __init__(self, context: Context, output: Output, watching: Watching) -> None:
@@ -29,7 +30,7 @@ class Handlers:
         self._output = output
         self._watching = watching
         self.pending: Pending | None = None
-        self.quitting = False
+        self.quitting = self.stopping = False
 
     # ---- those that are work: each gives its reply to the output
 
@@ -69,13 +70,10 @@ class Handlers:
         last, count = b"", 0
         try:
             async for _, items in self._store.pages(KeyRange(wanted.pattern), records=False):
-                records, _ = await self._store.read([key for key, _ in items]) if items else ([], 0)
-                left = [
-                    Delete(key, record.revision)
-                    for (key, _), record in zip(items, records, strict=True)
-                    if record and int(record.revision) <= begin
-                ]
+                left = await self._deletes_of([key for key, _ in items], begin)
                 while left and (not wanted.limit or count < wanted.limit):
+                    if self.stopping:
+                        raise Unavailable("the daemon stops")
                     piece = left[: wanted.limit - count] if wanted.limit else left
                     left = left[len(piece) :]
                     outcomes = await self._store.write(piece, 0)
@@ -86,8 +84,18 @@ class Handlers:
         except Refusal as error:
             if not count:
                 raise
-            raise Uncertain(f"{count} keys are gone, and perhaps more; send it again to go on: {error}") from None
+            more = ", and perhaps more" if isinstance(error, Uncertain) else ""
+            raise Uncertain(f"{count} keys are gone{more}; send it again to go on: {error}") from None
         self._output.reply(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
+
+    async def _deletes_of(self, keys: list[bytes], begin: int) -> list[Delete]:
+        """Deletes of those keys that were not written after a revision."""
+        records, _ = await self._store.read(keys) if keys else ([], 0)
+        return [
+            Delete(key, record.revision)
+            for key, record in zip(keys, records, strict=True)
+            if record and int(record.revision) <= begin
+        ]
 
     async def _count(self, wanted: KeyRange) -> None:
         self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))

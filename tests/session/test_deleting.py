@@ -1,11 +1,15 @@
 """DEL of a prefix: in pieces, with others between them, and nothing that was written meanwhile."""
 
 import os
+import re
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
+from kvd.store.redis import listing
+from tests.support.memory import serving
 from tests.support.processes import Daemon, Redis, StartDaemon
 
 KEYS = 5000
@@ -72,6 +76,38 @@ def test_a_watcher_sees_each_that_goes_once(daemon: Daemon) -> None:
         watcher.ask("WATCH k/*")
         assert peer.ask("DEL k/*") == "OK 2000 1000"
         assert [line.split(" ", 2)[2] for line in watcher.lines(1000)] == [f"DEL k/{n:05}" for n in range(1000)]
+
+
+async def test_it_makes_no_way_where_nobody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own reads and writes of the keys are not others' requests."""
+    monkeypatch.setattr(listing, "PAGE_PAUSE", 1e6)
+    async with serving(tmp_path / "data") as service:
+        peer = service.connect()
+        peer.send("".join(f"SET k/{number:05} v\n" for number in range(1000)))
+        for _ in range(1000):
+            await peer.line()
+        peer.send("DEL k/*\n")
+        assert await peer.line() == "OK 2000 1000"
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
+def test_a_daemon_that_stops_says_how_many_are_gone(start_daemon: StartDaemon, options: tuple[str, ...]) -> None:
+    daemon = start_daemon(*options)
+    fill(daemon, 20_000)
+    with daemon.connect() as peer, daemon.connect() as other:
+        peer.send("DEL k/*\n")
+        while int(other.ask("COUNT k/*").split(" ")[1]) == 20_000:
+            pass
+        daemon.kill(signal.SIGTERM)
+        line = peer.line()
+        assert re.fullmatch(r"ERR uncertain \d+ keys are gone; .*", line)
+        assert peer.line() == ""
+    gone = int(line.split(" ")[2])
+    daemon.stop()
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT k/*") == f"OK {20_000 - gone}"
+        assert peer.ask("DEL k/*") == f"OK 40000 {20_000 - gone}"
 
 
 @pytest.mark.slow

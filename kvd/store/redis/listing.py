@@ -45,12 +45,14 @@ class Ranges:
                 least, most, min(left, PAGE_KEYS), records=records, expired=False, reverse=wanted.reverse,
                 fold=wanted.fold, prefix=len(wanted.pattern.removesuffix(b"*")),
             )  # fmt: skip
+            # Looked at before the page is used: what is done with its keys, as DEL does, is not others' asking.
+            is_shared = self._asked() != asked
             yield page
             if not last:
                 return
             left -= len(page.items)
             least, most = (least, b"(" + last) if wanted.reverse else (b"(" + last, most)
-            if left and self._asked() != asked:
+            if left and is_shared:
                 await asyncio.sleep(PAGE_PAUSE)
 
     async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
