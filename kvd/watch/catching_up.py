@@ -7,6 +7,7 @@ changes themselves, in the order of those who wait.  The work is done in slices,
 import asyncio
 import time
 from collections import deque
+from typing import Any
 
 from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.store.api import Store
@@ -33,6 +34,8 @@ class CatchingUp:
         self._not_indexed: list[Watcher] = []
         self._not_in_memory: list[Watcher] = []
         self._filling = False
+        # The page that is asked for ahead: of which store, up to which change.
+        self._ahead: tuple[bytes, int, asyncio.Task[list[tuple[bytes, bool]]]] | None = None
         self._called = asyncio.Event()
         self._needed = asyncio.Event()
 
@@ -53,9 +56,13 @@ class CatchingUp:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._give())
-            group.create_task(self._read())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._give())
+                group.create_task(self._read())
+        finally:
+            if self._ahead:
+                self._ahead[2].cancel()
 
     async def _give(self) -> None:
         while True:
@@ -130,16 +137,17 @@ class CatchingUp:
         self._hub.end_some(ended, COMPACTED, text)
 
     async def _extend_index(self) -> None:
-        """Have the index begin earlier, by a page."""
+        """Have the index begin earlier, by a page; the next one is asked for meanwhile."""
         index = self._hub.index
         store, floor = self._hub.position.store, index.floor
         compacted: Compacted | None = None
         try:
-            found = await self._store.keys_before(store, floor + 1)
+            found = await self._page_before(store, floor)
         except Compacted as error:
             compacted = error
             self._filling = False
         else:
+            await self._ask_ahead(store, floor - len(found))
             # Else it has lost its beginning meanwhile, or begun anew.
             if (store, floor) == (self._hub.position.store, index.floor):
                 index.prepend([key for key, _ in found], [more for _, more in found])
@@ -158,6 +166,23 @@ class CatchingUp:
         self._hub.end_some(ended, COMPACTED, str(compacted))
         self._called.set()
 
+    async def _page_before(self, store: bytes, floor: int) -> list[tuple[bytes, bool]]:
+        """The last changes up to one.  Raises what the store raises."""
+        ahead, self._ahead = self._ahead, None
+        if ahead and ahead[:2] == (store, floor):
+            return await ahead[2]
+        if ahead:
+            ahead[2].cancel()
+        return await self._store.keys_before(store, floor + 1)
+
+    async def _ask_ahead(self, store: bytes, floor: int) -> None:
+        """Send for the page before one, if somebody needs it."""
+        if self._filling or any(watcher.after < floor for watcher in self._not_indexed):
+            page = asyncio.create_task(self._store.keys_before(store, floor + 1))
+            page.add_done_callback(_see_error)
+            self._ahead = store, floor, page
+            await asyncio.sleep(0)
+
     def _release_all(self) -> None:
         self._release(self._not_in_memory)
         self._release(self._not_indexed)
@@ -167,3 +192,9 @@ class CatchingUp:
         self._ready.extend(watchers)
         watchers.clear()
         self._called.set()
+
+
+def _see_error(task: asyncio.Task[Any]) -> None:
+    """Nobody may ask for what was asked ahead, and asyncio logs an error that nobody has seen."""
+    if not task.cancelled():
+        task.exception()

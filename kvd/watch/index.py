@@ -45,6 +45,9 @@ class ChangeIndex:
         self._more = bytearray()
         # A number alone takes a third of what a list of one takes.
         self._revisions: dict[bytes, int | list[int]] = {}
+        # Revisions that were prepended, of keys that nobody has asked for since, the latest first: to put each before
+        # the later ones would take long for a key with many.
+        self._older: dict[bytes, int | list[int]] = {}
         self._sorted: SortedList[bytes] = SortedList()
         self._unsorted: list[bytes] = []
 
@@ -71,7 +74,8 @@ class ChangeIndex:
             before = revisions.get(key)
             if before is None:
                 revisions[key] = change.revision
-                self._sorted.add(key)
+                if key not in self._older:
+                    self._sorted.add(key)
             elif isinstance(before, int):
                 revisions[key] = [before, change.revision]
             else:
@@ -83,28 +87,34 @@ class ChangeIndex:
 
     def prepend(self, keys: Sequence[bytes], more: Sequence[bool]) -> None:
         """Cover older changes, too, those just before what is covered, in their order."""
-        floor = self.floor - len(keys)
-        older = dict(zip(keys, range(floor + 1, self.floor + 1), strict=True))
-        fresh = [key for key in older if key not in self._revisions]
-        if len(fresh) == len(keys):
-            self._revisions.update(older)
-        else:
-            self._prepend_revisions(keys, floor)
-        # They are sorted in when somebody asks: page by page it would take five times as long.
-        self._unsorted += fresh
+        known, older, unsorted = self._revisions, self._older, self._unsorted
+        revision = self.floor
+        for key in reversed(keys):
+            found = older.get(key)
+            if found is None:
+                older[key] = revision
+                # They are sorted in when somebody asks: page by page it would take five times as long.
+                if key not in known:
+                    unsorted.append(key)
+            elif isinstance(found, int):
+                older[key] = [found, revision]
+            else:
+                found.append(revision)
+            revision -= 1
         self._keys[:0] = keys
         self._more[:0] = bytes(more)
-        self.floor = floor
+        self.floor = revision
 
-    def _prepend_revisions(self, keys: Sequence[bytes], floor: int) -> None:
-        """Those of keys that come more than once."""
-        found: dict[bytes, list[int]] = {}
-        for revision, key in enumerate(keys, floor + 1):
-            found.setdefault(key, []).append(revision)
-        for key, revisions in found.items():
-            later = self._revisions.get(key, [])
+    def _revisions_of(self, key: bytes) -> int | list[int]:
+        """Those of a key in their order; 0 if there is none."""
+        later, older = self._revisions.get(key, 0), self._older.pop(key, None)
+        if older is None:
+            return later
+        revisions = [older] if isinstance(older, int) else older[::-1]
+        if later:
             revisions += [later] if isinstance(later, int) else later
-            self._revisions[key] = revisions if len(revisions) > 1 else revisions[0]
+        self._revisions[key] = found = revisions if len(revisions) > 1 else revisions[0]
+        return found
 
     def _in_order(self) -> SortedList[bytes]:
         """All keys."""
@@ -122,7 +132,7 @@ class ChangeIndex:
             keep(self.floor + count)
         self.floor += count
         for key in set(self._keys[:count]):
-            revisions = self._revisions[key]
+            revisions = self._revisions_of(key)
             if isinstance(revisions, int) or revisions[-1] <= self.floor:
                 del self._revisions[key]
                 self._in_order().discard(key)
@@ -139,7 +149,7 @@ class ChangeIndex:
 
     def last_of(self, key: bytes) -> int:
         """The revision of a key's last change, 0 if none is covered."""
-        revisions = self._revisions.get(key, 0)
+        revisions = self._revisions_of(key)
         return revisions if isinstance(revisions, int) else revisions[-1]
 
     def find(self, patterns: Patterns, after: int, most: int) -> tuple[list[int], int]:
@@ -189,7 +199,7 @@ class ChangeIndex:
             prefix = word[:-1]
             keys = self._in_order().irange(prefix, prefix + AFTER_ALL) if word.endswith(b"*") else [word]
             for key in keys:
-                revisions = self._revisions.get(key, 0)
+                revisions = self._revisions_of(key)
                 if isinstance(revisions, int):
                     if revisions > after:
                         found.append(revisions)

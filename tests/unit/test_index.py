@@ -111,7 +111,7 @@ TestIndexModel.settings = settings(max_examples=200, stateful_step_count=30, dea
 def test_what_is_dropped_is_kept_nowhere(count: int) -> None:
     found = filled([b"%d" % number for number in range(count)])
     found.drop_to(count)
-    assert (len(found), found._revisions, list(found._sorted), found._more) == (0, {}, [], bytearray())
+    assert (len(found), found._revisions or found._older, list(found._sorted), found._more) == (0, {}, [], bytearray())
 
 
 def test_one_look_is_at_so_many_keys_only() -> None:
