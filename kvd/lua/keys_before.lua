@@ -3,7 +3,7 @@
 -- ARGV: revision store changes bytes; changes, and bytes of what is looked at, are where a page ends, the last entry
 --   excepted
 -- RETURNS: STORE or OK, the store's id, its revision, its floor, then for each entry, the newest first: its id, and its
---   changes' keys in their order, each after the letter of the change (log.py); the first entry may end at or after the
+--   changes' names (log.py) in their order, each with a line feed after it; the first entry may end at or after the
 --   revision
 local log, meta = KEYS[1], KEYS[2]
 local most_changes, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -16,19 +16,18 @@ end
 local page, changes, bytes = {'OK', kept[2], kept[3], kept[4]}, 0, 0
 local entry = redis.call('XRANGE', log, string.format('%.0f-0', tonumber(ARGV[1]) - 1), '+', 'COUNT', 1)[1]
 while entry and changes < most_changes and bytes < most_bytes do
-  local fields, keys = entry[2], {entry[1]}
+  local fields, names, count = entry[2], {}, tonumber(entry[2][3])
   -- A field that is a number says how many changes stand in the next one as lines.
-  if tonumber(fields[3]) then
-    for key in string.gmatch(fields[4], '([^ ]+) [^\n]*\n') do
-      keys[#keys + 1] = 't' .. key
-    end
+  if count then
+    names = string.gsub(fields[4], '([^ ]+) [^\n]*\n', 't%1\n')
   else
     for i = 3, #fields, 2 do
-      keys[#keys + 1] = fields[i]
+      names[#names + 1] = fields[i]
     end
+    names, count = table.concat(names, '\n') .. '\n', #names
   end
-  page[#page + 1] = keys
-  changes = changes + #keys - 1
+  page[#page + 1] = {entry[1], names}
+  changes = changes + count
   for i = 3, #fields do
     bytes = bytes + #fields[i]
   end

@@ -98,9 +98,9 @@ class Store(Protocol):
     async def changes_after(self, position: Position) -> list[Change]:
         """The next page of the change log; empty if there is none yet.  Raises OtherStore, Future, Compacted."""
 
-    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
-        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
-        transaction.  Raises OtherStore, and Compacted if none of them are kept."""
+    async def keys_before(self, store: bytes, revision: int) -> tuple[list[bytes], bytes]:
+        """The keys of some of the changes just before one, in order, and a byte for each: 1 if the next one belongs to
+        the same transaction.  Raises OtherStore, and Compacted if none of them are kept."""
 
     async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
         """The first of some changes, at least one.  Raises OtherStore, and Compacted if that is not kept any more."""

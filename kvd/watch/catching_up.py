@@ -35,7 +35,7 @@ class CatchingUp:
         self._not_in_memory: list[Watcher] = []
         self._filling = False
         # The page that is asked for ahead: of which store, up to which change.
-        self._ahead: tuple[bytes, int, asyncio.Task[list[tuple[bytes, bool]]]] | None = None
+        self._ahead: tuple[bytes, int, asyncio.Task[tuple[list[bytes], bytes]]] | None = None
         self._called = asyncio.Event()
         self._needed = asyncio.Event()
 
@@ -142,15 +142,15 @@ class CatchingUp:
         store, floor = self._hub.position.store, index.floor
         compacted: Compacted | None = None
         try:
-            found = await self._page_before(store, floor)
+            keys, more = await self._page_before(store, floor)
         except Compacted as error:
             compacted = error
             self._filling = False
         else:
-            await self._ask_ahead(store, floor - len(found))
+            await self._ask_ahead(store, floor - len(keys))
             # Else it has lost its beginning meanwhile, or begun anew.
             if (store, floor) == (self._hub.position.store, index.floor):
-                index.prepend([key for key, _ in found], [more for _, more in found])
+                index.prepend(keys, more)
                 self._filling = self._filling and not index.is_full
         if store != self._hub.position.store:
             return
@@ -166,7 +166,7 @@ class CatchingUp:
         self._hub.end_some(ended, COMPACTED, str(compacted))
         self._called.set()
 
-    async def _page_before(self, store: bytes, floor: int) -> list[tuple[bytes, bool]]:
+    async def _page_before(self, store: bytes, floor: int) -> tuple[list[bytes], bytes]:
         """The last changes up to one.  Raises what the store raises."""
         ahead, self._ahead = self._ahead, None
         if ahead and ahead[:2] == (store, floor):

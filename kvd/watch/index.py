@@ -85,8 +85,11 @@ class ChangeIndex:
         if len(keys) >= self._too_many:
             self.drop_to(self.last - self._most)
 
-    def prepend(self, keys: Sequence[bytes], more: Sequence[bool]) -> None:
-        """Cover older changes, too, those just before what is covered, in their order."""
+    def prepend(self, keys: Sequence[bytes], more: Iterable[int]) -> None:
+        """Cover older changes, too, those just before what is covered, in their order.
+
+        more: for each, whether the next one belongs to the same transaction.
+        """
         known, older, unsorted = self._revisions, self._older, self._unsorted
         revision = self.floor
         for key in reversed(keys):

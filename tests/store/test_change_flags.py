@@ -11,7 +11,7 @@ from kvd.store.redis.digest import verify
 from kvd.store.redis.log import filled, read_entry, references
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import put, running, write
+from tests.support.stores import keys_of, put, running, write
 
 LARGE = b"x" * 5000
 
@@ -54,7 +54,7 @@ async def test_a_change_says_when_its_key_will_expire(redis: Redis, store: Store
     assert await entries(redis) == found
     name = (await store.history())[0].store
     assert await store.changes_at(name, [5, 2, 1]) == [found[4], found[1], found[0]]
-    assert await store.keys_before(name, 7) == [(change.key, change.more) for change in found[:6]]
+    assert await store.keys_before(name, 7) == keys_of(found[:6])
 
 
 async def test_flags_that_are_not_known_are_passed_over(redis: Redis, store: Store) -> None:
@@ -76,4 +76,4 @@ async def test_flags_that_are_not_known_are_passed_over(redis: Redis, store: Sto
     assert found == list(names.values())
     name = (await store.history())[0].store
     assert await store.changes_at(name, range(1, 8)) == found
-    assert await store.keys_before(name, 8) == [(change.key, change.more) for change in found]
+    assert await store.keys_before(name, 8) == keys_of(found)

@@ -1,11 +1,11 @@
 """Stores in the test's own loop, before a real Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from kvd.model import TEXT
+from kvd.model import TEXT, Change
 from kvd.requests import Put, Write
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
@@ -44,6 +44,11 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def nothing_large(redis: Redis) -> bool:
     return redis.cli("EXISTS", "{kvd}:big", "{kvd}:replaced") == "0"
+
+
+def keys_of(changes: Sequence[Change]) -> tuple[list[bytes], bytes]:
+    """What `Store.keys_before` says of them."""
+    return [change.key for change in changes], bytes(change.more for change in changes)
 
 
 def put(key: bytes, value: bytes = b"v", **options: Any) -> Put:

@@ -33,13 +33,13 @@ class Log:
         if self.failures:
             raise self.failures.pop()
 
-    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
+    async def keys_before(self, store: bytes, revision: int) -> tuple[list[bytes], bytes]:
         await self._answer()
         assert store == STORE
         found = [change for number, change in self.changes.items() if self.floor < number < revision][-PAGE:]
         if not found:
             raise Compacted(f"{self.floor}@s is the oldest")
-        return [(change.key, change.more) for change in found]
+        return [change.key for change in found], bytes([change.more for change in found])
 
     async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
         await self._answer()

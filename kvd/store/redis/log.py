@@ -1,6 +1,7 @@
 """The store's history: its log, read forwards from a place in it."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ PAGE_BYTES = 512 * 1024
 
 FIELDS_OF_LINES = 4
 """Names and values in a log entry whose changes are lines: the tag, and how many lines with the lines."""
+
+_FLAGS = re.compile(rb" [^\n]*").sub
+_SMALL = ord("a")
 
 META_COMMAND = command("HMGET", META, "revision", "store", "floor")
 
@@ -117,20 +121,20 @@ def keys_command(store: bytes, revision: int) -> bytes:
     return script("keys_before", [LOG, META], [revision, store, PAGE_CHANGES, PAGE_BYTES])
 
 
-def read_keys(store: bytes, revision: int, reply: list[Any]) -> list[tuple[bytes, bool]]:
-    """The keys of those changes in order, and whether the next one belongs to the same transaction.
+def read_keys(store: bytes, revision: int, reply: list[Any]) -> tuple[list[bytes], bytes]:
+    """The keys of those changes in order, and a byte for each: 1 if the next one belongs to the same transaction.
 
     Raises OtherStore, and Compacted if there are none.
     """
     _, here, _, floor, *entries = reply
     check(Position(0, store), Position(0, here), 0)
-    names = [name for entry in reversed(entries) for name in entry[1:]]
+    names = _FLAGS(b"", b"".join([entry[1] for entry in reversed(entries)])).split(b"\n")[:-1]
     if entries:
         last = int(entries[0][0].partition(b"-")[0])
         names = names[: max(len(names) - (last + 1 - revision), 0)]
     if not names:
         raise _compacted(store, int(floor))
-    return [(name[1:].partition(b" ")[0], name[:1].isupper()) for name in names]
+    return [name[1:] for name in names], bytes([name[0] < _SMALL for name in names])
 
 
 def changes_command(store: bytes, revisions: Sequence[int]) -> bytes:

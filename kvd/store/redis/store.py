@@ -287,9 +287,9 @@ class Store:
         check(position, here, floor)
         return floor
 
-    async def keys_before(self, store: bytes, revision: int) -> list[tuple[bytes, bool]]:
-        """The keys of some of the changes just before one, in order, each with whether the next belongs to the same
-        transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
+    async def keys_before(self, store: bytes, revision: int) -> tuple[list[bytes], bytes]:
+        """The keys of some of the changes just before one, in order, and a byte for each: 1 if the next one belongs to
+        the same transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
         return read_keys(store, revision, await self._backlog.call(keys_command(store, revision)))
 
     async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
