@@ -15,6 +15,7 @@ client       the client library
 process      what a process needs from the system
 wire         the line protocol, pure
 settings     what may be chosen, one field an option
+config_file  options in a TOML file
 options      how an option is read, from the command line or the environment
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again

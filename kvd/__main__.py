@@ -38,7 +38,8 @@ A SIZE is a number of bytes, or a number with KiB, MiB or GiB, such as 64KiB; SE
 digits after the point, such as 60 or 0.5.
 
 Every option may also stand in the environment, as KVD_ and its name in capitals, such as KVD_MAX_VALUE=64KiB; what
-may be given several times stands there with spaces between.
+may be given several times stands there with spaces between.  The command line is stronger than the environment, and
+that than the file of --config.
 """
 _MARGIN = 25
 """Columns before what an option is for, and

@@ -1,12 +1,14 @@
 """Options of the daemon, each a field of a dataclass, which says how it is read, what it is for and its default.
 
-On the command line an option has its field's name, with "-" for "_"; in the environment KVD_ and that name in capitals.
+On the command line an option has its field's name, with "-" for "_"; in the environment KVD_ and that name in
+capitals; in a configuration file (`config_file`) the name of the command line, without the dashes before it.
 A reader takes what was given and where, for messages, and returns the value, or raises StartError.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from kvd.credentials import masked
@@ -25,19 +27,23 @@ _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,3}))?").fullmatch
 _COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 
+class Place(IntEnum):
+    """Where an option may be given, the weaker before the stronger."""
+
+    FILE = 0
+    ENVIRONMENT = 1
+    COMMAND_LINE = 2
+
+
 class Given(NamedTuple):
     """What was given for an option.
 
-    texts: one, or several if the option may be repeated.  where: its name or its variable, for messages.
+    texts: one, or several if the option may be repeated.  where: what the place calls it, for messages.
     """
 
     texts: list[str]
     where: str
-
-    @property
-    def on_command_line(self) -> bool:
-        """Whether it was not in the environment, which is weaker."""
-        return self.where.startswith("--")
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Option:
 
     field: the name of its field.  default: for people, as it would be given or in words.
     argument: what the help calls its value.  help: what it is for.  several: whether it may be repeated.
+    secret: whether it may hold a password.
     """
 
     field: str
@@ -54,6 +61,7 @@ class Option:
     argument: str
     help: str
     several: bool
+    secret: bool
 
     @property
     def name(self) -> str:
@@ -67,12 +75,12 @@ class Option:
 
     def given(self, options: Mapping[str, object], environment: Mapping[str, str]) -> Given | None:
         """What docopt found, else what is in the environment; None for nothing, and for an empty text."""
-        found, where = options.get(self.name), self.name
+        found, where, place = options.get(self.name), self.name, Place.COMMAND_LINE
         if found in (None, []):
-            text, where = environment.get(self.variable, ""), self.variable
+            text, where, place = environment.get(self.variable, ""), self.variable, Place.ENVIRONMENT
             found = text.split() if self.several else text
         texts = found if isinstance(found, list) else [str(found)] if found else []
-        return Given(texts, where) if texts else None
+        return Given(texts, where, place) if texts else None
 
     def value(self, given: Given) -> Any:
         """The field's value.  Raises StartError that names the option and what it takes."""
@@ -87,7 +95,7 @@ def option(
     """A field that is an option.
 
     default: as it would be given; "" and None are the field's default themselves.  shown: the default in words, where
-    that does not tell.  secret: it is left out of what `repr` shows.
+    that does not tell.  secret: it may hold a password, and is left out of what `repr` shows.
     """
     value = read(default, "default") if default else default
     return field(
@@ -95,6 +103,7 @@ def option(
         repr=not secret,
         metadata={
             "default": shown or default, "read": read, "argument": argument, "help": help_, "several": several,
+            "secret": secret,
         },
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from kvd import config_file
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
@@ -73,6 +74,11 @@ class Settings:
     memory: who may take how much of the memory.
     """
 
+    config: str = option(
+        "", text, "FILE",
+        "Read options from this TOML file, each with its name without the dashes, such as max-value = \"64KiB\"; what "
+        "may be given several times is a list; the command line and the environment are stronger", shown="none",
+    )  # fmt: skip
     listen: tuple[Address, ...] = option(
         f"127.0.0.1:{DEFAULT_PORT}", address, "ADDR",
         "Where to listen, HOST:PORT; may be given several times; port 0 takes a free one; there are no passwords: open "
@@ -142,15 +148,19 @@ class Settings:
 
 
 OPTIONS = options_of(Settings)
+_CONFIG, *_IN_FILE = OPTIONS
+"""A configuration file names no other."""
 
 
 def read(options: Mapping[str, object], environment: Mapping[str, str], available: Available = UNKNOWN) -> Settings:
-    """Settings from docopt's options, else from KVD_... in the environment, else the defaults.
+    """Settings from docopt's options, else from KVD_... in the environment, else from --config, else the defaults.
 
     available: how much memory there is, by which some defaults are less.
     Raises StartError that names the option and what it takes.
     """
-    given = {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
+    config = _CONFIG.given(options, environment)
+    given = config_file.read(config, _IN_FILE) if config else {}
+    given |= {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
     _leave_one_store(given)
     values = {option.field: option.value(given[option.field]) for option in OPTIONS if option.field in given}
     if "store_file" in given:
@@ -159,12 +169,12 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
 
 
 def _leave_one_store(given: dict[str, Given]) -> None:
-    """Of --store and --store-file leave the one on the command line, which is stronger.  Raises StartError."""
+    """Of --store and --store-file leave the one in the stronger place.  Raises StartError."""
     url, file = given.get("store"), given.get("store_file")
     if url and file:
-        if url.on_command_line == file.on_command_line:
+        if url.place == file.place:
             raise StartError(f"{url.where} and {file.where}: both name a store: expected one of them")
-        del given["store" if file.on_command_line else "store_file"]
+        del given["store" if file.place > url.place else "store_file"]
 
 
 def _complete(settings: Settings, given: Container[str], available: Available) -> Settings:

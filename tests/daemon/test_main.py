@@ -112,6 +112,20 @@ def test_settings_come_from_the_environment(start_daemon: StartDaemon) -> None:
     assert daemon.says(" DEBUG ")
 
 
+def test_settings_come_from_a_file_also_those_of_workers(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    config = tmp_path / "kvd.toml"
+    config.write_text('listen = ["127.0.0.1:1"]\nworkers = 2\nmax-value = "64KiB"\nhistory-changes = 7\n')
+    daemon = start_daemon("--config", str(config), KVD_MAX_VALUE="32KiB")
+    assert len(daemon.worker_pids()) == 2
+    with daemon.connect() as peer:
+        peer.send("INFO\nQUIT\n")
+        assert "INFO max-value 32768" in peer.rest()
+    config.write_text("frob = 1")
+    assert kvd("--config", str(config)).stderr == (
+        f"kvd: {str(config)!r}: unknown option 'frob'; kvd --help lists the options\n"
+    )
+
+
 def test_it_ends_while_it_starts(tmp_path: Path) -> None:
     """SIGTERM right after the start, again and again: it ends by itself and leaves no server."""
     for number in range(8):
