@@ -106,7 +106,9 @@ class Patterns:
 Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
-revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done."""
+revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done;
+of a transaction also AGAIN: what it demands could not be looked at in the time that there is: not done."""
+AGAIN = b"h"
 
 Sink = Callable[[bytes], bool]
 """Takes bytes for a watcher at once and says True, or takes nothing and says False: too much waits already."""

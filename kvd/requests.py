@@ -83,10 +83,11 @@ class DeleteRange(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it."""
+    """TOUCH: give one key another time to live, in milliseconds (int); 0 removes it.  condition: bytes, as in `Put`."""
 
     key: bytes
     ttl: int
+    condition: bytes = b""
 
     @property
     def size(self) -> int:
@@ -110,10 +111,41 @@ class Increment(NamedTuple):
         return (self.key,)
 
 
-class Transaction(NamedTuple):
-    """COMMIT: writes that are done together or not at all."""
+class Check(NamedTuple):
+    """CHECK: what a transaction demands of one key before it.  condition: bytes, as in `Put`; b"": that it is there."""
 
-    writes: tuple["Put | Delete | Increment", ...]
+    key: bytes
+    condition: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
+class CheckNone(NamedTuple):
+    """CHECK of a pattern with `*` and if=0: a transaction demands that nothing matches it."""
+
+    pattern: bytes
+
+    @property
+    def key(self) -> bytes:
+        return self.pattern
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.pattern,)
+
+
+class Transaction(NamedTuple):
+    """COMMIT: writes that are done together or not at all, and what is demanded for it."""
+
+    writes: tuple["Put | Delete | Touch | Increment | Check | CheckNone", ...]
 
     @property
     def size(self) -> int:
@@ -218,4 +250,9 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
-Request = Read | Write | DeleteRange | KeyRange | Watch | Resume | Follow | History | Interval | Ping | Help | Nothing
+Demand = Check | CheckNone
+"""What only a transaction may have."""
+Request = (
+    Read | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
+    | Interval | Ping | Help | Nothing
+)  # fmt: skip

@@ -20,7 +20,7 @@ from kvd.wire import words
 from kvd.wire.lines import max_line
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys"
+FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks"
 
 
 class Service:

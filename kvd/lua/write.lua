@@ -1,5 +1,5 @@
 -- Applies a batch of writes: consecutive revisions, one log entry, once.
--- PARTS: batch
+-- PARTS: batch checks
 -- KEYS: data big index ttl log meta replaced
 -- ARGV: daemon number clock writes; each write is one of
 --   t key value, b key value: set a text or byte value of up to SHORT bytes, without conditions
@@ -7,10 +7,11 @@
 --     SHORT; ttl in ms, 0 for none; condition "", REV or REV@STORE; or *: the key ends in *, in whose place the change's
 --     revision goes, in 16 digits, and is to be new
 --   d key condition: delete
---   x key ttl: set the time to live in ms, 0 removes it
+--   x key ttl: set the time to live in ms, 0 removes it; or, in the same argument, ttl condition
 --   i key amount: add
---   m count: the next count writes (p, t, b, d, i) are a transaction: all conditions are looked at first, and
---     then all is done or nothing
+--   m count: the next count writes are a transaction: all conditions are looked at first, and then all is done or
+--     nothing.  Only there: c key condition, and nothing is done to the key; k key "": it is there; r prefix "": no key
+--     begins so
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or the error FENCED, LAYOUT or SPENT, and nothing was
 --   done; or OOM, and nothing was done, if the memory is full and none of them is a delete or a touch, which go on then
 --
@@ -24,7 +25,7 @@ local sub = string.sub
 
 -- Which keys there are, and what kinds of writes: frees goes on when memory is full, takes does not.
 local keys, count = {}, 0
-local frees, takes, touches, grouped, numbers = false, false, false, false, false
+local frees, takes, touches, grouped, numbers, checked = false, false, false, false, false, false
 local at = 4
 while at <= last do
   local letter = ARGV[at]
@@ -38,6 +39,8 @@ while at <= last do
       frees = true
     elseif letter == 'x' then
       frees, touches = true, true
+    elseif grouped and find('ckr', letter, 1, true) then
+      frees, checked = true, true
     else
       takes = true
       numbers = numbers or letter == 'p' and ARGV[at + 5] == '*'
@@ -134,14 +137,18 @@ local function remove(letter, key, raw)
   return format(INTEGER, revision)
 end
 
+local function is_over(raw)
+  local deadline = match(raw, '^%d+ (%d+) ')
+  return deadline ~= '0' and tonumber(deadline) <= present_time()
+end
+
 -- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and is not large.
 local function present(key)
   local raw = records[key]
   if not raw or find(raw, '^%d+ 0 %l') then
     return raw, true
   end
-  local deadline = match(raw, '^%d+ (%d+) ')
-  if deadline ~= '0' and tonumber(deadline) <= present_time() then
+  if is_over(raw) then
     remove('e', key, raw)
     return false, true
   end
@@ -253,7 +260,8 @@ local function single(from, free)
   elseif letter == 'd' then
     return not free and third ~= '' and conflict(raw, third) or raw and remove('d', key, raw) or 'n'
   elseif letter == 'x' then
-    return touch(key, raw, third)
+    local life, wanted = match(third, '^(%d+) ?(.*)$')
+    return not free and wanted ~= '' and conflict(raw, wanted) or touch(key, raw, life)
   end
   return put(key, raw, simple, letter, '', third, '0')
 end
@@ -261,21 +269,47 @@ end
 local transaction
 if grouped then
   local lists = {adds, gone, ttls, untimed, bigs, waiting, dropped}
+  local FREES = {d = true, x = true, c = true, k = true, r = true} -- goes on when memory is full
+  local CHECKS = {c = true, k = true, r = true} -- nothing is done to the key
+  local none = checked and make_checks(records, adds, is_over)
 
   -- Where the write after one begins.
   local function after(from)
     return from + (ARGV[from] == 'p' and 6 or 3)
   end
 
-  -- The first condition from one place to another that does not hold.
-  local function first_conflict(from, behind)
+  -- Where the condition of a write is, or "" and it has none.
+  local function condition_of(from, letter)
+    if letter == 'p' then
+      return ARGV[from + 5] ~= '*' and ARGV[from + 5] or ''
+    elseif letter == 'd' or letter == 'c' then
+      return ARGV[from + 2]
+    end
+    return letter == 'x' and match(ARGV[from + 2], '^%d+ ?(.*)$') or ''
+  end
+
+  -- Why one is not to be done, if so.
+  local function hindrance(from)
+    local letter, key = ARGV[from], ARGV[from + 1]
+    if letter == 'r' then
+      return none(key)
+    end
+    local raw = present(key)
+    local condition, failed = condition_of(from, letter), nil
+    if letter == 'k' then
+      failed = not raw and 'c0'
+    elseif condition ~= '' then
+      failed = conflict(raw, condition)
+    end
+    return failed and failed .. ':' .. key
+  end
+
+  -- That of the first one from one place to another that has some.
+  local function first_hindrance(from, behind)
     while from < behind do
-      local letter, key = ARGV[from], ARGV[from + 1]
-      local raw = present(key)
-      local condition = letter == 'p' and ARGV[from + 5] or letter == 'd' and ARGV[from + 2] or ''
-      local failed = condition ~= '' and condition ~= '*' and conflict(raw, condition)
+      local failed = hindrance(from)
       if failed then
-        return failed .. ':' .. key
+        return failed
       end
       from = after(from)
     end
@@ -318,18 +352,18 @@ if grouped then
   transaction = function(first, writes)
     local behind, hindered = first, false
     for _ = 1, writes do
-      hindered = hindered or full and ARGV[behind] ~= 'd'
+      hindered = hindered or full and not FREES[ARGV[behind]]
       behind = after(behind)
     end
-    local failed = hindered and 'f' or first_conflict(first, behind)
+    local failed = hindered and 'f' or first_hindrance(first, behind)
     if failed then
       return failed, behind
     end
     local saved = snapshot(first, behind)
     local from = first
     while from < behind do
-      local outcome = single(from, true)
-      if outcome == 'a' or outcome == 'o' or taken then
+      local outcome = not CHECKS[ARGV[from]] and single(from, true)
+      if outcome == 'a' or outcome == 'o' or outcome == 'f' or taken then
         restore(saved)
         return taken and outcome .. ':' .. taken or outcome, behind
       end

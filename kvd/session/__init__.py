@@ -4,6 +4,7 @@ output       what goes to the peer: replies in order, pushed lines between them,
 watching     the connection's watch, and how it catches up
 progress     PROGRESS: one timer for all connections
 transaction  the writes between BEGIN and COMMIT
+committing   COMMIT
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

@@ -5,7 +5,21 @@ from typing import Any
 
 from kvd.errors import Refusal, Unavailable, Uncertain, Usage
 from kvd.model import Patterns, Position
-from kvd.requests import Delete, DeleteRange, Follow, Help, History, Interval, KeyRange, Nothing, Ping, Resume, Watch
+from kvd.requests import (
+    Delete,
+    DeleteRange,
+    Demand,
+    Follow,
+    Help,
+    History,
+    Interval,
+    KeyRange,
+    Nothing,
+    Ping,
+    Resume,
+    Watch,
+)
+from kvd.session.committing import commit
 from kvd.session.context import Context
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -144,7 +158,7 @@ class Handlers:
         pending, self.pending = self._open_transaction(), None
         transaction = pending.transaction()
         if transaction.writes:
-            outcome = await self._store.transact(transaction, pending.size)
+            outcome = await commit(self._store, transaction, pending.size)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
         self._output.reply(replies.written(outcome))
@@ -163,6 +177,9 @@ class Handlers:
         self._open_transaction()
         self.pending = None
         return replies.OK
+
+    def _check(self, _: Demand) -> bytes:
+        raise Usage("CHECK stands between BEGIN and COMMIT; it refuses what the transaction would do")
 
     def _open_transaction(self) -> Pending:
         if self.pending is None:
@@ -185,6 +202,7 @@ AT_ONCE: dict[str, Callable[[Handlers, Any], bytes]] = {
     "PROGRESS": Handlers._progress,
     "BEGIN": Handlers._begin_transaction,
     "ABORT": Handlers._abort,
+    "CHECK": Handlers._check,
     "PING": Handlers._ping,
     "HELP": Handlers._help,
     "QUIT": Handlers._quit,

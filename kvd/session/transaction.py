@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvd.errors import Aborted, Refusal, TooLong, Usage
-from kvd.requests import Delete, DeleteRange, Increment, Put, Transaction
+from kvd.requests import Delete, DeleteRange, Demand, Increment, Put, Touch, Transaction
 from kvd.verbs import Verb
 from kvd.wire import replies
 from kvd.wire.words import MAX_TRANSACTION, MAX_TRANSACTION_BYTES
@@ -13,7 +13,7 @@ class Pending:
     """The writes of one transaction, until they are done together."""
 
     def __init__(self) -> None:
-        self._writes: list[Put | Delete | Increment] = []
+        self._writes: list[Put | Delete | Touch | Increment | Demand] = []
         self._refused = False
         self.size = 0
 
@@ -37,11 +37,14 @@ class Pending:
         return Transaction(tuple(self._writes))
 
     def _queue(self, verb: Verb, arguments: Any) -> None:
-        if not isinstance(arguments, Put | Delete | Increment):
+        if not isinstance(arguments, Put | Delete | Touch | Increment | Demand):
             name = "DEL of a pattern" if isinstance(arguments, DeleteRange) else verb.name
-            raise Usage(f"{name} is not allowed in a transaction: expected SET, PUT, DEL or INCR, then COMMIT or ABORT")
+            raise Usage(
+                f"{name} is not allowed in a transaction: expected SET, PUT, DEL, TOUCH, INCR or CHECK, "
+                "then COMMIT or ABORT"
+            )
         if len(self._writes) == MAX_TRANSACTION:
-            raise TooLong(f"a transaction has at most {MAX_TRANSACTION} writes")
+            raise TooLong(f"a transaction has at most {MAX_TRANSACTION} writes and checks")
         size = self.size + len(arguments.key) + (len(arguments.value) if isinstance(arguments, Put) else 0)
         if size > MAX_TRANSACTION_BYTES:
             raise TooLong(f"a transaction has at most {MAX_TRANSACTION_BYTES} bytes of keys and values")

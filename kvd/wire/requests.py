@@ -8,6 +8,8 @@ from kvd.errors import Usage
 from kvd.model import TEXT
 from kvd.requests import (
     NUMBERED,
+    Check,
+    CheckNone,
     Delete,
     DeleteRange,
     Follow,
@@ -31,6 +33,7 @@ USUAL_CHANGES = 1000
 """Lines that CHANGES gives at the most, unless it is told."""
 MOST_OPTIONS = 3
 """What PUT takes before its `=`."""
+CHECK_FORMS = "expected CHECK key, CHECK key if=REV, or CHECK prefix* if=0"
 
 
 def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
@@ -98,12 +101,24 @@ def _delete_range(pattern: bytes, options: list[bytes]) -> DeleteRange:
 
 
 def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
-    """KEY ttl=SECONDS or KEY ttl=-."""
+    """KEY ttl=SECONDS or KEY ttl=-, [if=REV]."""
     key, *options = _split(rest, "expected TOUCH key ttl=SECONDS, or ttl=- for no end")
-    given = _options(options, {b"ttl"})
+    given = _options(options, {b"ttl", b"if"})
     if b"ttl" not in given:
         raise Usage("expected TOUCH key ttl=SECONDS, or ttl=- for no end")
-    return Touch(words.key(key), 0 if given[b"ttl"] == b"-" else words.milliseconds(given[b"ttl"]))
+    ttl = 0 if given[b"ttl"] == b"-" else words.milliseconds(given[b"ttl"])
+    return Touch(words.key(key), ttl, words.condition(given[b"if"]) if b"if" in given else b"")
+
+
+def check(rest: bytes | None, max_value: int) -> Check | CheckNone:  # noqa: ARG001
+    """KEY [if=REV], or PREFIX* if=0."""
+    word, *options = _split(rest, CHECK_FORMS)
+    given = _options(options, {b"if"})
+    if not word.endswith(b"*"):
+        return Check(words.key(word), words.condition(given[b"if"]) if given else b"")
+    if given != {b"if": b"0"}:
+        raise Usage(CHECK_FORMS)
+    return CheckNone(words.pattern(word))
 
 
 def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001

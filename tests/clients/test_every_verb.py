@@ -15,6 +15,7 @@ NOT_IN_THE_CLIENT = {
     "CHANGES": "Watch begins at the present",
     "PROGRESS": "Watch asks for it by itself",
     "BEGIN": "there are no transactions yet",
+    "CHECK": "there are no transactions yet",
     "COMMIT": "there are no transactions yet",
     "ABORT": "there are no transactions yet",
     "UNWATCH": "a Watch has a connection of its own, which it closes",

@@ -35,7 +35,7 @@ POSITIONS = [b"0@x", b"1@00000000", b"1", b"@", b"1@", b"9007199254740992@x", b"
 SEPARATORS = [b" ", b" ", b" ", b" ", b"  ", b"\t", b"", b"\xc2\xa0"]
 ENDS = [b"\n", b"\n", b"\n", b"\n", b"\r\n", b"\r\n", b"\r\r\n", b"\r", b"\n\n", b""]
 VERBS = (
-    b"GET GETS TTL SET PUT DEL TOUCH INCR BEGIN COMMIT ABORT KEYS LIST COUNT WATCH RESUME SYNC "
+    b"GET GETS TTL SET PUT DEL TOUCH INCR BEGIN CHECK COMMIT ABORT KEYS LIST COUNT WATCH RESUME SYNC "
     b"FOLLOW CHANGES PROGRESS UNWATCH PING INFO HELP QUIT AUTH HELLO NOPE get pUt".split()
 )
 STRANGERS = [
@@ -113,10 +113,12 @@ WRITES = [
     ([b"DEL "], [b"zzz*", b"zzz* limit=1", b"*"]),
     ([b"DEL "], SOME_KEYS, [b"", b"", b" if=0", b" if=5"]),
     ([b"INCR "], SOME_KEYS, [b"", b" 5", b" -7", b" 0", *(b" " + integer for integer in INTEGERS)]),
+    ([b"TOUCH "], SOME_KEYS, [b" ttl="], [b"-", b"5", b"0.01"], [b"", b" if=0", b" if=5"]),
+    ([b"CHECK "], SOME_KEYS, [b"", b" if=0", b" if=5", b" if=3@" + STORE]),
+    ([b"CHECK "], SOME_PATTERNS, [b"", b" if=0", b" if=5"]),
 ]
 OTHERS = [
     ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),
-    ([b"TOUCH "], SOME_KEYS, [b" ttl="], [b"-", b"5", b"0.01"]),
     ([b"KEYS", b"LIST", b"COUNT"],),
     ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a", b" reverse before=n", b" fold=/"]),
     ([b"COUNT "], SOME_PATTERNS),

@@ -28,9 +28,12 @@ LATE_REFUSALS = {
     "HELP": {"unknown-verb"},
     "COMMIT": {"usage", "aborted", "not-a-number", "overflow"},
     "ABORT": {"usage"},
+    "CHECK": {"usage"},
 }
 """What a verb may be refused for once its line was found right."""
-QUEUED = frozenset(("SET", "PUT", "DEL", "INCR"))
+CHANGING = frozenset(("SET", "PUT", "DEL", "INCR"))
+QUEUED = CHANGING | {"TOUCH", "CHECK"}
+"""What a transaction has."""
 
 
 class Change(NamedTuple):
@@ -153,7 +156,8 @@ def announced(expected: list[Outcome], replies: list[bytes]) -> list[Wanted]:
             spoiled = True
         elif queue is not None and verb in QUEUED and not isinstance(outcome.arguments, DeleteRange):
             assert reply == b"OK queued", f"{reply!r} to {outcome}"
-            queue.append(_wanted(outcome)._replace(perhaps=verb == "DEL"))
+            if verb in CHANGING:
+                queue.append(_wanted(outcome)._replace(perhaps=verb == "DEL"))
         elif queue is not None and verb not in ("COMMIT", "ABORT", "QUIT"):
             assert code == "usage", f"{reply!r} to {outcome}"
             spoiled = True
@@ -186,7 +190,7 @@ def _is_of(change: Change, want: Wanted) -> bool:
 
 
 def _single(outcome: Outcome, reply: bytes) -> list[Wanted]:
-    if outcome.verb not in QUEUED:
+    if outcome.verb not in CHANGING:
         return []
     revision = 0 if outcome.verb == "INCR" else int(reply.split(b" ")[1])
     return [_wanted(outcome)._replace(revision=revision)]

@@ -69,6 +69,25 @@ NUMBER = "*"
 """At the end of a key that is written: there the revision goes."""
 
 
+class Touch(NamedTuple):
+    """TOUCH; ttl: 0 for no end."""
+
+    key: str
+    ttl: float
+    condition: Condition | None = None
+
+
+class Check(NamedTuple):
+    """CHECK; key: or a pattern, of which nothing may be there.  condition: None says that the key is there."""
+
+    key: str
+    condition: Condition | None = None
+
+
+Queued = Write | Touch | Check
+"""What a transaction has."""
+
+
 class World:
     """One state that the store may be in, and how it came to be."""
 
@@ -111,17 +130,21 @@ class World:
 
     # ---- writes
 
-    def write(self, write: Write) -> Allowed:
+    def single(self, write: Queued) -> Allowed:
+        if isinstance(write, Check):
+            return exactly("ERR usage")
         entry = self.there().get(write.key)
         if not self._holds(write):
             return exactly(f"CONFLICT {entry.revision if entry else 0}")
         return exactly(self._apply(write))
 
-    def commit(self, writes: list[Write]) -> Allowed:
-        failing = [write.key for write in writes if not self._holds(write)]
+    def commit(self, writes: list[Queued]) -> Allowed:
+        failing = next((write for write in writes if not self._holds(write)), None)
         if failing:
-            entries = {key: self.there().get(key) for key in failing}
-            return exactly(*(f"CONFLICT {entry.revision if entry else 0} {key}" for key, entry in entries.items()))
+            key, there = failing.key, self.there()
+            if key.endswith("*"):
+                key = self._page(key, "", 1)[0]
+            return exactly(f"CONFLICT {there[key].revision if key in there else 0} {key}")
         trial = self.copy()
         trial.sent, trial.answered = self.sent, self.answered
         refused = [outcome for write in writes if (outcome := trial._apply(write)).startswith("ERR")]
@@ -130,24 +153,26 @@ class World:
         self.entries, self.changes, self.revision = trial.entries, trial.changes, trial.revision
         return exactly(f"OK {self.revision}")
 
-    def touch(self, key: str, ttl: float) -> Allowed:
-        entry = self.there().get(key)
-        if entry:
-            self.entries[key] = entry._replace(due=self._due(ttl))
-        return exactly("OK" if entry else "NONE")
-
-    def _holds(self, write: Write) -> bool:
+    def _holds(self, write: Queued) -> bool:
+        if isinstance(write, Check) and write.key.endswith("*"):
+            return not self._page(write.key, "", 1)
         if write.condition is None:
-            return True
+            return not isinstance(write, Check) or write.key in self.there()
         entry = self.there().get(write.key)
         revision = entry.revision if entry else 0
         return write.condition.revision == revision and write.condition.store in ("", self.store)
 
-    def _apply(self, write: Write) -> str:
+    def _apply(self, write: Queued) -> str:
         """Do it, whatever its condition; the status."""
+        if isinstance(write, Check):
+            return "OK"
         if write.key.endswith(NUMBER):
             write = write._replace(key=f"{write.key[:-1]}{self.revision + 1:016}")
         entry = self.there().get(write.key)
+        if isinstance(write, Touch):
+            if entry:
+                self.entries[write.key] = entry._replace(due=self._due(write.ttl))
+            return "OK" if entry else "NONE"
         if write.amount is not None:
             old = entry.value if entry else b"0"
             if not re.fullmatch(rb"0|-?[1-9][0-9]*", old):
@@ -295,7 +320,7 @@ class Client:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.queue: list[Write] | None = None
+        self.queue: list[Queued] | None = None
         self.spoiled = False
         self.begin_watch([], 0)
 
@@ -485,10 +510,10 @@ class Conversations(RuleBasedStateMachine):
         self.worlds = list(different.values())
         assert self.worlds, why
 
-    def write(self, client: Client, line: str, write: Write) -> None:
-        """In a transaction it is queued."""
+    def write(self, client: Client, line: str, write: Queued) -> None:
+        """In a transaction it is queued; outside a CHECK is refused."""
         if client.queue is None:
-            self.do(client, line, lambda world: world.write(write))
+            self.do(client, line, lambda world: world.single(write))
         else:
             assert client.ask(line) == ["OK queued"]
             client.queue.append(write)
@@ -557,14 +582,25 @@ class Conversations(RuleBasedStateMachine):
         self.write(self.clients[who], f"SET {key} {edge}", Write(key, b"%d" % edge))
         self.increment(who, key, amount)
 
-    @rule(who=who, key=any_key, ttl=st.sampled_from((0, *LONG_LIVES)))
-    def touch(self, who: int, key: str, ttl: float) -> None:
-        option = f"{ttl:.3f}" if ttl else "-"
-        self.do(self.clients[who], f"TOUCH {key} ttl={option}", lambda world: world.touch(key, ttl))
+    @rule(who=who, key=any_key, ttl=st.sampled_from((0, *LONG_LIVES)), kind=conditions)
+    def touch(self, who: int, key: str, ttl: float, kind: str) -> None:
+        condition = self.condition(kind, key)
+        line = f"TOUCH {key} ttl={f'{ttl:.3f}' if ttl else '-'}" + f" if={condition}" * bool(condition)
+        self.write(self.clients[who], line, Touch(key, ttl, condition))
 
     @rule(who=who, key=st.sampled_from(MORTAL), ttl=st.sampled_from(LIVES))
     def touch_for_a_moment(self, who: int, key: str, ttl: float) -> None:
-        self.do(self.clients[who], f"TOUCH {key} ttl={ttl}", lambda world: world.touch(key, ttl))
+        self.write(self.clients[who], f"TOUCH {key} ttl={ttl}", Touch(key, ttl))
+
+    @rule(who=who, key=any_key, kind=conditions)
+    def check_key(self, who: int, key: str, kind: str) -> None:
+        condition = self.condition(kind, key)
+        line = f"CHECK {key} if={condition}" if condition else f"CHECK {key}"
+        self.write(self.clients[who], line, Check(key, condition))
+
+    @rule(who=who, pattern=st.sampled_from([pattern for pattern in PATTERNS if pattern.endswith("*")]))
+    def check_nothing(self, who: int, pattern: str) -> None:
+        self.write(self.clients[who], f"CHECK {pattern} if=0", Check(pattern, Condition(0)))
 
     @rule(who=who, key=any_key, verb=st.sampled_from(("GET", "GETS", "TTL", "get")))
     def read(self, who: int, key: str, verb: str) -> None:

@@ -62,7 +62,7 @@ def test_a_number_that_cannot_be_undoes_everything(daemon: Daemon, requests: lis
 def test_a_refused_request_refuses_the_commit(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         for wrong, code in [
-            ("GET a", "usage"), ("BEGIN", "usage"), ("TOUCH a ttl=1", "usage"), ("WATCH", "usage"),
+            ("GET a", "usage"), ("BEGIN", "usage"), ("TTL a", "usage"), ("WATCH", "usage"),
             ("", "unknown-verb"), ("FROB", "unknown-verb"), ("SET a*b 1", "bad-key"), ("SET a \x1b", "bad-value"),
         ]:  # fmt: skip
             peer.send(f"BEGIN\nSET a 1\n{wrong}\nSET a 2\nCOMMIT\n")

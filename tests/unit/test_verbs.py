@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Position
 from kvd.requests import (
+    Check,
+    CheckNone,
     Delete,
     Follow,
     Help,
@@ -49,6 +51,7 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"CHANGES": (b"CHANGES 7@c3 *limit=5 a b*", History(Position(7, b"c3"), (b"a", b"b*"), 5)),
     b"PROGRESS": (b"PROGRESS 2.5", Interval(2500)),
     b"BEGIN": (b"BEGIN", Nothing()),
+    b"CHECK": (b"CHECK k if=7", Check(b"k", b"7")),
     b"COMMIT": (b"COMMIT", Nothing()),
     b"ABORT": (b"ABORT", Nothing()),
     b"UNWATCH": (b"UNWATCH", Nothing()),
@@ -97,7 +100,7 @@ def test_every_other_verb_has_its_handler() -> None:
 
 def test_every_request_says_what_it_touches() -> None:
     touched = {verb: find(line)[0].parse(find(line)[1], 100).touches() for verb, (line, _) in EXAMPLES.items()}
-    keyed = {b"GET", b"GETS", b"TTL", b"SET", b"PUT", b"DEL", b"TOUCH", b"INCR"}
+    keyed = {b"GET", b"GETS", b"TTL", b"SET", b"PUT", b"DEL", b"TOUCH", b"INCR", b"CHECK"}
     ranges = {b"KEYS": (b"a*",), b"LIST": (b"a*",), b"COUNT": (b"a*",), b"WATCH": (b"a", b"b*"), b"SYNC": (b"a*",)}
     for verb in VERBS:
         if verb in keyed:
@@ -105,7 +108,7 @@ def test_every_request_says_what_it_touches() -> None:
         elif verb not in (b"RESUME", b"FOLLOW", b"CHANGES"):
             assert touched[verb] == ranges.get(verb, ())
     assert Follow(None, (b"a*",)).touches() == History(Position(1, b"s"), (b"a*",), 1).touches() == (b"a*",)
-    assert Resume(Position(1, b"s"), (b"a*",)).touches() == (b"a*",)
+    assert Resume(Position(1, b"s"), (b"a*",)).touches() == CheckNone(b"a*").touches() == (b"a*",)
     assert Transaction((Put(b"a", b"t", b""), Delete(b"b"))).touches() == (b"a", b"b")
 
 

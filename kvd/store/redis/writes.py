@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT
-from kvd.requests import Delete, Increment, Put, Touch, Transaction
+from kvd.requests import Check, CheckNone, Delete, Demand, Increment, Put, Touch, Transaction
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
@@ -52,9 +52,11 @@ def _transaction(write: Transaction) -> tuple[Argument, ...]:
 _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Put: _put,
     Delete: lambda write: (b"d", write.key, write.condition),
-    Touch: lambda write: (b"x", write.key, write.ttl),
+    Touch: lambda write: (b"x", write.key, b"%d %b" % write[1:] if write.condition else write.ttl),
     Increment: lambda write: (b"i", write.key, write.amount),
     Transaction: _transaction,
+    Check: lambda check: (b"c" if check.condition else b"k", check.key, check.condition),
+    CheckNone: lambda check: (b"r", check.pattern[:-1], b""),
 }
 
 
@@ -73,7 +75,10 @@ def _keys(job: Job) -> Iterable[bytes]:
         keys: list[bytes] = job.items[0]
         return keys
     return chain.from_iterable(
-        [part.key for part in write.writes] if isinstance(write, Transaction) else (write.key,) for write in job.items
+        [part.key for part in write.writes if not isinstance(part, Demand)]
+        if isinstance(write, Transaction)
+        else (write.key,)
+        for write in job.items
     )
 
 

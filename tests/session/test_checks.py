@@ -1,0 +1,155 @@
+"""CHECK, and TOUCH with if=: fences, locks, parents and children, over the wire and under contention."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.peers import Peer
+from tests.support.processes import Daemon
+
+SECONDS = 10
+"""For which the writers behind the fence go on."""
+
+
+def transact(peer: Peer, *requests: str) -> str:
+    """The reply to COMMIT; everything before it must be queued."""
+    peer.send("BEGIN\n" + "".join(f"{request}\n" for request in requests) + "COMMIT\n")
+    assert peer.line() == "OK"
+    assert peer.lines(len(requests)) == ["OK queued"] * len(requests)
+    return peer.line()
+
+
+def at_once(*works: Callable[[], None]) -> None:
+    """Do all at once; what one raises is raised."""
+    raised: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # it is raised where it is seen
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=[work]) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def write_behind_a_fence(daemon: Daemon, *, checked: bool, seconds: float) -> tuple[int, int]:
+    """Two writers who write what the fence said when they looked, and one who changes the fence; how many writes were
+    done, and how many of them after the fence had changed."""
+    stop = threading.Event()
+
+    def change() -> None:
+        with daemon.connect() as peer:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                assert peer.ask(f"SET fence {number}").startswith("OK")
+
+    def write(name: str) -> None:
+        with daemon.connect() as peer:
+            while not stop.is_set():
+                _, revision, number = peer.ask("GETS fence").split(" ")
+                check = [f"CHECK fence if={revision}"] if checked else []
+                assert transact(peer, *check, f"SET {name} {number}").startswith(("OK", "CONFLICT"))
+
+    def end() -> None:
+        time.sleep(seconds)
+        stop.set()
+
+    with daemon.connect() as watcher:
+        watcher.send("SET fence 0\nWATCH\n")
+        assert watcher.lines(2)[1].startswith("OK")
+        written: list[tuple[int, int]] = []
+
+        def watch() -> None:
+            fence = 0
+            while (line := watcher.line()).split(" ")[3] != "end":
+                _, _, _, key, number = line.split(" ")
+                if key == "fence":
+                    fence = int(number)
+                else:
+                    written.append((int(number), fence))
+
+        def work() -> None:
+            at_once(change, lambda: write("a"), lambda: write("b"), end)
+            with daemon.connect() as peer:
+                peer.ask("SET end .")
+
+        at_once(watch, work)
+        return len(written), sum(number < fence for number, fence in written)
+
+
+@pytest.mark.slow
+def test_no_write_is_let_through_with_an_old_fence(daemon: Daemon) -> None:
+    _, old = write_behind_a_fence(daemon, checked=False, seconds=1)
+    assert old, "nobody was ever late: this shows nothing"
+    written, old = write_behind_a_fence(daemon, checked=True, seconds=SECONDS)
+    assert written
+    assert old == 0
+
+
+def test_a_lost_lock_is_renewed_by_nobody(daemon: Daemon) -> None:
+    with daemon.connect() as first, daemon.connect() as second, daemon.connect() as watcher:
+        watcher.ask("WATCH lock")
+        assert first.ask("PUT lock if=0 ttl=0.05 = first") == "OK 1"
+        assert first.ask("TOUCH lock ttl=0.05 if=1") == "OK"
+        assert [watcher.line().split(" ")[2] for _ in range(2)] == ["SET", "EXPIRE"]
+        assert second.ask("PUT lock if=0 ttl=60 = second") == "OK 3"
+        # It does not know yet, and keeps it neither alive nor short.
+        assert first.ask("TOUCH lock ttl=3600 if=1") == "CONFLICT 3"
+        assert first.ask("TOUCH lock ttl=- if=1") == "CONFLICT 3"
+        assert transact(first, "TOUCH lock ttl=0.001 if=1", "SET data 1") == "CONFLICT 3 lock"
+        assert 50 < float(second.ask("TTL lock").removeprefix("OK ")) <= 60
+        assert second.ask("TOUCH lock ttl=3600 if=3") == "OK"
+        assert 3500 < float(second.ask("TTL lock").removeprefix("OK ")) <= 3600
+        assert second.ask("DEL lock if=3") == "OK 4"
+        assert second.ask("TOUCH lock ttl=1 if=3") == "CONFLICT 0"
+
+
+@pytest.mark.slow
+def test_no_child_is_without_its_parent(daemon: Daemon) -> None:
+    """One makes children under a parent that is there, one deletes parents without children."""
+    stop = threading.Event()
+
+    def make() -> None:
+        with daemon.connect() as peer:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                transact(peer, "CHECK p", f"SET p/{number % 3} x")
+
+    def clear() -> None:
+        with daemon.connect() as peer:
+            while not stop.is_set():
+                peer.send("SET p x\nDEL p/0\nDEL p/1\nDEL p/2\n")
+                peer.lines(4)
+                transact(peer, "CHECK p/* if=0", "DEL p")
+
+    def watch() -> None:
+        there: set[str] = set()
+        deleted = orphans = 0
+        with daemon.connect() as peer:
+            peer.ask("WATCH p p/*")
+            started.set()
+            while deleted < 50:
+                _, _, what, key, *_ = peer.line().split(" ")
+                deleted += (what, key) == ("DEL", "p")
+                (there.add if what == "SET" else there.discard)(key)
+                orphans += "p" not in there and bool(there)
+        stop.set()
+        assert orphans == 0
+
+    started = threading.Event()
+
+    def after_the_watch(work: Callable[[], None]) -> None:
+        started.wait()
+        work()
+
+    at_once(watch, lambda: after_the_watch(make), lambda: after_the_watch(clear))
