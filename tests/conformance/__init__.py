@@ -1,0 +1,1 @@
+"""The kit that certifies clients, and the clients that it certifies."""
