@@ -14,6 +14,7 @@ embedded     the Redis or Valkey server that the daemon starts itself
 client       the client library
 process      what a process needs from the system
 wire         the line protocol, pure
+reloadable   what is read from files, and anew when the daemon is told to
 settings     what may be chosen, one field an option
 config_file  options in a TOML file
 options      how an option is read, from the command line or the environment

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from docopt import DocoptExit, docopt
 
-from kvd import __version__, settings
+from kvd import __version__, reloadable, settings
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
@@ -148,7 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         limits.raise_limit()
         limits.check()
         daemon = Daemon(chosen)
-        service.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *service.TERMINAL})
+        reload = daemon.reload if reloadable.is_any(chosen) else None
+        service.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *service.TERMINAL}, reload)
     except (StartError, Superseded) as error:
         sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED

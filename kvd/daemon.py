@@ -3,10 +3,12 @@
 import logging
 
 from kvd.embedded.server import EmbeddedServer
+from kvd.errors import StartError
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import address_of, listen
 from kvd.process.tasks import run_together
+from kvd.reloadable import Reloadable
 from kvd.server import Server
 from kvd.settings import Address, Settings, described
 from kvd.store.location import StoreLocation
@@ -45,15 +47,16 @@ class Daemon:
             logger.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
+        loaded = Reloadable.read(self._settings)
         location = await self._open_store()
         sockets = listen(self._settings.listen)
         self.addresses = [address_of(bound) for bound in sockets]
         if self._settings.workers == 1:
-            self._serving = Server(self._settings, location, sockets)
+            self._serving = Server(self._settings, location, sockets, loaded)
         else:
             # While a worker is left, so is the lock: the next daemon waits until the port is free.
             inherited = [self.embedded.lock] if self.embedded else []
-            self._serving = Workers(self._settings, location, sockets, inherited)
+            self._serving = Workers(self._settings, location, sockets, inherited, loaded)
         await self._serving.start()
 
     async def _open_store(self) -> StoreLocation:
@@ -88,6 +91,17 @@ class Daemon:
         assert self._serving  # noqa: S101
         embedded = [self.embedded.supervise()] if self.embedded else []
         await run_together(self._serving.run(), reap_adopted(), *embedded)
+
+    async def reload(self) -> None:
+        """Read anew what may change while it runs, and give it to all who serve; or leave all as it was, and say so."""
+        assert self._serving  # noqa: S101
+        try:
+            loaded = Reloadable.read(self._settings)
+        except StartError as error:
+            logger.error("reloaded nothing, what was loaded before goes on: %s", error)
+            return
+        await self._serving.reload(loaded)
+        logger.info("reloaded")
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

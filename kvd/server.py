@@ -12,6 +12,7 @@ from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, address_of, cannot_listen
 from kvd.process.tasks import run_together
+from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.linger import Linger
@@ -34,8 +35,15 @@ seconds that one may wait; others are closed at once."""
 class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
-    def __init__(self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket]) -> None:
-        """sockets: bound; from now on they are the server's.  Raises StartError if the store's URL is none."""
+    def __init__(
+        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket],
+        loaded: Reloadable = NOTHING,
+    ) -> None:  # fmt: skip
+        """sockets: bound; from now on they are the server's.  loaded: until `reload` gives other.
+
+        Raises StartError if the store's URL is none.
+        """
+        self._loaded = loaded
         self._sockets = sockets
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
@@ -73,6 +81,10 @@ class Server:
         except Superseded:
             await self.drain()
             raise
+
+    async def reload(self, loaded: Reloadable) -> None:
+        """Take what was read anew, all of it at one moment."""
+        self._loaded = loaded
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""

@@ -5,10 +5,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from kvd.credentials import masked
+
+logger = logging.getLogger("kvd")
 
 STDERR = 2
 
@@ -16,6 +19,9 @@ TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
 UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 """Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
+
+Reload = Callable[[], Coroutine[Any, Any, None]]
+"""Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""
 
 
 class Service(Protocol):
@@ -34,10 +40,15 @@ class Service(Protocol):
         """Let go of everything."""
 
 
-def run(service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals] = (signal.SIGTERM,)) -> None:
+def run(
+    service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals] = (signal.SIGTERM,),
+    reload: Reload | None = None,
+) -> None:  # fmt: skip
     """Run a service until one of the signals `ended_by`; `ready` is called when it has started.  Raises StartError.
 
-    A SIGHUP that was ignored when the process began stays ignored: nohup asks for that.  When this returns, these
+    reload: what SIGHUP calls for, as long as the controlling terminal that there was is still there; None: it ends the
+    service.
+    A SIGHUP that was ignored when the process began ends nothing: nohup asks for that.  When this returns, these
     signals are held back: what is left is to exit, with the status that the service has earned.
     """
     for number in UNUSED:
@@ -48,7 +59,7 @@ def run(service: Service, ready: Callable[[], None], ended_by: Collection[signal
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(service, ready, ended_by))
+        runner.run(_serve(service, ready, ended_by, reload))
 
 
 def open_standard_streams() -> None:
@@ -78,21 +89,74 @@ class _Formatter(logging.Formatter):
         return masked(super().format(record))
 
 
-async def _serve(service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals]) -> None:
-    stopping = asyncio.Event()
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal: no longer once that was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+async def _serve(
+    service: Service, ready: Callable[[], None], ended_by: Collection[signal.Signals], reload: Reload | None
+) -> None:
+    stopping, reloading = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in ended_by:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+        if number != signal.SIGHUP:
             loop.add_signal_handler(number, stopping.set)
+    if signal.SIGHUP in ended_by:
+        _take_hangups(stopping, reloading if reload else None)
     stopped = asyncio.create_task(stopping.wait())
     try:
         if await _first(service.start(), stopped):
             ready()
-            await _first(service.run(), stopped, before_cancelling=service.drain)
+            async with _reloaded(reload, reloading):
+                await _first(service.run(), stopped, before_cancelling=service.drain)
     finally:
         await service.close()
         # The loop gives them back their default, death: a terminal that is closed may send several.
         signal.pthread_sigmask(signal.SIG_BLOCK, ended_by)
+
+
+def _take_hangups(stopping: asyncio.Event, reloading: asyncio.Event | None) -> None:
+    """Have SIGHUP set one of the events; reloading: None if there is nothing to reload."""
+    may_end = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    had_terminal = has_terminal()
+
+    def hung_up() -> None:
+        if may_end and (reloading is None or (had_terminal and not has_terminal())):
+            stopping.set()
+        elif reloading:
+            reloading.set()
+
+    if may_end or reloading:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+
+
+@asynccontextmanager
+async def _reloaded(reload: Reload | None, wanted: asyncio.Event) -> AsyncIterator[None]:
+    """Meanwhile reload whenever that is wanted, one time after the other."""
+
+    async def keep() -> None:
+        assert reload  # noqa: S101
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            try:
+                await reload()
+            except Exception:
+                # What runs already goes on.
+                logger.exception("to reload failed for a reason that was not foreseen")
+
+    task = asyncio.create_task(keep()) if reload else None
+    try:
+        yield
+    finally:
+        if task:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _first(

@@ -1,26 +1,59 @@
 """A worker: serves until its parent ends it, or ends.  Started by `kvd --workers N` alone."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 from kvd.credentials import keep_secret
 from kvd.errors import StartError, Superseded
 from kvd.process import service
 from kvd.process.child import die_with
+from kvd.reloadable import Reloadable
 from kvd.server import Server
-from kvd.workers.config import EXIT_SUPERSEDED, READY, Task
+from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, take_reloaded
 
-STDIN, STDOUT = 0, 1
+STDOUT = 1
 EXIT_FAILED = 1
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of the input: the parent is gone, and its store goes with it."""
-    os.read(STDIN, 1)
+def _end_with_parent(reload: Callable[[Reloadable], None]) -> None:
+    """Pass on what the parent has read anew, until the end of the input: it is gone, and its store goes with it."""
+    while (loaded := take_reloaded(sys.stdin.buffer)) is not None:
+        reload(loaded)
     os._exit(EXIT_FAILED)
+
+
+class Serving:
+    """A server in the event loop of the main thread, and what another thread wants of it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def ready(self) -> None:
+        """It listens: the parent may know, and have read anew what it read."""
+        self._loop = asyncio.get_running_loop()
+        _say(READY)
+
+    def reload(self, loaded: Reloadable) -> None:
+        """Called by the other thread, one time after the other."""
+        assert self._loop  # noqa: S101
+        # The loop may be closed: this process ends.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._begin, loaded)
+
+    def _begin(self, loaded: Reloadable) -> None:
+        self._task = asyncio.create_task(self._take(loaded))
+
+    async def _take(self, loaded: Reloadable) -> None:
+        await self.server.reload(loaded)
+        _say(RELOADED)
 
 
 def main() -> int:
@@ -40,12 +73,13 @@ def _serve(task: Task) -> int:
     """Serve until the parent says that it is enough; the exit status.  Raises Superseded."""
     # At once, even if this process is stopped: it keeps the port from the next daemon.
     die_with(task.parent, signal.SIGKILL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_secret(task.settings.store)
     service.log_to_stderr(task.settings.log_level, of_many=True)
     sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
     try:
-        service.run(Server(task.settings, task.location, sockets), lambda: _say(READY))
+        serving = Serving(Server(task.settings, task.location, sockets, task.loaded))
+        threading.Thread(target=_end_with_parent, args=[serving.reload], daemon=True).start()
+        service.run(serving.server, serving.ready)
     except StartError as error:
         _say(f"{error}\n".encode())
         return EXIT_FAILED

@@ -1,4 +1,5 @@
-"""What a worker is told by its parent, on its standard input; the input ends when the parent does.
+"""What a worker is told by its parent, on its standard input; the input ends when the parent does.  After its
+task that is only what was read anew.
 
 The first line says what code the parent runs.  A worker that was started from other code, because kvd was changed on
 disk meanwhile, reads no further.
@@ -12,12 +13,15 @@ from typing import IO, NamedTuple
 
 import kvd
 from kvd.errors import Superseded
+from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.store.redis.scripts import LAYOUT
 
 READY = b"ready\n"
 """What a worker says on its standard output when it listens; anything else says why it does not."""
+RELOADED = b"reloaded\n"
+"""What it says there each time that it has taken what was read anew."""
 EXIT_SUPERSEDED = 3
 """Exit status of a worker that another version of kvd has replaced; its last line on standard output says how."""
 
@@ -35,13 +39,14 @@ def code_on_disk() -> bytes:
 class Task(NamedTuple):
     """All that a worker needs.
 
-    parent: int, its process id.  sockets: descriptors that the worker inherits, bound.
+    parent: int, its process id.  sockets: descriptors that the worker inherits, bound.  loaded: what was read last.
     """
 
     parent: int
     settings: Settings
     location: StoreLocation
     sockets: tuple[int, ...]
+    loaded: Reloadable = NOTHING
 
     def give(self, to: IO[bytes], code: bytes) -> None:
         """Write it for a worker.  Not an argument: others can see those, and there may be a password in the URL.
@@ -66,3 +71,19 @@ class Task(NamedTuple):
         task = pickle.load(given)  # noqa: S301  # from our own parent
         assert isinstance(task, cls)  # noqa: S101
         return task
+
+
+def give_reloaded(loaded: Reloadable, to: IO[bytes]) -> None:
+    """Write for a worker what was read anew.  Raises OSError if it is gone."""
+    pickle.dump(loaded, to)
+    to.flush()
+
+
+def take_reloaded(given: IO[bytes]) -> Reloadable | None:
+    """Wait for what `give_reloaded` writes; None: the parent is gone."""
+    try:
+        loaded = pickle.load(given)  # noqa: S301  # from our own parent
+    except (EOFError, OSError, pickle.UnpicklingError):
+        return None
+    assert isinstance(loaded, Reloadable)  # noqa: S101
+    return loaded

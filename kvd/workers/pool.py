@@ -12,11 +12,12 @@ from contextlib import ExitStack, suppress
 from kvd.errors import StartError, Superseded
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import share
+from kvd.reloadable import Reloadable
 from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions
-from kvd.workers.config import EXIT_SUPERSEDED, READY, Task, code_on_disk
+from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, code_on_disk, give_reloaded
 
 logger = logging.getLogger("kvd")
 
@@ -25,8 +26,9 @@ class Workers:
     """All of them: `start` them in the main thread, keep `run` running, `drain` them, `close` them."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket], inherited: Sequence[int]
-    ) -> None:
+        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket], inherited: Sequence[int],
+        loaded: Reloadable,
+    ) -> None:  # fmt: skip
         """sockets: they listen on the addresses, and from now on are ours.  inherited: more descriptors.
 
         Raises StartError if the addresses cannot be shared.
@@ -39,7 +41,7 @@ class Workers:
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
         code = code_on_disk()
         self._workers = [
-            Worker(number, settings, location._replace(slot=slot), bound, inherited, code)
+            Worker(number, settings, location._replace(slot=slot), bound, inherited, code, loaded)
             for number, slot in enumerate(slots, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
@@ -59,6 +61,10 @@ class Workers:
         except Superseded:
             await self.drain()
             raise
+
+    async def reload(self, loaded: Reloadable) -> None:
+        """Give all of them what was read anew; returns when each has it, also those that are just started."""
+        await asyncio.gather(*(worker.reload(loaded) for worker in self._workers))
 
     async def drain(self) -> None:
         """End the workers in order: each answers what is being done, and tells its watchers."""
@@ -83,6 +89,7 @@ class Worker(Child):
         bound: Sequence[socket.socket],
         inherited: Sequence[int],
         code: bytes,
+        loaded: Reloadable,
     ) -> None:
         """bound: sockets at the addresses where it will listen.  code: what its own must be, as Task.give takes it."""
         super().__init__()
@@ -93,8 +100,9 @@ class Worker(Child):
         self._first: Sequence[socket.socket] = ()
         self._inherited = inherited
         self._code = code
+        self._loaded = loaded
         self._said = b""
-        self._ready = asyncio.Event()
+        self._ready, self._reloaded = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
 
     def begin_with(self, sockets: Sequence[socket.socket]) -> None:
@@ -107,6 +115,28 @@ class Worker(Child):
         await self._terminate()
         await self._release()
 
+    async def reload(self, loaded: Reloadable) -> None:
+        """Give it what was read anew; returns when it has it, or has ended, for it is started again with it."""
+        self._loaded = loaded
+        process, hearing = self._process, self._hearing
+        if not (process and hearing):
+            return
+        assert process.stdin  # noqa: S101
+        # Before it listens it reads nothing.
+        if await self._happens(self._ready, hearing):
+            self._reloaded.clear()
+            with suppress(OSError):
+                # It may be stopped, and there may be more to write than a pipe holds.
+                await asyncio.to_thread(give_reloaded, loaded, process.stdin)
+            await self._happens(self._reloaded, hearing)
+
+    async def _happens(self, event: asyncio.Event, hearing: asyncio.Task[None]) -> bool:
+        """Wait for an event, or for the end of the process: False."""
+        waiting = asyncio.create_task(event.wait())
+        await asyncio.wait({waiting, hearing}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return event.is_set()
+
     async def launch(self) -> None:
         """Start it; returns when it listens.  Raises StartError, Superseded."""
         await self._release()
@@ -116,10 +146,7 @@ class Worker(Child):
             raise StartError(f"cannot start {self.name}: {error.strerror or error}") from None
         self._ready.clear()
         self._hearing = asyncio.create_task(self._hear(process))
-        ready = asyncio.create_task(self._ready.wait())
-        await asyncio.wait({ready, self._hearing}, return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        if not self._ready.is_set():
+        if not await self._happens(self._ready, self._hearing):
             await self._wait()
             raise StartError(self._said.decode().strip() or f"{self.name} ended while it started; its log says why")
         logger.info("%s is process %d", self.name, process.pid)
@@ -141,7 +168,8 @@ class Worker(Child):
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            Task(os.getpid(), self._settings, self._location, descriptors).give(process.stdin, self._code)
+            task = Task(os.getpid(), self._settings, self._location, descriptors, self._loaded)
+            task.give(process.stdin, self._code)
         return process
 
     async def _wait(self) -> int:
@@ -162,7 +190,11 @@ class Worker(Child):
             self._said = await lines.readline()
             if self._said == READY:
                 self._ready.set()
-            self._said = await lines.read() or self._said
+            while said := await lines.readline():
+                if said == RELOADED:
+                    self._reloaded.set()
+                else:
+                    self._said = said
         finally:
             transport.close()
 
