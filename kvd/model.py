@@ -24,6 +24,7 @@ class Record(NamedTuple):
     kind: bytes, TEXT or BYTES.
     value: bytes; b"" if the record is large.
     large: bool, the value is kept apart in the store and has not been fetched.
+    apart: int, of a large record, how many bytes the value has.
     """
 
     revision: bytes
@@ -31,6 +32,7 @@ class Record(NamedTuple):
     kind: bytes
     value: bytes
     large: bool = False
+    apart: int = 0
 
 
 class Change(NamedTuple):
@@ -43,6 +45,7 @@ class Change(NamedTuple):
     more: bool, the next change belongs to the same transaction.
     deadline: int, of a SET, milliseconds of the store's clock at which the key will expire, 0 if it will not.
     owner: bytes, of a SET, the key with which this one lives, b"" if there is none.
+    apart: int, how many bytes the value has, if it is kept apart in the store and has not been fetched; else 0.
     """
 
     revision: int
@@ -53,6 +56,12 @@ class Change(NamedTuple):
     more: bool = False
     deadline: int = 0
     owner: bytes = b""
+    apart: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes the value has."""
+        return self.apart or len(self.value)
 
 
 class Entry(NamedTuple):
@@ -70,6 +79,29 @@ class Position(NamedTuple):
 
     def __bytes__(self) -> bytes:
         return b"%d@%s" % self
+
+
+CHANGING = frozenset((b"SET", b"DEL", b"EXPIRE"))
+"""The verbs of changes."""
+
+
+class Form(NamedTuple):
+    """What a watch asked for beside its patterns; those that asked for the same are sent the same lines.
+
+    keys: bool, sizes in the place of values.
+    only: frozenset, verbs of the changes that are sent; a copy is sent whole.
+    """
+
+    keys: bool = False
+    only: frozenset[bytes] = CHANGING
+
+    @property
+    def wants_values(self) -> bool:
+        """Whether the lines of its changes have values in them."""
+        return not self.keys and b"SET" in self.only
+
+
+PLAIN = Form()
 
 
 class Patterns:

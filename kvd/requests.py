@@ -6,7 +6,7 @@ are in it (`size`).
 
 from typing import NamedTuple
 
-from kvd.model import Position
+from kvd.model import PLAIN, Form, Position
 
 Touched = tuple[bytes, ...]
 """Keys and patterns."""
@@ -176,9 +176,10 @@ class KeyRange(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """WATCH, SYNC: the patterns."""
+    """WATCH, SYNC: the patterns, and in which form the lines are wanted."""
 
     patterns: tuple[bytes, ...]
+    form: Form = PLAIN
 
     def touches(self) -> Touched:
         return self.patterns
@@ -210,31 +211,34 @@ class Nothing(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """RESUME: the position after which to begin, and the patterns."""
+    """RESUME: the position after which to begin, and what `Watch` has."""
 
     position: Position
     patterns: tuple[bytes, ...]
+    form: Form = PLAIN
 
     def touches(self) -> Touched:
         return self.patterns
 
 
 class Follow(NamedTuple):
-    """FOLLOW: the position after which to go on, None where there is none yet, and the patterns."""
+    """FOLLOW: the position after which to go on, None where there is none yet, and what `Watch` has."""
 
     position: Position | None
     patterns: tuple[bytes, ...]
+    form: Form = PLAIN
 
     def touches(self) -> Touched:
         return self.patterns
 
 
 class History(NamedTuple):
-    """CHANGES: the changes after a position that match, `limit` (int) at the most."""
+    """CHANGES: the changes after a position that match, `limit` (int) at the most, and their form."""
 
     position: Position
     patterns: tuple[bytes, ...]
     limit: int
+    form: Form = PLAIN
 
     def touches(self) -> Touched:
         return self.patterns

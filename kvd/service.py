@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from kvd import __version__
 from kvd.process.tasks import run_together
@@ -20,7 +21,7 @@ from kvd.wire import words
 from kvd.wire.lines import max_line
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks"
+FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options"
 
 
 class Service:
@@ -30,7 +31,7 @@ class Service:
         """embedded: whether the store is the daemon's own, with the limits that it was given."""
         self.store = store
         self.hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES))
-        self.follower = Follower(store.open_log, self.hub)
+        self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub)
         self.catching_up = CatchingUp(store, self.hub)
         self._settings = settings
         self._embedded = embedded

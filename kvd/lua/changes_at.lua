@@ -1,11 +1,12 @@
 -- Gives some changes of the history, as many as fit into a page.
 -- KEYS: big log meta
--- ARGV: store bytes revision ...; bytes is where a page ends, the last change excepted
+-- ARGV: store bytes values revision ...; bytes is where a page ends, the last change excepted; values: 1 or 0, whether
+--   with large values
 -- RETURNS: STORE, COMPACTED if the first one is kept no longer, or OK, the store's id, its revision, its floor, then for
---   each change its key, after the letter of the change (log.py), and its value
+--   each change its key, after the letter of the change (log.py), and its value, or the length of a large one
 local VALUE = {g = 't', h = 'b', G = 'T', H = 'B'}
 local big, log, meta = KEYS[1], KEYS[2], KEYS[3]
-local most_bytes = tonumber(ARGV[2])
+local most_bytes, values = tonumber(ARGV[2]), ARGV[3] == '1'
 local kept, refused = read_meta(meta, 'store', 'revision', 'floor')
 local page, bytes = {'OK', kept[2], kept[3], kept[4]}, 0
 if refused then
@@ -38,7 +39,7 @@ local function look(revision)
   return first <= revision or nil
 end
 
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local revision = tonumber(ARGV[i])
   if not look(revision) then
     break
@@ -50,7 +51,7 @@ for i = 3, #ARGV do
     local at = 3 + 2 * (revision - first)
     name, value = fields[at], fields[at + 1]
     local letter = VALUE[string.sub(name, 1, 1)]
-    if letter then
+    if letter and values then
       name, value = letter .. string.sub(name, 2), redis.call('HGET', big, ARGV[i])
     end
   end

@@ -1,8 +1,9 @@
 -- Gives the log's entries after a revision, as many as fit into a page, as of one moment.
 -- KEYS: big log meta
--- ARGV: after store changes bytes; changes and bytes are where a page ends, the last entry excepted
+-- ARGV: after store changes bytes values; changes and bytes are where a page ends, the last entry excepted; values: 1 or
+--   0, whether with large values
 -- RETURNS: COMPACTED, STORE, FUTURE or OK, the store's id, its revision, its floor, then the entries as XRANGE
---   gives them, with large values in place; the first may begin at or before the revision
+--   gives them, with large values in place, or else references to them; the first may begin at or before the revision
 local VALUE = {g = 't', h = 'b', G = 'T', H = 'B'}
 local big, log, meta = KEYS[1], KEYS[2], KEYS[3]
 local after, most_changes, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -40,7 +41,9 @@ while true do
   if not entry then
     return page
   end
-  fill(entry)
+  if ARGV[5] == '1' then
+    fill(entry)
+  end
   page[#page + 1] = entry
   -- A field that is a number says how many changes stand in it as lines.
   changes = changes + (tonumber(entry[2][3]) or #entry[2] / 2 - 1)

@@ -1,18 +1,19 @@
 -- Gives the next keys of a range in byte order, with their records if wanted, as of one moment.
 -- KEYS: data big index ttl meta
--- ARGV: min max limit bytes records due clock reverse fold prefix; min and max as ZRANGEBYLEX takes them; limit: keys
+-- ARGV: min max limit bytes records due clock reverse fold prefix values; min and max as ZRANGEBYLEX takes them; limit: keys
 --   to give; records and due 1 or 0: with their records, with those whose deadline has passed; reverse 1 or 0: in the
 --   order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix` bytes,
---   give once, in the place of them, what they begin with up to its end
+--   give once, in the place of them, what they begin with up to its end; values 1 or 0: of records, also large ones
 -- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), then
 --   for each key: key, or key record value; record is "" of what several were folded to; value is "" unless the
---   record says that it is kept apart
+--   record says that it is kept apart, and it is wanted
 local CHUNK = 64
 local FOLDED_CHUNK = 8 -- where each key may be all that is needed of many
 local MOST = 1024 -- keys to look at for one page, also if most of them are left out: half a millisecond
 local data, big, index, ttl, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local min, max, limit, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local records, reverse, fold, prefix = ARGV[5] == '1', ARGV[8] == '1', ARGV[9], tonumber(ARGV[10])
+local values = ARGV[11] == '1'
 local kept, refused = read_meta(meta, 'revision', 'store', 'clock')
 if refused then
   return refused
@@ -39,7 +40,7 @@ local function add(key, record)
   page[#page + 1] = key
   size = size + #key
   if records then
-    local large = string.match(record, '^(%d+) %d+ [TB][; ]')
+    local large = values and string.match(record, '^(%d+) %d+ [TB][; ]')
     local value = large and redis.call('HGET', big, large) or ''
     page[#page + 1] = record
     page[#page + 1] = value

@@ -25,6 +25,7 @@ from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.watching import Watching
 from kvd.verbs import explain
+from kvd.watch.rendering import line_of, pieced
 from kvd.wire import replies
 
 MOST_PAGES = 50
@@ -115,27 +116,29 @@ class Handlers:
         self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))
 
     async def _watch(self, watch: Watch) -> None:
-        await self._watching.watch(watch.patterns)
+        await self._watching.watch(watch.patterns, watch.form)
 
     async def _resume(self, request: Resume) -> None:
-        await self._watching.resume(request.position, request.patterns)
+        await self._watching.resume(request.position, request.patterns, request.form)
 
     async def _sync(self, watch: Watch) -> None:
-        await self._watching.sync(watch.patterns)
+        await self._watching.sync(watch.patterns, watch.form)
 
     async def _follow(self, request: Follow) -> None:
-        await self._watching.follow(request.position, request.patterns)
+        await self._watching.follow(request.position, request.patterns, request.form)
 
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
-        match = Patterns(wanted.patterns).match
+        match, form = Patterns(wanted.patterns).match, wanted.form
+        render = line_of(form, item=True)
         position, left = wanted.position, wanted.limit
         self._output.hold()
         try:
             for _ in range(MOST_PAGES):
-                changes = await self._store.changes_after(position)
-                found = [change for change in changes if match(change.key)][:left]
-                self._output.reply_all(replies.changed(change, position.store) for change in found)
+                changes = await self._store.changes_after(position, values=form.wants_values)
+                found = [change for change in changes if change.verb in form.only and match(change.key)][:left]
+                lines = [render(change, position.store) for change in found]
+                self._output.reply(pieced(found, lines, form))
                 left -= len(found)
                 if changes:
                     position = Position((changes if left else found)[-1].revision, position.store)

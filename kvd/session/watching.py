@@ -5,13 +5,14 @@ from contextlib import suppress
 from typing import Protocol
 
 from kvd.errors import Compacted, Future, OtherStore, Refusal, Unavailable
-from kvd.model import Patterns, Position
+from kvd.model import Form, Patterns, Position
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
 from kvd.store.api import Store
 from kvd.watch.catching_up import CatchingUp
-from kvd.watch.hub import Hub, Watcher
+from kvd.watch.hub import Hub
 from kvd.watch.snapshot import Copy, Copying
+from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 
 SHORTEST_PROGRESS = 0.05
@@ -58,27 +59,27 @@ class Watching:
         """Whether there is a watch."""
         return self._watcher is not None
 
-    async def watch(self, patterns: tuple[bytes, ...]) -> None:
+    async def watch(self, patterns: tuple[bytes, ...], form: Form) -> None:
         """Replace the watch by one from now on, and answer.
 
         This and the other three raise a `Refusal`, Unavailable for one, and then leave the old watch as it was.
         """
         await self._join()
         position, _ = await self._store.history()
-        self._begin(Patterns(patterns), position)
+        self._begin(Patterns(patterns), form, position)
 
-    async def resume(self, position: Position, patterns: tuple[bytes, ...]) -> None:
+    async def resume(self, position: Position, patterns: tuple[bytes, ...], form: Form) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
         self._hub.index.drop_to(await self._store.check(position))
-        self._begin(Patterns(patterns), position)
+        self._begin(Patterns(patterns), form, position)
 
-    async def sync(self, patterns: tuple[bytes, ...]) -> None:
+    async def sync(self, patterns: tuple[bytes, ...], form: Form) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
         await self._join()
-        await self._copy(Patterns(patterns))
+        await self._copy(Patterns(patterns), form)
 
-    async def follow(self, position: Position | None, patterns: tuple[bytes, ...]) -> None:
+    async def follow(self, position: Position | None, patterns: tuple[bytes, ...], form: Form) -> None:
         """Do as `resume`, or, where that is not possible or there is no position, say why and do as `sync`.
 
         What was watched before is over as soon as that is said.
@@ -91,12 +92,12 @@ class Watching:
             except (Compacted, OtherStore, Future) as error:
                 reason = error.code
             else:
-                self._begin(Patterns(patterns), position)
+                self._begin(Patterns(patterns), form, position)
                 return
-        await self._copy(Patterns(patterns), reason)
+        await self._copy(Patterns(patterns), form, reason)
 
-    async def _copy(self, patterns: Patterns, reason: str = "") -> None:
-        copy = Copy(self._copying, patterns, self._buffer)
+    async def _copy(self, patterns: Patterns, form: Form, reason: str = "") -> None:
+        copy = Copy(self._copying, patterns, self._buffer, form)
         self._output.hold()
         try:
             async for lines in copy.portions():
@@ -109,19 +110,19 @@ class Watching:
                 await self._output.flush_if_full()
             position, lines = copy.rest()
             self._output.reply(lines)
-            self._begin(patterns, position)
+            self._begin(patterns, form, position)
         except Refusal as error:
             self._output.reply(replies.refused(error))
         finally:
             copy.close()
             self._output.release()
 
-    def _begin(self, patterns: Patterns, position: Position) -> None:
+    def _begin(self, patterns: Patterns, form: Form, position: Position) -> None:
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self._leave()
         self._watcher = Watcher(
-            patterns, self._output.push, self._set_aside, self._wait, self._ended, position.revision
+            patterns, self._output.push, self._set_aside, self._wait, self._ended, position.revision, form
         )
         # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))

@@ -73,13 +73,15 @@ class Store(Protocol):
     def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
         """The keys that match, page by page; at least one page."""
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
+    async def page(self, pattern: bytes, after: bytes, *, values: bool = True) -> tuple[Page, bytes]:
         """For a copy: some of the keys that match, from one on, with their records; and the last key that was looked
-        at, b"" at the end.  Also expired keys whose end is not in the change log yet."""
+        at, b"" at the end.  Also expired keys whose end is not in the change log yet.
 
-    async def records(self, keys: Sequence[bytes]) -> Page:
+        values: whether with large ones; else the records say only how many bytes these have."""
+
+    async def records(self, keys: Sequence[bytes], *, values: bool = True) -> Page:
         """For a copy: the records of the first of some keys, at least one, None for those that are not there.  Also
-        expired ones whose end is not in the change log yet."""
+        expired ones whose end is not in the change log yet.  values: as of `page`."""
 
     async def count(self, pattern: bytes) -> int:
         """How many keys match."""
@@ -95,12 +97,16 @@ class Store(Protocol):
         Raises OtherStore, Future, Compacted.
         """
 
-    async def changes_after(self, position: Position) -> list[Change]:
-        """The next page of the change log; empty if there is none yet.  Raises OtherStore, Future, Compacted."""
+    async def changes_after(self, position: Position, *, values: bool = True) -> list[Change]:
+        """The next page of the change log; empty if there is none yet.  Raises OtherStore, Future, Compacted.
+
+        values: whether with large ones; else the changes say only how many bytes these have."""
 
     async def keys_before(self, store: bytes, revision: int) -> tuple[list[bytes], bytes]:
         """The keys of some of the changes just before one, in order, and a byte for each: 1 if the next one belongs to
         the same transaction.  Raises OtherStore, and Compacted if none of them are kept."""
 
-    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
-        """The first of some changes, at least one.  Raises OtherStore, and Compacted if that is not kept any more."""
+    async def changes_at(self, store: bytes, revisions: Sequence[int], *, values: bool = True) -> list[Change]:
+        """The first of some changes, at least one.  Raises OtherStore, and Compacted if that is not kept any more.
+
+        values: as of `changes_after`."""

@@ -2,6 +2,9 @@
 
 follower     reads the change log, and hands on every change, in order, once
 hub          hands changes to watchers
+watcher      one watch
+groups       the watchers that want their lines in one form
+rendering    the lines, in the form that is asked for
 index        which key each kept change is of
 memory       changes in memory
 portions     steps of catching up that several are given

@@ -11,7 +11,8 @@ from typing import Any
 
 from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.store.api import Store
-from kvd.watch.hub import COMPACTED, Hub, Step, Watcher
+from kvd.watch.hub import COMPACTED, Hub, Step
+from kvd.watch.watcher import Watcher
 
 SLICE = 0.0005
 """Seconds of catching up before live traffic has its turn."""
@@ -104,19 +105,22 @@ class CatchingUp:
                     self._release_all()
 
     async def _fetch(self) -> None:
-        """Have changes in memory: all that the first one needs, so that it goes on, and as many of the others'."""
+        """Have changes in memory: all that the first one needs, so that it goes on, and as many of the others' who want
+        values as it does, or as it does not."""
         self._not_in_memory = [watcher for watcher in self._not_in_memory if self._hub.serves(watcher)]
         if not self._not_in_memory:
             return
         store = self._hub.position.store
-        wanted = dict.fromkeys(self._hub.missing(self._not_in_memory[0]))
-        for watcher in self._not_in_memory[1:]:
+        values = self._not_in_memory[0].form.wants_values
+        wanted: dict[int, None] = {}
+        for watcher in self._not_in_memory:
             if len(wanted) >= MOST_WANTED:
                 break
-            wanted.update(dict.fromkeys(self._hub.missing(watcher)))
+            if watcher.form.wants_values == values:
+                wanted.update(dict.fromkeys(self._hub.missing(watcher)))
         if wanted:
             try:
-                changes = await self._store.changes_at(store, list(wanted)[:MOST_WANTED])
+                changes = await self._store.changes_at(store, list(wanted)[:MOST_WANTED], values=values)
             except Compacted as error:
                 # Else those who wait by now are of another history.
                 if store == self._hub.position.store:

@@ -1,21 +1,23 @@
-"""The hub: hands every change to the watchers that match, each line rendered once.  Pure and synchronous.
+"""The hub: hands every change to the watchers that match, each line rendered once for all who want it alike.  Pure and
+synchronous.
 
 A watcher is a cursor into the history.  A live one gets changes as they are published.  One that begins in the past, or
 whose sink has no room, is set aside: it holds back nobody, and catches up, step by step, with those changes only that
 match.  Which these are, the change index knows; recent ones are in memory, others have to be fetched first.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from itertools import pairwise
 
-from kvd.model import Change, Patterns, Position, Sink
+from kvd.model import Change, Form, Patterns, Position
+from kvd.watch.groups import Group
 from kvd.watch.index import ChangeIndex
 from kvd.watch.memory import FetchedChanges, RecentChanges
 from kvd.watch.portions import Portion, Portions
+from kvd.watch.rendering import line_of, pieced
 from kvd.watch.spread import retry_hint
+from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 
 COMPACTED = "compacted"
@@ -40,31 +42,6 @@ class Step(Enum):
     NOT_IN_MEMORY = auto()
 
 
-@dataclass(eq=False, slots=True)
-class Watcher:
-    """One watch.
-
-    sink: takes lines at once, or refuses for want of room.
-    set_aside: called when it has to catch up; then `Hub.catch_up` is to be called.
-    full: called when the sink has refused in catching up, which is to go on when there is room.
-    ended: called with the END line when the hub ends the watch.
-    after: int, the revision up to which the sink has had everything (for a live one: from which it began).
-    coming: revisions of the next changes that match, while it catches up; there are no others up to `known_to`.
-    joined: those of them after which no push may end: the next one belongs to the same transaction.
-    """
-
-    patterns: Patterns
-    sink: Sink
-    set_aside: Callable[[], None]
-    full: Callable[[], None]
-    ended: Callable[[bytes], None]
-    after: int = 0
-    live: bool = True
-    coming: list[int] = field(default_factory=list)
-    joined: frozenset[int] = frozenset()
-    known_to: int = 0
-
-
 class Hub:
     """All watchers of one daemon.  Call `start` before the first, and whenever the history begins anew."""
 
@@ -73,12 +50,9 @@ class Hub:
         self.index = ChangeIndex(index_changes)
         self.fetched = FetchedChanges()
         self._recent = RecentChanges() if memory is None else memory
-        # By pattern: those that watch nothing else, and those that do.
-        self._alone: dict[bytes, set[Watcher]] = {}
-        self._among_others: dict[bytes, set[Watcher]] = {}
-        # Lengths of the prefixes, how many have it, and which there are, in order.
-        self._lengths: dict[int, int] = {}
-        self._ordered: list[int] = []
+        self._groups: dict[Form, Group] = {}
+        # What is being copied with its values.
+        self.copied: set[Patterns] = set()
         self._watchers: set[Watcher] = set()
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._portions = Portions()
@@ -95,14 +69,12 @@ class Hub:
         If changes after it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
-        words = watcher.patterns.words
-        by_pattern = self._registry(words)
-        for pattern in words:
-            by_pattern.setdefault(pattern, set()).add(watcher)
-        self._count(words, 1)
+        if watcher.form not in self._groups:
+            self._groups[watcher.form] = Group(watcher.form)
+        self._groups[watcher.form].add(watcher)
         watcher.live = True
         if watcher.after < self.position.revision:
-            self._set_aside(watcher, watcher.after)
+            watcher.fall_behind(watcher.after)
 
     def serves(self, watcher: Watcher) -> bool:
         """Whether a watcher was added, and neither removed nor ended."""
@@ -113,28 +85,15 @@ class Hub:
         if watcher not in self._watchers:
             return
         self._watchers.discard(watcher)
-        words = watcher.patterns.words
-        by_pattern = self._registry(words)
-        for pattern in words:
-            by_pattern[pattern].discard(watcher)
-            if not by_pattern[pattern]:
-                del by_pattern[pattern]
-        self._count(words, -1)
+        group = self._groups[watcher.form]
+        group.remove(watcher)
+        if group.is_empty:
+            del self._groups[watcher.form]
 
-    def _count(self, words: tuple[bytes, ...], by: int) -> None:
-        """Count prefixes by their lengths, or no longer."""
-        before = len(self._lengths)
-        for pattern in words:
-            if pattern.endswith(b"*"):
-                length = len(pattern) - 1
-                self._lengths[length] = self._lengths.get(length, 0) + by
-                if not self._lengths[length]:
-                    del self._lengths[length]
-        if len(self._lengths) != before:
-            self._ordered = sorted(self._lengths)
-
-    def _registry(self, words: tuple[bytes, ...]) -> dict[bytes, set[Watcher]]:
-        return self._alone if len(words) == 1 else self._among_others
+    def wants_value(self, key: bytes) -> bool:
+        """Whether the large values of a key are to be read: not if all who watch it want it without."""
+        wanted = [group.form.wants_values for group in self._groups.values() if group.matches(key)]
+        return not wanted or any(wanted) or any(patterns.match(key) for patterns in self.copied)
 
     def complete_to(self, watcher: Watcher) -> Position:
         """The position up to which a watcher has had everything."""
@@ -144,47 +103,17 @@ class Hub:
     # ---- the history
 
     def publish(self, store: bytes, changes: list[Change]) -> None:
-        """Hand on the next changes.
-
-        What is joined once goes to all that watch one pattern, so that a watcher costs little more than its socket.
-        """
+        """Hand on the next changes."""
         before = self.position.revision
         # Those would end before these changes.
         self._portions.clear()
         self._recent.add(changes)
         self.index.append(changes)
         self.position = Position(changes[-1].revision, store)
-        lines: dict[int, bytes] = {}
-        places: dict[bytes, list[int]] = {}
-        for place, change in enumerate(changes):
-            for pattern in self._patterns_of(change.key):
-                lines[place] = lines.get(place) or replies.change(change, store)
-                places.setdefault(pattern, []).append(place)
-        merged: dict[Watcher, list[int]] = {}
-        for pattern, found in places.items():
-            if alone := self._alone.get(pattern):
-                self._hand(alone, before, [(changes[place].revision, lines[place]) for place in found])
-            for watcher in self._among_others.get(pattern, ()):
-                # No place comes twice: one change matches one pattern of a watcher.
-                merged.setdefault(watcher, []).extend(found)
-        for watcher, its in merged.items():
-            self._hand((watcher,), before, [(changes[place].revision, lines[place]) for place in sorted(its)])
+        for group in tuple(self._groups.values()):
+            group.publish(store, before, changes)
         if self._waiting:
             self._call_waiting()
-
-    def _hand(self, watchers: Iterable[Watcher], before: int, lines: list[tuple[int, bytes]]) -> None:
-        """Give the live ones of some watchers lines, each with its revision, all of them later than `before`."""
-        data = b"".join([line for _, line in lines])
-        for watcher in watchers:
-            if not watcher.live:
-                continue
-            if watcher.after <= before:
-                if not watcher.sink(data):
-                    self._set_aside(watcher, before)
-            elif (late := [line for revision, line in lines if revision > watcher.after]) and not watcher.sink(
-                b"".join(late)
-            ):
-                self._set_aside(watcher, watcher.after)
 
     def start(self, position: Position) -> None:
         """The history begins here: nothing before it will be published."""
@@ -228,7 +157,8 @@ class Hub:
             watcher.live = True
             watcher.coming = []
             return Step.LIVE
-        portion = self._portions.get(words := watcher.patterns.words, watcher.after)
+        name = (watcher.patterns.words, watcher.form, watcher.after)
+        portion = self._portions.get(name)
         if portion is None:
             if not watcher.coming:
                 if not self.index.covers(watcher.after):
@@ -240,8 +170,8 @@ class Hub:
             portion = self._portion(watcher)
             if portion is None:
                 return Step.NOT_IN_MEMORY
-            self._portions.add(words, watcher.after, portion)
-        if not watcher.sink(portion.lines):
+            self._portions.add(name, portion)
+        if portion.lines and not watcher.sink(portion.lines):
             return Step.FULL
         _, watcher.after, watcher.coming, watcher.joined, watcher.known_to = portion
         return Step.MORE
@@ -259,14 +189,18 @@ class Hub:
 
         None if that is nothing.
         """
+        form = watcher.form
+        render, values = line_of(form), form.wants_values
+        changes: list[Change] = []
         lines: list[bytes] = []
         size = 0
         given = 0
         for number, revision in enumerate(watcher.coming):
-            change = self.known(revision)
+            change = self.known(revision, values=values)
             if change is None:
                 break
-            lines.append(replies.change(change, self.position.store))
+            changes.append(change)
+            lines.append(render(change, self.position.store))
             size += len(lines[-1])
             if revision not in watcher.joined:
                 given = number + 1
@@ -275,18 +209,22 @@ class Hub:
         if not given:
             return None
         last, coming = watcher.coming[given - 1], watcher.coming[given:]
-        return Portion(
-            b"".join(lines[:given]), last if coming else max(last, watcher.known_to), coming, watcher.joined,
-            watcher.known_to,
-        )  # fmt: skip
+        last = last if coming else max(last, watcher.known_to)
+        text = pieced(changes[:given], lines[:given], form)
+        return Portion(text, last, coming, watcher.joined, watcher.known_to)
 
-    def known(self, revision: int) -> Change | None:
-        """The change with a revision, if it is in memory."""
-        return self._recent.get(revision) or self.fetched.get(revision)
+    def known(self, revision: int, *, values: bool = True) -> Change | None:
+        """The change with a revision, if it is in memory, and with its value, if values are wanted."""
+        change = self._recent.get(revision) or self.fetched.get(revision)
+        if change and change.apart and values:
+            change = self.fetched.get(revision)
+            return None if change and change.apart else change
+        return change
 
     def missing(self, watcher: Watcher) -> list[int]:
         """Revisions of the changes that come next for a watcher and are not in memory."""
-        return [revision for revision in watcher.coming if self.known(revision) is None]
+        values = watcher.form.wants_values
+        return [revision for revision in watcher.coming if self.known(revision, values=values) is None]
 
     def when_reached(self, revision: int, callback: Callable[[], None]) -> None:
         """Have something called once a revision is published, or the history begins anew."""
@@ -304,16 +242,3 @@ class Hub:
         """Tell a watcher how far it has come, if there is room for the line."""
         if watcher in self._watchers:
             watcher.sink(replies.progress(self.complete_to(watcher)))
-
-    def _set_aside(self, watcher: Watcher, after: int) -> None:
-        watcher.live = False
-        watcher.after = after
-        watcher.coming = []
-        watcher.set_aside()
-
-    def _patterns_of(self, key: bytes) -> Iterable[bytes]:
-        """The patterns that match a key and are watched; what it costs does not grow with the others."""
-        lengths = self._ordered[: bisect_right(self._ordered, len(key))]
-        patterns = [key[:length] + b"*" for length in lengths]
-        patterns.append(key)
-        return [pattern for pattern in patterns if pattern in self._alone or pattern in self._among_others]

@@ -68,7 +68,9 @@ class FetchedChanges:
     def add(self, changes: Iterable[Change]) -> None:
         """Keep some more."""
         for change in changes:
-            if change.revision not in self._young:
+            kept = self._young.get(change.revision)
+            # It may be kept without its value, and come with it.
+            if kept is None or (kept.apart and not change.apart):
                 self._young[change.revision] = change
                 self._held += _cost(change)
         if self._held > self._size:

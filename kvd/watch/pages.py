@@ -3,15 +3,19 @@
 import asyncio
 from typing import NamedTuple
 
-from kvd.model import Position
+from kvd.model import PLAIN, Form, Position
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
-from kvd.wire import replies
+from kvd.watch.rendering import pair
 
 KEPT_BYTES = 2 * 1024 * 1024
 """Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
 KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
+
+
+_Name = tuple[bytes, bytes, Form]
+"""A pattern, the key after which the page begins, and the form of its lines."""
 
 
 class Page(NamedTuple):
@@ -31,9 +35,9 @@ class Pages:
     def __init__(self, store: Store, hub: Hub) -> None:
         self._store = store
         self._hub = hub
-        self._reading: dict[tuple[bytes, bytes], asyncio.Task[Page]] = {}
+        self._reading: dict[_Name, asyncio.Task[Page]] = {}
         # The oldest first.
-        self._kept: dict[tuple[bytes, bytes], Page] = {}
+        self._kept: dict[_Name, Page] = {}
         self._users = 0
 
     def join(self) -> None:
@@ -46,12 +50,13 @@ class Pages:
         if not self._users:
             self._kept.clear()
 
-    async def get(self, pattern: bytes, after: bytes) -> Page:
+    async def get(self, pattern: bytes, after: bytes, form: Form = PLAIN) -> Page:
         """The page of a pattern's keys after one.  What happened since its position, the change index knows.
 
         Raises Unavailable.
         """
-        name = (pattern, after)
+        # Of the form, what a copy is rendered by.
+        name = (pattern, after, PLAIN._replace(keys=form.keys))
         page = self._kept.get(name)
         if page and self._is_fresh(page):
             return page
@@ -71,18 +76,18 @@ class Pages:
             and self._hub.index.covers(page.position.revision)
         )
 
-    async def _read(self, pattern: bytes, after: bytes) -> Page:
-        name = (pattern, after)
+    async def _read(self, pattern: bytes, after: bytes, form: Form) -> Page:
+        name = (pattern, after, form)
         try:
-            (position, items), last = await self._store.page(pattern, after)
-            page = Page(position, b"".join([replies.pair(key, record) for key, record in items if record]), last)
+            (position, items), last = await self._store.page(pattern, after, values=not form.keys)
+            page = Page(position, b"".join([pair(key, record, form) for key, record in items if record]), last)
         finally:
             del self._reading[name]
         if self._users:
             self._keep(name, page)
         return page
 
-    def _keep(self, name: tuple[bytes, bytes], page: Page) -> None:
+    def _keep(self, name: _Name, page: Page) -> None:
         self._kept[name] = page
         while sum([len(kept.lines) for kept in self._kept.values()]) > KEPT_BYTES and len(self._kept) > 1:
             del self._kept[next(iter(self._kept))]

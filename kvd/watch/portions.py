@@ -2,12 +2,18 @@
 
 from typing import NamedTuple
 
+from kvd.model import Form
+
 MOST_BYTES = 1024 * 1024
 """Bytes of steps that are kept."""
 
 
+Name = tuple[tuple[bytes, ...], Form, int]
+"""What is watched, in which form, and the revision up to which everything was sent."""
+
+
 class Portion(NamedTuple):
-    """What comes next for all who watch the same from the same revision on.
+    """What comes next for all who watch the same in the same form from the same revision on.
 
     lines: bytes, complete up to the revision `last`.
     coming, joined, known_to: those of a `Watcher` that has been sent them; the list is shared.
@@ -24,22 +30,21 @@ class Portions:
     """Those that were made since the last change."""
 
     def __init__(self) -> None:
-        # By what is watched, and from where.
-        self._kept: dict[tuple[tuple[bytes, ...], int], Portion] = {}
+        self._kept: dict[Name, Portion] = {}
         self._size = 0
 
-    def get(self, words: tuple[bytes, ...], after: int) -> Portion | None:
-        """What comes next for those who watch this, and have had everything up to a revision."""
-        return self._kept.get((words, after))
+    def get(self, name: Name) -> Portion | None:
+        """What comes next."""
+        return self._kept.get(name)
 
-    def add(self, words: tuple[bytes, ...], after: int, portion: Portion) -> None:
+    def add(self, name: Name, portion: Portion) -> None:
         """Keep it for others, if it is not too large."""
         size = len(portion.lines)
         if size > MOST_BYTES:
             return
         if self._size + size > MOST_BYTES:
             self.clear()
-        self._kept[words, after] = portion
+        self._kept[name] = portion
         self._size += size
 
     def clear(self) -> None:

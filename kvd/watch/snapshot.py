@@ -12,11 +12,12 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 
 from kvd.errors import Unavailable
-from kvd.model import Change, Patterns, Position, Record
+from kvd.model import PLAIN, Change, Form, Patterns, Position, Record
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
 from kvd.watch.index import AFTER_ALL
 from kvd.watch.pages import Page, Pages
+from kvd.watch.rendering import pair
 from kvd.wire import replies
 
 PORTION_KEYS = 200
@@ -92,11 +93,13 @@ class _Told:
 class Copy:
     """One copy.  Send the `portions`, then at once what `rest` gives; `close` it in any case."""
 
-    def __init__(self, shared: Copying, patterns: Patterns, most_left: int) -> None:
-        """most_left: int, bytes that `rest` may give."""
+    def __init__(self, shared: Copying, patterns: Patterns, most_left: int, form: Form = PLAIN) -> None:
+        """most_left: int, bytes that `rest` may give.  form: in which the lines are wanted."""
         self._shared = shared
         self._hub = shared.hub
         self._patterns = patterns
+        self._form = form
+        self._values = not form.keys
         self._most_left = most_left
         self._store_id = self._hub.position.store
         self._generation = self._hub.index.generation
@@ -108,11 +111,14 @@ class Copy:
         self._newest = 0
         self._slow = self._holds_turn = False
         self._hub.index.keepers.add(self.keep)
+        if self._values:
+            self._hub.copied.add(patterns)
         shared.pages.join()
 
     def close(self) -> None:
         """Follow the changes no longer."""
         self._hub.index.keepers.discard(self.keep)
+        self._hub.copied.discard(self._patterns)
         self._shared.pages.leave()
         self._end_turn()
 
@@ -140,14 +146,14 @@ class Copy:
         """The last lines, after which the copy is exact at the position, which is the hub's: begin to watch at once."""
         changes = [self._last_change(key) for key in self._changed]
         self._changed.clear()
-        return self._hub.position, b"".join([_line(change) for change in changes if change])
+        return self._hub.position, b"".join([self._line(change) for change in changes if change])
 
     # ---- the first round: all keys
 
     async def _copy(self, pattern: bytes) -> AsyncIterator[bytes]:
         after, number = b"", 0
         while True:
-            page = await self._shared.pages.get(pattern, after)
+            page = await self._shared.pages.get(pattern, after, self._form)
             self._check()
             if not self._hub.index.covers(page.position.revision):
                 continue
@@ -212,8 +218,8 @@ class Copy:
                 # It may be one that has not been taken from the index yet.
                 self._told.record(change.key, change.revision)
                 del self._changed[change.key]
-            return b"".join(map(_line, changes)), []
-        position, items = await self._shared.store.records(keys)
+            return b"".join(map(self._line, changes)), []
+        position, items = await self._shared.store.records(keys, values=self._values)
         self._check()
         if position.store != self._store_id:
             raise Unavailable(REPLACED)
@@ -223,7 +229,9 @@ class Copy:
             # What has changed again, and was taken meanwhile, stays.
             if self._changed[key] <= position.revision:
                 del self._changed[key]
-        lines = [replies.pair(key, record) if record else replies.gone(key, position.revision) for key, record in items]
+        lines = [
+            pair(key, record, self._form) if record else replies.gone(key, position.revision) for key, record in items
+        ]
         return b"".join(lines), keys[len(items) :]
 
     async def _begin_turn(self) -> None:
@@ -278,14 +286,16 @@ class Copy:
 
     def _last_change(self, key: bytes) -> Change | None:
         """The last change of a key that has changed, if it is in memory."""
-        return self._hub.known(max(self._hub.index.last_of(key), self._changed[key]))
+        revision = max(self._hub.index.last_of(key), self._changed[key])
+        return self._hub.known(revision, values=self._values)
 
     def _size_of(self, key: bytes) -> int:
         change = self._last_change(key)
         return len(change.value) if change else 0
 
-
-def _line(change: Change) -> bytes:
-    if change.verb != b"SET":
-        return replies.gone(change.key, change.revision)
-    return replies.pair(change.key, Record(b"%d" % change.revision, b"0", change.kind, change.value))
+    def _line(self, change: Change) -> bytes:
+        if change.verb != b"SET":
+            return replies.gone(change.key, change.revision)
+        revision = b"%d" % change.revision
+        record = Record(revision, b"0", change.kind, change.value, bool(change.apart), change.apart)
+        return pair(change.key, record, self._form)

@@ -119,6 +119,11 @@ def pair(name: bytes, record: Record) -> bytes:
     return b"PAIR64 %b %b %b\n" % (record.revision, name, base64(record.value))
 
 
+def size(name: bytes, record: Record) -> bytes:
+    """The item line of a key without its value, in a copy."""
+    return b"SIZE %b %b %d\n" % (record.revision, name, record.apart or len(record.value))
+
+
 def gone(name: bytes, revision: int) -> bytes:
     """SYNC's item line for a key that a later page finds deleted."""
     return b"GONE %d %b\n" % (revision, name)
@@ -134,6 +139,11 @@ def changed(change: Change, store: bytes) -> bytes:
     return _change(b"CHANGED", change, store)
 
 
+def changed_size(change: Change, store: bytes) -> bytes:
+    """CHANGES's item line of a SET without its value."""
+    return _change_size(b"CHANGED", change, store)
+
+
 def progress(position: Position) -> bytes:
     """A watcher's line to say that it has had everything up to here."""
     return b"PROGRESS %b\n" % bytes(position)
@@ -142,6 +152,15 @@ def progress(position: Position) -> bytes:
 def change(change: Change, store: bytes) -> bytes:
     """A watcher's line."""
     return _change(b"CHANGE", change, store)
+
+
+def change_size(change: Change, store: bytes) -> bytes:
+    """A watcher's line of a SET without its value."""
+    return _change_size(b"CHANGE", change, store)
+
+
+def _change_size(word: bytes, change: Change, store: bytes) -> bytes:
+    return b"%b %d@%b SIZE %b %d\n" % (word, change.revision, store, change.key, change.size)
 
 
 def _change(word: bytes, change: Change, store: bytes) -> bytes:

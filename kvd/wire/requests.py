@@ -5,7 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import Usage
-from kvd.model import TEXT
+from kvd.model import CHANGING, TEXT, Form
 from kvd.requests import (
     NUMBERED,
     Check,
@@ -34,6 +34,10 @@ USUAL_CHANGES = 1000
 MOST_OPTIONS = 3
 """What PUT takes before its `=`."""
 CHECK_FORMS = "expected CHECK key, CHECK key if=REV, or CHECK prefix* if=0"
+FLAGS = frozenset((b"keys",))
+"""Options of a watch that have no value, and
+FORM: all that say what its lines are to be."""
+FORM = FLAGS | {b"only"}
 
 
 def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
@@ -154,10 +158,9 @@ def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
 
 
 def patterns(rest: bytes | None, max_value: int) -> Watch:  # noqa: ARG001
-    """[PATTERN ...]."""
-    if rest is None:
-        return Watch((ALL,))
-    return Watch(_patterns(rest.split(b" ")))
+    """[OPTION ...] [PATTERN ...]."""
+    given, found = _starred([] if rest is None else rest.split(b" "), FORM, FLAGS)
+    return Watch(_patterns(found or [ALL]), _form(given))
 
 
 def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
@@ -167,23 +170,29 @@ def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
 
 
 def resume(rest: bytes | None, max_value: int) -> Resume:  # noqa: ARG001
-    """POSITION [PATTERN ...]."""
-    position, *patterns = _split(rest, "expected RESUME position [pattern ...]")
-    return Resume(words.position(position), _patterns(patterns or [ALL]))
+    """POSITION [OPTION ...] [PATTERN ...]."""
+    position, *tail = _split(rest, "expected RESUME position [option ...] [pattern ...]")
+    after = words.position(position)
+    given, found = _starred(tail, FORM, FLAGS)
+    return Resume(after, _patterns(found or [ALL]), _form(given))
 
 
 def follow(rest: bytes | None, max_value: int) -> Follow:  # noqa: ARG001
-    """POSITION or -, [PATTERN ...]."""
-    position, *patterns = _split(rest, "expected FOLLOW position [pattern ...], or FOLLOW - [pattern ...] to begin")
-    return Follow(None if position == b"-" else words.position(position), _patterns(patterns or [ALL]))
+    """POSITION or -, [OPTION ...] [PATTERN ...]."""
+    position, *tail = _split(
+        rest, "expected FOLLOW position [option ...] [pattern ...], or FOLLOW - [option ...] [pattern ...] to begin"
+    )
+    after = None if position == b"-" else words.position(position)
+    given, found = _starred(tail, FORM, FLAGS)
+    return Follow(after, _patterns(found or [ALL]), _form(given))
 
 
 def changes(rest: bytes | None, max_value: int) -> History:  # noqa: ARG001
-    """POSITION [*limit=N] [PATTERN ...]."""
-    position, *patterns = _split(rest, "expected CHANGES position [*limit=N] [pattern ...]")
-    found = words.position(position)
-    given = _starred(patterns, {b"limit"})
-    return History(found, _patterns(patterns[len(given) :] or [ALL]), _limit(given) or USUAL_CHANGES)
+    """POSITION [*limit=N] [OPTION ...] [PATTERN ...]."""
+    position, *tail = _split(rest, "expected CHANGES position [*limit=N] [option ...] [pattern ...]")
+    after = words.position(position)
+    given, found = _starred(tail, FORM | {b"limit"}, FLAGS)
+    return History(after, _patterns(found or [ALL]), _limit(given) or USUAL_CHANGES, _form(given))
 
 
 def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
@@ -230,17 +239,31 @@ def _split(rest: bytes | None, expected: str) -> list[bytes]:
     return rest.split(b" ")
 
 
-def _starred(found: list[bytes], known: set[bytes]) -> dict[bytes, bytes]:
-    """The options at the beginning of some patterns: those that begin with `*` and go on."""
+def _form(given: dict[bytes, bytes]) -> Form:
+    """What the options of a watch say."""
+    for name in FLAGS:
+        if given.get(name):
+            raise Usage(f"*{name.decode()} takes no value")
+    verbs = given[b"only"].split(b",") if b"only" in given else CHANGING
+    if not CHANGING.issuperset(verbs) or len(set(verbs)) < len(verbs):
+        raise Usage("*only= takes SET, DEL and EXPIRE, each once, with commas between them")
+    return Form(b"keys" in given, frozenset(verbs))
+
+
+def _starred(
+    found: list[bytes], known: frozenset[bytes], bare: frozenset[bytes]
+) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """The options before some patterns, which are words that begin with `*` and go on; and the patterns."""
     count = 0
-    while count < len(found) and found[count][:1] == b"*" and found[count] != ALL:
+    while count < len(found) and found[count][:1] == b"*" and found[count][1:2] not in (b"", b"*"):
         count += 1
-    return _options([word[1:] for word in found[:count]], known, mark="*")
+    return _options([word[1:] for word in found[:count]], known, bare, mark="*"), found[count:]
 
 
 def _options(
-    found: list[bytes], known: set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset(), mark: str = ""
-) -> dict[bytes, bytes]:
+    found: list[bytes], known: frozenset[bytes] | set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset(),
+    mark: str = "",
+) -> dict[bytes, bytes]:  # fmt: skip
     """Options by name; one that may come without `=` then has the value b""."""
     given: dict[bytes, bytes] = {}
     for option in found:
@@ -249,6 +272,6 @@ def _options(
             names = ", ".join(sorted(f"{mark}{name.decode()}{'' if name in bare else '='}" for name in known))
             raise Usage(f"unknown option, or one without its value; known here: {names}")
         if name in given:
-            raise Usage(f"{mark}{name.decode()}= is given twice")
+            raise Usage(f"{mark}{name.decode()}{'' if name in bare else '='} is given twice")
         given[name] = value
     return given

@@ -8,13 +8,14 @@ _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _NUMBER = r"(?:0|[1-9][0-9]{0,15})"
 _WORD = r"[!-)+-~]+"
 _POSITION = rf"{_NUMBER}@{_WORD}"
-_CHANGE = rf"(?:SET {_KEY} {_TEXT}|SET64 {_KEY} {_BASE64}|(?:DEL|EXPIRE) {_KEY})"
+_CHANGE = rf"(?:SET {_KEY} {_TEXT}|SET64 {_KEY} {_BASE64}|SIZE {_KEY} {_NUMBER}|(?:DEL|EXPIRE) {_KEY})"
 
 _STATUS = re.compile(
     rf"OK(?: {_TEXT})?|OK64 (?:{_NUMBER} )?{_BASE64}|NONE|CONFLICT {_NUMBER}(?: {_KEY})?|ERR {_WORD} {_TEXT}"
 )
 _ITEM = re.compile(
-    rf"KEY {_KEY}|PAIR {_NUMBER} {_KEY} {_TEXT}|PAIR64 {_NUMBER} {_KEY} {_BASE64}|GONE {_NUMBER} {_KEY}"
+    rf"KEY {_KEY}|PAIR {_NUMBER} {_KEY} {_TEXT}|PAIR64 {_NUMBER} {_KEY} {_BASE64}|SIZE {_NUMBER} {_KEY} {_NUMBER}"
+    rf"|GONE {_NUMBER} {_KEY}"
     rf"|COPY (?:new|compacted|store|future)|CHANGED {_POSITION} {_CHANGE}|INFO {_WORD} {_TEXT}|HELP {_TEXT}"
 )
 _PUSH = re.compile(rf"CHANGE {_POSITION} {_CHANGE}|PROGRESS {_POSITION}|END {_POSITION} {_WORD} {_TEXT}")

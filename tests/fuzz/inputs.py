@@ -108,6 +108,16 @@ def broken(chance: random.Random) -> bytes:
 
 SOME_KEYS = [b"a", b"b", b"b/c", b"n", b"n/1", b"k" * 512, "schl\u00fcssel".encode()]
 SOME_PATTERNS = [b"*", b"b*", b"b/*", b"n", b"zzz*", b"k" * 512 + b"*"]
+FORMS = [
+    b"",
+    b"",
+    b" *keys",
+    b" *only=SET",
+    b" *only=DEL,EXPIRE",
+    b" *keys *only=SET,EXPIRE,DEL",
+    b" *keys=",
+    b" *none",
+]
 WRITES = [
     ([b"SET "], SOME_KEYS, [b" "], [b"", b"12", b"x", b"9223372036854775806"]),
     ([b"DEL "], [b"zzz*", b"zzz* limit=1", b"*"]),
@@ -123,9 +133,18 @@ OTHERS = [
     ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a", b" reverse before=n", b" fold=/"]),
     ([b"COUNT "], SOME_PATTERNS),
     ([b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH"],),
-    ([b"RESUME "], [b"0", b"1", b"9007199254740991"], [b"@"], [STORE, b"another"], [b"", b" b* n"]),
-    ([b"FOLLOW "], [b"-", b"0@" + STORE, b"7@another"], [b"", b" b* n"]),
-    ([b"CHANGES "], [b"0", b"7007199254740991"], [b"@" + STORE, b"@another"], [b"", b" *limit=2"], [b"", b" b* n"]),
+    ([b"WATCH", b"SYNC"], FORMS, [b"", b" b* n"]),
+    ([b"RESUME "], [b"0", b"1", b"9007199254740991"], [b"@"], [STORE, b"another"], FORMS, [b"", b" b* n"]),
+    ([b"FOLLOW "], [b"-", b"0@" + STORE, b"7@another"], FORMS, [b"", b" b* n"]),
+    (
+        [b"CHANGES "],
+        [b"0", b"7007199254740991"],
+        [b"@" + STORE, b"@another"],
+        FORMS,
+        [b"", b" *limit=2"],
+        FORMS,
+        [b"", b" b* n"],
+    ),
     ([b"PROGRESS "], [b"0", b"0.001", b"5"]),
     ([b"BEGIN", b"COMMIT", b"ABORT"],),
     ([b"PING", b"PING ", b"PING hello", b"INFO", b"HELP", b"HELP put", b"HELP nope"],),

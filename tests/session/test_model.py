@@ -88,6 +88,34 @@ Queued = Write | Touch | Check
 """What a transaction has."""
 
 
+class Form(NamedTuple):
+    """The options of a watch.  only: "" for all changes."""
+
+    keys: bool = False
+    only: str = ""
+
+    def __str__(self) -> str:
+        return " *keys" * self.keys + f" *only={self.only}" * bool(self.only)
+
+    def of_change(self, change: str) -> str:
+        """A change as it is to be sent, "" if it is not."""
+        verb, key, *value = change.split(" ", 2)
+        if self.only and verb.removesuffix("64") not in self.only.split(","):
+            return ""
+        if not self.keys or not value:
+            return change
+        size = len(base64.b64decode(value[0]) if verb == "SET64" else value[0].encode())
+        return f"SIZE {key} {size}"
+
+    def of_pair(self, pair: str, size: int) -> str:
+        """A key of a copy as it is to be sent."""
+        _, revision, key, _ = pair.split(" ", 3)
+        return f"SIZE {revision} {key} {size}" if self.keys else pair
+
+
+PLAIN = Form()
+
+
 class World:
     """One state that the store may be in, and how it came to be."""
 
@@ -242,17 +270,18 @@ class World:
     def count(self, pattern: str) -> Allowed:
         return exactly(f"OK {len(self._page(pattern, '', 0))}")
 
-    def sync(self, patterns: list[str]) -> Allowed:
+    def sync(self, patterns: list[str], form: "Form") -> Allowed:
         # A copy is that of the history: a key whose time is over is in it until its EXPIRE.
         keys = [key for key in self.entries if any(is_of(key, pattern) for pattern in patterns)]
-        wanted = sorted(self.pairs(keys))
+        wanted = sorted(form.of_pair(pair, len(self.entries[pair.split(" ")[2]].value)) for pair in self.pairs(keys))
         return lambda lines: lines[-1] == f"OK {self.position()}" and sorted(copied(lines[:-1])) == wanted
 
-    def changed(self, patterns: list[str], begin: int, limit: int) -> Allowed:
+    def changed(self, patterns: list[str], begin: int, limit: int, form: "Form") -> Allowed:
         found = [
-            (revision, change)
+            (revision, shown)
             for revision, change in sorted(self.changes.items())
             if revision > begin and any(is_of(change.split(" ")[1], pattern) for pattern in patterns)
+            if (shown := form.of_change(change))
         ]
         last = found[limit - 1][0] if len(found) >= limit else self.revision
         wanted = [f"CHANGED {revision}@{self.store} {change}" for revision, change in found[:limit]]
@@ -324,8 +353,9 @@ class Client:
         self.spoiled = False
         self.begin_watch([], 0)
 
-    def begin_watch(self, patterns: list[str], begin: int) -> None:
+    def begin_watch(self, patterns: list[str], begin: int, form: Form = PLAIN) -> None:
         self.patterns = patterns
+        self.form = form
         self.begin = begin
         self.pushed: list[tuple[int, str]] = []
 
@@ -359,9 +389,10 @@ class Client:
     def wanted(self, history: dict[int, str]) -> list[tuple[int, str]]:
         """The changes after the watch's begin that match."""
         return [
-            (revision, change)
+            (revision, shown)
             for revision, change in history.items()
             if revision > self.begin and any(is_of(change.split(" ")[1], pattern) for pattern in self.patterns)
+            if (shown := self.form.of_change(change))
         ]
 
 
@@ -419,6 +450,7 @@ afters = st.sampled_from(["", "", "a", "a/2", "zzz", "k" * 512])
 amounts = st.sampled_from((1, -1, 5, -7, 0, LIMIT, -LIMIT))
 limits = st.sampled_from((0, 1, 3, 1000))
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
+forms = st.builds(Form, st.booleans(), st.sampled_from(("", "SET", "DEL,EXPIRE", "EXPIRE,SET", "SET,EXPIRE,DEL")))
 conditions = st.sampled_from(["", "", "absent", "present", "position", "stale", "other store"])
 
 
@@ -659,56 +691,47 @@ class Conversations(RuleBasedStateMachine):
 
     # ---- watches
 
-    @rule(who=who, patterns=patterns, verb=st.sampled_from(("WATCH", "SYNC")))
-    def watch(self, who: int, patterns: list[str], verb: str) -> None:
+    @rule(who=who, patterns=patterns, form=forms, verb=st.sampled_from(("WATCH", "SYNC")))
+    def watch(self, who: int, patterns: list[str], form: Form, verb: str) -> None:
         client = self.clients[who]
         wanted = patterns or ["*"]
-        line = " ".join([verb, *patterns])
-        lines = self.do(client, line, lambda world: world.sync(wanted) if verb == "SYNC" else world.where())
+        line = " ".join([f"{verb}{form}", *patterns])
+        lines = self.do(client, line, lambda world: world.sync(wanted, form) if verb == "SYNC" else world.where())
         if lines:
             self.check(client)
-            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]))
+            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]), form)
 
-    @rule(who=who, patterns=patterns, back=st.integers(0, 20))
-    def resume(self, who: int, patterns: list[str], back: int) -> None:
+    @rule(who=who, patterns=patterns, form=forms, back=st.integers(0, 20), verb=st.sampled_from(("RESUME", "FOLLOW")))
+    def resume(self, who: int, patterns: list[str], form: Form, back: int, verb: str) -> None:
         client = self.clients[who]
         begin = max(self.first, self.last() - back)
-        line = " ".join([f"RESUME {begin}@{self.store}", *patterns])
+        line = " ".join([f"{verb} {begin}@{self.store}{form}", *patterns])
         if self.do(client, line, lambda _: exactly(f"OK {begin}@{self.store}")):
             self.check(client)
-            client.begin_watch(patterns or ["*"], begin)
+            client.begin_watch(patterns or ["*"], begin, form)
 
-    @rule(who=who, patterns=patterns, back=st.integers(0, 20))
-    def follow(self, who: int, patterns: list[str], back: int) -> None:
-        client = self.clients[who]
-        begin = max(self.first, self.last() - back)
-        line = " ".join([f"FOLLOW {begin}@{self.store}", *patterns])
-        if self.do(client, line, lambda _: exactly(f"OK {begin}@{self.store}")):
-            self.check(client)
-            client.begin_watch(patterns or ["*"], begin)
-
-    @rule(who=who, patterns=patterns, why=st.sampled_from(("new", "future", "store")))
-    def follow_with_a_copy(self, who: int, patterns: list[str], why: str) -> None:
+    @rule(who=who, patterns=patterns, form=forms, why=st.sampled_from(("new", "future", "store")))
+    def follow_with_a_copy(self, who: int, patterns: list[str], form: Form, why: str) -> None:
         client = self.clients[who]
         wanted = patterns or ["*"]
         future = max(world.revision for world in self.worlds) + 100
         position = {"new": "-", "future": f"{future}@{self.store}", "store": f"{self.first}@elsewhere"}[why]
 
         def allowed(world: World) -> Allowed:
-            copy = world.sync(wanted)
+            copy = world.sync(wanted, form)
             return lambda lines: lines[0] == f"COPY {why}" and copy(lines[1:])
 
-        lines = self.do(client, " ".join([f"FOLLOW {position}", *patterns]), allowed)
+        lines = self.do(client, " ".join([f"FOLLOW {position}{form}", *patterns]), allowed)
         if lines:
             self.check(client)
-            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]))
+            client.begin_watch(wanted, int(lines[-1].removeprefix("OK ").split("@")[0]), form)
 
-    @rule(who=who, patterns=patterns, back=st.integers(0, 20), limit=st.integers(1, 9))
-    def changes(self, who: int, patterns: list[str], back: int, limit: int) -> None:
+    @rule(who=who, patterns=patterns, form=forms, back=st.integers(0, 20), limit=st.integers(1, 9))
+    def changes(self, who: int, patterns: list[str], form: Form, back: int, limit: int) -> None:
         client = self.clients[who]
         begin = max(self.first, self.last() - back)
-        line = " ".join([f"CHANGES {begin}@{self.store} *limit={limit}", *patterns])
-        self.do(client, line, lambda world: world.changed(patterns or ["*"], begin, limit))
+        line = " ".join([f"CHANGES {begin}@{self.store} *limit={limit}{form}", *patterns])
+        self.do(client, line, lambda world: world.changed(patterns or ["*"], begin, limit, form))
 
     @rule(who=who)
     def resume_elsewhere(self, who: int) -> None:

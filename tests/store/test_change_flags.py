@@ -8,7 +8,7 @@ from kvd.model import Change, Position
 from kvd.requests import Increment, SimpleSets, Transaction
 from kvd.store.redis.connection import BIG, DATA, LOG, META, Connector, command
 from kvd.store.redis.digest import verify
-from kvd.store.redis.log import filled, read_entry, references
+from kvd.store.redis.log import fill, read_entry, references
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import keys_of, put, running, write
@@ -32,8 +32,9 @@ async def entries(redis: Redis) -> list[Change]:
     connection = await Connector(redis.unix_url).open()
     try:
         raws = await connection.call(command("XRANGE", LOG, "-", "+"))
-        wanted = [revision for raw in raws for revision, _ in references(raw)]
-        raws = filled(raws, await connection.call(command("HMGET", BIG, *wanted)) if wanted else [])
+        wanted = [reference for raw in raws for reference in references(raw)]
+        if wanted:
+            fill(wanted, await connection.call(command("HMGET", BIG, *[revision for _, _, revision in wanted])))
     finally:
         await connection.close()
     assert all(verify(raw) for raw in raws)

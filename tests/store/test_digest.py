@@ -11,7 +11,7 @@ from kvd.model import BYTES, TEXT
 from kvd.requests import Delete, Increment, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, REPLACED, TTL, Connection, Connector, command
 from kvd.store.redis.digest import verify
-from kvd.store.redis.log import filled, references
+from kvd.store.redis.log import fill, references
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, put, running, write
@@ -32,9 +32,10 @@ async def log_of(redis: Redis) -> list[Any]:
     """The log's entries, with large values in them."""
     async with engine(redis) as connection:
         raws = await connection.call(command("XRANGE", LOG, "-", "+"))
-        wanted = [revision for raw in raws for revision, _ in references(raw)]
-        values = await connection.call(command("HMGET", BIG, *wanted)) if wanted else []
-        return filled(raws, values)
+        wanted = [reference for raw in raws for reference in references(raw)]
+        if wanted:
+            fill(wanted, await connection.call(command("HMGET", BIG, *[revision for _, _, revision in wanted])))
+        return list(raws)
 
 
 async def set_lines(store: Store, *pairs: tuple[bytes, bytes]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvd.errors import StartError
-from kvd.model import BYTES, TEXT, Change, Position
+from kvd.model import BYTES, TEXT, Change, Position, Record
 from kvd.requests import KeyRange, SimpleSets
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
@@ -59,7 +59,7 @@ async def test_what_a_line_replaces_is_gone_whatever_it_was(redis: Redis, store:
     assert int(last) == int(first) + 1
     assert await value_of(store, b"k") == b"1"
     (record,), _ = await store.read([b"k"])
-    assert record == (first, b"0", TEXT, b"1", False)
+    assert record == Record(first, b"0", TEXT, b"1")
     # Large values stand by their revision; that of the key, which the history still needs, waits.
     assert redis.cli("ZRANGE", "{kvd}:replaced", "0", "-1") == ("1" if old.value == LARGE else "")
     assert redis.cli("ZSCORE", "{kvd}:ttl", "k") == ""

@@ -8,8 +8,9 @@ from typing import Any, cast
 from kvd.errors import Compacted, Unavailable
 from kvd.model import Change, Patterns, Position
 from kvd.watch.catching_up import CatchingUp
-from kvd.watch.hub import Hub, Watcher
+from kvd.watch.hub import Hub
 from kvd.watch.memory import RecentChanges
+from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 from tests.support.processes import PATIENCE
 from tests.support.text import without_retry
@@ -41,7 +42,7 @@ class Log:
             raise Compacted(f"{self.floor}@s is the oldest")
         return [change.key for change in found], bytes([change.more for change in found])
 
-    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
+    async def changes_at(self, store: bytes, revisions: Sequence[int], *, values: bool) -> list[Change]:  # noqa: ARG002
         await self._answer()
         assert store == STORE
         if revisions[0] <= self.floor:

@@ -15,10 +15,11 @@ from kvd.errors import Unavailable
 from kvd.model import Change, Patterns, Position, Record
 from kvd.store.api import Page, Store
 from kvd.watch import snapshot
-from kvd.watch.hub import Hub, Step, Watcher
+from kvd.watch.hub import Hub, Step
 from kvd.watch.memory import RecentChanges
 from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copy, Copying
+from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 from tests.support.processes import PATIENCE
 
@@ -100,7 +101,7 @@ class World:
     def shared(self) -> Copying:
         return Copying(cast("Store", self), self.pages(), self.hub)
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
+    async def page(self, pattern: bytes, after: bytes, *, values: bool) -> tuple[Page, bytes]:  # noqa: ARG002
         await self.pause()
         match = Patterns([pattern]).match
         keys = [key for key in sorted(self.records_now) if match(key) and key > after]
@@ -110,7 +111,7 @@ class World:
         await self.pause()
         return answer
 
-    async def records(self, keys: Sequence[bytes]) -> Page:
+    async def records(self, keys: Sequence[bytes], *, values: bool) -> Page:  # noqa: ARG002
         await self.pause()
         found = [(key, self.records_now.get(key)) for key in keys[: self.chance.randint(1, len(keys))]]
         answer = Page(self.position, found)
@@ -263,7 +264,7 @@ async def test_a_page_that_nobody_wants_any_more_fails_in_silence() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     fails = asyncio.Event()
 
-    async def page(*_: bytes) -> tuple[Page, bytes]:
+    async def page(*_: bytes, values: bool) -> tuple[Page, bytes]:  # noqa: ARG001
         await fails.wait()
         raise Unavailable("the store is away")
 

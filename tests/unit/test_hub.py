@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvd.model import BYTES, Change, Patterns, Position, Sink
-from kvd.watch.hub import PUSH_BYTES, Hub, Step, Watcher
+from kvd.watch.hub import PUSH_BYTES, Hub, Step
 from kvd.watch.memory import CHANGE_OVERHEAD, FetchedChanges, RecentChanges
+from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 
 STORE = b"s"
@@ -194,9 +195,11 @@ def test_a_watcher_that_was_removed_gets_nothing_more() -> None:
 def test_nothing_is_left_of_watchers_that_went() -> None:
     clients = [Client("a", "b/*", "c*"), Client("a", "a*", "b/*", "*"), Client("b/c/*"), Client("a")]
     hub = serving(*clients)
+    (group,) = hub._groups.values()
     for client in clients:
         hub.remove(client.watcher)
-    assert (len(hub), hub._alone, hub._among_others, hub._lengths, hub._ordered) == (0, {}, {}, {}, [])
+    assert (len(hub), hub._groups) == (0, {})
+    assert (group._alone, group._among_others, group._lengths, group._ordered) == ({}, {}, {}, [])
 
 
 # ---- watchers without room

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Position
+from kvd.model import Form, Position
 from kvd.requests import (
     Check,
     CheckNone,
@@ -46,8 +46,8 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"COUNT": (b"COUNT a*", KeyRange(b"a*")),
     b"WATCH": (b"WATCH a b*", Watch((b"a", b"b*"))),
     b"RESUME": (b"RESUME 7@c3 a b*", Resume(Position(7, b"c3"), (b"a", b"b*"))),
-    b"SYNC": (b"SYNC a*", Watch((b"a*",))),
-    b"FOLLOW": (b"FOLLOW 7@c3 a", Follow(Position(7, b"c3"), (b"a",))),
+    b"SYNC": (b"SYNC *only=DEL a*", Watch((b"a*",), Form(only=frozenset([b"DEL"])))),
+    b"FOLLOW": (b"FOLLOW 7@c3 *keys a", Follow(Position(7, b"c3"), (b"a",), Form(keys=True))),
     b"CHANGES": (b"CHANGES 7@c3 *limit=5 a b*", History(Position(7, b"c3"), (b"a", b"b*"), 5)),
     b"PROGRESS": (b"PROGRESS 2.5", Interval(2500)),
     b"BEGIN": (b"BEGIN", Nothing()),

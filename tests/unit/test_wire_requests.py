@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, Refusal, TooLong, Usage
-from kvd.model import BYTES, TEXT
+from kvd.model import BYTES, PLAIN, TEXT, Form, Position
 from kvd.requests import (
     NUMBERED,
     Check,
     CheckNone,
     Delete,
+    Follow,
     Help,
+    History,
     Increment,
     KeyRange,
     Nothing,
@@ -23,6 +25,7 @@ from kvd.requests import (
     Put,
     Read,
     Request,
+    Resume,
     Touch,
     Watch,
 )
@@ -38,6 +41,49 @@ PARSERS: list[Parse] = [
 
 
 # ---- what is taken
+
+HERE = Position(7, b"s")
+DELETED = Form(only=frozenset([b"DEL"]))
+
+
+@pytest.mark.parametrize(
+    ("parse", "rest", "request_"),
+    [
+        (requests.patterns, b"*keys", Watch((b"*",), Form(keys=True))),
+        (requests.patterns, b"*only=DEL a *", Watch((b"a", b"*"), DELETED)),
+        (requests.patterns, b"*only=EXPIRE,SET,DEL a", Watch((b"a",), PLAIN)),
+        (requests.patterns, b"*only=DEL *keys a", Watch((b"a",), DELETED._replace(keys=True))),
+        (requests.resume, b"7@s *keys", Resume(HERE, (b"*",), Form(keys=True))),
+        (requests.follow, b"- *only=DEL", Follow(None, (b"*",), DELETED)),
+        (requests.follow, b"7@s *only=DEL a", Follow(HERE, (b"a",), DELETED)),
+        (requests.changes, b"7@s *keys *limit=5 *only=DEL a*", History(HERE, (b"a*",), 5, Form(True, DELETED.only))),
+        (requests.changes, b"7@s *keys", History(HERE, (b"*",), 1000, Form(keys=True))),
+    ],
+)
+def test_options_of_a_watch_stand_before_its_patterns(parse: Parse, rest: bytes, request_: Request) -> None:
+    assert parse(rest, MAX_VALUE) == request_
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        b"*keys=", b"*keys=1", b"*only", b"*only=", b"*only=SET64", b"*only=set", b"*only=SET,", b"*only=SET,SET",
+        b"*keys *keys", b"*only=SET *only=DEL", b"*key", b"*KEYS", b"*limit=1", b"*x*",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tail", [b"", b" a", b" *"])
+def test_other_options_of_a_watch_are_refused(options: bytes, tail: bytes) -> None:
+    with pytest.raises(Usage):
+        requests.patterns(options + tail, MAX_VALUE)
+    for parse in (requests.resume, requests.follow):
+        with pytest.raises(Usage):
+            parse(b"7@s " + options + tail, MAX_VALUE)
+
+
+@pytest.mark.parametrize("rest", [b"a *keys", b"* *only=SET", b"**", b"a*b"])
+def test_what_is_no_option_must_be_a_pattern(rest: bytes) -> None:
+    with pytest.raises(BadKey):
+        requests.patterns(rest, MAX_VALUE)
 
 
 @pytest.mark.parametrize(

@@ -55,35 +55,37 @@ class Ranges:
             if left and is_shared:
                 await asyncio.sleep(PAGE_PAUSE)
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
+    async def page(self, pattern: bytes, after: bytes, *, values: bool) -> tuple[Page, bytes]:
         """See `api.Store`.  Raises Unavailable."""
         least, most = bounds(pattern)
         asked = self._asked()
-        page, last = await self._page(b"(" + after if after else least, most, PAGE_KEYS, records=True, expired=True)
+        begin = b"(" + after if after else least
+        page, last = await self._page(begin, most, PAGE_KEYS, records=True, values=values, expired=True)
         if last and self._asked() != asked:
             await asyncio.sleep(PAGE_PAUSE)
         return page, last
 
-    async def records(self, keys: Sequence[bytes]) -> Page:
+    async def records(self, keys: Sequence[bytes], *, values: bool) -> Page:
         """See `api.Store`.  Raises Unavailable."""
-        packed = script("records", [DATA, BIG, META], [PAGE_BYTES, *keys])
+        packed = script("records", [DATA, BIG, META], [PAGE_BYTES, int(values), *keys])
         revision, store, *flat = await self._channel.call(packed)
         pairs = zip(keys, flat[::2], flat[1::2], strict=False)
         items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
         return Page(Position(int(revision), store), items)
 
     async def _page(
-        self, least: bytes, most: bytes, limit: int, *, records: bool, expired: bool, reverse: bool = False,
-        fold: bytes = b"", prefix: int = 0,
+        self, least: bytes, most: bytes, limit: int, *, records: bool, expired: bool, values: bool = True,
+        reverse: bool = False, fold: bytes = b"", prefix: int = 0,
     ) -> tuple[Page, bytes]:  # fmt: skip
         """One page, and the place after which the next begins, b"" at the end.
 
-        expired: also expired keys whose end is not in the change log yet.  prefix: bytes that are not folded.
+        expired: also expired keys whose end is not in the change log yet.  values: of records, also large ones.
+        prefix: bytes that are not folded.
         """
 
         def packed() -> bytes:
             arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(expired), self._clock.now,
-                                         int(reverse), fold, prefix]  # fmt: skip
+                                         int(reverse), fold, prefix, int(values)]  # fmt: skip
             return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
 
         revision, store, last, *flat = await self._channel.call(packed)

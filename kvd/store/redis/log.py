@@ -9,7 +9,7 @@ from typing import Any
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
 from kvd.model import BYTES, TEXT, Change, Entry, Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
-from kvd.store.redis.connection import BIG, LOG, META, Connection, Rejected, command, script
+from kvd.store.redis.connection import BIG, LOG, META, Argument, Connection, Rejected, command, script
 from kvd.store.redis.flags import DEADLINE, OWNER, read, unescape
 
 PAGE_CHANGES = 1000
@@ -43,10 +43,7 @@ def read_meta(reply: list[Any]) -> tuple[Position, int]:
 
 
 def read_entry(raw: list[Any]) -> Entry:
-    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps.
-
-    All values must be in it.
-    """
+    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps."""
     identity, fields = raw
     last = int(identity.partition(b"-")[0])
     if len(fields) == FIELDS_OF_LINES and fields[2].isdigit():
@@ -63,25 +60,29 @@ def read_entry(raw: list[Any]) -> Entry:
     return Entry(fields[1], changes)
 
 
-def references(raw: list[Any]) -> list[tuple[bytes, int]]:
-    """The revisions of those changes of a log entry whose values stand apart, and their places among its fields."""
+Reference = tuple[list[bytes], int, int]
+"""The fields of a log entry, the place of a change among them whose value stands apart, and its revision."""
+
+
+def references(raw: list[Any]) -> list[Reference]:
+    """Those of a log entry."""
     identity, fields = raw
     last = int(identity.partition(b"-")[0])
     places = [place for place in range(2, len(fields), 2) if fields[place][:1] in _REFERENCES]
-    return [(b"%d" % (last - (len(fields) - place) // 2 + 1), place) for place in places]
+    return [(fields, place, last - (len(fields) - place) // 2 + 1) for place in places]
 
 
-def filled(raws: list[Any], values: list[bytes | None]) -> list[Any]:
-    """Log entries, with values in the places of references to them: those of all `references`, in order.
+def _key(reference: Reference) -> bytes:
+    fields, place, _ = reference
+    return fields[place][1:].partition(b" ")[0]
 
-    Raises StoreLost if one is gone.
-    """
-    places = [(raw[1], place) for raw in raws for _, place in references(raw)]
-    for (fields, place), value in zip(places, values, strict=True):
+
+def fill(wanted: list[Reference], values: list[bytes | None]) -> None:
+    """Put values in the places of references to them.  Raises StoreLost if one is gone."""
+    for (fields, place, _), value in zip(wanted, values, strict=True):
         if value is None:
             raise StoreLost("changes were dropped while they were read")
         fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
-    return raws
 
 
 def _set(revision: int, key: bytes, value: bytes) -> Change:
@@ -102,9 +103,10 @@ def _compacted(store: bytes, floor: int) -> Compacted:
     return Compacted(f"{floor}@{store.decode()} is the oldest that is kept; SYNC to begin anew")
 
 
-def page_command(after: Position) -> bytes:
-    """Asks for the page of the history after a position."""
-    return script("history", [BIG, LOG, META], [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES])
+def page_command(after: Position, *, values: bool) -> bytes:
+    """Asks for the page of the history after a position.  values: also those that are kept apart."""
+    arguments: list[Argument] = [after.revision, after.store, PAGE_CHANGES, PAGE_BYTES, int(values)]
+    return script("history", [BIG, LOG, META], arguments)
 
 
 def read_page(after: Position, reply: list[Any]) -> list[Change]:
@@ -137,9 +139,9 @@ def read_keys(store: bytes, revision: int, reply: list[Any]) -> tuple[list[bytes
     return [name[1:] for name in names], bytes([name[0] < _SMALL for name in names])
 
 
-def changes_command(store: bytes, revisions: Sequence[int]) -> bytes:
-    """Asks for some changes."""
-    return script("changes_at", [BIG, LOG, META], [store, PAGE_BYTES, *revisions])
+def changes_command(store: bytes, revisions: Sequence[int], *, values: bool) -> bytes:
+    """Asks for some changes.  values: also those that are kept apart."""
+    return script("changes_at", [BIG, LOG, META], [store, PAGE_BYTES, int(values), *revisions])
 
 
 def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> list[Change]:
@@ -153,14 +155,18 @@ def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> li
 
 
 def _change(revision: int, name: bytes, value: bytes) -> Change:
-    verb, kind, more = _LETTERS[name[:1]]
+    letter = name[:1]
+    apart = 0
+    if letter in _REFERENCES:
+        letter, apart, value = _REFERENCES[letter], int(value), b""
+    verb, kind, more = _LETTERS[letter]
     key, space, flags = name[1:].partition(b" ")
-    if not space:
+    if not (space or apart):
         return Change(revision, verb, key, kind, value, more)
     # Those that this version does not know are passed over.
     given = read(flags)
     owner = unescape(given.get(OWNER, b""))
-    return Change(revision, verb, key, kind, value, more, int(given.get(DEADLINE, b"0")), owner)
+    return Change(revision, verb, key, kind, value, more, int(given.get(DEADLINE, b"0")), owner, apart)
 
 
 def _behind(changes: list[Change], revision: int) -> list[Change]:
@@ -185,10 +191,17 @@ def tag_of(reply: list[Any]) -> bytes | None:
 class ChangeLogConnection:
     """A connection of its own for `changes.Follower`, which may wait on it.  All raise StoreLost."""
 
-    def __init__(self, connection: Connection, is_written: Callable[[], bool], seen: Callable[[int], None]) -> None:
-        """is_written: whether this daemon has writes in flight.  seen: told of every revision that is read."""
+    def __init__(
+        self, connection: Connection, is_written: Callable[[], bool], seen: Callable[[int], None],
+        wants_value: Callable[[bytes], bool],
+    ) -> None:  # fmt: skip
+        """is_written: whether this daemon has writes in flight.  seen: told of every revision that is read.
+
+        wants_value: whether anybody wants the values of a key that are kept apart.
+        """
         self._connection = connection
         self._seen = seen
+        self._wants_value = wants_value
         self.is_written = is_written
 
     async def read_log(self, after: int, count: int, block: int) -> list[Entry]:
@@ -200,10 +213,11 @@ class ChangeLogConnection:
         return await self._entries(reply[0][1]) if reply else []
 
     async def _entries(self, raws: list[Any]) -> list[Entry]:
-        """Log entries as Redis gives them, once the values that they refer to are in them."""
-        wanted = [revision for raw in raws for revision, _ in references(raw)]
+        """Log entries as Redis gives them, once those values that they refer to and that are wanted are in them."""
+        found = [reference for raw in raws for reference in references(raw)]
+        wanted = [one for one in found if self._wants_value(_key(one))]
         if wanted:
-            raws = filled(raws, await self._call(command("HMGET", BIG, *wanted)))
+            fill(wanted, await self._call(command("HMGET", BIG, *[revision for _, _, revision in wanted])))
         return [read_entry(raw) for raw in raws]
 
     async def tag_at(self, revision: int) -> bytes | None:

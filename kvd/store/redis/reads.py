@@ -29,7 +29,8 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
         return Record(revision, deadline, kind, payload)
     letter = kind[:1]
     if letter in _LARGE:
-        return Record(revision, deadline, _LARGE[letter], value, not value)
+        # Of a value that is kept apart, the record has the length.
+        return Record(revision, deadline, _LARGE[letter], value, not value, 0 if value else int(payload or b"0"))
     return Record(revision, deadline, letter, payload)
 
 
@@ -197,13 +198,13 @@ class LargeValueBatcher(_ReadingBatcher):
         ((key, record),) = job.items
         latest = unexpired(raw, now)
         if latest and latest.revision == record.revision:
-            whole = None if value is None else latest._replace(value=value, large=False)
+            whole = None if value is None else latest._replace(value=value, large=False, apart=0)
             self._cache.end_read(batch.mark, [(key, whole and _lasting(whole))])
             job.finish([whole] if whole else _damaged(latest))
             return
         self._cache.end_read(batch.mark)
         if latest and value is not None and not _is_expired(record, now):
-            job.finish([record._replace(value=value, large=False)])
+            job.finish([record._replace(value=value, large=False, apart=0)])
         elif latest and latest.large:
             job.items = [(key, latest)]
             self._waiting.appendleft(job)

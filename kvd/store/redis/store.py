@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -41,9 +41,12 @@ from kvd.store.redis.writes import WriteBatcher
 
 logger = logging.getLogger("kvd.store")
 
-
 BUSY_PAUSE = 0.02
 """Seconds between looks whether writes are still in flight."""
+
+
+def _always(_: bytes) -> bool:
+    return True
 
 
 class Store:
@@ -146,9 +149,14 @@ class Store:
                     await connection.close()
         return None
 
-    async def open_log(self) -> "ChangeLogConnection":
-        """A connection on which the change log can be followed.  Raises StoreLost."""
-        return ChangeLogConnection(await self._connector.open(), self._writes.is_busy, self._attaching.know)
+    async def open_log(self, wants_value: Callable[[bytes], bool] = _always) -> "ChangeLogConnection":
+        """A connection on which the change log can be followed.  Raises StoreLost.
+
+        wants_value: whether a key's large values are to be read; else its changes say only how many bytes they have.
+        """
+        return ChangeLogConnection(
+            await self._connector.open(), self._writes.is_busy, self._attaching.know, wants_value
+        )
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded if a script refuses the store; from then on all is refused."""
@@ -248,22 +256,23 @@ class Store:
         """The keys that match, page by page; at least one page.  Raises Unavailable."""
         return self._ranges.pages(wanted, records=records)
 
-    async def page(self, pattern: bytes, after: bytes) -> tuple[Page, bytes]:
+    async def page(self, pattern: bytes, after: bytes, *, values: bool = True) -> tuple[Page, bytes]:
         """Some of the keys that match, from one on, with their records, as of one moment; and the last key that was
         looked at, b"" at the end.  Also expired keys whose end is not in the change log yet.
 
-        Raises Unavailable.
+        values: whether with large ones.  Raises Unavailable.
         """
-        return await self._ranges.page(pattern, after)
+        return await self._ranges.page(pattern, after, values=values)
 
     def _asked(self) -> int:
         """How often single keys were read or written."""
         return self._cache.asked + self._reads.asked + self._writes.asked
 
-    async def records(self, keys: Sequence[bytes]) -> Page:
+    async def records(self, keys: Sequence[bytes], *, values: bool = True) -> Page:
         """The records of the first of some keys, at least one, as of one moment, None for those that are not there;
-        also expired ones whose end is not in the change log yet.  Raises Unavailable."""
-        return await self._ranges.records(keys)
+        also expired ones whose end is not in the change log yet.  values: whether with large ones.  Raises
+        Unavailable."""
+        return await self._ranges.records(keys, values=values)
 
     async def count(self, pattern: bytes) -> int:
         """How many keys match.  Raises Unavailable."""
@@ -271,12 +280,13 @@ class Store:
 
     # ---- the change log
 
-    async def changes_after(self, position: Position) -> list[Change]:
+    async def changes_after(self, position: Position, *, values: bool = True) -> list[Change]:
         """The next page of the changes after a position; empty if there are none yet.
 
+        values: whether with large ones.
         Raises Unavailable, and OtherStore, Future, Compacted if not all of them are kept.
         """
-        return read_page(position, await self._backlog.call(page_command(position)))
+        return read_page(position, await self._backlog.call(page_command(position, values=values)))
 
     async def check(self, position: Position) -> int:
         """Whether all that came after a position is kept; the revision after which all is.
@@ -292,9 +302,13 @@ class Store:
         the same transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
         return read_keys(store, revision, await self._backlog.call(keys_command(store, revision)))
 
-    async def changes_at(self, store: bytes, revisions: Sequence[int]) -> list[Change]:
-        """The first of some changes, at least one.  Raises Unavailable, OtherStore, Compacted."""
-        return read_changes(store, revisions, await self._backlog.call(changes_command(store, revisions)))
+    async def changes_at(self, store: bytes, revisions: Sequence[int], *, values: bool = True) -> list[Change]:
+        """The first of some changes, at least one.  values: whether with large ones.
+
+        Raises Unavailable, OtherStore, Compacted.
+        """
+        packed = changes_command(store, revisions, values=values)
+        return read_changes(store, revisions, await self._backlog.call(packed))
 
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision after which all changes are kept.  Raises Unavailable."""

@@ -1,0 +1,244 @@
+"""Watches that carry less or more, against real daemons."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
+
+LARGE = "x" * 100_000
+"""A value that the store keeps apart."""
+
+
+def where(peer: Peer) -> tuple[int, str]:
+    """The store's revision and id, as a connection without a watch is told."""
+    revision, store = peer.ask("UNWATCH").removeprefix("OK ").split("@")
+    return int(revision), store
+
+
+def reply(peer: Peer, request: str) -> list[str]:
+    """The lines of a reply, of which there may be many."""
+    peer.send(f"{request}\n")
+    lines = [peer.line()]
+    while lines[-1].split(" ")[0] not in ("OK", "ERR"):
+        lines.append(peer.line())
+    return lines
+
+
+def revision_of(line: str) -> int:
+    return int(line.split(" ")[1].partition("@")[0])
+
+
+# ---- fan-out
+
+
+def test_each_watcher_gets_its_own_form_of_the_same_changes(shared_daemon: Daemon) -> None:
+    forms = {
+        "": ["SET fan/a 1", "SET64 fan/b AAE=", "DEL fan/a"],
+        "*keys": ["SIZE fan/a 1", "SIZE fan/b 2", "DEL fan/a"],
+        "*only=SET": ["SET fan/a 1", "SET64 fan/b AAE="],
+        "*only=DEL": ["DEL fan/a"],
+        "*keys *only=SET,EXPIRE": ["SIZE fan/a 1", "SIZE fan/b 2"],
+        "*only=EXPIRE": [],
+    }
+    with ExitStack() as stack:
+        peer = stack.enter_context(shared_daemon.connect())
+        watchers = []
+        for pattern in ("fan/*", "fan/a fan/b fan/c", "fan/a* fan/*"):
+            for form in (*forms, *forms):
+                watchers.append((form, stack.enter_context(shared_daemon.connect())))
+                assert watchers[-1][1].ask(f"WATCH {form} {pattern}".replace("  ", " ")).startswith("OK ")
+        revision, store = where(peer)
+        requests = ("SET fan/a 1", "PUT fan/b base64 = AAE=", "DEL fan/a")
+        assert [peer.ask(request) for request in requests] == [f"OK {revision + 1 + i}" for i in range(3)]
+        for form, watcher in watchers:
+            lines = reply(watcher, "UNWATCH")
+            assert [line.split(" ", 2)[2] for line in lines[:-1]] == forms[form]
+            assert {revision_of(line) for line in lines[:-1]} <= {revision + 1, revision + 2, revision + 3}
+            assert lines[-1] == f"OK {revision + 3}@{store}"
+
+
+def test_no_line_of_the_old_form_follows_the_ok_of_the_new_one(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as watcher, shared_daemon.connect() as peer:
+        for _ in range(20):
+            for form, verb in (("*keys", "SIZE"), ("*only=SET", "SET"), ("*keys *only=DEL,SET", "SIZE"), ("", "SET")):
+                peer.send("SET turn/a 1\n" * 5)
+                reply(watcher, f"WATCH {form} turn/*".replace("  ", " "))
+                peer.lines(5)
+                peer.send("SET turn/a 2\n")
+                peer.line()
+                last = watcher.line()
+                while not last.endswith((" 2", " turn/a 1")) or last.split(" ")[2] != verb:
+                    assert last.split(" ")[2] == verb
+                    last = watcher.line()
+
+
+# ---- what is filtered out counts for positions
+
+
+def test_progress_goes_on_where_nothing_is_sent(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as watcher, shared_daemon.connect() as peer:
+        assert watcher.ask("PROGRESS 0.05") == "OK"
+        assert watcher.ask("WATCH *only=DEL quiet/*").startswith("OK ")
+        peer.send("".join(f"SET quiet/{number} v\n" for number in range(500)))
+        last = int(peer.lines(500)[-1].removeprefix("OK "))
+        line = watcher.line()
+        while revision_of(line) < last:
+            assert line.startswith("PROGRESS ")
+            line = watcher.line()
+        assert line.startswith("PROGRESS ")
+        position = line.split(" ")[1]
+        deleted = int(peer.ask("DEL quiet/3").removeprefix("OK "))
+        with shared_daemon.connect() as back:
+            assert back.ask(f"RESUME {position} *only=DEL quiet/*") == f"OK {position}"
+            assert back.line() == f"CHANGE {deleted}@{position.split('@')[1]} DEL quiet/3"
+
+
+def test_a_watch_that_catches_up_is_sent_only_what_it_asked_for(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer:
+        begin, store = where(peer)
+        peer.send("".join(f"SET past/{number % 7} {number}\nDEL past/{number % 7}\n" for number in range(1500)))
+        last = int(peer.lines(3000)[-1].removeprefix("OK "))
+        forms = {
+            "*only=DEL": range(begin + 2, last + 1, 2),
+            "*keys *only=SET": range(begin + 1, last + 1, 2),
+            "*only=EXPIRE": range(0),
+        }
+        for form, wanted in forms.items():
+            with shared_daemon.connect() as back:
+                assert back.ask(f"RESUME {begin}@{store} {form} past/*") == f"OK {begin}@{store}"
+                assert [revision_of(back.line()) for _ in wanted] == list(wanted)
+                assert back.ask("PROGRESS 0.05") == "OK"
+                while (line := back.line()) != f"PROGRESS {last}@{store}":
+                    assert line.startswith("PROGRESS ")
+
+
+# ---- large values
+
+
+@contextmanager
+def monitored(redis: Redis, path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Gives, when asked, what has read values that are kept apart."""
+    command = ["redis-cli", "-s", f"{redis.directory}/redis.sock", "--no-auth-warning", "-a", redis.password, "MONITOR"]
+    with path.open("w") as file, subprocess.Popen(command, stdout=file) as monitor:
+        wait_for("the monitor", lambda: path.read_text().startswith("OK"))
+
+        def reads() -> list[str]:
+            redis.cli("ECHO", "up to here")
+            wait_for("all that was done", lambda: '"up to here"' in path.read_text())
+            lines = path.read_text().splitlines()
+            return [line[:200] for line in lines if '"{kvd}:big"' in line and ('"HGET"' in line or '"HMGET"' in line)]
+
+        try:
+            yield reads
+        finally:
+            monitor.terminate()
+
+
+def test_large_values_are_not_read_for_those_who_want_none(
+    start_daemon: StartDaemon, redis: Redis, tmp_path: Path
+) -> None:
+    writer = start_daemon("--store", redis.unix_url)
+    reader = start_daemon("--store", redis.unix_url, data=tmp_path / "second")
+    with writer.connect() as peer, reader.connect() as live, reader.connect() as deletes:
+        store = live.ask("WATCH *keys big/*").split("@")[1]
+        deletes.ask("WATCH *only=DEL,EXPIRE big/*")
+        with monitored(redis, tmp_path / "monitor") as reads:
+            peer.send("".join(f"SET big/{number} {LARGE}\n" for number in range(5)) + "DEL big/4\n")
+            peer.lines(6)
+            sizes = [f"{number + 1}@{store} SIZE big/{number} {len(LARGE)}" for number in range(5)]
+            every = [*sizes, f"6@{store} DEL big/4"]
+            assert live.lines(6) == [f"CHANGE {line}" for line in every]
+            assert deletes.line() == f"CHANGE 6@{store} DEL big/4"
+            copy = [f"SIZE {number + 1} big/{number} {len(LARGE)}" for number in range(4)]
+            with reader.connect() as other, writer.connect() as fresh:
+                assert reply(other, "SYNC *keys")[:-1] == copy
+                assert reply(other, "FOLLOW - *keys big/*")[1:-1] == copy
+                for one in (other, fresh):
+                    # The writer's process has followed nothing so far.
+                    assert one.ask(f"RESUME 0@{store} *keys") == f"OK 0@{store}"
+                    assert one.lines(6) == [f"CHANGE {line}" for line in every]
+                    assert one.ask(f"RESUME 0@{store} *only=DEL") == f"OK 0@{store}"
+                    assert one.line() == f"CHANGE 6@{store} DEL big/4"
+                    assert reply(one, f"CHANGES 0@{store} *keys")[:-1] == [f"CHANGED {line}" for line in every]
+                    assert reply(one, f"CHANGES 0@{store} *only=DEL")[:-1] == [f"CHANGED 6@{store} DEL big/4"]
+            assert reads() == []
+
+
+def test_who_wants_values_gets_those_that_were_not_read_before(start_daemon: StartDaemon) -> None:
+    """A change comes into the daemon's memory without its value, if nobody wants that."""
+    daemon = start_daemon()
+    with ExitStack() as stack:
+        peer, sizes, late, joined = (stack.enter_context(daemon.connect()) for _ in range(4))
+        store = sizes.ask("WATCH *keys").split("@")[1]
+        values = [f"{number}{LARGE}" for number in range(20)]
+        for number, value in enumerate(values[:10], 1):
+            assert peer.ask(f"SET k {value}") == f"OK {number}"
+            assert sizes.line() == f"CHANGE {number}@{store} SIZE k {len(value)}"
+        assert late.ask(f"RESUME 2@{store} k") == f"OK 2@{store}"
+        assert late.lines(8) == [f"CHANGE {n}@{store} SET k {values[n - 1]}" for n in range(3, 11)]
+        assert reply(joined, "SYNC k")[:-1] == [f"PAIR 10 k {values[9]}"]
+        # From now on somebody wants them, and who does not is sent sizes all the same.
+        for number, value in enumerate(values[10:], 11):
+            assert peer.ask(f"SET k {value}") == f"OK {number}"
+            for one in (late, joined):
+                assert one.line() == f"CHANGE {number}@{store} SET k {value}"
+            assert sizes.line() == f"CHANGE {number}@{store} SIZE k {len(value)}"
+
+
+def test_a_watch_for_values_may_begin_at_any_moment(start_daemon: StartDaemon) -> None:
+    """Also while changes are read for those who want none."""
+    daemon = start_daemon()
+    with ExitStack() as stack:
+        peer, sizes = (stack.enter_context(daemon.connect()) for _ in range(2))
+        store = sizes.ask("WATCH *keys").split("@")[1]
+        peer.send("".join(f"SET k {number}{LARGE}\n" for number in range(100)))
+        for _ in range(10):
+            comes = stack.enter_context(daemon.connect())
+            begin = revision_of(comes.ask("WATCH k"))
+            for number in range(begin, 100):
+                assert comes.line() == f"CHANGE {number + 1}@{store} SET k {number}{LARGE}"
+                if number == begin + 8:
+                    break
+        assert sizes.lines(100)[-1] == f"CHANGE 100@{store} SIZE k {2 + len(LARGE)}"
+
+
+# ---- slow watchers
+
+
+@pytest.mark.slow
+def test_a_slow_watcher_with_options_misses_nothing(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon()
+    with daemon.connect() as stalled, daemon.connect() as quick, daemon.connect() as peer:
+        store = stalled.ask("WATCH *only=SET").split("@")[1]
+        quick.ask("WATCH *keys")
+        for part in range(4):
+            numbers = range(part * 100, part * 100 + 100)
+            peer.send("".join(f"SET k{number} {LARGE}\nDEL k{number}\n" for number in numbers))
+            peer.lines(200)
+            assert revision_of(quick.lines(200)[-1]) == 200 * (part + 1)
+        wanted = [f"CHANGE {2 * number + 1}@{store} SET k{number} {LARGE}" for number in range(400)]
+        assert stalled.lines(400) == wanted
+        assert peer.ask("SET live 1") == "OK 801"
+        assert stalled.line() == f"CHANGE 801@{store} SET live 1"
+
+
+# ---- several processes
+
+
+def test_options_are_of_a_connection_whichever_process_serves_it(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--workers", "2")
+    forms = {"": f"SET k {LARGE}", "*keys": f"SIZE k {len(LARGE)}", "*only=SET": f"SET k {LARGE}"}
+    with ExitStack() as stack:
+        peer = stack.enter_context(daemon.connect())
+        watchers = [(form, stack.enter_context(daemon.connect())) for form in (*forms, *forms, *forms, *forms)]
+        for form, watcher in watchers:
+            store = watcher.ask(f"WATCH {form} k".replace("  ", " ")).split("@")[1]
+        for number in (1, 2, 3):
+            assert peer.ask(f"SET k {LARGE}") == f"OK {number}"
+            for form, watcher in watchers:
+                assert watcher.line() == f"CHANGE {number}@{store} {forms[form]}"
