@@ -17,13 +17,13 @@ from kvd.reloadable import Reloadable
 from kvd.server import Server
 from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, take_reloaded
 
-STDOUT = 1
+STDIN, STDOUT = 0, 1
 EXIT_FAILED = 1
 
 
 def _end_with_parent(reload: Callable[[Reloadable], None]) -> None:
     """Pass on what the parent has read anew, until the end of the input: it is gone, and its store goes with it."""
-    while (loaded := take_reloaded(sys.stdin.buffer)) is not None:
+    while (loaded := take_reloaded(STDIN)) is not None:
         reload(loaded)
     os._exit(EXIT_FAILED)
 

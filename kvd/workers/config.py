@@ -6,6 +6,7 @@ disk meanwhile, reads no further.
 """
 
 import hashlib
+import os
 import pickle
 from itertools import chain
 from pathlib import Path
@@ -34,6 +35,10 @@ def code_on_disk() -> bytes:
         digest.update(b"%b\n%d\n" % (bytes(path.relative_to(directory)), path.stat().st_size))
         digest.update(path.read_bytes())
     return f"kvd {kvd.__version__}, layout {LAYOUT}, code {digest.hexdigest()[:8]}\n".encode()
+
+
+_LENGTH = 8
+"""Bytes of the length that goes before what was read anew."""
 
 
 class Task(NamedTuple):
@@ -75,15 +80,32 @@ class Task(NamedTuple):
 
 def give_reloaded(loaded: Reloadable, to: IO[bytes]) -> None:
     """Write for a worker what was read anew.  Raises OSError if it is gone."""
-    pickle.dump(loaded, to)
+    data = pickle.dumps(loaded)
+    to.write(len(data).to_bytes(_LENGTH) + data)
     to.flush()
 
 
-def take_reloaded(given: IO[bytes]) -> Reloadable | None:
-    """Wait for what `give_reloaded` writes; None: the parent is gone."""
-    try:
-        loaded = pickle.load(given)  # noqa: S301  # from our own parent
-    except (EOFError, OSError, pickle.UnpicklingError):
+def take_reloaded(descriptor: int) -> Reloadable | None:
+    """Wait for what `give_reloaded` writes; None: the parent is gone.
+
+    To be called by a thread that is not waited for: one that waits in a file object's read would abort the process at
+    its end, so that is no place for one.
+    """
+    length = _read(descriptor, _LENGTH)
+    data = length and _read(descriptor, int.from_bytes(length))
+    if not data:
         return None
+    loaded = pickle.loads(data)  # noqa: S301  # from our own parent
     assert isinstance(loaded, Reloadable)  # noqa: S101
     return loaded
+
+
+def _read(descriptor: int, size: int) -> bytes | None:
+    """So many bytes; None if the end comes before."""
+    data = b""
+    while len(data) < size:
+        piece = os.read(descriptor, size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return data
