@@ -142,10 +142,34 @@ class CheckNone(NamedTuple):
         return (self.pattern,)
 
 
+class CheckSince(NamedTuple):
+    """CHECK with since=: a transaction demands that nothing which matches has changed after a position.
+
+    reached: int, up to which revision it is known whether that is so, 0 for not at all.
+    newest: bytes, revision and key of the last change up to there that matches, b"" for none.
+    """
+
+    pattern: bytes
+    since: Position
+    reached: int = 0
+    newest: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        return self.pattern
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def touches(self) -> Touched:
+        return (self.pattern,)
+
+
 class Transaction(NamedTuple):
     """COMMIT: writes that are done together or not at all, and what is demanded for it."""
 
-    writes: tuple["Put | Delete | Touch | Increment | Check | CheckNone", ...]
+    writes: tuple["Put | Delete | Touch | Increment | Check | CheckNone | CheckSince", ...]
 
     @property
     def size(self) -> int:
@@ -254,7 +278,7 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
-Demand = Check | CheckNone
+Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (
     Read | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History

@@ -6,6 +6,7 @@ from functools import partial
 
 from kvd import __version__
 from kvd.process.tasks import run_together
+from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
 from kvd.session.context import Context
@@ -33,6 +34,7 @@ class Service:
         self.hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES))
         self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub)
         self.catching_up = CatchingUp(store, self.hub)
+        self._committing = Committing(store, self.follower, self.hub, self.catching_up)
         self._settings = settings
         self._embedded = embedded
         self._max_line = max_line(settings.max_value)
@@ -40,7 +42,7 @@ class Service:
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
-            ProgressTimer(),
+            ProgressTimer(), self._committing,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -49,7 +51,9 @@ class Service:
 
     async def run(self) -> None:
         """Keep the store and its change log going until cancelled.  Raises Superseded."""
-        await run_together(self._keep_index(), self.store.run(), self.follower.run(), self.catching_up.run())
+        await run_together(
+            self._keep_index(), self.store.run(), self.follower.run(), self.catching_up.run(), self._committing.run()
+        )
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":

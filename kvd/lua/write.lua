@@ -11,7 +11,8 @@
 --   i key amount: add
 --   m count: the next count writes are a transaction: all conditions are looked at first, and then all is done or
 --     nothing.  Only there: c key condition, and nothing is done to the key; k key "": it is there; r prefix "": no key
---     begins so
+--     begins so; s pattern "REV STORE REACHED NEWEST": nothing that matches has changed after a revision; NEWEST: revision
+--     and key of the last change up to REACHED that matches, if there is one
 -- RETURNS: the outcomes (model.Outcome), separated by spaces; or the error FENCED, LAYOUT or SPENT, and nothing was
 --   done; or OOM, and nothing was done, if the memory is full and none of them is a delete or a touch, which go on then
 --
@@ -39,7 +40,7 @@ while at <= last do
       frees = true
     elseif letter == 'x' then
       frees, touches = true, true
-    elseif grouped and find('ckr', letter, 1, true) then
+    elseif grouped and find('ckrs', letter, 1, true) then
       frees, checked = true, true
     else
       takes = true
@@ -269,9 +270,12 @@ end
 local transaction
 if grouped then
   local lists = {adds, gone, ttls, untimed, bigs, waiting, dropped}
-  local FREES = {d = true, x = true, c = true, k = true, r = true} -- goes on when memory is full
-  local CHECKS = {c = true, k = true, r = true} -- nothing is done to the key
-  local none = checked and make_checks(records, adds, is_over)
+  local FREES = {d = true, x = true, c = true, k = true, r = true, s = true} -- goes on when memory is full
+  local CHECKS = {c = true, k = true, r = true, s = true} -- nothing is done to the key
+  local none, unchanged
+  if checked then
+    none, unchanged = make_checks(records, adds, changes, present, present_time, is_over)
+  end
 
   -- Where the write after one begins.
   local function after(from)
@@ -293,6 +297,8 @@ if grouped then
     local letter, key = ARGV[from], ARGV[from + 1]
     if letter == 'r' then
       return none(key)
+    elseif letter == 's' then
+      return unchanged(key, ARGV[from + 2])
     end
     local raw = present(key)
     local condition, failed = condition_of(from, letter), nil

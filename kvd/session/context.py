@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.progress import ProgressTimer
 from kvd.session.watching import Log
@@ -17,7 +18,7 @@ class Context(NamedTuple):
 
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
-    timer: for PROGRESS.
+    timer: for PROGRESS.  committing: for COMMIT.
     """
 
     store: Store
@@ -31,3 +32,4 @@ class Context(NamedTuple):
     describe: Callable[[], Awaitable[Iterable[str]]]
     complaints: Complaints
     timer: ProgressTimer
+    committing: Committing

@@ -19,7 +19,6 @@ from kvd.requests import (
     Resume,
     Watch,
 )
-from kvd.session.committing import commit
 from kvd.session.context import Context
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -161,7 +160,7 @@ class Handlers:
         pending, self.pending = self._open_transaction(), None
         transaction = pending.transaction()
         if transaction.writes:
-            outcome = await commit(self._store, transaction, pending.size)
+            outcome = await self._context.committing.commit(transaction, pending.size)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
         self._output.reply(replies.written(outcome))

@@ -34,6 +34,8 @@ class CatchingUp:
         # Those for whom something has to be read first, in the order in which they came.
         self._not_indexed: list[Watcher] = []
         self._not_in_memory: list[Watcher] = []
+        # Others who need the index, and from which revision on.
+        self._covering: list[tuple[int, asyncio.Future[None]]] = []
         self._filling = False
         # The page that is asked for ahead: of which store, up to which change.
         self._ahead: tuple[bytes, int, asyncio.Task[tuple[list[bytes], bytes]]] | None = None
@@ -50,6 +52,14 @@ class CatchingUp:
         self._filling = True
         self._needed.set()
         self._hub.when_reached(NEVER, self.fill_index)
+
+    async def cover(self, revision: int) -> None:
+        """Have the index cover all after a revision, as far as that is kept; returns when it does."""
+        if not self._hub.index.covers(revision):
+            covered = asyncio.get_running_loop().create_future()
+            self._covering.append((revision, covered))
+            self._needed.set()
+            await covered
 
     def __len__(self) -> int:
         """How many wait for their turn, or for the store."""
@@ -91,11 +101,11 @@ class CatchingUp:
         while True:
             await self._needed.wait()
             self._needed.clear()
-            while self._not_indexed or self._not_in_memory or self._filling:
+            while self._not_indexed or self._not_in_memory or self._covering or self._filling:
                 try:
                     if self._not_in_memory:
                         await self._fetch()
-                    if self._not_indexed or self._filling:
+                    if self._not_indexed or self._covering or self._filling:
                         await self._extend_index()
                 except Unavailable:
                     await asyncio.sleep(UNREACHABLE_PAUSE)
@@ -168,7 +178,20 @@ class CatchingUp:
             else:
                 self._not_indexed.append(watcher)
         self._hub.end_some(ended, COMPACTED, str(compacted))
+        self._release_covered(floor if compacted else 0)
         self._called.set()
+
+    def _release_covered(self, floor: int) -> None:
+        """Those for whom the index covers enough have what they waited for; so have those for whom it never will: what
+        comes up to a floor is not kept."""
+        waiting, self._covering = self._covering, []
+        for revision, covered in waiting:
+            if covered.done():
+                continue
+            if self._hub.index.covers(revision) or revision < floor:
+                covered.set_result(None)
+            else:
+                self._covering.append((revision, covered))
 
     async def _page_before(self, store: bytes, floor: int) -> tuple[list[bytes], bytes]:
         """The last changes up to one.  Raises what the store raises."""
@@ -181,7 +204,8 @@ class CatchingUp:
 
     async def _ask_ahead(self, store: bytes, floor: int) -> None:
         """Send for the page before one, if somebody needs it."""
-        if self._filling or any(watcher.after < floor for watcher in self._not_indexed):
+        wanted = [watcher.after for watcher in self._not_indexed] + [revision for revision, _ in self._covering]
+        if self._filling or any(revision < floor for revision in wanted):
             page = asyncio.create_task(self._store.keys_before(store, floor + 1))
             page.add_done_callback(_see_error)
             self._ahead = store, floor, page
@@ -190,6 +214,7 @@ class CatchingUp:
     def _release_all(self) -> None:
         self._release(self._not_in_memory)
         self._release(self._not_indexed)
+        self._release_covered(NEVER)
 
     def _release(self, watchers: list[Watcher]) -> None:
         """What these waited for is there."""

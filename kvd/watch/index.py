@@ -155,6 +155,28 @@ class ChangeIndex:
         revisions = self._revisions_of(key)
         return revisions if isinstance(revisions, int) else revisions[-1]
 
+    def key_of(self, revision: int) -> bytes:
+        """The key that a change is of, which must be covered."""
+        return self._keys[revision - self.floor - 1]
+
+    def newest(self, pattern: bytes, after: int, end: int) -> tuple[int, int]:
+        """The revision of the last change after one, which must be covered, that matches, 0 if none was found; of those
+        up to `end` at the least.  And after which revision all were looked at: after that one, or after a later one, up
+        to which to ask again.
+        """
+        if not pattern.endswith(b"*"):
+            last = self.last_of(pattern)
+            return (last if last > after else 0), after
+        prefix, begin = pattern[:-1], max(after, end - WALK_CHANGES)
+        if self._count(Patterns([pattern]), end - begin) < end - begin:
+            keys = self._in_order().irange(prefix, prefix + AFTER_ALL)
+            last = max(map(self.last_of, keys), default=0)
+            return (last if last > after else 0), after
+        for back, key in enumerate(reversed(self._keys[begin - self.floor : end - self.floor])):
+            if key.startswith(prefix):
+                return end - back, begin
+        return 0, begin
+
     def find(self, patterns: Patterns, after: int, most: int) -> tuple[list[int], int]:
         """The revisions after one, which must be covered, of changes that match, in order; about `most` at the most.
 

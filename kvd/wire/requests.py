@@ -10,6 +10,7 @@ from kvd.requests import (
     NUMBERED,
     Check,
     CheckNone,
+    CheckSince,
     Delete,
     DeleteRange,
     Follow,
@@ -33,7 +34,7 @@ USUAL_CHANGES = 1000
 """Lines that CHANGES gives at the most, unless it is told."""
 MOST_OPTIONS = 3
 """What PUT takes before its `=`."""
-CHECK_FORMS = "expected CHECK key, CHECK key if=REV, or CHECK prefix* if=0"
+CHECK_FORMS = "expected CHECK key, CHECK key if=REV, CHECK prefix* if=0, or CHECK pattern since=POSITION"
 FLAGS = frozenset((b"keys",))
 """Options of a watch that have no value, and
 FORM: all that say what its lines are to be."""
@@ -114,10 +115,14 @@ def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
     return Touch(words.key(key), ttl, words.condition(given[b"if"]) if b"if" in given else b"")
 
 
-def check(rest: bytes | None, max_value: int) -> Check | CheckNone:  # noqa: ARG001
-    """KEY [if=REV], or PREFIX* if=0."""
+def check(rest: bytes | None, max_value: int) -> Check | CheckNone | CheckSince:  # noqa: ARG001
+    """KEY [if=REV], PREFIX* if=0, or PATTERN since=POSITION."""
     word, *options = _split(rest, CHECK_FORMS)
-    given = _options(options, {b"if"})
+    given = _options(options, {b"if", b"since"})
+    if b"since" in given:
+        if len(given) > 1:
+            raise Usage(CHECK_FORMS)
+        return CheckSince(words.pattern(word), words.position(given[b"since"]))
     if not word.endswith(b"*"):
         return Check(words.key(word), words.condition(given[b"if"]) if given else b"")
     if given != {b"if": b"0"}:

@@ -126,6 +126,7 @@ WRITES = [
     ([b"TOUCH "], SOME_KEYS, [b" ttl="], [b"-", b"5", b"0.01"], [b"", b" if=0", b" if=5"]),
     ([b"CHECK "], SOME_KEYS, [b"", b" if=0", b" if=5", b" if=3@" + STORE]),
     ([b"CHECK "], SOME_PATTERNS, [b"", b" if=0", b" if=5"]),
+    ([b"CHECK "], SOME_PATTERNS + SOME_KEYS, [b" since=0@", b" since=9@"], [STORE, STORE, b"another"]),
 ]
 OTHERS = [
     ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),

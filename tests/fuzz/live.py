@@ -26,7 +26,7 @@ LATE_REFUSALS = {
     "RESUME": {"store", "future", "compacted"},
     "CHANGES": {"store", "future", "compacted"},
     "HELP": {"unknown-verb"},
-    "COMMIT": {"usage", "aborted", "not-a-number", "overflow"},
+    "COMMIT": {"usage", "aborted", "not-a-number", "overflow", "store", "future", "compacted"},
     "ABORT": {"usage"},
     "CHECK": {"usage"},
 }

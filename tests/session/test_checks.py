@@ -1,13 +1,15 @@
-"""CHECK, and TOUCH with if=: fences, locks, parents and children, over the wire and under contention."""
+"""CHECK, and TOUCH with if=: fences, locks, parents and children, copies that are still true; over the wire and under
+contention."""
 
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.support.peers import Peer
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, Redis, StartDaemon
 
 SECONDS = 10
 """For which the writers behind the fence go on."""
@@ -93,6 +95,84 @@ def test_no_write_is_let_through_with_an_old_fence(daemon: Daemon) -> None:
     written, old = write_behind_a_fence(daemon, checked=True, seconds=SECONDS)
     assert written
     assert old == 0
+
+
+def copy(peer: Peer, *patterns: str) -> tuple[str, dict[str, str]]:
+    """What is there at one position, and that position."""
+    peer.send(f"SYNC {' '.join(patterns)}\nUNWATCH\n")
+    found: dict[str, str] = {}
+    while not (line := peer.line()).startswith("OK"):
+        _, _, key, value = line.split(" ", 3)
+        found[key] = value
+    while not peer.line().startswith("OK"):
+        pass
+    return line.removeprefix("OK "), found
+
+
+@pytest.mark.slow
+def test_transactions_on_copies_are_serializable(redis: Redis, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """Of two who are on duty each may leave, but not both: each writes another key than the one that it looks at."""
+    daemons = [start_daemon("--store", redis.unix_url, data=tmp_path / name) for name in "ab"]
+    rounds = 20
+
+    def leave(daemon: Daemon, name: str, begin: threading.Barrier, *, checked: bool) -> None:
+        with daemon.connect() as peer:
+            for number in range(rounds):
+                begin.wait()
+                peer.ask(f"SET {number}/{name} on")
+                begin.wait()
+                position, there = copy(peer, f"{number}/*")
+                check = [f"CHECK {number}/* since={position}"] if checked else []
+                begin.wait()
+                if list(there.values()) == ["on", "on"]:
+                    assert transact(peer, *check, f"SET {number}/{name} off").startswith(("OK", "CONFLICT"))
+
+    for checked in (False, True):
+        begin = threading.Barrier(2)
+        at_once(
+            lambda: leave(daemons[0], "x", begin, checked=checked),  # noqa: B023  # it is called in this turn
+            lambda: leave(daemons[1], "y", begin, checked=checked),  # noqa: B023
+        )
+        with daemons[0].connect() as peer:
+            states = [copy(peer, f"{number}/*")[1].values() for number in range(rounds)]
+        assert [list(state).count("on") for state in states] == [checked] * rounds
+
+
+def test_old_positions_are_answered_from_the_index(start_daemon: StartDaemon) -> None:
+    """More changes than the store looks at, and then fewer; a position that it keeps no longer."""
+    daemon = start_daemon("--history-changes", "6000", "--fsync", "no")
+    with daemon.connect() as peer:
+        store = copy(peer, "x")[0].partition("@")[2]
+        for begin in range(0, 5000, 100):
+            peer.send("".join(f"SET k/{number % 500} {number}\n" for number in range(begin, begin + 100)))
+            peer.lines(100)
+        assert transact(peer, f"CHECK x since=10@{store}", f"CHECK x/* since=0@{store}", "SET a 1") == "OK 5001"
+        assert transact(peer, f"CHECK k/7 since=4507@{store}") == "CONFLICT 4508 k/7"
+        assert transact(peer, f"CHECK k/7 since=4508@{store}", f"CHECK k/* since=5000@{store}") == "OK 5001"
+        assert transact(peer, f"CHECK k/* since=10@{store}") == "CONFLICT 5000 k/499"
+        assert transact(peer, f"CHECK k/49* since=10@{store}") == "CONFLICT 5000 k/499"
+        assert transact(peer, f"CHECK x since=10@{store}", f"CHECK * since=10@{store}") == "CONFLICT 5001 a"
+        # What is written between: the index may not have seen it yet.
+        peer.send(f"SET x 1\nBEGIN\nCHECK x since=5001@{store}\nCOMMIT\n")
+        assert peer.lines(4)[3] == "CONFLICT 5002 x"
+        for begin in range(5002, 22_000, 100):
+            peer.send("".join(f"SET k/{number % 500} {number}\n" for number in range(begin, begin + 100)))
+            peer.lines(100)
+        while "oldest 0" in (info := "\n".join(ask_info(peer))):
+            time.sleep(0.05)
+        oldest = info.partition("oldest ")[2].split("\n")[0]
+        assert transact(peer, f"CHECK x since=10@{store}").startswith("ERR compacted ")
+        assert transact(peer, f"CHECK a since=6000@{store}", f"CHECK x since=10@{store}").startswith("ERR compacted ")
+        assert oldest
+        assert transact(peer, f"CHECK x since=21000@{store}", "CHECK k/1 since=1@elsewhere").startswith("ERR store ")
+
+
+def ask_info(peer: Peer) -> list[str]:
+    peer.send("INFO\n")
+    lines: list[str] = []
+    while (line := peer.line()) != "OK":
+        lines.append(line)
+    return lines
 
 
 def test_a_lost_lock_is_renewed_by_nobody(daemon: Daemon) -> None:

@@ -78,10 +78,14 @@ class Touch(NamedTuple):
 
 
 class Check(NamedTuple):
-    """CHECK; key: or a pattern, of which nothing may be there.  condition: None says that the key is there."""
+    """CHECK; key: or a pattern, of which nothing may be there.  condition: None says that the key is there.
+
+    since: a revision in place of a condition, -1 for none.
+    """
 
     key: str
     condition: Condition | None = None
+    since: int = -1
 
 
 Queued = Write | Touch | Check
@@ -170,6 +174,8 @@ class World:
         failing = next((write for write in writes if not self._holds(write)), None)
         if failing:
             key, there = failing.key, self.there()
+            if isinstance(failing, Check) and failing.since >= 0:
+                return self._changed_since(failing)
             if key.endswith("*"):
                 key = self._page(key, "", 1)[0]
             return exactly(f"CONFLICT {there[key].revision if key in there else 0} {key}")
@@ -181,7 +187,23 @@ class World:
         self.entries, self.changes, self.revision = trial.entries, trial.changes, trial.revision
         return exactly(f"OK {self.revision}")
 
+    def _changed_since(self, check: Check) -> Allowed:
+        if any(is_of(key, check.key) for key, entry in self.entries.items() if entry.hidden):
+            # It has ended by now, which is another world.
+            return lambda _: False
+        newest = max(self._changes_of(check.key, check.since))
+        return exactly(f"CONFLICT {newest} {self.changes[newest].split(' ')[1]}")
+
+    def _changes_of(self, pattern: str, begin: int) -> list[int]:
+        return [
+            revision for revision, change in self.changes.items()
+            if revision > begin and is_of(change.split(" ")[1], pattern)
+        ]  # fmt: skip
+
     def _holds(self, write: Queued) -> bool:
+        if isinstance(write, Check) and write.since >= 0:
+            hidden = [key for key, entry in self.entries.items() if entry.hidden and is_of(key, write.key)]
+            return not hidden and not self._changes_of(write.key, write.since)
         if isinstance(write, Check) and write.key.endswith("*"):
             return not self._page(write.key, "", 1)
         if write.condition is None:
@@ -629,6 +651,11 @@ class Conversations(RuleBasedStateMachine):
         condition = self.condition(kind, key)
         line = f"CHECK {key} if={condition}" if condition else f"CHECK {key}"
         self.write(self.clients[who], line, Check(key, condition))
+
+    @rule(who=who, pattern=st.sampled_from([*PATTERNS, *MORTAL]), back=st.integers(0, 8))
+    def check_since(self, who: int, pattern: str, back: int) -> None:
+        begin = max(self.first, self.last() - back)
+        self.write(self.clients[who], f"CHECK {pattern} since={begin}@{self.store}", Check(pattern, None, begin))
 
     @rule(who=who, pattern=st.sampled_from([pattern for pattern in PATTERNS if pattern.endswith("*")]))
     def check_nothing(self, who: int, pattern: str) -> None:

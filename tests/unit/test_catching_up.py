@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
-from kvd.errors import Compacted, Unavailable
+from kvd.errors import Compacted, OtherStore, Unavailable
 from kvd.model import Change, Patterns, Position
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
@@ -138,6 +138,21 @@ async def test_what_a_crowd_needs_is_read_once() -> None:
             assert client.taken == lines(changes, client)
         # Each page of keys, and each page of changes, is asked for by somebody; nearly none of them twice.
         assert log.asked <= 3 * len(changes) / PAGE
+
+
+async def test_the_index_is_extended_for_others_too_as_far_as_there_is_a_history() -> None:
+    log = Log(written(1000), floor=300)
+    log.failures = [Unavailable("away")]
+    async with started(log) as (hub, catching_up):
+        await catching_up.cover(700)
+        assert 700 - PAGE < hub.index.floor <= 700
+        await catching_up.cover(800)
+        await asyncio.gather(catching_up.cover(299), catching_up.cover(300), catching_up.cover(650))
+        assert hub.index.floor == 300
+        log.failures = [OtherStore("gone")] * 3
+        hub.start(Position(1000, STORE))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(catching_up.cover(10), catching_up.cover(900))
 
 
 async def test_who_needs_nothing_reads_nothing() -> None:

@@ -81,6 +81,22 @@ class IndexModel(RuleBasedStateMachine):
             after = until
         assert found == [change.revision for change in wanted]
 
+    @rule(word=st.sampled_from([*WORDS, *KEYS]), back=st.integers(0, 20), walk=st.integers(1, 9))
+    def newest(self, word: bytes, back: int, walk: int) -> None:
+        after = max(len(self.all) - back, self.index.floor)
+        match = Patterns([word]).match
+        before, index.WALK_CHANGES = index.WALK_CHANGES, walk
+        try:
+            found, end = 0, len(self.all)
+            while end > after and not found:
+                found, begin = self.index.newest(word, after, end)
+                assert begin < end
+                end = begin
+        finally:
+            index.WALK_CHANGES = before
+        assert found == max((change.revision for change in self.all[after:] if match(change.key)), default=0)
+        assert not found or self.index.key_of(found) == self.all[found - 1].key
+
     @invariant()
     def all_is_covered(self) -> None:
         floor = self.index.floor

@@ -11,6 +11,7 @@ from kvd.model import Form, Position
 from kvd.requests import (
     Check,
     CheckNone,
+    CheckSince,
     Delete,
     Follow,
     Help,
@@ -109,6 +110,7 @@ def test_every_request_says_what_it_touches() -> None:
             assert touched[verb] == ranges.get(verb, ())
     assert Follow(None, (b"a*",)).touches() == History(Position(1, b"s"), (b"a*",), 1).touches() == (b"a*",)
     assert Resume(Position(1, b"s"), (b"a*",)).touches() == CheckNone(b"a*").touches() == (b"a*",)
+    assert CheckSince(b"a*", Position(1, b"s")).touches() == (b"a*",)
     assert Transaction((Put(b"a", b"t", b""), Delete(b"b"))).touches() == (b"a", b"b")
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT
-from kvd.requests import Check, CheckNone, Delete, Demand, Increment, Put, Touch, Transaction
+from kvd.requests import Check, CheckNone, CheckSince, Delete, Demand, Increment, Put, Touch, Transaction
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
@@ -49,6 +49,11 @@ def _transaction(write: Transaction) -> tuple[Argument, ...]:
     return (b"m", len(write.writes), *inner)
 
 
+def _check_since(check: CheckSince) -> tuple[Argument, ...]:
+    revision, store = check.since
+    return (b"s", check.pattern, b"%d %b %d %b" % (revision, store, max(check.reached, revision), check.newest))
+
+
 _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Put: _put,
     Delete: lambda write: (b"d", write.key, write.condition),
@@ -57,6 +62,7 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Transaction: _transaction,
     Check: lambda check: (b"c" if check.condition else b"k", check.key, check.condition),
     CheckNone: lambda check: (b"r", check.pattern[:-1], b""),
+    CheckSince: _check_since,
 }
 
 
