@@ -17,6 +17,7 @@ wire         the line protocol, pure
 reloadable   what is read from files, and anew when the daemon is told to
 settings     what may be chosen, one field an option
 config_file  options in a TOML file
+addresses    where to listen
 options      how an option is read, from the command line or the environment
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again

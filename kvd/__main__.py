@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from itertools import pairwise
 from docopt import DocoptExit, docopt
 
 from kvd import __version__, reloadable, settings
+from kvd.addresses import AnyAddress, UnixAddress
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
@@ -73,8 +75,6 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
     """Say on standard output where things are, and what to try."""
     where = ", ".join(map(str, daemon.addresses))
     data = f"{daemon.embedded.shown}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
-    first = daemon.addresses[0]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first.host, first.host)  # noqa: S104
     if sys.stdout is None:  # the shell's >&-
         return
     # To be served matters more than to be told so, should the text find no place.
@@ -82,9 +82,17 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
         sys.stdout.write(
             f"kvd {__version__} ({daemon.engine}) listens on {where}\n"
             f"data: {data}\n"
-            f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | nc {host} {first.port}\n"
+            f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | {_dialing(daemon.addresses[0])}\n"
         )
         sys.stdout.flush()
+
+
+def _dialing(address: AnyAddress) -> str:
+    """The command that connects to an address."""
+    if isinstance(address, UnixAddress):
+        return f"nc -U {shlex.quote(address.path)}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    return f"nc {host} {address.port}"
 
 
 def _shown(words: Sequence[str]) -> str:

@@ -2,15 +2,16 @@
 
 import logging
 
+from kvd.addresses import AnyAddress
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
-from kvd.process.sockets import address_of, listen
+from kvd.process.sockets import Listener, listen
 from kvd.process.tasks import run_together
 from kvd.reloadable import Reloadable
 from kvd.server import Server
-from kvd.settings import Address, Settings, described
+from kvd.settings import Settings, described
 from kvd.store.location import StoreLocation
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
@@ -33,7 +34,7 @@ class Daemon:
                 settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers,
                 memory=settings.memory,
             )  # fmt: skip
-        self.addresses: list[Address] = []
+        self._listeners: list[Listener] = []
         self.engine = ""
 
     async def start(self) -> None:
@@ -49,15 +50,23 @@ class Daemon:
                 logger.warning("%s", self._settings.memory.warning)
         loaded = Reloadable.read(self._settings)
         location = await self._open_store()
-        sockets = listen(self._settings.listen)
-        self.addresses = [address_of(bound) for bound in sockets]
+        self._listeners = listen(self._settings.listen)
         if self._settings.workers == 1:
-            self._serving = Server(self._settings, location, sockets, loaded)
+            self._serving = Server(self._settings, location, self._listeners, loaded)
         else:
             # While a worker is left, so is the lock: the next daemon waits until the port is free.
             inherited = [self.embedded.lock] if self.embedded else []
-            self._serving = Workers(self._settings, location, sockets, inherited, loaded)
+            self._serving = Workers(self._settings, location, self._listeners, inherited, loaded)
         await self._serving.start()
+
+    @property
+    def addresses(self) -> list[AnyAddress]:
+        """Where it listens."""
+        return [listener.address for listener in self._listeners]
+
+    def _remove_files(self) -> None:
+        for listener in self._listeners:
+            listener.remove()
 
     async def _open_store(self) -> StoreLocation:
         """Look at the store once; the embedded one is started before.  Raises StartError."""
@@ -106,10 +115,12 @@ class Daemon:
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         assert self._serving  # noqa: S101
+        self._remove_files()
         await self._serving.drain()
 
     async def close(self) -> None:
         """Let go of the store, and end the embedded one."""
+        self._remove_files()
         if self._serving:
             await self._serving.close()
         if self._store and self._settings.notes:

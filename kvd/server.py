@@ -10,7 +10,7 @@ from kvd.errors import Superseded, Unavailable
 from kvd.process import freed_memory, limits
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
-from kvd.process.sockets import BACKLOG, address_of, cannot_listen
+from kvd.process.sockets import BACKLOG, Listener, cannot_listen
 from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
@@ -36,15 +36,14 @@ class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket],
-        loaded: Reloadable = NOTHING,
-    ) -> None:  # fmt: skip
-        """sockets: bound; from now on they are the server's.  loaded: until `reload` gives other.
+        self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], loaded: Reloadable = NOTHING
+    ) -> None:
+        """listeners: bound; from now on they are the server's.  loaded: until `reload` gives other.
 
         Raises StartError if the store's URL is none.
         """
         self._loaded = loaded
-        self._sockets = sockets
+        self._bound = listeners
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
         self._peers = Peers()
@@ -62,14 +61,16 @@ class Server:
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
-        for bound in self._sockets:
+        loop = asyncio.get_running_loop()
+        for listener in self._bound:
+            bound = listener.socket
             try:
                 # Not left to uvloop, which says nothing when it fails.
                 bound.listen(BACKLOG)
             except OSError as error:
-                raise cannot_listen(address_of(bound), error) from None
-            loop = asyncio.get_running_loop()
-            self._listeners.append(await loop.create_server(self._streams, sock=bound, backlog=BACKLOG))
+                raise cannot_listen(listener.address, error) from None
+            create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
+            self._listeners.append(await create(self._streams, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.

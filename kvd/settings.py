@@ -4,16 +4,15 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from kvd import config_file
+from kvd.addresses import DEFAULT_PORT, AnyAddress, address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
 from kvd.model import LARGEST_VALUE
-from kvd.options import MOST, Given, count, milliseconds, one_of, option, options_of, seconds, shown, size, text
+from kvd.options import MOST, Given, count, milliseconds, one_of, option, options_of, seconds, size, text
 
-DEFAULT_PORT = 5830
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -23,36 +22,7 @@ LARGEST_HISTORY = 1024 * GIB
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
-# An interface's name has up to 15 bytes: all but spaces, slashes and colons.
-_ADDRESS = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
-).fullmatch
 _URL = re.compile(r"(redis|rediss|unix)://", re.IGNORECASE).match
-
-
-class Address(NamedTuple):
-    """Where to listen.
-
-    host: a name or an address; one of IPv6 may end with % and its scope, the name or the number of an interface.
-    """
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def address(given: str, where: str) -> Address:
-    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, or :PORT of this machine alone.  Raises StartError."""
-    match = _ADDRESS(given)
-    port = int(match[3]) if match and match[3] else DEFAULT_PORT
-    # Digits alone are a port to most people, and an IPv4 address to the system.
-    if not match or not given or given.isdigit() or port > 65535:
-        raise StartError(
-            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}"
-        )
-    return Address(match[1] or match[2] or "127.0.0.1", port)
 
 
 def _directory(given: str, where: str) -> Path:
@@ -79,10 +49,10 @@ class Settings:
         "Read options from this TOML file, each with its name without the dashes, such as max-value = \"64KiB\"; what "
         "may be given several times is a list; the command line and the environment are stronger", shown="none",
     )  # fmt: skip
-    listen: tuple[Address, ...] = option(
+    listen: tuple[AnyAddress, ...] = option(
         f"127.0.0.1:{DEFAULT_PORT}", address, "ADDR",
-        "Where to listen, HOST:PORT; may be given several times; port 0 takes a free one; there are no passwords: open "
-        "it only to a network you trust", several=True,
+        "Where to listen, HOST:PORT or unix:PATH; may be given several times; port 0 takes a free one; there are no "
+        "passwords: open it only to a network you trust; a unix socket is for its user and its group", several=True,
     )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",

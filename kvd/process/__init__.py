@@ -5,6 +5,8 @@ child         a child process that is started again when it dies
 service       the event loop, the logger, and the signals that end a process
 tasks         tasks that run together
 sockets       sockets to listen on
+unix_sockets  those that are files
+identity      who a peer is, as far as its connection tells
 half_open     peers that are gone without a word
 limits        the limit of open files
 limited_log   log lines that peers cause

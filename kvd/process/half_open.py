@@ -38,7 +38,12 @@ tcpi_last_ack_recv, tcpi_segs_in."""
 
 
 def keep_alive(connection: Any) -> None:
-    """Have the kernel ask whether the peer is there, while nothing is in flight.  connection: a TCP socket."""
+    """Have the kernel ask whether the peer is there, while nothing is in flight.  connection: a socket.
+
+    The peer of a unix socket is on this machine, and cannot go without a word.
+    """
+    if connection.family == socket.AF_UNIX:
+        return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE.items():
         if hasattr(socket, name):
@@ -71,7 +76,7 @@ class Peers:
         self._peers: dict[Peer, Callable[[], None]] = {}
 
     def add(self, connection: Any, gone: Callable[[], None]) -> Peer:
-        """Call `gone` when the peer is, until `discard`.  connection: a TCP socket, or a transport's."""
+        """Call `gone` when the peer is, until `discard`.  connection: a socket, or a transport's."""
         peer = Peer(connection)
         self._peers[peer] = gone
         return peer
@@ -97,7 +102,7 @@ def _ask(connection: Any) -> tuple[bool, int]:
         return False, 0
     try:
         known = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-    except (OSError, ValueError):  # it is closed
+    except (OSError, ValueError):  # it is closed, or a unix socket
         return False, 0
     if not sys.platform.startswith("linux") or len(known) < _INFO.size:
         return False, 0

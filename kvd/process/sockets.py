@@ -2,10 +2,11 @@
 
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from kvd.addresses import Address, AnyAddress, UnixAddress
 from kvd.errors import StartError
-from kvd.settings import Address
+from kvd.process import unix_sockets
 
 BACKLOG = 4096
 """Connections that may wait to be accepted, which is Linux's own limit: of a crowd that comes back at once, those that
@@ -14,47 +15,75 @@ LARGEST_SCOPE = 2**32 - 1
 """What the number of an interface may be, in a socket's address."""
 
 
-def listen(addresses: Sequence[Address]) -> list[socket.socket]:
+class Listener(NamedTuple):
+    """A socket that listens, or is bound to.
+
+    address: where it is bound to.  file: of a unix socket, if it is this process that removes it.
+    """
+
+    socket: socket.socket
+    address: AnyAddress
+    file: unix_sockets.SocketFile | None = None
+
+    def share(self) -> "Listener":
+        """Another one at the same address, for a process that will listen there, too.  Raises OSError.
+
+        TCP: the kernel gives each new connection to one of those that listen.  Who does not ask to share, as `listen`
+        does not, is refused the address while any of them listens.
+        Unix: it is the same socket, whose connections go to whoever comes first.
+        """
+        if self.socket.family == socket.AF_UNIX:
+            return Listener(self.socket.dup(), self.address)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        shared = _bound(self.socket.family, self.socket.getsockname(), shared=True)
+        return Listener(shared, self.address)
+
+    def remove(self) -> None:
+        """Let nobody else find it; who has connected stays."""
+        if self.file:
+            self.file.remove()
+
+
+def listen(addresses: Sequence[AnyAddress]) -> list[Listener]:
     """Listen on each address, alone.  A name may resolve to several.
 
     Raises StartError if somebody else listens there, or if there is no such address.
     """
-    sockets: list[socket.socket] = []
+    listeners: list[Listener] = []
     for address in addresses:
         try:
+            if isinstance(address, UnixAddress):
+                bound, file = unix_sockets.bind(address.path)
+                listeners.append(Listener(bound, address, file))
+                bound.listen(BACKLOG)
+                continue
             for family, where in _resolve(address):
-                sockets.append(_bound(family, where))
-                sockets[-1].listen(BACKLOG)
+                bound = _bound(family, where)
+                listeners.append(Listener(bound, _address_of(bound)))
+                bound.listen(BACKLOG)
         except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
-            for bound in sockets:
-                bound.close()
+            for listener in listeners:
+                listener.remove()
+                listener.socket.close()
             raise cannot_listen(address, error) from None
-    return sockets
+    return listeners
 
 
-def share(taken: socket.socket) -> socket.socket:
-    """Another socket at the address of one, for a process that will listen there, too.  Raises OSError.
-
-    The kernel gives each new connection to one of those that listen.  Who does not ask to share, as `listen` does
-    not, is refused the address while any of them listens.
-    """
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return _bound(taken.family, taken.getsockname(), shared=True)
-
-
-def address_of(bound: socket.socket) -> Address:
-    """Where a socket is bound to."""
-    host, port, *rest = bound.getsockname()
-    scope = rest[1] if rest else 0
-    return Address(f"{host}%{_name_of(scope)}" if scope else host, port)
-
-
-def cannot_listen(address: Address, error: Exception) -> StartError:
+def cannot_listen(address: AnyAddress, error: Exception) -> StartError:
     """What to say when one cannot listen on an address."""
     reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(address, UnixAddress):
+        return StartError(f"cannot listen on {address}: {reason}; choose another with --listen unix:PATH")
     if address.host.lower().startswith("fe80:") and "%" not in address.host:
         reason = f"{reason} (it needs its interface: [{address.host}%eth0]:{address.port})"
     return StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT")
+
+
+def _address_of(bound: socket.socket) -> Address:
+    """Where a TCP socket is bound to."""
+    host, port, *rest = bound.getsockname()
+    scope = rest[1] if rest else 0
+    return Address(f"{host}%{_name_of(scope)}" if scope else host, port)
 
 
 def _resolve(address: Address) -> Sequence[tuple[int, Any]]:

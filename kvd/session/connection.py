@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from kvd.errors import NotAClient, Usage
+from kvd.process import unix_sockets
+from kvd.process.identity import Identity, identify
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
@@ -35,7 +37,10 @@ _TCP_CLOSE = 7
 
 
 class Connection:
-    """What one peer sends, and what it is sent."""
+    """What one peer sends, and what it is sent.
+
+    identity: who its transport says that it is.
+    """
 
     def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """writer: over a transport whose protocol is a `Streams`."""
@@ -43,7 +48,8 @@ class Connection:
         self._writer = writer
         self._transport: Any = writer.transport
         self._complaints = context.complaints
-        self._peer = _name_of(writer)
+        self.identity = identify(writer.transport)
+        self._peer = _name_of(writer, self.identity)
         self._lines = LineBuffer(context.max_line)
         self._output = Output(writer, context.push_limit)
         self._watching = Watching(
@@ -310,15 +316,19 @@ class Connection:
 
 
 def _is_gone(connection: Any) -> bool:
-    """Whether the kernel knows that a TCP peer is gone; False where it does not say."""
+    """Whether the kernel knows that a peer is gone; False where it does not say."""
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return unix_sockets.is_hung_up(connection)
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return False
     return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
 
-def _name_of(writer: asyncio.StreamWriter) -> str:
+def _name_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
     """The peer's address, for the log: asked while it is there, for uvloop raises ValueError when it is not."""
     peer = None
     with suppress(OSError, ValueError):
         peer = writer.get_extra_info("peername")
-    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"
+    if isinstance(peer, tuple):
+        return f"{peer[0]}:{peer[1]}"
+    return "a peer" if identity.user is None else f"user {identity.user} of this machine"

@@ -13,6 +13,7 @@ from kvd.credentials import keep_secret
 from kvd.errors import StartError, Superseded
 from kvd.process import service
 from kvd.process.child import die_with
+from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
 from kvd.server import Server
 from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, take_reloaded
@@ -75,9 +76,9 @@ def _serve(task: Task) -> int:
     die_with(task.parent, signal.SIGKILL)
     keep_secret(task.settings.store)
     service.log_to_stderr(task.settings.log_level, of_many=True)
-    sockets = [socket.socket(fileno=descriptor) for descriptor in task.sockets]
+    listeners = [Listener(socket.socket(fileno=number), address) for number, address in task.listeners]
     try:
-        serving = Serving(Server(task.settings, task.location, sockets, task.loaded))
+        serving = Serving(Server(task.settings, task.location, listeners, task.loaded))
         threading.Thread(target=_end_with_parent, args=[serving.reload], daemon=True).start()
         service.run(serving.server, serving.ready)
     except StartError as error:

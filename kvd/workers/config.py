@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import kvd
+from kvd.addresses import AnyAddress
 from kvd.errors import Superseded
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings
@@ -44,13 +45,14 @@ _LENGTH = 8
 class Task(NamedTuple):
     """All that a worker needs.
 
-    parent: int, its process id.  sockets: descriptors that the worker inherits, bound.  loaded: what was read last.
+    parent: int, its process id.  listeners: descriptors of sockets that the worker inherits, bound, and where to.
+    loaded: what was read last.
     """
 
     parent: int
     settings: Settings
     location: StoreLocation
-    sockets: tuple[int, ...]
+    listeners: tuple[tuple[int, AnyAddress], ...]
     loaded: Reloadable = NOTHING
 
     def give(self, to: IO[bytes], code: bytes) -> None:

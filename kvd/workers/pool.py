@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from contextlib import ExitStack, suppress
 
 from kvd.errors import StartError, Superseded
 from kvd.process.child import Child, terminal_held_back
-from kvd.process.sockets import share
+from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
 from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
@@ -26,16 +25,16 @@ class Workers:
     """All of them: `start` them in the main thread, keep `run` running, `drain` them, `close` them."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation, sockets: Sequence[socket.socket], inherited: Sequence[int],
+        self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], inherited: Sequence[int],
         loaded: Reloadable,
     ) -> None:  # fmt: skip
-        """sockets: they listen on the addresses, and from now on are ours.  inherited: more descriptors.
+        """listeners: from now on they are ours.  inherited: more descriptors.
 
         Raises StartError if the addresses cannot be shared.
         """
         self._held = ExitStack()
-        # These never listen; they keep the ports while a worker is down.
-        bound = [self._held.enter_context(_share(listening)) for listening in sockets]
+        # They keep the ports while a worker is down; those of TCP never listen.
+        bound = [_share(listener, self._held) for listener in listeners]
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
@@ -45,7 +44,7 @@ class Workers:
             for number, slot in enumerate(slots, 1)
         ]
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
-        self._workers[0].begin_with(sockets)
+        self._workers[0].begin_with(listeners)
 
     async def start(self) -> None:
         """Start the workers; returns when all listen.  Raises StartError."""
@@ -86,7 +85,7 @@ class Worker(Child):
         number: int,
         settings: Settings,
         location: StoreLocation,
-        bound: Sequence[socket.socket],
+        bound: Sequence[Listener],
         inherited: Sequence[int],
         code: bytes,
         loaded: Reloadable,
@@ -97,7 +96,7 @@ class Worker(Child):
         self._settings = settings
         self._location = location
         self._bound = bound
-        self._first: Sequence[socket.socket] = ()
+        self._first: Sequence[Listener] = ()
         self._inherited = inherited
         self._code = code
         self._loaded = loaded
@@ -105,9 +104,9 @@ class Worker(Child):
         self._ready, self._reloaded = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
 
-    def begin_with(self, sockets: Sequence[socket.socket]) -> None:
+    def begin_with(self, listeners: Sequence[Listener]) -> None:
         """Have it listen on these very sockets when it is first started; from now on they are its own."""
-        self._first = sockets
+        self._first = listeners
 
     async def stop(self) -> None:
         """End it, cleanly if it can be."""
@@ -155,20 +154,20 @@ class Worker(Child):
         """The process.  Raises OSError."""
         first, self._first = self._first, ()
         with terminal_held_back(), ExitStack() as stack:
-            sockets = [stack.enter_context(opened) for opened in first or map(share, self._bound)]
-            descriptors = tuple(opened.fileno() for opened in sockets)
+            listeners = first or [listener.share() for listener in self._bound]
+            taken = tuple((stack.enter_context(listener.socket).fileno(), listener.address) for listener in listeners)
             # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
             # group of its own, so that Ctrl-C in a terminal reaches the parent alone,
             # which alone decides about its end.
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                pass_fds=[*descriptors, *self._inherited, *self._location.descriptors()], process_group=0,
+                pass_fds=[*dict(taken), *self._inherited, *self._location.descriptors()], process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            task = Task(os.getpid(), self._settings, self._location, descriptors, self._loaded)
+            task = Task(os.getpid(), self._settings, self._location, taken, self._loaded)
             task.give(process.stdin, self._code)
         return process
 
@@ -209,9 +208,12 @@ class Worker(Child):
             self._hearing = None
 
 
-def _share(guard: socket.socket) -> socket.socket:
+def _share(listener: Listener, held: ExitStack) -> Listener:
+    """Another at the same address, which is closed with `held`."""
     try:
-        return share(guard)
+        shared = listener.share()
+        held.enter_context(shared.socket)
+        return shared
     except OSError as error:
         raise StartError(f"cannot share an address among workers: {error.strerror or error}") from None
 

@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from kvd import server
+from kvd.addresses import Address
 from kvd.process import limits
+from kvd.process.sockets import Listener
 from kvd.server import LINGER_COUNT, Server
 from kvd.session.connection import READ_BYTES
 from kvd.settings import Settings
@@ -115,7 +117,7 @@ async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]
     monkeypatch.setattr(server, "LINGER_TIME", PATIENCE)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    service = Server(Settings(), StoreLocation("unix:///nowhere", None), [bound])
+    service = Server(Settings(), StoreLocation("unix:///nowhere", None), [Listener(bound, Address("127.0.0.1", 0))])
     await service.start()
     yield bound.getsockname()
     await service.drain()

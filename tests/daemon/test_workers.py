@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kvd.addresses import Address
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.workers.config import Task
@@ -311,7 +312,9 @@ def test_a_worker_that_cannot_listen_says_why() -> None:
         bound[0].listen()
         addr = "{}:{}".format(*bound[0].getsockname())
         source = StoreLocation("unix:///nowhere", None)
-        done = start_worker(Task(os.getpid(), Settings(), source, (bound[1].fileno(),)))
+        done = start_worker(
+            Task(os.getpid(), Settings(), source, ((bound[1].fileno(), Address(*bound[1].getsockname())),))
+        )
     assert done.returncode == 1
     assert done.stdout.decode().startswith(f"cannot listen on {addr}: Address already in use; ")
     assert done.stderr == b""
@@ -322,7 +325,8 @@ def test_a_worker_without_a_parent_ends(tmp_path: Path) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         source = StoreLocation(f"unix://{tmp_path}/nowhere", None)
-        done = start_worker(Task(os.getpid(), Settings(), source, (bound.fileno(),)))
+        taken = (bound.fileno(), Address(*bound.getsockname()))
+        done = start_worker(Task(os.getpid(), Settings(), source, (taken,)))
     assert done.returncode == 1
     assert done.stdout == b"ready\n"
 

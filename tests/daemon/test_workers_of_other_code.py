@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kvd.addresses import Address
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.workers.config import EXIT_SUPERSEDED, Task, code_on_disk
@@ -104,7 +105,12 @@ def test_a_worker_refuses_before_it_reads_what_it_cannot_understand() -> None:
     theirs = code_on_disk().replace(b"kvd ", b"kvd 9", 1)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        task = Task(os.getpid(), Settings(), StoreLocation("unix:///nowhere", None), (bound.fileno(),))
+        task = Task(
+            os.getpid(),
+            Settings(),
+            StoreLocation("unix:///nowhere", None),
+            ((bound.fileno(), Address(*bound.getsockname())),),
+        )
         done = start_worker(task, theirs)
     assert done.returncode == EXIT_SUPERSEDED
     said = done.stdout.decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kvd import __version__
-from kvd.settings import DEFAULT_PORT
+from kvd.addresses import DEFAULT_PORT
 from kvd.verbs import VERBS
 from tests.support.processes import ROOT
 

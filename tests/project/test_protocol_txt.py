@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvd.addresses import DEFAULT_PORT
 from kvd.errors import REFUSALS, Refusal
-from kvd.settings import DEFAULT_PORT, Settings
+from kvd.settings import Settings
 from kvd.verbs import VERBS, find
 from kvd.wire import words
 from kvd.wire.lines import max_line

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kvd.process.sockets import address_of, listen
-from kvd.settings import address
+from kvd.addresses import Address, address
+from kvd.process.sockets import listen
 from tests.support.processes import PATIENCE, ROOT
 
 LINK_LOCAL = """
@@ -55,7 +55,8 @@ def test_a_daemon_listens_on_a_link_local_address(tmp_path: Path, scope: str, wo
 def test_the_loopback_address_may_have_a_scope(scope: str) -> None:
     if not socket.has_ipv6 or sys.platform != "linux":
         pytest.skip("lo is Linux's")
-    (bound,) = listen([address(f"[::1%{scope}]:0", "--listen")])
-    with bound:
-        assert address_of(bound).host == "::1"
-        assert address_of(bound).port == bound.getsockname()[1]
+    (listener,) = listen([address(f"[::1%{scope}]:0", "--listen")])
+    with listener.socket:
+        assert isinstance(listener.address, Address)
+        assert listener.address.host == "::1"
+        assert listener.address.port == listener.socket.getsockname()[1]

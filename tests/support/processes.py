@@ -95,7 +95,7 @@ class Daemon:
         self._reader.start()
         assert self._process.stdout
         self.greeting = self._process.stdout.readline().decode()
-        match = re.search(r" listens on 127\.0\.0\.1:(\d+)$", self.greeting)
+        match = re.search(r" listens on 127\.0\.0\.1:(\d+)(?:,|$)", self.greeting)
         if not match:
             self.wait()
             raise AssertionError(f"the daemon did not start: {self.greeting}{self.log}")

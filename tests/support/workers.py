@@ -11,7 +11,7 @@ def start_worker(task: Task | None, code: bytes = code_on_disk()) -> subprocess.
     """A worker without a parent that waits for it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kvd.workers"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, pass_fds=task.sockets if task else (),
+        stderr=subprocess.PIPE, pass_fds=dict(task.listeners) if task else (),
     )  # fmt: skip
     assert process.stdin
     assert process.stdout

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kvd.addresses import Address
 from kvd.config_file import LARGEST
 from kvd.errors import StartError
 from kvd.options import Option
-from kvd.settings import MIB, OPTIONS, Address, Settings, read
+from kvd.settings import MIB, OPTIONS, Settings, read
 
 EVERY = """\
 # All of them, with numbers where there are numbers.

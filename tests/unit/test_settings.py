@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.__main__ import HELP
+from kvd.addresses import Address, UnixAddress, address
 from kvd.errors import StartError
 from kvd.memory import Available
 from kvd.options import Option
-from kvd.settings import MIB, OPTIONS, Address, Settings, address, read
+from kvd.settings import MIB, OPTIONS, Settings, read
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -113,6 +114,19 @@ def test_addresses(text: str, wanted: Address) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(StartError, match=r"--listen: invalid address .*: expected HOST:PORT"):
         address(text, "--listen")
+
+
+def test_the_path_of_a_unix_socket_is_an_address() -> None:
+    for path in ("/run/kvd.sock", "kvd.sock", "//a b:1", "é"):
+        assert address(f"unix:{path}", "--listen") == UnixAddress(path)
+    assert read({"--listen": ["h:1", "unix:/a"]}, {}).listen == (Address("h", 1), UnixAddress("/a"))
+    assert str(UnixAddress("/a")) == "unix:/a"
+
+
+@pytest.mark.parametrize("path", ["", "a\nb", "a\0b", "a\x1b[2J", "\udc80", "é" * 54, "a" * 108])
+def test_what_is_no_path_of_a_socket_is_refused(path: str) -> None:
+    with pytest.raises(StartError, match=r"^--listen: invalid path of a unix socket .*: expected unix:PATH, with"):
+        address(f"unix:{path}", "--listen")
 
 
 @given(st.text())

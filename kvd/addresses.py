@@ -1,0 +1,70 @@
+"""Where to listen: a TCP address, with TLS or without, or the path of a unix socket."""
+
+import re
+from typing import NamedTuple
+
+from kvd.errors import StartError
+from kvd.options import shown
+
+DEFAULT_PORT = 5830
+LONGEST_PATH = 107
+"""Bytes of a unix socket's path; macOS takes 103."""
+UNIX = "unix:"
+
+# An interface's name has up to 15 bytes: all but spaces, slashes and colons.
+_ADDRESS = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+(?:%[^\x00-\x20\x7f/:%\[\]\s]{1,15})?)\]|([^\[\]:\s]*))(?::([0-9]{1,5}))?"
+).fullmatch
+
+
+class Address(NamedTuple):
+    """A TCP address.
+
+    host: a name or an address; one of IPv6 may end with % and its scope, the name or the number of an interface.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class UnixAddress(NamedTuple):
+    """The path of a unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return UNIX + self.path
+
+
+AnyAddress = Address | UnixAddress
+
+
+def address(given: str, where: str) -> AnyAddress:
+    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, :PORT of this machine alone, or unix:PATH.
+
+    Raises StartError.
+    """
+    if given.startswith(UNIX):
+        return UnixAddress(_path(given.removeprefix(UNIX), where))
+    match = _ADDRESS(given)
+    port = int(match[3]) if match and match[3] else DEFAULT_PORT
+    # Digits alone are a port to most people, and an IPv4 address to the system.
+    if not match or not given or given.isdigit() or port > 65535:
+        raise StartError(
+            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}, or "
+            f"{UNIX}PATH"
+        )
+    return Address(match[1] or match[2] or "127.0.0.1", port)
+
+
+def _path(given: str, where: str) -> str:
+    """Of a socket.  Whatever is written at the start shows it, so it has no control characters."""
+    if not given.isprintable() or not 0 < len(given.encode()) <= LONGEST_PATH:
+        raise StartError(
+            f"{where}: invalid path of a unix socket {shown(given)}: expected {UNIX}PATH, with 1 to {LONGEST_PATH} "
+            "bytes that can be shown"
+        )
+    return given
