@@ -19,6 +19,7 @@ settings     what may be chosen, one field an option
 config_file  options in a TOML file
 addresses    where to listen
 options      how an option is read, from the command line or the environment
+metrics      what a daemon tells of how it is doing, and where it is counted
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again
 credentials  the URL of a store, which is never shown

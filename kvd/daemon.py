@@ -1,10 +1,13 @@
 """The daemon: the embedded store, if it is ours, and who serves it, this process or several."""
 
 import logging
+import time
 
 from kvd.addresses import AnyAddress
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
+from kvd.metrics import Start
+from kvd.model import Position
 from kvd.process import limits
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import Listener, listen
@@ -36,6 +39,7 @@ class Daemon:
             )  # fmt: skip
         self._listeners: list[Listener] = []
         self.engine = ""
+        self._start = Start(time.monotonic(), Position(0, b""))
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
@@ -52,11 +56,11 @@ class Daemon:
         location = await self._open_store()
         self._listeners = listen(self._settings.listen)
         if self._settings.workers == 1:
-            self._serving = Server(self._settings, location, self._listeners, loaded)
+            self._serving = Server(self._settings, location, self._listeners, loaded, self._start)
         else:
             # While a worker is left, so is the lock: the next daemon waits until the port is free.
             inherited = [self.embedded.lock] if self.embedded else []
-            self._serving = Workers(self._settings, location, self._listeners, inherited, loaded)
+            self._serving = Workers(self._settings, location, self._listeners, inherited, loaded, self._start)
         await self._serving.start()
 
     @property
@@ -77,8 +81,13 @@ class Daemon:
         await store.start(end=self._note.read(), wait=self._settings.store_wait)
         self._note.forget()
         self._store = store
-        self.engine = store.server
+        self._note_start(store)
         return location
+
+    def _note_start(self, store: Store) -> None:
+        """The store was looked at."""
+        self.engine = store.server
+        self._start = self._start._replace(position=store.known)
 
     async def _open_embedded(self, embedded: EmbeddedServer) -> StoreLocation:
         await embedded.start()
@@ -89,7 +98,7 @@ class Daemon:
         store = location.open(self._settings)
         await store.start(suspect=bool(why_suspect), loss=loss)
         embedded.use()
-        self.engine = store.server
+        self._note_start(store)
         return location
 
     async def run(self) -> None:

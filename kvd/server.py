@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from kvd.errors import Superseded, Unavailable
+from kvd.metrics import Start
 from kvd.process import freed_memory, limits
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
@@ -36,11 +37,12 @@ class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], loaded: Reloadable = NOTHING
-    ) -> None:
+        self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], loaded: Reloadable = NOTHING,
+        start: Start | None = None,
+    ) -> None:  # fmt: skip
         """listeners: bound; from now on they are the server's.  loaded: until `reload` gives other.
 
-        Raises StartError if the store's URL is none.
+        start: as Service takes it.  Raises StartError if the store's URL is none.
         """
         self._loaded = loaded
         self._bound = listeners
@@ -57,7 +59,7 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
-        self._service = Service(location.open(settings), settings, embedded=location.disk is not None)
+        self._service = Service(location.open(settings), settings, embedded=location.disk is not None, start=start)
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
@@ -131,6 +133,7 @@ class Server:
         keep_alive(connection)
         session = self._service.open_session(reader, writer)
         self._sessions.add(session)
+        self._count()
         peer = self._peers.add(connection, session.abort)
         if self._draining:
             session.stop(len(self._sessions))
@@ -141,8 +144,12 @@ class Server:
         finally:
             self._lingering.pop(session, None)
             self._sessions.discard(session)
+            self._count()
             self._peers.discard(peer)
             writer.close()
+
+    def _count(self) -> None:
+        self._service.counts.connections = len(self._sessions)
 
     def _make_room(self) -> bool:
         """Cut a connection that has ended but for its peer's end; False: there is none."""

@@ -1,10 +1,14 @@
 """What serves, without sockets: a store, its change log, the hub, and the sessions on them."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from functools import partial
 
-from kvd import __version__
+from kvd import __version__, metrics
+from kvd.metrics import Metric, Start, Table
+from kvd.model import Position
+from kvd.process import machine
 from kvd.process.tasks import run_together
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
@@ -20,6 +24,7 @@ from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
 from kvd.wire import words
 from kvd.wire.lines import max_line
+from kvd.wire.requests import ALL
 
 PROTOCOL = 1
 FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options"
@@ -28,10 +33,16 @@ FEATURES = "resume sync progress transactions follow changes ranges sequence-key
 class Service:
     """Keep `run` running, `open_session` for each connection, `close` it."""
 
-    def __init__(self, store: Store, settings: Settings, *, embedded: bool) -> None:
-        """embedded: whether the store is the daemon's own, with the limits that it was given."""
+    def __init__(self, store: Store, settings: Settings, *, embedded: bool, start: Start | None = None) -> None:
+        """embedded: whether the store is the daemon's own, with the limits that it was given.
+
+        start: of the daemon; None: just now, with an empty store.
+        """
         self.store = store
-        self.hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES))
+        self._start = start or Start(time.monotonic(), Position(0, b""))
+        self._table = Table(self._start.slot)
+        self.counts = self._table.own
+        self.hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts)
         self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub)
         self.catching_up = CatchingUp(store, self.hub)
         self._committing = Committing(store, self.follower, self.hub, self.catching_up)
@@ -42,7 +53,7 @@ class Service:
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
-            ProgressTimer(), self._committing,
+            ProgressTimer(), self._committing, self.counts,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -70,7 +81,7 @@ class Service:
         facts = {
             "protocol": PROTOCOL,
             "version": __version__,
-            "engine": await self.store.engine(),
+            "engine": "",
             "features": FEATURES,
             "store": position.store.decode(),
             "revision": position.revision,
@@ -80,6 +91,7 @@ class Service:
             "max-line": self._max_line,
             **await self._describe_memory(),
         }
+        facts |= {metric.name: value for metric, value in (await self.measure()).items()}
         return [f"{name} {value}" for name, value in facts.items()]
 
     async def _describe_memory(self) -> dict[str, int]:
@@ -87,6 +99,23 @@ class Service:
         plan = self._settings.memory
         facts = {"memory": plan.available.size, "client-memory": plan.connections}
         if self._embedded:
-            used, most = await self.store.memory()
-            facts |= {"cache-memory": plan.caches, "max-memory": most, "used-memory": used}
+            _, most = await self.store.memory()
+            facts |= {"cache-memory": plan.caches, "max-memory": most}
         return facts
+
+    async def measure(self) -> dict[Metric, int | str]:
+        """Every metric of the daemon, whichever of its processes this is.  Raises Unavailable."""
+        position, _ = await self.store.history()
+        if position.store != self._start.position.store:
+            # Its revisions have jumped.
+            self._start = self._start._replace(position=position)
+        used, _ = await self.store.memory()
+        return {
+            metrics.USED_MEMORY: used,
+            metrics.ENGINE: await self.store.engine(),
+            metrics.UPTIME: int(time.monotonic() - self._start.at),
+            **self._table.sums(),
+            metrics.KEYS: await self.store.count(ALL),
+            metrics.DAEMON_MEMORY: sum(map(machine.resident, self._table.processes())),
+            metrics.CHANGES: position.revision - self._start.position.revision,
+        }

@@ -10,6 +10,7 @@ identity      who a peer is, as far as its connection tells
 half_open     peers that are gone without a word
 limits        the limit of open files
 limited_log   log lines that peers cause
+shared_bytes  memory that several processes share
 freed_memory  memory that was freed, given back to the system
 machine       how much memory there is for this process
 """

@@ -7,10 +7,10 @@ of them would be new pages.  To ask for all of it at once from time to time was 
 
 import asyncio
 import ctypes
-import resource
 import sys
 import time
-from pathlib import Path
+
+from kvd.process.machine import resident
 
 INTERVAL = 2.0
 """Seconds between looks."""
@@ -21,25 +21,19 @@ MOST_OF_TIME = 0.01
 0.3 ms where all that there is is in use."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-_STATM = Path("/proc/self/statm")
 
 
 async def give_back() -> None:
     """Give freed memory back now and then, for ever; returns where the C library or the system has no way to."""
-    if _trim is None or not _STATM.exists():
+    if _trim is None or not resident():
         return
-    least = _resident()
+    least = resident()
     pause = INTERVAL
     while True:
         await asyncio.sleep(pause)
         pause = INTERVAL
-        if _resident() > least + SPARE_BYTES:
+        if resident() > least + SPARE_BYTES:
             began = time.monotonic()
             _trim(0)
             pause = max(INTERVAL, (time.monotonic() - began) / MOST_OF_TIME)
-            least = min(least, _resident())
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+            least = min(least, resident())

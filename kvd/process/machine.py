@@ -1,4 +1,4 @@
-"""How much memory this process and its children may take: the machine's, its cgroups', its own limits.
+"""How much memory this process and its children may take, and take: the machine's, its cgroups', its own limits.
 
 A limit of a control group counts for all processes in it and in those below it, so each group on the way up from this
 process's is asked.  Both versions may be in use at once; /proc/self/mountinfo says where their files are.
@@ -34,6 +34,12 @@ def available(proc: Path = PROC) -> Available:
     """The least of all limits.  proc: where /proc is."""
     found = [*_of_machine(proc), *_of_groups(proc), *_of_process()]
     return min(found, default=Available())
+
+
+def resident(process: int | str = "self") -> int:
+    """Bytes of a process that are in memory; 0 if it is gone, or the system does not say."""
+    pages = _read(PROC / f"{process}" / "statm").split()
+    return int(pages[1]) * resource.getpagesize() if pages else 0
 
 
 def _of_machine(proc: Path) -> Iterator[Available]:

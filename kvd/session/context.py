@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
+from kvd.metrics import Counts
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.progress import ProgressTimer
@@ -18,7 +19,7 @@ class Context(NamedTuple):
 
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
-    timer: for PROGRESS.  committing: for COMMIT.
+    timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
     """
 
     store: Store
@@ -33,3 +34,4 @@ class Context(NamedTuple):
     complaints: Complaints
     timer: ProgressTimer
     committing: Committing
+    counts: Counts

@@ -41,6 +41,7 @@ class Dispatcher:
         """answered: takes the replies to a chunk that `shortcut` took, once the store has given them."""
         self._context = context
         self._store = context.store
+        self._counts = context.counts
         self._output = output
         self._handlers = Handlers(context, output, watching)
         self._go_on = go_on
@@ -80,6 +81,7 @@ class Dispatcher:
         record = self._store.kept(key)
         if record is not None:
             assert verb.reply  # noqa: S101
+            self._counts.requests += 1
             self._output.send(verb.reply(record, 0))
             return True
         if not shortcuts.are_keys([key]):
@@ -96,6 +98,7 @@ class Dispatcher:
         records = self._store.kept_all(keys)
         if records is not None:
             assert verb.reply_all  # noqa: S101
+            self._counts.requests += len(keys)
             self._output.send(verb.reply_all(records))
             return True
         if not shortcuts.are_keys(keys):
@@ -105,6 +108,7 @@ class Dispatcher:
 
     def _ask(self, verb: Verb, keys: Sequence[bytes]) -> None:
         self.busy = True
+        self._counts.requests += len(keys)
         fetch = len(keys) == 1 and verb.wants_value
         self._store.ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
@@ -118,6 +122,7 @@ class Dispatcher:
         if sets is None:
             return False
         self.busy = True
+        self._counts.requests += len(sets.keys)
         self._store.write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
@@ -145,7 +150,9 @@ class Dispatcher:
         """Answer the next line, or begin to answer the next group; how many lines.  Raises NotAClient."""
         before = len(self._lines) + (self._ahead is not None)
         self._answer_next()
-        return before - len(self._lines) - (self._ahead is not None)
+        taken = before - len(self._lines) - (self._ahead is not None)
+        self._counts.requests += taken
+        return taken
 
     def _answer_next(self) -> None:
         request = self._next()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from itertools import pairwise
 
+from kvd.metrics import Counts
 from kvd.model import Change, Form, Patterns, Position
 from kvd.watch.groups import Group
 from kvd.watch.index import ChangeIndex
@@ -45,8 +46,14 @@ class Step(Enum):
 class Hub:
     """All watchers of one daemon.  Call `start` before the first, and whenever the history begins anew."""
 
-    def __init__(self, memory: RecentChanges | None = None, index_changes: int = INDEX_CHANGES) -> None:
-        """memory: for the latest changes.  index_changes: int, how many changes the index keeps."""
+    def __init__(
+        self, memory: RecentChanges | None = None, index_changes: int = INDEX_CHANGES, counts: Counts | None = None
+    ) -> None:
+        """memory: for the latest changes.  index_changes: int, how many changes the index keeps.
+
+        counts: where watchers are counted.
+        """
+        self._counts = counts or Counts()
         self.index = ChangeIndex(index_changes)
         self.fetched = FetchedChanges()
         self._recent = RecentChanges() if memory is None else memory
@@ -69,6 +76,8 @@ class Hub:
         If changes after it were published already, it is set aside at once, to catch up.
         """
         self._watchers.add(watcher)
+        watcher.counts = self._counts
+        self._counts.watchers = len(self._watchers)
         if watcher.form not in self._groups:
             self._groups[watcher.form] = Group(watcher.form)
         self._groups[watcher.form].add(watcher)
@@ -85,6 +94,8 @@ class Hub:
         if watcher not in self._watchers:
             return
         self._watchers.discard(watcher)
+        self._counts.watchers = len(self._watchers)
+        self._counts.catching_up -= not watcher.live
         group = self._groups[watcher.form]
         group.remove(watcher)
         if group.is_empty:
@@ -155,6 +166,7 @@ class Hub:
             return Step.LIVE
         if watcher.after >= self.position.revision:
             watcher.live = True
+            self._counts.catching_up -= 1
             watcher.coming = []
             return Step.LIVE
         name = (watcher.patterns.words, watcher.form, watcher.after)

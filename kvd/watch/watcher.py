@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kvd.metrics import Counts
 from kvd.model import PLAIN, Form, Patterns, Sink
+
+NOBODYS = Counts()
+"""Of a watcher that was not added to a hub yet."""
 
 
 @dataclass(eq=False, slots=True)
@@ -18,6 +22,7 @@ class Watcher:
     form: in which it wants its lines.
     coming: revisions of the next changes that match, while it catches up; there are no others up to `known_to`.
     joined: those of them after which no push may end: the next one belongs to the same transaction.
+    counts: where it is counted while it catches up; of the hub that it is added to.
     """
 
     patterns: Patterns
@@ -31,9 +36,11 @@ class Watcher:
     coming: list[int] = field(default_factory=list)
     joined: frozenset[int] = frozenset()
     known_to: int = 0
+    counts: Counts = NOBODYS
 
     def fall_behind(self, after: int) -> None:
         """Have it catch up from a revision on."""
+        self.counts.catching_up += self.live
         self.live = False
         self.after = after
         self.coming = []

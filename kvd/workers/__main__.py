@@ -78,7 +78,7 @@ def _serve(task: Task) -> int:
     service.log_to_stderr(task.settings.log_level, of_many=True)
     listeners = [Listener(socket.socket(fileno=number), address) for number, address in task.listeners]
     try:
-        serving = Serving(Server(task.settings, task.location, listeners, task.loaded))
+        serving = Serving(Server(task.settings, task.location, listeners, task.loaded, task.start))
         threading.Thread(target=_end_with_parent, args=[serving.reload], daemon=True).start()
         service.run(serving.server, serving.ready)
     except StartError as error:

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 import kvd
 from kvd.addresses import AnyAddress
 from kvd.errors import Superseded
+from kvd.metrics import Start
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
@@ -46,7 +47,7 @@ class Task(NamedTuple):
     """All that a worker needs.
 
     parent: int, its process id.  listeners: descriptors of sockets that the worker inherits, bound, and where to.
-    loaded: what was read last.
+    loaded: what was read last.  start: as Server takes it.
     """
 
     parent: int
@@ -54,6 +55,7 @@ class Task(NamedTuple):
     location: StoreLocation
     listeners: tuple[tuple[int, AnyAddress], ...]
     loaded: Reloadable = NOTHING
+    start: Start | None = None
 
     def give(self, to: IO[bytes], code: bytes) -> None:
         """Write it for a worker.  Not an argument: others can see those, and there may be a password in the URL.

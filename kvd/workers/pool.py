@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from kvd.errors import StartError, Superseded
+from kvd.metrics import Slot, Start, Table, size_of
+from kvd.process import shared_bytes
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
@@ -26,11 +28,11 @@ class Workers:
 
     def __init__(
         self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], inherited: Sequence[int],
-        loaded: Reloadable,
+        loaded: Reloadable, start: Start,
     ) -> None:  # fmt: skip
         """listeners: from now on they are ours.  inherited: more descriptors.
 
-        Raises StartError if the addresses cannot be shared.
+        start: of the daemon.  Raises StartError if the addresses cannot be shared.
         """
         self._held = ExitStack()
         # They keep the ports while a worker is down; those of TCP never listen.
@@ -38,11 +40,15 @@ class Workers:
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
+        counts = _counts(settings.workers, self._held)
         code = code_on_disk()
         self._workers = [
-            Worker(number, settings, location._replace(slot=slot), bound, inherited, code, loaded)
+            Worker(
+                number, settings, location._replace(slot=slot), bound, inherited, code, loaded,
+                start._replace(slot=counts and counts._replace(number=number)),
+            )
             for number, slot in enumerate(slots, 1)
-        ]
+        ]  # fmt: skip
         # Connections may wait in these already, which would break if they were closed, and others opened instead.
         self._workers[0].begin_with(listeners)
 
@@ -89,6 +95,7 @@ class Worker(Child):
         inherited: Sequence[int],
         code: bytes,
         loaded: Reloadable,
+        start: Start,
     ) -> None:
         """bound: sockets at the addresses where it will listen.  code: what its own must be, as Task.give takes it."""
         super().__init__()
@@ -100,6 +107,7 @@ class Worker(Child):
         self._inherited = inherited
         self._code = code
         self._loaded = loaded
+        self._start = start
         self._said = b""
         self._ready, self._reloaded = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
@@ -162,12 +170,13 @@ class Worker(Child):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kvd.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                pass_fds=[*dict(taken), *self._inherited, *self._location.descriptors()], process_group=0,
+                pass_fds=[*dict(taken), *self._inherited, *self._location.descriptors(), *self._start.descriptors()],
+                process_group=0,
             )  # fmt: skip
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            task = Task(os.getpid(), self._settings, self._location, taken, self._loaded)
+            task = Task(os.getpid(), self._settings, self._location, taken, self._loaded, self._start)
             task.give(process.stdin, self._code)
         return process
 
@@ -229,3 +238,16 @@ def _slots(workers: int, held: ExitStack) -> Sequence[WorkerSlot | None]:
         return [None] * workers
     held.callback(os.close, slots[0].descriptor)
     return slots
+
+
+def _counts(workers: int, held: ExitStack) -> Slot | None:
+    """Where this process counts, before the workers; given back with `held`.  Without it each tells of itself alone."""
+    try:
+        descriptor = shared_bytes.share("kvd-counts", size_of(workers + 1))
+    except OSError as error:
+        logger.warning("no memory to be shared by the workers: %s; INFO tells of one of them alone", error)
+        return None
+    held.callback(os.close, descriptor)
+    slot = Slot(descriptor, workers + 1, 0)
+    Table(slot)
+    return slot

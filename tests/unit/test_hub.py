@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from kvd.metrics import Counts
 from kvd.model import BYTES, Change, Patterns, Position, Sink
 from kvd.watch.hub import PUSH_BYTES, Hub, Step
 from kvd.watch.memory import CHANGE_OVERHEAD, FetchedChanges, RecentChanges
@@ -475,7 +476,8 @@ class HubModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hub = Hub(RecentChanges(RECENT), index_changes=self.INDEX)
+        self.counts = Counts()
+        self.hub = Hub(RecentChanges(RECENT), index_changes=self.INDEX, counts=self.counts)
         # As in a daemon, it holds the largest transaction, which is pushed whole: four long changes.
         self.hub.fetched = FetchedChanges(4 * (CHANGE_OVERHEAD + 600))
         self.store = b"s0"
@@ -572,6 +574,12 @@ class HubModel(RuleBasedStateMachine):
             self.check(client, self.hub.complete_to(client.watcher).revision)
             if client.watcher.live:
                 self.check(client, max(client.watcher.after, self.base + self.published))
+
+    @invariant()
+    def watchers_are_counted(self) -> None:
+        served = [client.watcher for client in self.clients if self.hub.serves(client.watcher)]
+        assert self.counts.watchers == len(self.hub) == len(served)
+        assert self.counts.catching_up == sum(not watcher.live for watcher in served)
 
     @invariant()
     def memory_is_bounded(self) -> None:

@@ -57,6 +57,11 @@ class Attaching:
         self._known: Position | None = None
         self.engine: Engine | None = None
 
+    @property
+    def known(self) -> Position:
+        """Where the store was when it was last looked at; at revision 0 of no store before that."""
+        return self._known or Position(0, b"")
+
     def know(self, revision: int) -> None:
         """A revision was seen of the history of now."""
         if self._known and revision > self._known.revision:

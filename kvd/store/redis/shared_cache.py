@@ -8,14 +8,12 @@ left to the store.
 """
 
 import mmap
-import os
-import sys
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
 from kvd.model import Record
+from kvd.process.shared_bytes import share
 from kvd.store.redis.cache import Cache
 
 BUCKETS = 65_536
@@ -37,12 +35,7 @@ class WorkerSlot(NamedTuple):
 
 def share_versions(workers: int) -> list[WorkerSlot]:
     """Memory for the versions, which lives as long as a process has it open; the slots of all workers."""
-    if sys.platform == "linux":
-        descriptor = os.memfd_create("kvd-versions")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.truncate(descriptor, BUCKETS * 2 * COUNT_BYTES * workers)
+    descriptor = share("kvd-versions", BUCKETS * 2 * COUNT_BYTES * workers)
     return [WorkerSlot(descriptor, workers, number) for number in range(workers)]
 
 

@@ -138,6 +138,11 @@ class Store:
         if suspect is None and self._attaching.engine:
             warn_of(self._attaching.engine)
 
+    @property
+    def known(self) -> Position:
+        """Where the store was when it was last looked at, as `Attaching` has it."""
+        return self._attaching.known
+
     async def end(self) -> End | None:
         """The end of the history, None if the store does not say so at once."""
         with suppress(StoreLost, Rejected, TimeoutError):
