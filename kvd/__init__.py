@@ -13,6 +13,7 @@ store        the keys and their change log
 embedded     the Redis or Valkey server that the daemon starts itself
 client       the client library
 process      what a process needs from the system
+access       who may do what
 wire         the line protocol, pure
 reloadable   what is read from files, and anew when the daemon is told to
 settings     what may be chosen, one field an option

@@ -128,6 +128,22 @@ class Patterns:
         place = bisect_right(self._prefixes, key)
         return (place > 0 and key.startswith(self._prefixes[place - 1])) or key in self._exact
 
+    def covers(self, pattern: bytes) -> bool:
+        """Whether every key of a pattern matches; of a key, as `match`."""
+        if not pattern.endswith(b"*"):
+            return self.match(pattern)
+        prefix = pattern[:-1]
+        place = bisect_right(self._prefixes, prefix)
+        return place > 0 and prefix.startswith(self._prefixes[place - 1])
+
+    def common(self, pattern: bytes) -> tuple[bytes, ...]:
+        """What matches both these and another pattern, or a key, as keys and patterns of which none overlap."""
+        if self.covers(pattern):
+            return (pattern,)
+        if not pattern.endswith(b"*"):
+            return ()
+        return tuple(word for word in self.words if word.startswith(pattern[:-1]))
+
     def find(self, key: bytes) -> bytes | None:
         """The one of `words` that matches a key."""
         if key in self._exact:

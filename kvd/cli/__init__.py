@@ -9,11 +9,13 @@ keys            the group for single keys: get, set, del, ttl, touch, incr
 watching        the group that goes on: watch
 listing         the group for many keys: keys, list, count
 server          the group for the daemon itself: info, ping
+users           the group for the file of users: user
 command         what a command is: a row of its group
 
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input
+password        a password that comes from standard input, or is asked for
 readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written

@@ -19,12 +19,14 @@ class Option(NamedTuple):
     """An option.
 
     argument: what the page calls its argument, "" for none.  help: what it is for, in lines.
+    several: whether it may be given several times.
     """
 
     name: str
     argument: str
     help: str
     read: Reader = readers.flag
+    several: bool = False
 
     @property
     def usage(self) -> str:

@@ -92,6 +92,9 @@ def _check(name: str, word: str, pattern: str, kind: str, expected: str) -> str:
 WORDS: dict[str, Reader] = {
     "<KEY>": text,
     "<PATTERN>": text,
+    "<ACTION>": text,
+    "<NAME>": text,
+    "<RIGHT>": text,
     "<VALUE>": value,
     "<SECONDS>": seconds_or_never,
     "<N>": integer,

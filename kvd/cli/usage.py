@@ -93,7 +93,7 @@ def wrong_command(words: list[str]) -> Failure:
 
 
 def _usage(command: Command) -> str:
-    options = (f"[{option.usage}]" for option in command.options)
+    options = (f"[{option.usage}]{'...' if option.several else ''}" for option in command.options)
     return " ".join(filter(None, ("  kvctl [options]", command.name, command.words, *options)))
 
 

@@ -1,0 +1,119 @@
+"""Users, as a TOML file has them:
+
+[users.alice]
+passwords = ["$argon2id$..."]
+rules = { "app/*" = ["read", "write", "watch"], "*" = ["read"] }
+
+[users.default]
+rules = { "public/*" = ["read"] }
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kvd.access.passwords import is_hash
+from kvd.access.rights import ALL, Right, Rights, Rule
+from kvd.errors import Refusal, StartError
+from kvd.wire import words
+
+DEFAULT = "default"
+"""Who has not said who they are: its rules say what is allowed before AUTH."""
+MOST_PASSWORDS = 2
+"""One that is new, and one that some still have."""
+RIGHTS = ", ".join(right.value for right in Right)
+
+is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}").fullmatch
+NAME_RULE = "a user's name is 1 to 64 letters, digits and . _ @ -, the first one a letter or a digit"
+
+
+class User(NamedTuple):
+    """One user.  hashes: of the passwords, as `passwords` makes them; those of DEFAULT, and of who comes with a
+    certificate, may be none.  rules: in the order of the file."""
+
+    name: str
+    hashes: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    rights: Rights
+
+
+class Users:
+    """All users, by name."""
+
+    def __init__(self, users: Mapping[str, User]) -> None:
+        self._users = dict(users)
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def get(self, name: str) -> User | None:
+        """The user of a name, if there is one; DEFAULT is not for AUTH."""
+        return self._users.get(name)
+
+    @property
+    def all(self) -> list[User]:
+        """All of them, by name."""
+        return [self._users[name] for name in sorted(self._users)]
+
+
+def parse(text: str, where: str) -> Users:
+    """Read what a file says.  where: the file, for messages.  Raises StartError that says what is wrong."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StartError(f"{where}: not TOML: {error}") from None
+    _known(found, {"users"}, where)
+    users = _table(found.get("users", {}), f"{where}: users")
+    return Users({name: _user(name, given, where) for name, given in users.items()})
+
+
+def _user(name: str, given: object, where: str) -> User:
+    if not is_name(name):
+        raise StartError(f"{where}: invalid name {name!a}: {NAME_RULE}")
+    where = f"{where}: user {name}"
+    entries = _table(given, where)
+    _known(entries, {"passwords", "rules"}, where)
+    hashes = _texts(entries.get("passwords", []), f"{where}: passwords")
+    if len(hashes) > MOST_PASSWORDS:
+        raise StartError(f"{where}: {len(hashes)} passwords: expected {MOST_PASSWORDS} at the most")
+    if not all(map(is_hash, hashes)):
+        raise StartError(f"{where}: invalid hash of a password: expected what kvctl user writes, $argon2id$...")
+    if hashes and name == DEFAULT:
+        raise StartError(f"{where}: it has a password: expected none, for it is who has not said who they are")
+    rules = _table(entries.get("rules", {}), f"{where}: rules")
+    found = tuple(rule(pattern, _texts(rights, f"{where}: {pattern!a}"), where) for pattern, rights in rules.items())
+    return User(name, hashes, found, Rights(found))
+
+
+def rule(pattern: str, rights: tuple[str, ...], where: str) -> Rule:
+    """A rule in words.  Raises StartError."""
+    try:
+        touched = words.pattern(pattern.encode())
+        found = frozenset(map(Right, rights))
+    except Refusal as error:
+        raise StartError(f"{where}: invalid pattern {pattern!a}: {error}") from None
+    except ValueError:
+        raise StartError(f"{where}: invalid rights of {pattern!a}: expected any of {RIGHTS}") from None
+    if not found:
+        raise StartError(f"{where}: no rights of {pattern!a}: expected any of {RIGHTS}")
+    if Right.ADMIN in found and touched != ALL:
+        raise StartError(f"{where}: admin for {pattern!a}: expected it for '*' only, for it goes for the whole daemon")
+    return touched, found
+
+
+def _known(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(given.keys() - known):
+        raise StartError(f"{where}: unknown entry {unknown[0]!a}: expected {' or '.join(sorted(known))}")
+
+
+def _table(given: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise StartError(f"{where}: expected a table")
+    return given
+
+
+def _texts(given: object, where: str) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise StartError(f'{where}: expected a list of texts, such as ["read"]')
+    return tuple(given)
