@@ -1,5 +1,6 @@
 """The pages of kvctl: one for each command, which docopt reads, and one of all together."""
 
+import textwrap
 from collections.abc import Iterable
 
 from kvd.cli.command import COMMON, Command, Option
@@ -11,6 +12,9 @@ TEXTS = (Option("-h, --help", "", "Print this"), Option("--version", "", "Print 
 
 _MARGIN = 17
 """Columns before what an option is for."""
+
+_WIDTH = 88
+"""Columns of a line of the usage."""
 
 _HELP = """\
 kvctl: read, write and watch the keys of kvd
@@ -94,7 +98,10 @@ def wrong_command(words: list[str]) -> Failure:
 
 def _usage(command: Command) -> str:
     options = (f"[{option.usage}]{'...' if option.several else ''}" for option in command.options)
-    return " ".join(filter(None, ("  kvctl [options]", command.name, command.words, *options)))
+    text = " ".join(filter(None, ("kvctl [options]", command.name, command.words, *options)))
+    return textwrap.fill(
+        text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _options(options: Iterable[Option]) -> str:
