@@ -35,6 +35,17 @@ class Record(NamedTuple):
     apart: int = 0
 
 
+class Moment(NamedTuple):
+    """Which log entry a change is of: the revision at which that ends (int), and when it was written, by the store's
+    clock: milliseconds (int), 0 where that is not known."""
+
+    entry: int
+    time: int
+
+
+UNKNOWN = Moment(0, 0)
+
+
 class Change(NamedTuple):
     """One entry of the store's history.
 
@@ -46,6 +57,8 @@ class Change(NamedTuple):
     deadline: int, of a SET, milliseconds of the store's clock at which the key will expire, 0 if it will not.
     owner: bytes, of a SET, the key with which this one lives, b"" if there is none.
     apart: int, how many bytes the value has, if it is kept apart in the store and has not been fetched; else 0.
+    transaction: int, the revision of the last change of its transaction; 0 if it is alone.
+    moment: when it was made.
     """
 
     revision: int
@@ -57,6 +70,8 @@ class Change(NamedTuple):
     deadline: int = 0
     owner: bytes = b""
     apart: int = 0
+    transaction: int = 0
+    moment: Moment = UNKNOWN
 
     @property
     def size(self) -> int:
@@ -90,10 +105,14 @@ class Form(NamedTuple):
 
     keys: bool, sizes in the place of values.
     only: frozenset, verbs of the changes that are sent; a copy is sent whole.
+    batches: bool, how many changes there are of each transaction.
+    time: bool, when changes were made.
     """
 
     keys: bool = False
     only: frozenset[bytes] = CHANGING
+    batches: bool = False
+    time: bool = False
 
     @property
     def wants_values(self) -> bool:

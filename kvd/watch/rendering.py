@@ -1,5 +1,6 @@
 """The lines of changes and of copies, in the form that is asked for.  Pure."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from kvd.model import PLAIN, Change, Form, Record
@@ -24,9 +25,24 @@ def line_of(form: Form, *, item: bool = False) -> Render:
     return render
 
 
-def pieced(changes: Sequence[Change], lines: Sequence[bytes], form: Form) -> bytes:  # noqa: ARG001
-    """The lines of changes, each as `line_of` gives it, in one piece."""
-    return b"".join(lines)
+def pieced(changes: Sequence[Change], lines: Sequence[bytes], form: Form) -> bytes:
+    """The lines of changes, each as `line_of` gives it, in one piece, with all that follow in a transaction."""
+    if not (form.batches or form.time):
+        return b"".join(lines)
+    sent = [(change, line) for change, line in zip(changes, lines, strict=True) if line]
+    sizes = Counter(change.transaction for change, _ in sent)
+    pieces: list[bytes] = []
+    transaction, moment = 0, None
+    for change, line in sent:
+        if form.time and change.moment != moment:
+            moment = change.moment
+            pieces.append(replies.time(moment.time))
+        if form.batches and change.transaction != transaction:
+            transaction = change.transaction
+            if transaction:
+                pieces.append(replies.batch(sizes[transaction]))
+        pieces.append(line)
+    return b"".join(pieces)
 
 
 def pair(key: bytes, record: Record, form: Form) -> bytes:

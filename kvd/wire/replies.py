@@ -171,6 +171,16 @@ def _change(word: bytes, change: Change, store: bytes) -> bytes:
     return b"%b %d@%b SET64 %b %b\n" % (word, change.revision, store, change.key, base64(change.value))
 
 
+def batch(count: int) -> bytes:
+    """The line before so many changes of one transaction."""
+    return b"BATCH %d\n" % count
+
+
+def time(milliseconds: int) -> bytes:
+    """The line before changes: when they were made, by the store's clock."""
+    return b"TIME %d\n" % milliseconds
+
+
 def end(position: Position, code: str, text: str) -> bytes:
     """The line with which a watch ends."""
     return b"END %b %b %b\n" % (bytes(position), code.encode(), text.encode())

@@ -35,7 +35,7 @@ USUAL_CHANGES = 1000
 MOST_OPTIONS = 3
 """What PUT takes before its `=`."""
 CHECK_FORMS = "expected CHECK key, CHECK key if=REV, CHECK prefix* if=0, or CHECK pattern since=POSITION"
-FLAGS = frozenset((b"keys",))
+FLAGS = frozenset((b"keys", b"batches", b"time"))
 """Options of a watch that have no value, and
 FORM: all that say what its lines are to be."""
 FORM = FLAGS | {b"only"}
@@ -252,7 +252,7 @@ def _form(given: dict[bytes, bytes]) -> Form:
     verbs = given[b"only"].split(b",") if b"only" in given else CHANGING
     if not CHANGING.issuperset(verbs) or len(set(verbs)) < len(verbs):
         raise Usage("*only= takes SET, DEL and EXPIRE, each once, with commas between them")
-    return Form(b"keys" in given, frozenset(verbs))
+    return Form(b"keys" in given, frozenset(verbs), b"batches" in given, b"time" in given)
 
 
 def _starred(

@@ -19,12 +19,16 @@ _ITEM = re.compile(
     rf"|COPY (?:new|compacted|store|future)|CHANGED {_POSITION} {_CHANGE}|INFO {_WORD} {_TEXT}|HELP {_TEXT}"
 )
 _PUSH = re.compile(rf"CHANGE {_POSITION} {_CHANGE}|PROGRESS {_POSITION}|END {_POSITION} {_WORD} {_TEXT}")
+_BESIDE = re.compile(rf"BATCH {_NUMBER}|TIME {_NUMBER}")
 
 
 def kind(raw: bytes) -> str:
-    """What a line, without its LF, is: "status", "item" or "push".  Raises ValueError if it is none."""
+    """What a line, without its LF, is: "status", "item", "push", or "beside": of an item or a pushed line beside it.
+
+    Raises ValueError if it is none.
+    """
     line = raw.decode()
-    for name, expression in (("status", _STATUS), ("item", _ITEM), ("push", _PUSH)):
+    for name, expression in (("status", _STATUS), ("item", _ITEM), ("push", _PUSH), ("beside", _BESIDE)):
         if expression.fullmatch(line):
             return name
     raise ValueError(f"no line of the protocol: {raw[:200]!r}")

@@ -117,6 +117,8 @@ FORMS = [
     b" *keys *only=SET,EXPIRE,DEL",
     b" *keys=",
     b" *none",
+    b" *batches *time",
+    b" *time *keys *only=SET",
 ]
 WRITES = [
     ([b"SET "], SOME_KEYS, [b" "], [b"", b"12", b"x", b"9223372036854775806"]),

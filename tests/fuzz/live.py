@@ -118,7 +118,7 @@ class Fuzzer:
             while True:
                 kind, line = read(peer)
                 assert not (inside and kind == "push"), f"pushed within a reply: {line!r}"
-                inside = kind == "item"
+                inside = kind == "item" or (inside and kind == "beside")
                 if kind == "end":
                     break
                 if kind == "status":

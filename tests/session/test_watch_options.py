@@ -1,14 +1,19 @@
 """Watches that carry less or more, against real daemons."""
 
+import base64
+import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain, product
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.support.peers import Peer
-from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
+from tests.support.processes import PATIENCE, Daemon, Redis, StartDaemon, wait_for
 
 LARGE = "x" * 100_000
 """A value that the store keeps apart."""
@@ -207,6 +212,123 @@ def test_a_watch_for_values_may_begin_at_any_moment(start_daemon: StartDaemon) -
         assert sizes.lines(100)[-1] == f"CHANGE 100@{store} SIZE k {2 + len(LARGE)}"
 
 
+# ---- transactions and times
+
+
+class Told(NamedTuple):
+    """A change as one who wants all of it sees it.
+
+    last: of what was done at once with it.  together: whether that was a transaction of several changes.
+    """
+
+    revision: int
+    last: int
+    together: bool
+    time: str
+    change: str
+
+
+def transact(peer: Peer, *requests: str) -> int:
+    """The last revision."""
+    peer.send("".join(f"{line}\n" for line in ("BEGIN", *requests, "COMMIT")))
+    return int(peer.lines(len(requests) + 2)[-1].removeprefix("OK "))
+
+
+def write_transactions(peer: Peer, watcher: Peer) -> tuple[list[Told], str]:
+    """What was done, one after the other; and the store's id."""
+    begin = watcher.ask("WATCH *time batch/*").removeprefix("OK ")
+    first, store = int(begin.split("@")[0]), begin.split("@")[1]
+    several = [
+        ["SET batch/a 1", "SET batch/b 2", "DEL batch/a", "SET batch/c/1 3"], ["SET batch/a 1"],
+        [f"SET batch/b {LARGE}", "PUT batch/c/2 base64 = AAE=", "DEL batch/c/1"],
+        ["SET batch/a 2", "SET batch/a 3"], ["DEL batch/b"],
+        [f"SET batch/{key} {number}" for number, key in enumerate(["a", "b", "c/1", "c/2"] * 30)],
+    ]  # fmt: skip
+    told: list[Told] = []
+    for requests in several:
+        last = transact(peer, *requests) if len(requests) > 1 else int(peer.ask(requests[0]).removeprefix("OK "))
+        moment = watcher.line()
+        assert moment.startswith("TIME ")
+        for revision in range(first + len(told) + 1, last + 1):
+            change = watcher.line().removeprefix(f"CHANGE {revision}@{store} ")
+            told.append(Told(revision, last, len(requests) > 1, moment, change))
+    return told, store
+
+
+def expected(told: list[Told], form: str, patterns: str, store: str, word: str) -> list[str]:
+    """The lines that a watch of some patterns gets, by protocol.txt."""
+    match = re.compile("|".join(re.escape(one).replace(r"\*", ".*") for one in patterns.split(" "))).fullmatch
+    only = re.search(r"\*only=(\S+)", form)
+    sent = [
+        one
+        for one in told
+        if match(one.change.split(" ")[1])
+        and (not only or one.change.split(" ")[0].removesuffix("64") in only[1].split(","))
+    ]
+    lines = []
+    last = 0
+    for one in sent:
+        if one.last != last and "*time" in form:
+            lines.append(one.time)
+        if one.last != last and "*batches" in form and one.together:
+            lines.append(f"BATCH {sum(other.last == one.last for other in sent)}")
+        last = one.last
+        verb, key, *value = one.change.split(" ", 2)
+        if "*keys" in form and value:
+            size = len(base64.b64decode(value[0]) if verb == "SET64" else value[0])
+            lines.append(f"{word} {one.revision}@{store} SIZE {key} {size}")
+        else:
+            lines.append(f"{word} {one.revision}@{store} {one.change}")
+    return lines
+
+
+FORMS = ["*batches", "*time", "*batches *time *keys", "*only=DEL *batches", "*time *only=SET *batches", "*keys *time"]
+PATTERNS = ["batch/*", "batch/a batch/c/*", "batch/b", "batch/c/2 batch/b batch/d*"]
+
+
+def test_watchers_are_told_of_transactions_and_times(start_daemon: StartDaemon, redis: Redis, tmp_path: Path) -> None:
+    daemon = start_daemon("--store", redis.unix_url)
+    fresh = start_daemon("--store", redis.unix_url, data=tmp_path / "second")
+    with ExitStack() as stack:
+        peer, watcher = (stack.enter_context(daemon.connect()) for _ in range(2))
+        live = [(form, patterns, stack.enter_context(daemon.connect())) for form in FORMS for patterns in PATTERNS]
+        for form, patterns, one in live:
+            assert one.ask(f"WATCH {form} {patterns}").startswith("OK ")
+        told, store = write_transactions(peer, watcher)
+        for form, patterns, one in live:
+            assert reply(one, "UNWATCH")[:-1] == expected(told, form, patterns, store, "CHANGE")
+        times = [int(one.time.removeprefix("TIME ")) for one in told]
+        assert times == sorted(times)
+        assert abs(times[-1] / 1000 - time.time()) < PATIENCE
+        # From any place, also inside of a transaction, be it in a daemon's memory or not.
+        middle = (told[0].revision + told[-1].revision) // 2
+        places = [told[0].revision - 1, *(one.revision for one in told[:13]), middle, told[-2].revision]
+        for place, form, one in product(places, FORMS, (peer, stack.enter_context(fresh.connect()))):
+            rest = [line for line in told if line.revision > place]
+            patterns = PATTERNS[place % len(PATTERNS)]
+            assert one.ask(f"RESUME {place}@{store} {form} {patterns}") == f"OK {place}@{store}"
+            wanted = expected(rest, form, patterns, store, "CHANGE")
+            assert [one.line() for _ in wanted] == wanted
+            wanted = expected(rest, form, patterns, store, "CHANGED")
+            lines = reply(one, f"CHANGES {place}@{store} {form} {patterns}")
+            assert lines == [*wanted, f"OK {told[-1].revision}@{store}"]
+
+
+def test_changes_may_end_inside_of_a_transaction(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon()
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        told, store = write_transactions(peer, watcher)
+        for form, limit in product(FORMS, (1, 2, 7)):
+            place, rest = f"0@{store}", told
+            while place != f"{told[-1].revision}@{store}":
+                lines = reply(peer, f"CHANGES {place} *limit={limit} {form} batch/*")
+                place = lines[-1].removeprefix("OK ")
+                part = [one for one in rest if one.revision <= revision_of(lines[-1])]
+                assert lines[:-1] == expected(part, form, "batch/*", store, "CHANGED")
+                rest = rest[len(part) :]
+            assert rest == []
+
+
 # ---- slow watchers
 
 
@@ -214,17 +336,22 @@ def test_a_watch_for_values_may_begin_at_any_moment(start_daemon: StartDaemon) -
 def test_a_slow_watcher_with_options_misses_nothing(start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
     with daemon.connect() as stalled, daemon.connect() as quick, daemon.connect() as peer:
-        store = stalled.ask("WATCH *only=SET").split("@")[1]
-        quick.ask("WATCH *keys")
-        for part in range(4):
-            numbers = range(part * 100, part * 100 + 100)
-            peer.send("".join(f"SET k{number} {LARGE}\nDEL k{number}\n" for number in numbers))
-            peer.lines(200)
-            assert revision_of(quick.lines(200)[-1]) == 200 * (part + 1)
-        wanted = [f"CHANGE {2 * number + 1}@{store} SET k{number} {LARGE}" for number in range(400)]
-        assert stalled.lines(400) == wanted
+        store = stalled.ask("WATCH *only=SET *batches *time").split("@")[1]
+        quick.ask("WATCH *keys *batches")
+        for number in range(100):
+            pairs = [(f"SET k{number}/{part} {LARGE}", f"DEL k{number}/{part}") for part in range(4)]
+            last = transact(peer, *chain(*pairs))
+            assert last == 8 * (number + 1)
+            assert quick.line() == "BATCH 8"
+            assert revision_of(quick.lines(8)[-1]) == last
+        for number in range(100):
+            assert stalled.line().startswith("TIME ")
+            assert stalled.line() == "BATCH 4"
+            for part in range(4):
+                revision = 8 * number + 2 * part + 1
+                assert stalled.line() == f"CHANGE {revision}@{store} SET k{number}/{part} {LARGE}"
         assert peer.ask("SET live 1") == "OK 801"
-        assert stalled.line() == f"CHANGE 801@{store} SET live 1"
+        assert stalled.lines(2)[1] == f"CHANGE 801@{store} SET live 1"
 
 
 # ---- several processes

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from kvd.model import Change, Position
+from kvd.model import Change, Moment, Position
 from kvd.requests import Increment, SimpleSets, Transaction
 from kvd.store.redis.connection import BIG, DATA, LOG, META, Connector, command
 from kvd.store.redis.digest import verify
-from kvd.store.redis.log import fill, read_entry, references
+from kvd.store.redis.entries import fill, read_entry, references
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import keys_of, put, running, write
+from tests.support.stores import alone, keys_of, put, running, write
 
 LARGE = b"x" * 5000
 
@@ -74,7 +74,9 @@ async def test_flags_that_are_not_known_are_passed_over(redis: Redis, store: Sto
     redis.cli("XADD", LOG.decode(), "7-0", "tag", "a:1 s00000000 1 1", *fields)
     redis.cli("HSET", META.decode(), "revision", "7")
     found = await changes(store)
-    assert found == list(names.values())
+    assert alone(found) == list(names.values())
+    assert [change.transaction for change in found] == [0, 0, 4, 4, 0, 7, 7]
+    assert {change.moment for change in found} == {Moment(7, 1)}
     name = (await store.history())[0].store
     assert await store.changes_at(name, range(1, 8)) == found
     assert await store.keys_before(name, 8) == keys_of(found)

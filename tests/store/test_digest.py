@@ -11,7 +11,7 @@ from kvd.model import BYTES, TEXT
 from kvd.requests import Delete, Increment, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, REPLACED, TTL, Connection, Connector, command
 from kvd.store.redis.digest import verify
-from kvd.store.redis.log import fill, references
+from kvd.store.redis.entries import fill, references
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, put, running, write

@@ -16,7 +16,7 @@ from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import eventually, nothing_large, proxied, put, running, write
+from tests.support.stores import alone, eventually, nothing_large, proxied, put, running, write
 
 ONE, TWO, RAW = b"1" * 5000, b"2" * 5001, b"\xff" * 5002
 SHORT = Retention(changes=1)
@@ -33,7 +33,7 @@ async def reading(store: Store) -> AsyncIterator[ChangeLogConnection]:
 
 async def changes_of(store: Store) -> list[Change]:
     position, floor = await store.history()
-    return await store.changes_after(Position(floor, position.store))
+    return alone(await store.changes_after(Position(floor, position.store)))
 
 
 async def found(store: Store, key: bytes) -> Record:
@@ -78,7 +78,7 @@ async def test_the_history_has_every_large_value_and_the_store_has_it_once(redis
         ]
         assert await changes_of(store) == expected
         entries = await log.read_log(0, 16, 1000)
-        assert [change for entry in entries for change in entry.changes] == expected
+        assert alone(change for entry in entries for change in entry.changes) == expected
         assert await log.tag_at(6) == entries[1].tag
         assert await fetched(store, b"k") == ONE
         assert stands(redis) == ["1", "2", "4", "5"]

@@ -47,6 +47,40 @@ async def test_changes_are_found_by_their_revisions(store: Store) -> None:
         assert await store.changes_at(name, [change.revision]) == [change]
 
 
+async def test_who_wants_no_large_values_is_told_how_many_bytes_they_have(store: Store) -> None:
+    await fill(store)
+    name, every = await changes(store)
+    small = [c._replace(value=b"", apart=len(c.value)) if len(c.value) > 4096 else c for c in every]
+    assert [change.apart for change in small] == [0, 0, 0, 5000, 0, 0, 0, 5000, 0, 5001]
+    assert [change.size for change in small] == [change.size for change in every]
+    assert await store.changes_after(Position(0, name), values=False) == small
+    assert await store.changes_at(name, range(1, 11), values=False) == small
+    log = await store.open_log(lambda key: key != b"large")
+    try:
+        entries = await log.read_log(0, 16, 1000)
+    finally:
+        await log.close()
+    read = [change for entry in entries for change in entry.changes]
+    assert read == [without if without.key == b"large" else whole for whole, without in zip(every, small, strict=True)]
+    (_, items), _ = await store.page(b"*", b"", values=False)
+    assert [(key, record.large, record.apart) for key, record in items if record.large] == [
+        (b"large", True, 5001), (b"t/2", True, 5000),
+    ]  # fmt: skip
+    assert (await store.records([key for key, _ in items], values=False)).items == items
+
+
+async def test_a_change_knows_its_transaction_and_its_moment(store: Store) -> None:
+    await fill(store)
+    name, every = await changes(store)
+    assert [change.transaction for change in every] == [0, 0, 0, 0, 0, 0, 9, 9, 9, 0]
+    assert [change.moment.entry for change in every] == [3, 3, 3, 6, 6, 6, 9, 9, 9, 10]
+    times = [change.moment.time for change in every]
+    assert times == sorted(times)
+    assert times[0] > 1_600_000_000_000
+    rest = await store.changes_after(Position(7, name))
+    assert rest == every[7:]
+
+
 async def test_a_page_of_changes_ends_somewhere(store: Store) -> None:
     for number in range(20):
         await write(store, put(b"k%d" % number, b"x" * 100_000))

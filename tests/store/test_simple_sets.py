@@ -12,7 +12,7 @@ from kvd.requests import KeyRange, SimpleSets
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import eventually, put, running, value_of, write
+from tests.support.stores import alone, eventually, put, running, value_of, write
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def keys_of(store: Store) -> list[bytes]:
 
 async def changes_after(store: Store, revision: int) -> list[Change]:
     position, _ = await store.history()
-    return await store.changes_after(Position(revision, position.store))
+    return alone(await store.changes_after(Position(revision, position.store)))
 
 
 async def test_lines_are_writes_in_their_order(store: Store) -> None:

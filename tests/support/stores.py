@@ -1,11 +1,11 @@
 """Stores in the test's own loop, before a real Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from kvd.model import TEXT, Change
+from kvd.model import TEXT, UNKNOWN, Change
 from kvd.requests import Put, Write
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
@@ -44,6 +44,11 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def nothing_large(redis: Redis) -> bool:
     return redis.cli("EXISTS", "{kvd}:big", "{kvd}:replaced") == "0"
+
+
+def alone(changes: Iterable[Change]) -> list[Change]:
+    """The same changes, without when and with which others they were made."""
+    return [change._replace(transaction=0, moment=UNKNOWN) for change in changes]
 
 
 def keys_of(changes: Sequence[Change]) -> tuple[list[bytes], bytes]:

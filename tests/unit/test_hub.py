@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvd.metrics import Counts
-from kvd.model import BYTES, Change, Patterns, Position, Sink
+from kvd.model import BYTES, PLAIN, Change, Form, Moment, Patterns, Position, Sink
 from kvd.watch.hub import PUSH_BYTES, Hub, Step
 from kvd.watch.memory import CHANGE_OVERHEAD, FetchedChanges, RecentChanges
 from kvd.watch.watcher import Watcher
@@ -22,8 +22,9 @@ STORE = b"s"
 class Client:
     """A watcher, and what it was given."""
 
-    def __init__(self, *patterns: str, after: int = 0) -> None:
+    def __init__(self, *patterns: str, after: int = 0, form: Form = PLAIN) -> None:
         self.patterns = [pattern.encode() for pattern in patterns]
+        self.form = form
         self.taken: list[str] = []
         self.calls = 0
         self.room = True
@@ -31,7 +32,7 @@ class Client:
         self.aside = 0
         self.end = ""
         self.watcher = Watcher(
-            Patterns(self.patterns), self._sink, self._set_aside, self._full, self._ended, after
+            Patterns(self.patterns), self._sink, self._set_aside, self._full, self._ended, after, form
         )  # fmt: skip
 
     def _sink(self, data: bytes) -> bool:
@@ -406,6 +407,61 @@ def test_a_history_that_begins_anew_keeps_nothing_of_the_old_one() -> None:
     assert caught_up(hub, client) is Step.NOT_INDEXED
 
 
+# ---- forms
+
+
+def test_the_lines_of_each_form_are_rendered_once_for_all_who_want_it() -> None:
+    pushed: dict[Form, list[bytes]] = {form: [] for form in (PLAIN, Form(keys=True), Form(time=True, batches=True))}
+    hub = serving()
+
+    def join() -> list[Watcher]:
+        crowd = [
+            Watcher(Patterns([b"k*"]), into(taken), _ignored, _never, _never, 0, form)
+            for form, taken in pushed.items()
+            for _ in range(3)
+        ]
+        for watcher in crowd:
+            hub.add(watcher)
+        return crowd
+
+    join()
+    changes = [change._replace(moment=Moment(3, 1234)) for change in in_transaction(sets("k/a", "other", "k/b"))]
+    hub.publish(STORE, changes)
+    for _ in range(2):
+        assert {form: taken[0].decode().splitlines() for form, taken in pushed.items()} == {
+            PLAIN: ["CHANGE 1@s SET k/a v", "CHANGE 3@s SET k/b v"],
+            Form(keys=True): ["CHANGE 1@s SIZE k/a 1", "CHANGE 3@s SIZE k/b 1"],
+            Form(time=True, batches=True): ["TIME 1234", "BATCH 2", "CHANGE 1@s SET k/a v", "CHANGE 3@s SET k/b v"],
+        }
+        for taken in pushed.values():
+            assert len(taken) == 3
+            assert taken[0] is taken[1] is taken[2]
+            taken.clear()
+        # The same for those who come back.
+        crowd = join()
+        while [watcher for watcher in crowd if hub.catch_up(watcher) is not Step.LIVE]:
+            pass
+
+
+def test_time_is_told_once_for_all_changes_of_an_entry() -> None:
+    client, some = Client("*", form=Form(time=True)), Client("a", form=Form(time=True))
+    hub = serving(client, some)
+    first, second = Moment(2, 1000), Moment(4, 1000)
+    changes = sets("a", "b", "b", "a")
+    hub.publish(STORE, [c._replace(moment=first if c.revision < 3 else second) for c in changes])
+    texts = [line(change) for change in changes]
+    assert client.taken == ["TIME 1000", *texts[:2], "TIME 1000", *texts[2:]]
+    assert some.taken == ["TIME 1000", texts[0], "TIME 1000", texts[3]]
+
+
+def test_who_is_sent_nothing_needs_no_room() -> None:
+    client = Client("*", form=Form(only=frozenset([b"DEL"])))
+    hub = serving(client)
+    client.room = False
+    hub.publish(STORE, sets("a", "b"))
+    assert (client.calls, client.watcher.live, hub.complete_to(client.watcher)) == (0, True, Position(2, STORE))
+
+
 # ---- cost
 
 
@@ -468,6 +524,15 @@ RECENT = 6 * (CHANGE_OVERHEAD + 10)
 """Room for a few changes, so that places get lost."""
 
 
+FORMS = st.builds(
+    Form,
+    st.booleans(),
+    st.sampled_from([PLAIN.only, frozenset([b"SET"]), frozenset([b"DEL", b"EXPIRE"])]),
+    st.booleans(),
+    st.just(False),
+) | st.just(PLAIN)
+
+
 class HubModel(RuleBasedStateMachine):
     """A store ahead of the hub, and clients whose sockets are full now and then."""
 
@@ -491,28 +556,39 @@ class HubModel(RuleBasedStateMachine):
         self.base = revision
         self.hub.start(Position(revision, self.store))
 
-    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4), long=st.booleans(), transaction=st.booleans())
-    def write(self, keys: list[str], long: bool, transaction: bool) -> None:
+    @rule(
+        keys=st.lists(st.tuples(st.sampled_from(KEYS), st.booleans()), min_size=1, max_size=4),
+        long=st.booleans(),
+        transaction=st.booleans(),
+    )
+    def write(self, keys: list[tuple[str, bool]], long: bool, transaction: bool) -> None:
         first = self.base + len(self.written) + 1
-        changes = sets(*keys, first=first, value=b"x" * 500 if long else b"v")
+        changes = sets(*[key for key, _ in keys], first=first, value=b"x" * 500 if long else b"v")
+        for place, (_, deletes) in enumerate(keys):
+            if deletes:
+                changes[place] = Change(first + place, b"DEL", changes[place].key)
         if transaction:
-            changes = [change._replace(more=True) for change in changes[:-1]] + changes[-1:]
+            changes = in_transaction(changes)
         self.written += changes
 
     @precondition(lambda self: self.published < len(self.written))
     @rule(count=st.integers(1, 6))
     def publish(self, count: int) -> None:
         changes = self.written[self.published : self.published + count]
+        while changes[-1].more:
+            changes.append(self.written[self.published + len(changes)])
         self.published += len(changes)
-        self.hub.publish(self.store, changes)
+        # Long values come only if somebody wants them, as far as was known when they were read.
+        self.hub.publish(self.store, [c if self.hub.wants_value(c.key) else without_value(c) for c in changes])
 
     @rule(
         patterns=st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=4),
+        form=FORMS,
         behind=st.integers(0, 4),
         room=st.booleans(),
     )
-    def join(self, patterns: list[str], behind: int, room: bool) -> None:
-        client = Client(*patterns, after=max(0, self.base + len(self.written) - behind))
+    def join(self, patterns: list[str], form: Form, behind: int, room: bool) -> None:
+        client = Client(*patterns, after=max(0, self.base + len(self.written) - behind), form=form)
         client.room = room
         self.clients.append(client)
         self.hub.add(client.watcher)
@@ -541,7 +617,8 @@ class HubModel(RuleBasedStateMachine):
         index = self.hub.index
         if step is Step.NOT_IN_MEMORY:
             wanted = self.hub.missing(client.watcher)[:count]
-            self.hub.fetched.add([self.written[revision - self.base - 1] for revision in wanted])
+            found = [self.written[revision - self.base - 1] for revision in wanted]
+            self.hub.fetched.add(found if client.form.wants_values else map(without_value, found))
         elif step is Step.NOT_INDEXED and index.floor == self.base:
             self.hub.end(client.watcher, "compacted", "the log begins later")
         elif step is Step.NOT_INDEXED:
@@ -603,13 +680,36 @@ class HubModel(RuleBasedStateMachine):
 
     def check(self, client: Client, upto: int) -> None:
         """A client was given just what matches, after its beginning and up to a revision."""
-        first = client.began
-        wanted = [
-            replies.change(change, self.store).decode()[:-1]
+        sent = [
+            change
             for change in self.written
-            if first < change.revision <= upto and matches(client.patterns, change.key)
+            if client.began < change.revision <= upto
+            and matches(client.patterns, change.key)
+            and change.verb in client.form.only
         ]
+        wanted: list[str] = []
+        told = 0
+        for change in sent:
+            if client.form.batches and change.transaction not in (0, told):
+                told = change.transaction
+                wanted.append(f"BATCH {[other.transaction for other in sent].count(told)}")
+            render = replies.change_size if client.form.keys and change.verb == b"SET" else replies.change
+            wanted.append(render(change, self.store).decode()[:-1])
         assert client.taken == wanted
+
+
+def in_transaction(changes: list[Change]) -> list[Change]:
+    """The same changes, made at once."""
+    last = changes[-1].revision
+    if changes[0].revision == last:
+        return changes
+    return [change._replace(more=change.revision < last, transaction=last) for change in changes]
+
+
+def without_value(change: Change) -> Change:
+    """The same change, as it comes to those who do not want values that the store keeps apart."""
+    long = len(change.value) > len(b"v")
+    return change._replace(value=b"", apart=len(change.value)) if long else change
 
 
 def matches(patterns: Iterable[bytes], key: bytes) -> bool:

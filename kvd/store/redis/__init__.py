@@ -12,6 +12,7 @@ reads         single keys
 listing       ranges of keys, page by page
 writes        numbered batches, applied at most once
 log           the change log, read forwards
+entries       of the change log, and the changes in them
 flags         of records and of changes
 digest        whether an entry of the change log is what was written
 maintenance   what the store does by itself: expiry, the limits of the change log, the length of the file

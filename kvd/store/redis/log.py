@@ -7,31 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvd.errors import Compacted, Future, OtherStore, StoreLost
-from kvd.model import BYTES, TEXT, Change, Entry, Position
+from kvd.model import UNKNOWN, Change, Entry, Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.connection import BIG, LOG, META, Argument, Connection, Rejected, command, script
-from kvd.store.redis.flags import DEADLINE, OWNER, read, unescape
+from kvd.store.redis.entries import SMALL, change_of, fill, key_of, moment_of, read_entry, references
 
 PAGE_CHANGES = 1000
 """Changes in a page of the history, and
 PAGE_BYTES: bytes in it, the last entry excepted: a page keeps Redis from other work for less than 5 ms."""
 PAGE_BYTES = 512 * 1024
 
-FIELDS_OF_LINES = 4
-"""Names and values in a log entry whose changes are lines: the tag, and how many lines with the lines."""
-
-_FLAGS = re.compile(rb" [^\n]*").sub
-_SMALL = ord("a")
-
 META_COMMAND = command("HMGET", META, "revision", "store", "floor")
 
-_VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
-# A capital letter: the next change belongs to the same transaction.
-_LETTERS = {letter: (*parts, False) for letter, parts in _VERBS.items()} | {
-    letter.upper(): (*parts, True) for letter, parts in _VERBS.items()
-}
-_REFERENCES = {b"g": b"t", b"h": b"b", b"G": b"T", b"H": b"B"}
-"""Letters of changes whose value stands apart, by their revision, to those of changes that hold it."""
+_FLAGS = re.compile(rb" [^\n]*").sub
 
 
 def read_meta(reply: list[Any]) -> tuple[Position, int]:
@@ -40,53 +28,6 @@ def read_meta(reply: list[Any]) -> tuple[Position, int]:
     if store is None:
         raise StoreLost("the store is empty: kvd's keys were deleted")
     return Position(int(revision), store), int(floor)
-
-
-def read_entry(raw: list[Any]) -> Entry:
-    """A log entry as Redis gives it: its id ends at the last change's revision, and there are no gaps."""
-    identity, fields = raw
-    last = int(identity.partition(b"-")[0])
-    if len(fields) == FIELDS_OF_LINES and fields[2].isdigit():
-        lines = fields[3][:-1].split(b"\n")
-        revisions = range(last + 1 - len(lines), last + 1)
-        return Entry(
-            fields[1], [_set(number, *line.split(b" ", 1)) for number, line in zip(revisions, lines, strict=True)]
-        )
-    revision = last - (len(fields) // 2 - 1)
-    changes = []
-    for name, value in zip(fields[2::2], fields[3::2], strict=True):
-        revision += 1
-        changes.append(_change(revision, name, value))
-    return Entry(fields[1], changes)
-
-
-Reference = tuple[list[bytes], int, int]
-"""The fields of a log entry, the place of a change among them whose value stands apart, and its revision."""
-
-
-def references(raw: list[Any]) -> list[Reference]:
-    """Those of a log entry."""
-    identity, fields = raw
-    last = int(identity.partition(b"-")[0])
-    places = [place for place in range(2, len(fields), 2) if fields[place][:1] in _REFERENCES]
-    return [(fields, place, last - (len(fields) - place) // 2 + 1) for place in places]
-
-
-def _key(reference: Reference) -> bytes:
-    fields, place, _ = reference
-    return fields[place][1:].partition(b" ")[0]
-
-
-def fill(wanted: list[Reference], values: list[bytes | None]) -> None:
-    """Put values in the places of references to them.  Raises StoreLost if one is gone."""
-    for (fields, place, _), value in zip(wanted, values, strict=True):
-        if value is None:
-            raise StoreLost("changes were dropped while they were read")
-        fields[place : place + 2] = _REFERENCES[fields[place][:1]] + fields[place][1:], value
-
-
-def _set(revision: int, key: bytes, value: bytes) -> Change:
-    return Change(revision, b"SET", key, TEXT, value)
 
 
 def check(asked: Position, here: Position, floor: int) -> None:
@@ -136,7 +77,7 @@ def read_keys(store: bytes, revision: int, reply: list[Any]) -> tuple[list[bytes
         names = names[: max(len(names) - (last + 1 - revision), 0)]
     if not names:
         raise _compacted(store, int(floor))
-    return [name[1:] for name in names], bytes([name[0] < _SMALL for name in names])
+    return [name[1:] for name in names], bytes([name[0] < SMALL for name in names])
 
 
 def changes_command(store: bytes, revisions: Sequence[int], *, values: bool) -> bytes:
@@ -150,23 +91,16 @@ def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> li
     check(Position(0, store), Position(int(last), here), 0)
     if word == b"COMPACTED":
         raise _compacted(store, int(floor))
-    found = zip(revisions, flat[::2], flat[1::2], strict=False)
-    return [_change(revision, name, value) for revision, name, value in found]
-
-
-def _change(revision: int, name: bytes, value: bytes) -> Change:
-    letter = name[:1]
-    apart = 0
-    if letter in _REFERENCES:
-        letter, apart, value = _REFERENCES[letter], int(value), b""
-    verb, kind, more = _LETTERS[letter]
-    key, space, flags = name[1:].partition(b" ")
-    if not (space or apart):
-        return Change(revision, verb, key, kind, value, more)
-    # Those that this version does not know are passed over.
-    given = read(flags)
-    owner = unescape(given.get(OWNER, b""))
-    return Change(revision, verb, key, kind, value, more, int(given.get(DEADLINE, b"0")), owner, apart)
+    changes = []
+    moment = UNKNOWN
+    for revision, name, value, transaction, entry in zip(
+        revisions, flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=False
+    ):
+        if entry:
+            last, _, tag = entry.partition(b" ")
+            moment = moment_of(int(last), tag)
+        changes.append(change_of(revision, name, value, int(transaction or b"0"), moment))
+    return changes
 
 
 def _behind(changes: list[Change], revision: int) -> list[Change]:
@@ -215,7 +149,7 @@ class ChangeLogConnection:
     async def _entries(self, raws: list[Any]) -> list[Entry]:
         """Log entries as Redis gives them, once those values that they refer to and that are wanted are in them."""
         found = [reference for raw in raws for reference in references(raw)]
-        wanted = [one for one in found if self._wants_value(_key(one))]
+        wanted = [one for one in found if self._wants_value(key_of(one))]
         if wanted:
             fill(wanted, await self._call(command("HMGET", BIG, *[revision for _, _, revision in wanted])))
         return [read_entry(raw) for raw in raws]
