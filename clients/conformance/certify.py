@@ -66,9 +66,9 @@ async def certify(options: argparse.Namespace) -> int:
     """Check all rules that are asked for, and say what came of it."""
     async with AsyncExitStack() as stack:
         address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        rules = [*replies.RULES, *follows.RULES, *gaps.RULES]
         paths = sorted(path for place in [HERE / "vectors", *(options.vectors or [])] for path in place.glob("*.txt"))
-        rules += [] if options.no_vectors else vectors.rules(paths, address)
+        rules = [] if options.no_vectors else vectors.rules(paths, address)
+        rules += [*replies.RULES, *follows.RULES, *gaps.RULES]
         rules = [rule for rule in rules if any(fnmatchcase(rule.name, only) for only in options.only or ["*"])]
         if options.list:
             say(*(f"{rule.name}\n       {rule.says}" for rule in rules))

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -164,6 +165,8 @@ class Player:
         event: Event | None = Event("position")
         while event and event.kind == "position":
             event = await self._followers[step.peer].event(PATIENCE)
+        if event and event.kind in ("copy", "pair", "gone"):
+            event = replace(event, position="")  # if it tells one, it is the one that it had
         must(event == _event_of(word, rest), f"the client told {event}")
         if word in ("COPY", "OK"):
             self._asked[step.peer] = ["copy"] if word == "COPY" else []

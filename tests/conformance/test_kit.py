@@ -25,7 +25,7 @@ FAULTS = {
         'raise ConnectionError("the connection ended")', 'data = b"\\n"',
         ("replies/cut-read", "replies/cut-write"),
     ),
-    "takes a read for a line": Fault("seen = len(self._buffer)", 'break', ("replies/pieces", "follow/pieces")),
+    "takes a read for a line": Fault("seen = len(self._buffer)", "break", ("replies/pieces",)),
     "strips values": Fault(
         '.removesuffix(b"\\r").decode()', ".decode().strip()", ("replies/pieces", "follow/position")
     ),

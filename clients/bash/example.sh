@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Follows a prefix: prints what is there and every change, each once, through restarts of the daemon and its own.
+#
+# Usage: example.sh HOST:PORT PREFIX FILE
+#
+# FILE keeps the position; without it the first thing is a copy.
+. "${BASH_SOURCE%/*}/kvd.sh"
+
+KVD_ADDRESS=$1
+position=-
+[ ! -e "$3" ] || read -r position <"$3"
+declare -A copy
+
+kvd_follow "$position" "$2*"
+while kvd_next; do
+    case $KVD_EVENT in
+    copy) copy=() ;;
+    pair) copy[$KVD_KEY]=$KVD_VALUE ;;
+    gone) unset "copy[$KVD_KEY]" ;;
+    copied) for key in "${!copy[@]}"; do printf 'is %s %s\n' "$key" "${copy[$key]}"; done ;;
+    set) printf 'set %s %s\n' "$KVD_KEY" "$KVD_VALUE" ;;
+    del | expire) printf '%s %s \n' "$KVD_EVENT" "$KVD_KEY" ;;
+    esac
+    case $KVD_EVENT in copy | pair | gone) continue ;; esac
+    # What is printed is done: only then is its position kept, in one step.
+    printf '%s\n' "$KVD_POSITION" >"$3.new" && mv "$3.new" "$3"
+done
+echo "kvd: $KVD_ERROR" >&2

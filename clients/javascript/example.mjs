@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Follows a prefix: prints what is there and every change, each once, through restarts of the daemon and its own.
+//
+// Usage: example.mjs HOST:PORT PREFIX FILE
+//
+// FILE keeps the position; without it the first thing is a copy.
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { Kvd } from './kvd.mjs';
+
+const [address, prefix, file] = process.argv.slice(2);
+const position = existsSync(file) ? readFileSync(file, 'utf8') : '-';
+const copy = new Map();
+
+for await (const event of new Kvd(address).follow(position, `${prefix}*`)) {
+  const { kind, key, value } = event;
+  if (kind === 'copy') copy.clear();
+  else if (kind === 'pair') copy.set(key, value);
+  else if (kind === 'gone') copy.delete(key);
+  else if (kind === 'copied') [...copy.keys()].sort().forEach((name) => console.log(`is ${name} ${copy.get(name)}`));
+  else if (kind !== 'position') console.log(`${kind} ${key} ${value ?? ''}`);
+  if (event.position) {
+    // What is printed is done: only then is its position kept, in one step.
+    writeFileSync(`${file}.new`, event.position);
+    renameSync(`${file}.new`, file);
+  }
+}

@@ -1,0 +1,142 @@
+"""The clients in other languages are certified, and their examples follow a prefix through restarts."""
+
+import os
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from signal import SIGKILL
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.certifying import certify, wrong
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
+
+CLIENTS = ROOT / "clients"
+
+
+class Language(NamedTuple):
+    """tool: the program that it needs; client: the file; adapter, example: commands; build: run in a copy of it all."""
+
+    tool: str
+    client: str
+    adapter: list[str]
+    example: list[str]
+    build: str = ""
+
+
+LANGUAGES = {
+    "bash": Language("bash", "kvd.sh", ["bash", "adapter.sh"], ["bash", "example.sh"]),
+    "javascript": Language("node", "kvd.mjs", ["node", "adapter.mjs"], ["node", "example.mjs"]),
+    "perl": Language("perl", "Kvd.pm", ["perl", "adapter.pl"], ["perl", "example.pl"]),
+}
+
+
+class Workshop:
+    """Builds the clients, each once, in directories of their own."""
+
+    def __init__(self, room: Path) -> None:
+        self._room = room
+
+    def prepare(self, name: str) -> Path:
+        """The directory with a language's programs."""
+        place = self._room / name
+        if not place.exists():
+            shutil.copytree(CLIENTS / name, place)
+            if LANGUAGES[name].build:
+                subprocess.run(["bash", "-ec", LANGUAGES[name].build], cwd=place, check=True, timeout=100)
+        return place
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("built"))
+
+
+def command_of(words: list[str], room: Path) -> list[str]:
+    """The words with the files of a directory by their whole names."""
+    return [str(room / word) if (room / word).exists() else word for word in words]
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_client_is_certified(name: str, workshop: Workshop, shared_daemon: Daemon) -> None:
+    needs(LANGUAGES[name].tool)
+    adapter = command_of(LANGUAGES[name].adapter, workshop.prepare(name))
+    done = certify("--address", shared_daemon.addr, "--at-once", "12", *adapter)
+    assert wrong(done) == [], done.stdout
+    assert done.stdout.splitlines()[-1].startswith("certified: ")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_client_is_one_readable_file(name: str) -> None:
+    lines = (CLIENTS / name / LANGUAGES[name].client).read_text().splitlines()
+    assert 60 <= len(lines) <= 150
+    assert max(map(len, lines)) <= 125
+
+
+class Example:
+    """An example at work, its output and its position in files that stay."""
+
+    def __init__(self, name: str, room: Path, place: Path, daemon: Daemon) -> None:
+        self._output, self._state = place / f"{name}.output", place / f"{name}.state"
+        self._command = [*command_of(LANGUAGES[name].example, room), daemon.addr, "app/", str(self._state)]
+
+    def start(self) -> None:
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, start_new_session=True)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, SIGKILL)
+        self._process.wait(PATIENCE)
+
+    def printed(self) -> list[str]:
+        return self._output.read_text().splitlines()
+
+    def shows(self, lines: list[str], position: str) -> None:
+        """Wait until it has printed so many lines, which must be these, and has kept its position."""
+        wait_for(f"{len(lines)} lines", lambda: len(self.printed()) >= len(lines) or self._process.poll() is not None)
+        assert [line.rstrip() for line in self.printed()] == lines
+        wait_for(position, lambda: self._state.exists() and self._state.read_text().startswith(f"{position}@"))
+
+
+def tell(daemon: Daemon, *requests: str) -> str:
+    """Write, and return the last revision."""
+    with daemon.connect() as peer:
+        return [peer.ask(request) for request in requests][-1].removeprefix("OK ")
+
+
+def test_the_examples_follow_through_restarts(workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """Of the daemon, and of their own: each change is printed once."""
+    names = [name for name, language in LANGUAGES.items() if os.environ.get("CI") or shutil.which(language.tool)]
+    daemon = start_daemon("--fsync", "no")
+    examples = [Example(name, workshop.prepare(name), tmp_path, daemon) for name in names]
+    with ExitStack() as stack:
+
+        def all_show(lines: list[str], position: str) -> None:
+            for example in examples:
+                example.shows(lines, position)
+
+        def start() -> None:
+            for example in examples:
+                example.start()
+                stack.callback(example.kill)
+
+        tell(daemon, "SET app/a 1", "SET other 1")
+        start()
+        shown = ["is app/a 1"]
+        all_show(shown, "2")
+        position = tell(daemon, "SET app/b  two  words", "DEL app/a")
+        shown += ["set app/b  two  words", "del app/a"]
+        all_show(shown, position)
+        daemon.stop()
+        daemon.start()
+        position = tell(daemon, "SET app/c 3")
+        shown += ["set app/c 3"]
+        all_show(shown, position)
+        stack.close()
+        position = tell(daemon, "SET app/d 4", "SET other 2", "SET app/e 5")
+        start()
+        shown += ["set app/d 4", "set app/e 5"]
+        all_show(shown, position)
