@@ -169,7 +169,7 @@ async def quiet_watch(command: list[str]) -> str:
         await resumes()(peer, request)
         peer.later(quietly(peer))
 
-    watch = await watched(command, begin, silence="1")
+    watch = await watched(command, begin, silence=SILENCE)
     told(watch)
     return asked(watch, "4@s1")
 

@@ -9,7 +9,7 @@ from server import Peer, Request, Server
 
 RULES = Rules("replies")
 BIG = bytes(range(33, 127)) * 2000  # a value that comes in many pieces, whatever the client reads at once
-DRIP = 0.15  # seconds between two bytes of a slow reply, of which the whole takes longer than a client is told to wait
+DRIP = 0.2  # seconds between two bytes of a slow reply, of which the whole takes longer than a client is told to wait
 
 
 async def get(client: Adapter, value: bytes | None = b"1000") -> None:
