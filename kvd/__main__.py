@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import NoReturn
 
 from docopt import DocoptExit, docopt
 
@@ -164,5 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def command() -> NoReturn:
+    """The program `kvd`."""
+    service.leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -224,6 +224,8 @@ class EmbeddedServer(Child):
         return status
 
     async def _terminate(self) -> None:
+        if self._process and self._process.poll() is None:
+            asking.end(self._directory.socket)
         await super()._terminate()
         await self._release()
 

@@ -92,4 +92,4 @@ def _say(line: bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    service.leave(main())

@@ -85,7 +85,7 @@ def test_no_engine_is_compiled_where_no_wheel_serves(library: tuple[str, str], e
 def test_the_distribution_has_a_name_of_its_own() -> None:
     """`kvd` on PyPI is another project; the import and the commands keep that name."""
     assert setup("metadata", "name") == ["kvd-daemon"]
-    assert setup("options.entry_points", "console_scripts") == ["kvd = kvd.__main__:main", "kvctl = kvctl:main"]
+    assert setup("options.entry_points", "console_scripts") == ["kvd = kvd.__main__:command", "kvctl = kvctl:main"]
 
 
 def test_nobody_is_told_to_install_the_name_that_another_project_has() -> None:
