@@ -25,6 +25,9 @@ class Record(NamedTuple):
     value: bytes; b"" if the record is large.
     large: bool, the value is kept apart in the store and has not been fetched.
     apart: int, of a large record, how many bytes the value has.
+    owner: bytes, the key with which this one lives, b"" if there is none.  Its deadline counts for this one, too, and
+    stands in `deadline` where the store has looked at both at once.
+    has_others: bool, others live with this key, or have.
     """
 
     revision: bytes
@@ -33,6 +36,8 @@ class Record(NamedTuple):
     value: bytes
     large: bool = False
     apart: int = 0
+    owner: bytes = b""
+    has_others: bool = False
 
 
 class Moment(NamedTuple):
@@ -174,7 +179,12 @@ Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
 revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done;
-of a transaction also AGAIN: what it demands could not be looked at in the time that there is: not done."""
+of a transaction also AGAIN: what it demands could not be looked at in the time that there is: not done.
+
+Of owners: b"g", digits, `:` and digits for a delete that took so many others along, and its own revision, the last one;
+b"l" a TOUCH of what lives with another key, b"b" an owner that does so itself, b"m" as many as may live with one do,
+b"x" a transaction that would take too many along.  b"u" and b"U" are given in the store's place to what is left of some
+writes when it is gone: not done, and perhaps done."""
 AGAIN = b"h"
 
 Sink = Callable[[bytes], bool]

@@ -32,6 +32,7 @@ class Put(NamedTuple):
 
     kind: bytes, TEXT or BYTES.  ttl: int, milliseconds, 0 for none.
     condition: bytes, what `if=` said (`REV` or `REV@STORE`), b"" for none, or NUMBERED.
+    owner: bytes, the key with which this one is to live, b"" for none; then there is no ttl.
     """
 
     key: bytes
@@ -39,6 +40,7 @@ class Put(NamedTuple):
     value: bytes
     ttl: int = 0
     condition: bytes = b""
+    owner: bytes = b""
 
     @property
     def size(self) -> int:
@@ -186,6 +188,7 @@ class KeyRange(NamedTuple):
     limit: int, how many at the most, 0 for all.
     reverse: bool, from the last to the first.
     fold: bytes, give once what keys begin with up to this, which comes after what the pattern names; b"" for none.
+    owner: bytes, only those that live with this key; b"" for all.
     """
 
     pattern: bytes
@@ -194,6 +197,7 @@ class KeyRange(NamedTuple):
     before: bytes = b""
     reverse: bool = False
     fold: bytes = b""
+    owner: bytes = b""
 
     def touches(self) -> Touched:
         return (self.pattern,)

@@ -27,7 +27,7 @@ from kvd.wire.lines import max_line
 from kvd.wire.requests import ALL
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options"
+FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners"
 
 
 class Service:

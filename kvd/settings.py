@@ -19,6 +19,8 @@ GIB = 1024 * MIB
 
 LARGEST_BUFFER = LARGEST_CACHE = GIB
 LARGEST_HISTORY = 1024 * GIB
+MOST_OWNER_KEYS = 1000
+"""More would not fit into one piece."""
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
@@ -104,6 +106,11 @@ class Settings:
         "watched", one_of("watched", "always"), "WHEN",
         "When each process knows which keys the changes in the change log are of: while anybody watches (watched), or "
         "always, so that the first RESUME after a start need not wait for the log to be read",
+    )  # fmt: skip
+    owner_keys: int = option(
+        "100", count(MOST_OWNER_KEYS), "N",
+        f"How many keys may live with one other (PUT with=), up to {MOST_OWNER_KEYS}: they go in one piece, for which "
+        "the store makes all others wait, with 100 keys for up to 3 ms, with 1000 for up to 50",
     )  # fmt: skip
     workers: int = option(
         "1", count(MOST_WORKERS), "N",

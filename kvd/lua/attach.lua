@@ -1,6 +1,6 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
 -- over, if that is wanted, a piece at a time; what is left to do is in a key of its own beside big.
--- KEYS: data big index ttl log meta replaced
+-- KEYS: data big index ttl log meta replaced owned
 -- ARGV: takes store daemon run synced sure vouches batch known revision tidy; takes 1 or 0: whether one of an older
 --   layout is taken over; store: the id of a new one
 --   run: the server's run id, "" if it has none; synced 1 or 0: whether it has writes on disk before it answers;
@@ -15,7 +15,7 @@ local MOVING = '2 to 3' -- a layout: not all large values are found by their rev
 local OLDER = {['1'] = true, ['2'] = true, [MOVING] = true, ['3'] = true, ['4'] = true}
 local PIECE = 512 * 1024 -- bytes
 local RECENT = 150000 -- ms; trim.lua notes each minute which daemons are there
-local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset'}
+local TYPES = {'hash', 'hash', 'zset', 'zset', 'stream', 'hash', 'zset', 'zset'}
 local found = false
 for i, key in ipairs(KEYS) do
   local type = redis.call('TYPE', key).ok

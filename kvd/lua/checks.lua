@@ -8,7 +8,7 @@ local AGAIN = 'h' -- model.AGAIN: the outcome of a transaction that is to be ask
 
 -- One function a demand; each gives the conflict, or nothing if what is demanded holds.
 -- records: those of keys as they are in this batch, false for none; adds: what it adds to the index; changes: what it
--- adds to the log; present: ends a key whose time is over; is_over: whether a record's time is
+-- adds to the log; present: ends a key whose time is over; is_over: whether the time of a key with a record is
 local function make_checks(records, adds, changes, present, present_time, is_over)
   local looked_at = 0
 
@@ -43,7 +43,7 @@ local function make_checks(records, adds, changes, present, present_time, is_ove
         if raw == nil then
           raw = raws[i]
         end
-        if raw and not is_over(raw) then
+        if raw and not is_over(key, raw) then
           records[key] = raw
           return key
         end

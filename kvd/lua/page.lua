@@ -1,9 +1,10 @@
 -- Gives the next keys of a range in byte order, with their records if wanted, as of one moment.
--- KEYS: data big index ttl meta
--- ARGV: min max limit bytes records due clock reverse fold prefix values; min and max as ZRANGEBYLEX takes them; limit: keys
---   to give; records and due 1 or 0: with their records, with those whose deadline has passed; reverse 1 or 0: in the
---   order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix` bytes,
---   give once, in the place of them, what they begin with up to its end; values 1 or 0: of records, also large ones
+-- KEYS: data big index ttl meta owned
+-- ARGV: min max limit bytes records due clock reverse fold prefix values owner; min and max as ZRANGEBYLEX takes them;
+--   limit: keys to give; records and due 1 or 0: with their records, with those whose deadline has passed; reverse 1 or
+--   0: in the order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix`
+--   bytes, give once, in the place of them, what they begin with up to its end; values 1 or 0: of records, also large
+--   ones; owner: only those that live with it, "" for all
 -- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), then
 --   for each key: key, or key record value; record is "" of what several were folded to; value is "" unless the
 --   record says that it is kept apart, and it is wanted
@@ -49,11 +50,24 @@ local function add(key, record)
 end
 
 -- The keys that come next, so many at the most, and from where on others come.
+local among, before = index, ''
+if ARGV[12] ~= '' then
+  -- There each key stands after its owner and a space.
+  among, before = KEYS[6], ARGV[12] .. ' '
+end
 local function following(count)
+  local least = string.sub(min, 1, 1) .. before .. string.sub(min, 2)
+  local most = string.sub(max, 1, 1) .. before .. string.sub(max, 2)
+  local keys
   if reverse then
-    return redis.call('ZREVRANGEBYLEX', index, max, min, 'LIMIT', 0, count)
+    keys = redis.call('ZREVRANGEBYLEX', among, most, least, 'LIMIT', 0, count)
+  else
+    keys = redis.call('ZRANGEBYLEX', among, least, most, 'LIMIT', 0, count)
   end
-  return redis.call('ZRANGEBYLEX', index, min, max, 'LIMIT', 0, count)
+  for i = 1, before == '' and 0 or #keys do
+    keys[i] = string.sub(keys[i], #before + 1)
+  end
+  return keys
 end
 local function go_on_after(place)
   if reverse then

@@ -1,11 +1,12 @@
 -- Applies a batch of simple SETs, of texts that are kept in their records: consecutive revisions, one log entry, once.
 -- Most batches are such, and take a third of the work of others.
 -- PARTS: batch
--- KEYS: data big index ttl log meta replaced
+-- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock digest lines; lines: for each SET the key, a space, the text, a line feed; digest: that of
 --   the lines, for the log entry
--- RETURNS: = and the first revision, on which the others follow; or the error FENCED, LAYOUT or SPENT, or OOM if the
---   memory is full, and nothing was done
+-- RETURNS: = and the first revision, on which the others follow; or nothing, if one of the keys lives with another, or
+--   others with it: those are for write.lua; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and
+--   nothing was done
 local LINE = '([^ ]+) ([^\n]*)\n'
 local digest, lines = ARGV[4], ARGV[5]
 local keys, sets, n = {}, {}, 0
@@ -19,16 +20,19 @@ local now = tonumber(clock) > tonumber(kept[3]) and clock or kept[3]
 
 -- What is replaced that has a deadline, or is large: ends are changes.  Where nothing has or is, nothing replaced is.
 local ends, timed, waiting, dropped
-if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 then
+if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 or redis.call('EXISTS', KEYS[8]) > 0 then
   local seen = {}
   for i, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
     local key = keys[i]
-    if raw and not find(raw, '^%d+ 0 %l') and not seen[key] then
+    if raw and not find(raw, '^%d+ 0 %l ') and not seen[key] then
       if not ends then
         ends, timed, waiting, dropped, now = {}, {}, {}, {}, format(INTEGER, store_clock(kept[3], clock))
       end
       seen[key] = true
-      local rev, deadline, kind = match(raw, '^(%d+) (%d+) (%a)')
+      local rev, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
+      if find(flags, ';[ow]') then
+        return finish(now, '')
+      end
       if deadline ~= '0' then
         timed[#timed + 1] = key
         if tonumber(deadline) <= tonumber(now) then

@@ -1,11 +1,12 @@
 -- Applies a batch of writes: consecutive revisions, one log entry, once.
--- PARTS: batch checks
--- KEYS: data big index ttl log meta replaced
--- ARGV: daemon number clock writes; each write is one of
+-- PARTS: batch owners wards checks
+-- KEYS: data big index ttl log meta replaced owned
+-- ARGV: daemon number clock most writes; most: keys that may live with one; each write is one of
 --   t key value, b key value: set a text or byte value of up to SHORT bytes, without conditions
 --   p key kind value ttl condition: set; kind t or b, with the value's CRC-32 in hex right after it if it is longer than
 --     SHORT; ttl in ms, 0 for none; condition "", REV or REV@STORE; or *: the key ends in *, in whose place the change's
 --     revision goes, in 16 digits, and is to be new
+--   w key kind value owner condition: set, to live with another key, which must be there
 --   d key condition: delete
 --   x key ttl: set the time to live in ms, 0 removes it; or, in the same argument, ttl condition
 --   i key amount: add
@@ -13,13 +14,17 @@
 --     nothing.  Only there: c key condition, and nothing is done to the key; k key "": it is there; r prefix "": no key
 --     begins so; s pattern "REV STORE REACHED NEWEST": nothing that matches has changed after a revision; NEWEST: revision
 --     and key of the last change up to REACHED that matches, if there is one
--- RETURNS: the outcomes (model.Outcome), separated by spaces; or the error FENCED, LAYOUT or SPENT, and nothing was
+-- RETURNS: the outcomes (model.Outcome), separated by spaces, less of them if many keys have gone with their owners: the
+--   other writes are not done yet; or the error FENCED, LAYOUT or SPENT, and nothing was
 --   done; or OOM, and nothing was done, if the memory is full and none of them is a delete or a touch, which go on then
 --
 -- A large value is in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
 -- does: with the record if the log has dropped the change, else with the log entry (trim.lua), and waits in replaced.
 local LARGE = 4096 -- bytes; longer values are apart, so that looking at a record is cheap
 local SHORT = 64 -- bytes; a longer value's CRC-32, which the daemon has computed, is in the digest in its place
+local MOST_ARGUMENTS = 4000 -- in one call
+local MOST_WARDS = 1000 -- that may go with their owners, or get another end with them, in one transaction
+local SIZES = {p = 6, w = 6}
 local BEYOND = 1.2 -- times its maximum that the memory in use may come to be by touches
 local ARGV, last = ARGV, #ARGV
 local sub = string.sub
@@ -27,7 +32,7 @@ local sub = string.sub
 -- Which keys there are, and what kinds of writes: frees goes on when memory is full, takes does not.
 local keys, count = {}, 0
 local frees, takes, touches, grouped, numbers, checked = false, false, false, false, false, false
-local at = 4
+local at = 5
 while at <= last do
   local letter = ARGV[at]
   if letter == 'm' then
@@ -36,6 +41,10 @@ while at <= last do
   else
     count = count + 1
     keys[count] = ARGV[at + 1]
+    if letter == 'w' then
+      count = count + 1
+      keys[count] = ARGV[at + 4]
+    end
     if letter == 'd' then
       frees = true
     elseif letter == 'x' then
@@ -44,9 +53,9 @@ while at <= last do
       frees, checked = true, true
     else
       takes = true
-      numbers = numbers or letter == 'p' and ARGV[at + 5] == '*'
+      numbers = numbers or (letter == 'p' or letter == 'w') and ARGV[at + 5] == '*'
     end
-    at = at + (letter == 'p' and 6 or 3)
+    at = at + (SIZES[letter] or 3)
   end
 end
 -- Redis looks for free memory at a script's first write only, and that must not be one that frees some.  With nothing
@@ -67,6 +76,13 @@ local records = {}
 for i, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
   records[keys[i]] = raw
 end
+-- The same for a key that no write names.
+local function record_of(key)
+  if records[key] == nil then
+    records[key] = redis.call('HGET', data, key)
+  end
+  return records[key]
+end
 -- What goes to the log: names and values in turn; digests has what is in the digest in the place of some.
 local changes, size, digests = {}, 0, {}
 -- What the effects take.  Of a key that comes twice the last record is set; whether it is removed, or lost its deadline,
@@ -83,19 +99,54 @@ local function present_time()
   return now
 end
 
--- A record is replaced that has a deadline or is large.  As long as the log has the change, it refers to the value.
-local function release(key, raw, deadline)
-  local rev, before, kind = match(raw, '^(%d+) (%d+) (%a)')
+-- What lives with whom.  together: how many keys went with their owners, or got another end with them, so far.
+local kin, wards, together = nil, nil, 0
+local function family()
+  if not kin then
+    kin = kinship(record_of)
+  end
+  if not wards then
+    wards = new_wards(kin, record_of)
+  end
+  return kin, wards
+end
+
+-- A record with flags is replaced by one with others, or by none: what becomes of those that live with it, and of its
+-- living with another; the flags that it then has.
+local function adopt(key, before, old, deadline, flags)
+  local kin, wards = family()
+  local owner = kin.owner_in(old)
+  if owner and kin.owner_in(flags) ~= owner then
+    wards.part(owner, key)
+    untimed[#untimed + 1] = key
+  end
+  if kin.has_others(old) and wards.count(key) > 0 then
+    if before ~= deadline then
+      together = together + wards.retime(key)
+    end
+    return kin.has_others(flags) and flags or flags .. ';w'
+  end
+  return flags
+end
+
+-- A record is replaced that has a deadline, or flags, or is large.  As long as the log has the change, it refers to the
+-- value.  Gives the flags that the new one has.
+local function release(key, raw, deadline, flags)
+  local rev, before, kind, old = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
   if before ~= '0' and deadline == '0' then
     untimed[#untimed + 1] = key
   end
-  if kind ~= 'T' and kind ~= 'B' then
-    return
-  elseif tonumber(rev) > floor then
-    waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
-  else
-    dropped[#dropped + 1] = rev
+  if old ~= '' then
+    flags = adopt(key, before, old, deadline, flags)
   end
+  if kind == 'T' or kind == 'B' then
+    if tonumber(rev) > floor then
+      waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
+    else
+      dropped[#dropped + 1] = rev
+    end
+  end
+  return flags
 end
 
 local function put(key, raw, simple, kind, flags, value, deadline, crc)
@@ -114,14 +165,18 @@ local function put(key, raw, simple, kind, flags, value, deadline, crc)
   local name = letter .. key
   if deadline ~= '0' then
     name = name .. ' ;d' .. deadline
+  elseif flags ~= '' then
+    local owner = match(flags, ';o[^;]+')
+    name = owner and name .. ' ' .. owner or name
+  end
+  if raw and not simple then
+    flags = release(key, raw, deadline, flags)
   end
   changes[size + 1], changes[size + 2], size = name, shown, size + 2
   local record = rev .. ' ' .. deadline .. ' ' .. kind .. flags .. ' ' .. shown
   records[key], sets[set + 1], sets[set + 2], set = record, key, record, set + 2
   if not raw then
     adds[#adds + 1], adds[#adds + 2] = 0, key
-  elseif not simple then
-    release(key, raw, deadline)
   end
   if deadline ~= '0' then
     ttls[#ttls + 1], ttls[#ttls + 2] = deadline, key
@@ -134,23 +189,78 @@ local function remove(letter, key, raw)
   bytes = bytes + #key
   changes[size + 1], changes[size + 2], size = letter .. key, '', size + 2
   records[key], gone[#gone + 1] = false, key
-  release(key, raw, '0')
+  release(key, raw, '0', '')
   return format(INTEGER, revision)
 end
 
-local function is_over(raw)
-  local deadline = match(raw, '^%d+ (%d+) ')
+local undo = {} -- records as a transaction found them
+
+-- Removes what lives with a key, but for some keys; how many those are.
+local function remove_others(letter, owner, spared)
+  local _, wards = family()
+  local others, missing = wards.living_with(owner), {}
+  for _, key in ipairs(others) do
+    if records[key] == nil then
+      missing[#missing + 1] = key
+    end
+  end
+  if #missing > 0 then
+    for i, raw in ipairs(redis.call('HMGET', data, unpack(missing))) do
+      records[missing[i]] = raw
+    end
+  end
+  local count = 0
+  for _, key in ipairs(others) do
+    if not (spared and spared[key]) then
+      if undo[key] == nil then
+        undo[key] = records[key]
+      end
+      -- A capital letter: the next change belongs to the same piece.
+      remove(letter, key, records[key])
+      count = count + 1
+    end
+  end
+  return count
+end
+
+-- Removes a key that is not simple, with all that lives with it in front of it; its revision, and how many those are.
+local function remove_family(letter, key, raw)
+  local flags, count = match(raw, '^%d+ %d+ %a([^ ]*)'), 0
+  if flags ~= '' and family().has_others(flags) then
+    count = remove_others(string.upper(letter), key)
+    together = together + (count > 0 and count + 1 or 0)
+  end
+  return remove(letter, key, raw), count
+end
+
+-- The key with which one ends, if not itself, and the deadline of that.
+local function end_of(key, raw)
+  local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
+  if flags ~= '' then
+    return family().head_of(key, flags, deadline)
+  end
+  return key, deadline
+end
+
+local function is_past(deadline)
   return deadline ~= '0' and tonumber(deadline) <= present_time()
 end
 
--- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and is not large.
+local function is_over(key, raw)
+  local _, deadline = end_of(key, raw)
+  return is_past(deadline)
+end
+
+-- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and no flags, and
+-- is not large.
 local function present(key)
   local raw = records[key]
-  if not raw or find(raw, '^%d+ 0 %l') then
+  if not raw or find(raw, '^%d+ 0 %l ') then
     return raw, true
   end
-  if is_over(raw) then
-    remove('e', key, raw)
+  local head, deadline = end_of(key, raw)
+  if is_past(deadline) then
+    remove_family('e', head, records[head])
     return false, true
   end
   return raw, false
@@ -197,18 +307,15 @@ end
 
 -- What is made where it is used, for that takes as long as what it does.
 local numbered
-local undo, taken = {}, false -- records as a transaction found them; the key that a number would make, and is there
+local taken = false -- the key that a number would make, and is there
 if numbers then
   -- The key that the next revision makes, and its record.  One whose time is over ends first, and takes that revision.
   numbered = function(pattern)
     local key, before
     repeat
       key, before = sub(pattern, 1, -2) .. format('%016.0f', revision + 1), revision
-      if records[key] == nil then
-        records[key] = redis.call('HGET', data, key)
-      end
       if undo[key] == nil then
-        undo[key] = records[key]
+        undo[key] = record_of(key)
       end
       taken = present(key) and key
     until revision == before
@@ -224,6 +331,10 @@ if touches then
       return 'n'
     end
     local rev, before, rest = match(raw, '^(%d+) (%d+) (.*)$')
+    local flags = match(rest, '^%a([^ ]*)')
+    if flags ~= '' and family().owner_in(flags) then
+      return 'l'
+    end
     if tight and life ~= '0' and before == '0' then
       return 'f'
     end
@@ -235,8 +346,46 @@ if touches then
     elseif before ~= '0' then
       untimed[#untimed + 1] = key
     end
+    if flags ~= '' then
+      adopt(key, before, flags, deadline, flags)
+    end
     return 't'
   end
+end
+
+-- Sets a key to live with another.
+local function join(from, free)
+  local key, third, value, owner = ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
+  local condition = ARGV[from + 5]
+  local of = present(owner)
+  local raw, simple = present(key)
+  if condition == '*' then
+    key, raw, simple = numbered(key)
+    condition, free = '0', false
+  end
+  local failed = not free and condition ~= '' and conflict(raw, condition)
+  if failed or not of then
+    return failed or 'c0:' .. owner
+  end
+  local kin, wards = family()
+  local rev, deadline, kind, flags, rest = match(of, '^(%d+) (%d+) (%a)([^ ]*) (.*)$')
+  local before = raw and match(raw, '^%d+ %d+ %a([^ ]*)') or ''
+  if kin.owner_in(flags) or kin.has_others(before) and wards.count(key) > 0 or key == owner then
+    return 'b'
+  end
+  local is_new = kin.owner_in(before) ~= owner
+  if is_new and wards.count(owner) >= tonumber(ARGV[4]) then
+    return 'm'
+  end
+  if not kin.has_others(flags) then
+    local record = rev .. ' ' .. deadline .. ' ' .. kind .. flags .. ';w ' .. rest
+    records[owner], sets[set + 1], sets[set + 2], set = record, owner, record, set + 2
+  end
+  local revision = put(key, raw, simple, sub(third, 1, 1), kin.flag(owner), value, '0', sub(third, 2))
+  if is_new then
+    wards.join(owner, key)
+  end
+  return revision
 end
 
 -- One write, and what it comes to.  Free: its condition was looked at.
@@ -258,8 +407,18 @@ local function single(from, free)
     end
     return not free and condition ~= '' and conflict(raw, condition) or
       put(key, raw, simple, sub(third, 1, 1), '', ARGV[from + 3], same_deadline, sub(third, 2))
+  elseif letter == 'w' then
+    return join(from, free)
   elseif letter == 'd' then
-    return not free and third ~= '' and conflict(raw, third) or raw and remove('d', key, raw) or 'n'
+    local failed = not raw and 'n'
+    if not free and third ~= '' then
+      failed = conflict(raw, third) or failed
+    end
+    if failed or simple then
+      return failed or remove('d', key, raw)
+    end
+    local rev, others = remove_family('d', key, raw)
+    return others > 0 and 'g' .. others .. ':' .. rev or rev
   elseif letter == 'x' then
     local life, wanted = match(third, '^(%d+) ?(.*)$')
     return not free and wanted ~= '' and conflict(raw, wanted) or touch(key, raw, life)
@@ -279,12 +438,12 @@ if grouped then
 
   -- Where the write after one begins.
   local function after(from)
-    return from + (ARGV[from] == 'p' and 6 or 3)
+    return from + (SIZES[ARGV[from]] or 3)
   end
 
   -- Where the condition of a write is, or "" and it has none.
   local function condition_of(from, letter)
-    if letter == 'p' then
+    if SIZES[letter] then
       return ARGV[from + 5] ~= '*' and ARGV[from + 5] or ''
     elseif letter == 'd' or letter == 'c' then
       return ARGV[from + 2]
@@ -300,6 +459,9 @@ if grouped then
     elseif letter == 's' then
       return unchanged(key, ARGV[from + 2])
     end
+    if letter == 'w' then
+      present(ARGV[from + 4])
+    end
     local raw = present(key)
     local condition, failed = condition_of(from, letter), nil
     if letter == 'k' then
@@ -314,7 +476,7 @@ if grouped then
   local function first_hindrance(from, behind)
     while from < behind do
       local failed = hindrance(from)
-      if failed then
+      if failed or together > TOGETHER then
         return failed
       end
       from = after(from)
@@ -323,12 +485,16 @@ if grouped then
 
   -- All that the writes from one place to another may change, to go back to.
   local function snapshot(from, behind)
-    local saved = {revision = revision, bytes = bytes, size = size, set = set, records = {}, lengths = {}}
+    local saved = {revision = revision, bytes = bytes, size = size, set = set, records = {}, lengths = {},
+      wards = wards and wards.copy(), together = together}
     for i, list in ipairs(lists) do
       saved.lengths[i] = #list
     end
     while from < behind do
       saved.records[ARGV[from + 1]] = records[ARGV[from + 1]]
+      if ARGV[from] == 'w' then
+        saved.records[ARGV[from + 4]] = records[ARGV[from + 4]]
+      end
       from = after(from)
     end
     undo, taken = saved.records, false
@@ -349,12 +515,40 @@ if grouped then
       shorten(list, #list, saved.lengths[i])
     end
     revision, bytes, size, set = saved.revision, saved.bytes, saved.size, saved.set
+    together = saved.together
+    if saved.wards then
+      wards.go_back(saved.wards)
+    end
+    wards = saved.wards and wards
     for key, raw in pairs(saved.records) do
       records[key] = raw
     end
   end
 
-  -- A transaction: what it comes to, and where the next write begins.
+  -- What goes with owners that are deleted comes before the transaction's own changes, but for what it writes itself.
+  -- Whether that is not too much.
+  local function take_along(from, behind, before)
+    local written, owners = {}, {}
+    while from < behind do
+      local key = ARGV[from + 1]
+      local raw = ARGV[from] == 'd' and records[key]
+      written[key] = true
+      if raw and find(raw, '^%d+ %d+ %a;') and not owners[key] then
+        owners[key], owners[#owners + 1] = true, key
+      end
+      from = after(from)
+    end
+    for _, owner in ipairs(owners) do
+      local _, wards = family()
+      if together - before + wards.count(owner) > MOST_WARDS then
+        return false
+      end
+      together = together + remove_others('D', owner, written)
+    end
+    return true
+  end
+
+  -- A transaction: what it comes to, nothing if it has to wait for a batch of its own, and where the next write begins.
   transaction = function(first, writes)
     local behind, hindered = first, false
     for _ = 1, writes do
@@ -364,12 +558,21 @@ if grouped then
     local failed = hindered and 'f' or first_hindrance(first, behind)
     if failed then
       return failed, behind
+    elseif together > TOGETHER then
+      return nil, first
     end
     local saved = snapshot(first, behind)
     local from = first
+    if not take_along(first, behind, saved.together) then
+      restore(saved)
+      return 'x', behind
+    end
     while from < behind do
-      local outcome = not CHECKS[ARGV[from]] and single(from, true)
-      if outcome == 'a' or outcome == 'o' or outcome == 'f' or taken then
+      local outcome = not CHECKS[ARGV[from]] and single(from, true) or ''
+      if together - saved.together > MOST_WARDS then
+        outcome = 'x'
+      end
+      if find(outcome, '^[aofblmxc]') then
         restore(saved)
         return taken and outcome .. ':' .. taken or outcome, behind
       end
@@ -384,15 +587,15 @@ if grouped then
 end
 
 local outcomes, done = {}, 0
-at = 4
-while at <= last do
+at = 5
+while at <= last and together <= TOGETHER do
   local letter = ARGV[at]
   done = done + 1
   if letter == 'm' then
     outcomes[done], at = transaction(at + 2, tonumber(ARGV[at + 1]))
   else
     outcomes[done] = full and letter ~= 'd' and letter ~= 'x' and 'f' or single(at, false)
-    at = at + (letter == 'p' and 6 or 3)
+    at = at + (SIZES[letter] or 3)
   end
 end
 if revision > LAST then
@@ -415,8 +618,8 @@ if size > 0 then
   append('s' .. sub(redis.sha1hex(table.concat(parts, '\n')), 1, 8), now, unpack(changes))
 end
 local function effect(command, key, arguments)
-  if #arguments > 0 then
-    redis.call(command, key, unpack(arguments))
+  for from = 1, #arguments, MOST_ARGUMENTS do
+    redis.call(command, key, unpack(arguments, from, math.min(from + MOST_ARGUMENTS - 1, #arguments)))
   end
 end
 -- Those of some keys that a record is, or is not, there for at the end.
@@ -446,5 +649,12 @@ if #untimed > 0 then
   effect('ZREM', ttl, of(untimed, function(raw)
     return not raw or find(raw, '^%d+ 0 ')
   end))
+end
+if wards then
+  local joined, parted, timed, untimed = wards.effects()
+  effect('ZADD', owned, joined)
+  effect('ZREM', owned, parted)
+  effect('ZADD', ttl, timed)
+  effect('ZREM', ttl, untimed)
 end
 return finish(now, table.concat(outcomes, ' '))

@@ -5,6 +5,7 @@ watching     the connection's watch, and how it catches up
 progress     PROGRESS: one timer for all connections
 transaction  the writes between BEGIN and COMMIT
 committing   COMMIT
+outcomes     what came of several writes
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

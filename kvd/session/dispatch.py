@@ -287,7 +287,13 @@ class Dispatcher:
 
     def _answer_sets(self, count: int, revisions: Sequence[Outcome] | KvdError) -> None:
         self.busy = False
-        self._answered(_refused(revisions, count) if isinstance(revisions, KvdError) else replies.oks(revisions))
+        if isinstance(revisions, KvdError):
+            self._answered(_refused(revisions, count))
+        elif revisions[-1].isdigit():
+            self._answered(replies.oks(revisions))
+        else:
+            # The store went when some of them were done, or its memory was full.
+            self._answered(b"".join(map(replies.written, revisions)))
 
     def _answer_writes(self, count: int, outcomes: Sequence[Outcome] | KvdError) -> None:
         if isinstance(outcomes, KvdError):

@@ -20,6 +20,7 @@ from kvd.requests import (
     Watch,
 )
 from kvd.session.context import Context
+from kvd.session.outcomes import deleted, refuse_any
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.watching import Watching
@@ -84,16 +85,21 @@ class Handlers:
         last, count = b"", 0
         try:
             async for _, items in self._store.pages(KeyRange(wanted.pattern), records=False):
-                left = await self._deletes_of([key for key, _ in items], begin)
+                left, owners = await self._deletes_of([key for key, _ in items], begin)
                 while left and (not wanted.limit or count < wanted.limit):
                     if self.stopping:
                         raise Unavailable("the daemon stops")
                     piece = left[: wanted.limit - count] if wanted.limit else left
+                    if wanted.limit:
+                        # What goes with one counts.
+                        place = next((at for at, delete in enumerate(piece) if delete.key in owners), len(piece))
+                        piece = piece[: place + 1]
                     left = left[len(piece) :]
                     outcomes = await self._store.write(piece, 0)
-                    done = [outcome for outcome in outcomes if outcome.isdigit()]
-                    last, count = done[-1] if done else last, count + len(done)
-                if count == wanted.limit > 0 or self._output.is_closed:
+                    gone, newest = deleted(outcomes)
+                    last, count = newest or last, count + gone
+                    refuse_any(outcomes)
+                if count >= wanted.limit > 0 or self._output.is_closed:
                     break
         except Refusal as error:
             if not count:
@@ -102,14 +108,12 @@ class Handlers:
             raise Uncertain(f"{count} keys are gone{more}; send it again to go on: {error}") from None
         self._output.reply(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
 
-    async def _deletes_of(self, keys: list[bytes], begin: int) -> list[Delete]:
-        """Deletes of those keys that were not written after a revision."""
+    async def _deletes_of(self, keys: list[bytes], begin: int) -> tuple[list[Delete], set[bytes]]:
+        """Deletes of those keys that were not written after a revision; and the keys with which others may live."""
         records, _ = await self._store.read(keys) if keys else ([], 0)
-        return [
-            Delete(key, record.revision)
-            for key, record in zip(keys, records, strict=True)
-            if record and int(record.revision) <= begin
-        ]
+        pairs = [(key, record) for key, record in zip(keys, records, strict=True) if record]
+        deletes = [Delete(key, record.revision) for key, record in pairs if int(record.revision) <= begin]
+        return deletes, {key for key, record in pairs if record.has_others}
 
     async def _count(self, wanted: KeyRange) -> None:
         self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))

@@ -36,9 +36,9 @@ class StoreLocation(NamedTuple):
         kept = settings.memory.retention(settings.history_changes, settings.history_bytes)
         retention = Retention(*kept, settings.history_age)
         if self.disk is None:
-            return Store(self.url, retention)
+            return Store(self.url, retention, owner_keys=settings.owner_keys)
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
-        return Store(self.url, retention, free_space, self._cache(settings), settings.fsync)
+        return Store(self.url, retention, free_space, self._cache(settings), settings.fsync, settings.owner_keys)
 
     def _cache(self, settings: Settings) -> Cache:
         if self.slot:

@@ -3,7 +3,7 @@
 import binascii
 from collections.abc import Callable, Iterable, Sequence
 
-from kvd.errors import NotANumber, Overflow, Refusal, Unavailable
+from kvd.errors import NotANumber, Overflow, Refusal, TooLong, Unavailable, Uncertain, Usage
 from kvd.memory import FULL
 from kvd.model import TEXT, Change, Outcome, Position, Record
 
@@ -86,18 +86,24 @@ def no_ttls(records: Sequence[Record]) -> bytes:
     return ok(b"-") * len(records)
 
 
-_REFUSED = {
+REFUSED: dict[Outcome, Refusal] = {
     b"a": NotANumber("the value is no decimal integer"),
     b"o": Overflow("beyond +-(2^63 - 1)"),
     b"f": Unavailable(FULL),
+    b"l": Usage("the key lives with another, and ends as that one does: TOUCH that; PUT without with= frees it"),
+    b"b": Usage("a key lives with one that lives by itself: no owner lives with another"),
+    b"m": TooLong("as many keys live with that one as may (--owner-keys)"),
+    b"x": TooLong("a transaction takes at most 1000 keys along with their owners"),
+    b"u": Unavailable("the store cannot be reached; this was not done; try again"),
+    b"U": Uncertain("the store was lost under this write, which may have been done"),
 }
+"""Outcomes that are refusals."""
 _SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
     ord("t"): lambda _: OK,
     ord("n"): lambda _: NONE,
     ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:].replace(b":", b" ", 1),
-    ord("a"): lambda outcome: refused(_REFUSED[outcome]),
-    ord("o"): lambda outcome: refused(_REFUSED[outcome]),
-    ord("f"): lambda outcome: refused(_REFUSED[outcome]),
+    ord("g"): lambda outcome: ok(outcome.partition(b":")[2]),
+    **{word[0]: lambda outcome: refused(REFUSED[outcome]) for word in REFUSED},
 }
 
 

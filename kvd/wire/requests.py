@@ -32,8 +32,9 @@ from kvd.wire import words
 ALL = b"*"
 USUAL_CHANGES = 1000
 """Lines that CHANGES gives at the most, unless it is told."""
-MOST_OPTIONS = 3
+MOST_OPTIONS = 4
 """What PUT takes before its `=`."""
+PUT_FORM = "expected PUT key [ttl=SECONDS | with=OWNER] [if=REV] [base64[=BYTES]] = value, or PUT prefix* of the same"
 CHECK_FORMS = "expected CHECK key, CHECK key if=REV, CHECK prefix* if=0, or CHECK pattern since=POSITION"
 FLAGS = frozenset((b"keys", b"batches", b"time"))
 """Options of a watch that have no value, and
@@ -66,8 +67,9 @@ def put(rest: bytes | None, max_value: int) -> Put:
         word, space, tail = tail.partition(b" ")
         options.append(word)
     if word != b"=":
-        raise Usage("expected PUT key [ttl=SECONDS] [if=REV] [base64[=BYTES]] = value, or PUT prefix* of the same")
-    given = _options(options[:-1], {b"ttl", b"if", b"base64"}, bare={b"base64"})
+        raise Usage(PUT_FORM)
+    given = _options(options[:-1], {b"ttl", b"with", b"if", b"base64"}, bare={b"base64"})
+    owner = _owner(key, given)
     ttl = words.milliseconds(given[b"ttl"]) if b"ttl" in given else 0
     condition = words.condition(given[b"if"]) if b"if" in given else b""
     if key.endswith(b"*"):
@@ -75,10 +77,21 @@ def put(rest: bytes | None, max_value: int) -> Put:
     else:
         words.key(key)
     if b"base64" not in given:
-        return Put(key, TEXT, words.text_value(tail, max_value), ttl, condition)
+        return Put(key, TEXT, words.text_value(tail, max_value), ttl, condition, owner)
     length = words.number(given[b"base64"]) if given[b"base64"] else None
     value = words.base64_value(tail, max_value, length)
-    return Put(key, words.kind_of(value), value, ttl, condition)
+    return Put(key, words.kind_of(value), value, ttl, condition, owner)
+
+
+def _owner(key: bytes, given: dict[bytes, bytes]) -> bytes:
+    """What with= says, b"" if it was not given."""
+    if b"with" not in given:
+        return b""
+    if b"ttl" in given:
+        raise Usage("with= and ttl= do not go together: a key that lives with another ends as that one does")
+    if given[b"with"] == key:
+        raise Usage("a key lives with another, not with itself")
+    return words.key(given[b"with"])
 
 
 def _numbered(key: bytes, condition: bytes) -> bytes:
@@ -139,18 +152,20 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
 
 
 def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
-    """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse]."""
+    """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse] [with=OWNER]."""
     if rest is None:
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
         raise Usage("options come after a pattern; for every key say *")
-    given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse"}, bare={b"reverse"})
+    given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse", b"with"}, bare={b"reverse"})
     limit = _limit(given)
     if given.get(b"reverse"):
         raise Usage("reverse takes no value")
-    after, before, fold = (words.key(given[name]) if name in given else b"" for name in (b"after", b"before", b"fold"))
-    return KeyRange(words.pattern(first), after, limit, before, b"reverse" in given, fold)
+    after, before, fold, owner = (
+        words.key(given[name]) if name in given else b"" for name in (b"after", b"before", b"fold", b"with")
+    )
+    return KeyRange(words.pattern(first), after, limit, before, b"reverse" in given, fold, owner)
 
 
 def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001

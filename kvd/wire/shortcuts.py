@@ -85,7 +85,7 @@ def as_sets(writes: Sequence[Write]) -> SimpleSets | None:
     for write in writes:
         if not (isinstance(write, Put) and write.kind == TEXT and len(write.value) <= LONGEST_VALUE):
             return None
-        if write.ttl or write.condition:
+        if write.ttl or write.condition or write.owner:
             return None
     puts: Sequence[Put] = writes  # type: ignore[assignment]  # as was seen
     return SimpleSets([put.key for put in puts], b"".join([b"%b %b\n" % put[0:3:2] for put in puts]))

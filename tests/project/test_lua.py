@@ -20,7 +20,7 @@ def test_a_script_has_a_header_that_fits_it(path: Path) -> None:
     assert set(parts) == {"what", "KEYS", "ARGV", "RETURNS"}
     body = whole(path)
     keys = parts["KEYS"].split()
-    assert set(keys) <= {"data", "big", "index", "ttl", "log", "meta", "replaced"}
+    assert set(keys) <= {"data", "big", "index", "ttl", "log", "meta", "replaced", "owned"}
     if "#KEYS" not in body and "ipairs(KEYS)" not in body:
         assert {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body)} <= set(range(1, len(keys) + 1))
         assert len(keys) == max(int(number) for number in re.findall(r"KEYS\[(\d+)\]", body))
@@ -63,7 +63,7 @@ def test_a_script_never_makes_commands_or_errors_out_of_what_clients_sent(path: 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_every_script_is_called_with_the_keys_of_its_header(path: Path) -> None:
-    every = "data big index ttl log meta replaced"
+    every = "data big index ttl log meta replaced owned"
     modules = [module.read_text() for module in Path(loader.__file__).parent.glob("*.py")]
     calls = [keys for text in modules for keys in re.findall(rf'script\(\s*"{path.stem}", (\[[A-Z, ]+\]|ALL)', text)]
     assert calls

@@ -8,7 +8,7 @@ from kvd.store.redis.reads import unpack
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon
 
-FLAGS = ";oapp/leader", ";o", ";xa%3Bb%25;yключ;z1"
+FLAGS = ";qapp/leader", ";q", ";xa%3Bb%25;yключ;z1"
 LARGE = "x" * 5000
 
 

@@ -18,14 +18,15 @@ ARGUMENTS: dict[str, list[Argument]] = {
     "history": [0, STORE, 1000, 1000, 1],
     "keys_before": [1, STORE, 10, 1000],
     "leave": [DAEMON],
-    "page": ["-", "+", 10, 1000, 1, 0, 0, 0, "", 0, 1],
+    "living": ["k"],
+    "page": ["-", "+", 10, 1000, 1, 0, 0, 0, "", 0, 1, ""],
     "records": [1000, 1, "k"],
     "resolve": [DAEMON, 1, 1, 0],
     "rewind": [STORE, "other", "", 0],
     "set": [DAEMON, 1, 0, "c00000000", "k v\n"],
     "sweep": [DAEMON, 2**52, 10],
     "trim": [0, 0, 0, DAEMON, 2**52, 10],
-    "write": [DAEMON, 1, 0, "d", "k", ""],
+    "write": [DAEMON, 1, 0, 100, "d", "k", ""],
 }
 
 

@@ -28,6 +28,7 @@ history-changes = 7
 history-bytes = "1MiB"
 history-age = 3600
 change-index = "always"
+owner-keys = 9
 workers = 2
 log-level = "debug"
 """

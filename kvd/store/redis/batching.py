@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from kvd.backoff import Backoff
-from kvd.errors import KvdError, StoreLost, StoreUnusable, Superseded, Unavailable
+from kvd.errors import KvdError, StoreLost, StoreUnusable, Superseded, Unavailable, Uncertain
 from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
@@ -47,6 +47,8 @@ class Job:
     results: int, how many results they have.
     done: called once, with the results or the error.
     simple: whether items are `SimpleSets`.  fetch: whether a single key's large value is wanted, too.
+    with_owners: whether one of the keys was seen to live with another.
+    begun: the results of those requests that were done before the others, which are what is left in the job.
     deaths: int, in how many deaths of the store it was in flight.
     """
 
@@ -57,6 +59,8 @@ class Job:
     done: Done
     simple: bool = False
     fetch: bool = False
+    with_owners: bool = False
+    begun: Sequence[Any] = ()
     finished: bool = False
     deaths: int = 0
 
@@ -69,9 +73,15 @@ class Job:
             return
         self.finished = True
         try:
-            self.done(result)
+            self.done(self._after_begun(result) if self.begun else result)
         except Exception:  # of one session; the others go on
             log.exception("a reply could not be given")
+
+    def _after_begun(self, result: Any) -> list[Any]:
+        """All results; in the place of an error, which is not one of those that were done, an outcome for each."""
+        if isinstance(result, KvdError):
+            result = [b"U" if isinstance(result, Uncertain) else b"u"] * self.results
+        return [*self.begun, *result]
 
 
 @dataclass(slots=True, eq=False)

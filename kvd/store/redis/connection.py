@@ -21,8 +21,8 @@ from kvd.store.redis.scripts import REFUSED, SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
 """Before every key in Redis.  The braces keep all of them in one slot of a cluster."""
-DATA, BIG, INDEX, TTL, LOG, META, REPLACED = ALL = tuple(
-    f"{PREFIX}{name}".encode() for name in ("data", "big", "index", "ttl", "log", "meta", "replaced")
+DATA, BIG, INDEX, TTL, LOG, META, REPLACED, OWNED = ALL = tuple(
+    f"{PREFIX}{name}".encode() for name in ("data", "big", "index", "ttl", "log", "meta", "replaced", "owned")
 )
 
 CONNECT_TIMEOUT = 5.0

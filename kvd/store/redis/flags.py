@@ -2,8 +2,10 @@
 
 DEADLINE = b"d"
 """Of a change: when the key that it sets will expire, and
-OWNER: the key with which one lives, also of a record."""
+OWNER: the key with which one lives, also of a record, and
+OTHERS: of a record, others live, or have lived, with the key."""
 OWNER = b"o"
+OTHERS = b"w"
 
 
 def read(flags: bytes) -> dict[bytes, bytes]:

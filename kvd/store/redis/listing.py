@@ -9,7 +9,7 @@ from kvd.requests import KeyRange
 from kvd.store.api import Page
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import BIG, DATA, INDEX, META, TTL, Argument, script
+from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, TTL, Argument, script
 from kvd.store.redis.expiry import Counting
 from kvd.store.redis.reads import unpack
 
@@ -43,7 +43,7 @@ class Ranges:
             asked = self._asked()
             page, last = await self._page(
                 least, most, min(left, PAGE_KEYS), records=records, expired=False, reverse=wanted.reverse,
-                fold=wanted.fold, prefix=len(wanted.pattern.removesuffix(b"*")),
+                fold=wanted.fold, prefix=len(wanted.pattern.removesuffix(b"*")), owner=wanted.owner,
             )  # fmt: skip
             # Looked at before the page is used: what is done with its keys, as DEL does, is not others' asking.
             is_shared = self._asked() != asked
@@ -75,18 +75,18 @@ class Ranges:
 
     async def _page(
         self, least: bytes, most: bytes, limit: int, *, records: bool, expired: bool, values: bool = True,
-        reverse: bool = False, fold: bytes = b"", prefix: int = 0,
+        reverse: bool = False, fold: bytes = b"", prefix: int = 0, owner: bytes = b"",
     ) -> tuple[Page, bytes]:  # fmt: skip
         """One page, and the place after which the next begins, b"" at the end.
 
         expired: also expired keys whose end is not in the change log yet.  values: of records, also large ones.
-        prefix: bytes that are not folded.
+        prefix: bytes that are not folded.  owner: of what lives with it, b"" for all.
         """
 
         def packed() -> bytes:
             arguments: list[Argument] = [least, most, limit, PAGE_BYTES, int(records), int(expired), self._clock.now,
-                                         int(reverse), fold, prefix, int(values)]  # fmt: skip
-            return script("page", [DATA, BIG, INDEX, TTL, META], arguments)
+                                         int(reverse), fold, prefix, int(values), owner]  # fmt: skip
+            return script("page", [DATA, BIG, INDEX, TTL, META, OWNED], arguments)
 
         revision, store, last, *flat = await self._channel.call(packed)
         items: list[tuple[bytes, Any]]

@@ -1,7 +1,7 @@
 """The batchers of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,8 @@ from kvd.model import TEXT, Record
 from kvd.store.redis.batching import BATCH_ITEMS, Batch, Batcher, Done, Job
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import BIG, DATA, META, Connection, Connector, Rejected, command
+from kvd.store.redis.connection import BIG, DATA, META, TTL, Connection, Connector, Rejected, command, script
+from kvd.store.redis.flags import OTHERS, OWNER, read, unescape
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value is kept apart, to the kind of the value."""
@@ -22,16 +23,20 @@ _CLOCK = command("TIME") + command("HGET", META, "clock")
 def unpack(raw: bytes, value: bytes = b"") -> Record:
     """A record as the store packs it: revision, deadline, kind and flags, value; `value` if that is kept apart.
 
-    Flags are passed over: none has a meaning for this version.
+    Flags that this version does not know are passed over.
     """
     revision, deadline, kind, payload = raw.split(b" ", 3)
     if kind == TEXT:
         return Record(revision, deadline, kind, payload)
-    letter = kind[:1]
+    letter, flags = kind[:1], kind[1:]
+    record = Record(revision, deadline, letter, payload)
     if letter in _LARGE:
         # Of a value that is kept apart, the record has the length.
-        return Record(revision, deadline, _LARGE[letter], value, not value, 0 if value else int(payload or b"0"))
-    return Record(revision, deadline, letter, payload)
+        record = Record(revision, deadline, _LARGE[letter], value, not value, 0 if value else int(payload or b"0"))
+    if flags:
+        given = read(flags)
+        record = record._replace(owner=unescape(given.get(OWNER, b"")), has_others=OTHERS in given)
+    return record
 
 
 def unexpired(raw: bytes | None, now: int) -> Record | None:
@@ -48,7 +53,7 @@ def _is_expired(record: Record, now: int) -> bool:
 
 def _lasting(record: Record | None) -> Record | None:
     """The record, if it is whole and does not expire: what can be kept."""
-    return record if record and record.deadline == b"0" and not record.large else None
+    return record if record and record.deadline == b"0" and not (record.large or record.owner) else None
 
 
 class _ReadingBatcher(Batcher):
@@ -119,7 +124,10 @@ class _ReadingBatcher(Batcher):
 
 
 class ReadBatcher(_ReadingBatcher):
-    """Items are keys; results are a pair: the records, None for no such key, and the clock now."""
+    """Items are keys; results are a pair: the records, None for no such key, and the clock now.
+
+    A job that finds a key that lives with another is done once more, by a script that looks at both at once.
+    """
 
     REPLIES = 3
 
@@ -129,12 +137,17 @@ class ReadBatcher(_ReadingBatcher):
         """fetch: gives a list of a large record with its value."""
         super().__init__(connector, "reads", clock, cache)
         self._fetch = fetch
+        self._with_owners = False
 
     def _keys(self, items: list[bytes]) -> Iterable[bytes]:
         return items
 
+    def _encode(self, batch: Batch) -> bytes:
+        self._with_owners = any(job.with_owners for job in batch.jobs)
+        return super()._encode(batch)
+
     def _ask(self, items: list[bytes]) -> bytes:
-        return command("HMGET", DATA, *items)
+        return _living(items) if self._with_owners else command("HMGET", DATA, *items)
 
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
         (raws,) = found
@@ -142,21 +155,28 @@ class ReadBatcher(_ReadingBatcher):
         lasting = [
             (key, record)
             for key, record in zip(batch.items(), records, strict=True)
-            if record and record.deadline == b"0" and not record.large
+            if record and record.deadline == b"0" and not (record.large or record.owner)
         ]
         self._cache.end_read(batch.mark, lasting)
+        owned = False
         if len(lasting) < len(records):
+            owned = any(record and record.owner for record in records)
             records = [None if record is None or _is_expired(record, now) else record for record in records]
         # What is left of a time to live is told as of now: the record may be younger than the clock before it.
         clock = self._clock.now
         start = 0
+        again = []
         for job in batch.jobs:
             found_here = records[start : start + job.results]
             start += job.results
-            if job.fetch and (record := found_here[0]) and record.large:
+            if owned and not job.with_owners and any(record and record.owner for record in found_here):
+                job.with_owners = True
+                again.append(job)
+            elif job.fetch and (record := found_here[0]) and record.large:
                 self._fetch(job.items[0], record, partial(_with_clock, job.finish, clock))
             else:
                 job.finish((found_here, clock))
+        self._waiting.extendleft(reversed(again))
 
 
 def _with_clock(done: Done, clock: int, records: list[Record | None] | KvdError) -> None:
@@ -190,10 +210,10 @@ class LargeValueBatcher(_ReadingBatcher):
     def _ask(self, items: list[tuple[bytes, Record]]) -> bytes:
         ((key, record),) = items
         # The record last: if it is still the one that was found, its value was there before.
-        return command("HGET", BIG, record.revision) + command("HGET", DATA, key)
+        return command("HGET", BIG, record.revision) + (_living([key]) if record.owner else command("HMGET", DATA, key))
 
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
-        value, raw = found
+        value, (raw,) = found
         (job,) = batch.jobs
         ((key, record),) = job.items
         latest = unexpired(raw, now)
@@ -203,6 +223,11 @@ class LargeValueBatcher(_ReadingBatcher):
             job.finish([whole] if whole else _damaged(latest))
             return
         self._cache.end_read(batch.mark)
+        if latest and latest.owner and not record.owner:
+            # It is not known whether that one is expired: both are to be looked at.
+            job.items = [(key, record._replace(owner=latest.owner))]
+            self._waiting.appendleft(job)
+            return
         if latest and value is not None and not _is_expired(record, now):
             job.finish([record._replace(value=value, large=False, apart=0)])
         elif latest and latest.large:
@@ -216,6 +241,11 @@ class LargeValueBatcher(_ReadingBatcher):
         await super()._recover(connection)
         for job in self._waiting:
             job.items = [(key, record._replace(revision=b"")) for key, record in job.items]
+
+
+def _living(keys: Sequence[bytes]) -> bytes:
+    """Asks for the records of keys, those that live with others under these ones' deadlines."""
+    return script("living", [DATA, TTL, META], keys)
 
 
 def _damaged(record: Record) -> Unavailable:

@@ -41,6 +41,8 @@ from kvd.store.redis.writes import WriteBatcher
 
 logger = logging.getLogger("kvd.store")
 
+OWNER_KEYS = 100
+"""Keys that may live with one, unless told."""
 BUSY_PAUSE = 0.02
 """Seconds between looks whether writes are still in flight."""
 
@@ -57,12 +59,13 @@ class Store:
 
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
-        cache: Cache | None = None, fsync: str = "",
+        cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS,
     ) -> None:  # fmt: skip
         """url: str as Connector takes it.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
-        fsync: its appendfsync; "" to ask it.  Raises StartError if the URL is none.
+        fsync: its appendfsync; "" to ask it.  owner_keys: that may live with one at the most.
+        Raises StartError if the URL is none.
         """
         self._connector = Connector(url)
         self.server = ""
@@ -72,7 +75,7 @@ class Store:
         self.kept = self._cache.get
         self._large = LargeValueBatcher(self._connector, self._clock, self._cache)
         self._reads = ReadBatcher(self._connector, self._clock, self._cache, self._large.read_then)
-        self._writes = WriteBatcher(self._connector, self._clock, self._cache, free_space)
+        self._writes = WriteBatcher(self._connector, self._clock, self._cache, free_space, owner_keys)
         self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
         self._writes.attach = self._attaching.attach
         self._fsync = fsync

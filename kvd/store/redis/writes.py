@@ -35,10 +35,14 @@ NO_MEMORY = b"f"
 
 
 def _put(write: Put) -> tuple[Argument, ...]:
-    key, kind, value, ttl, condition = write
+    key, kind, value, ttl, condition, owner = write
     if len(value) > SHORT:
         # The script is spared this: it takes Redis as long as all else that it does with the value.
-        return (b"p", key, kind + crc(value), value, ttl, condition)
+        kind += crc(value)
+    if owner:
+        return (b"w", key, kind, value, owner, condition)
+    if len(value) > SHORT:
+        return (b"p", key, kind, value, ttl, condition)
     if ttl or condition:
         return (b"p", key, kind, value, ttl, condition)
     return (kind, key, value)
@@ -69,10 +73,26 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
     if job.simple:
-        _, lines = job.items
-        pairs = (line.split(b" ", 1) for line in lines[:-1].split(b"\n"))
-        return (_put(Put(key, TEXT, value)) for key, value in pairs)
+        return map(_put, _puts(job))
     return (_ARGUMENTS[type(write)](write) for write in job.items)
+
+
+def _puts(job: Job) -> Iterable[Put]:
+    """The simple SETs of a job, one by one."""
+    _, lines = job.items
+    pairs = (line.split(b" ", 1) for line in lines[:-1].split(b"\n"))
+    return (Put(key, TEXT, value) for key, value in pairs)
+
+
+def _begun(job: Job, outcomes: list[bytes]) -> Job:
+    """What is left of a job when some of its writes are done; one by one, so that it may be left at any of them."""
+    if job.simple:
+        job.items, job.simple = list(_puts(job)), False
+    if outcomes:
+        job.begun = [*job.begun, *outcomes]
+        job.items = job.items[len(outcomes) :]
+        job.count = job.results = len(job.items)
+    return job
 
 
 def _keys(job: Job) -> Iterable[bytes]:
@@ -101,12 +121,15 @@ class WriteBatcher(Batcher):
 
     attach: Callable[[Connection, int], Awaitable[None]]
 
-    def __init__(self, connector: Connector, clock: Clock, cache: Cache, free_space: FreeSpace) -> None:
-        """free_space: on the store's disk."""
+    def __init__(
+        self, connector: Connector, clock: Clock, cache: Cache, free_space: FreeSpace, owner_keys: int
+    ) -> None:
+        """free_space: on the store's disk.  owner_keys: that may live with one."""
         super().__init__(connector, "writes")
         self._clock = clock
         self._cache = cache
         self._free_space = free_space
+        self._owner_keys = owner_keys
         self.refused_for_space = False
         self.daemon = secrets.token_hex(4)
         self._number = 0
@@ -159,7 +182,7 @@ class WriteBatcher(Batcher):
             return script("set", ALL, [*numbered, digest_of_lines(lines), lines])
         batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
         writes = chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
-        return script("write", ALL, [*numbered, *writes])
+        return script("write", ALL, [*numbered, self._owner_keys, *writes])
 
     def _take_replies(self, *replies: Any) -> None:
         (reply,) = replies
@@ -178,10 +201,28 @@ class WriteBatcher(Batcher):
             first = int(reply[1:])
             batch.settle([b"%d" % revision for revision in range(first, first + batch.results())])
         else:
-            outcomes = reply.split(b" ")
+            outcomes = reply.split(b" ") if reply else []
+            if len(outcomes) < batch.results():
+                outcomes = self._leave(batch, outcomes)
             if NO_MEMORY in outcomes:
                 fail([job for job in batch.jobs if job.simple], Unavailable(MEMORY_FULL))
             batch.settle(outcomes)
+
+    def _leave(self, batch: Batch, outcomes: list[bytes]) -> list[bytes]:
+        """The store came to its end before the batch's: what is left goes again, before all that waits.
+
+        Returns the outcomes of the jobs that are done, which alone stay in the batch.
+        """
+        done = 0
+        for place, job in enumerate(batch.jobs):
+            if done + job.results > len(outcomes):
+                left = [_begun(job, outcomes[done:]), *(_begun(job, []) for job in batch.jobs[place + 1 :])]
+                self._waiting.extendleft(reversed(left))
+                del batch.jobs[place:]
+                break
+            done += job.results
+        self._flush()
+        return outcomes[:done]
 
     def _reject(self, error: Rejected) -> None:
         """The oldest batch in flight was not applied."""
