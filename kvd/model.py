@@ -112,12 +112,14 @@ class Form(NamedTuple):
     only: frozenset, verbs of the changes that are sent; a copy is sent whole.
     batches: bool, how many changes there are of each transaction.
     time: bool, when changes were made.
+    ttl: bool, of keys that are set, how long they live.
     """
 
     keys: bool = False
     only: frozenset[bytes] = CHANGING
     batches: bool = False
     time: bool = False
+    ttl: bool = False
 
     @property
     def wants_values(self) -> bool:

@@ -42,7 +42,9 @@ class Service:
         self._start = start or Start(time.monotonic(), Position(0, b""))
         self._table = Table(self._start.slot)
         self.counts = self._table.own
-        self.hub = Hub(index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts)
+        self.hub = Hub(
+            index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now
+        )
         self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub)
         self.catching_up = CatchingUp(store, self.hub)
         self._committing = Committing(store, self.follower, self.hub, self.catching_up)

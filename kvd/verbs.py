@@ -68,7 +68,7 @@ _ROWS = (
          "the keys that match, with revisions and values; options as of KEYS"),
     Verb("COUNT", requests.count, "COUNT [pattern]", "how many keys match"),
     Verb("WATCH", requests.patterns, "WATCH [option ...] [pattern ...]",
-         "from now on, each change that matches; options: *keys *only= *batches *time"),
+         "from now on, each change that matches; options: *keys *only= *batches *time *ttl"),
     Verb("RESUME", requests.resume, "RESUME position [option ...] [pattern ...]",
          "every change after a position, none missing, and on with later ones"),
     Verb("SYNC", requests.patterns, "SYNC [option ...] [pattern ...]",

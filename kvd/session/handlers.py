@@ -133,7 +133,7 @@ class Handlers:
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
         match, form = Patterns(wanted.patterns).match, wanted.form
-        render = line_of(form, item=True)
+        render = line_of(form, self._store.now, item=True)
         position, left = wanted.position, wanted.limit
         self._output.hold()
         try:

@@ -88,6 +88,9 @@ class Store(Protocol):
 
     # ---- the change log
 
+    def now(self) -> int:
+        """The store's clock as far as it is known here, in milliseconds."""
+
     async def history(self) -> tuple[Position, int]:
         """Where the store is now, and the revision after which all changes are kept."""
 

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from kvd.model import Change, Form
-from kvd.watch.rendering import line_of, pieced
+from kvd.watch.rendering import Clock, line_of, pieced
 from kvd.watch.watcher import Watcher
 
 
 class Group:
     """Those of one form."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, clock: Clock) -> None:
         self.form = form
-        self._render = line_of(form)
+        self._render = line_of(form, clock)
         # By pattern: those that watch nothing else, and those that do.
         self._alone: dict[bytes, set[Watcher]] = {}
         self._among_others: dict[bytes, set[Watcher]] = {}

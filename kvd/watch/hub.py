@@ -16,7 +16,7 @@ from kvd.watch.groups import Group
 from kvd.watch.index import ChangeIndex
 from kvd.watch.memory import FetchedChanges, RecentChanges
 from kvd.watch.portions import Portion, Portions
-from kvd.watch.rendering import line_of, pieced
+from kvd.watch.rendering import Clock, age_of, line_of, pieced
 from kvd.watch.spread import retry_hint
 from kvd.watch.watcher import Watcher
 from kvd.wire import replies
@@ -47,12 +47,14 @@ class Hub:
     """All watchers of one daemon.  Call `start` before the first, and whenever the history begins anew."""
 
     def __init__(
-        self, memory: RecentChanges | None = None, index_changes: int = INDEX_CHANGES, counts: Counts | None = None
-    ) -> None:
+        self, memory: RecentChanges | None = None, index_changes: int = INDEX_CHANGES, counts: Counts | None = None,
+        clock: Clock = lambda: 0,
+    ) -> None:  # fmt: skip
         """memory: for the latest changes.  index_changes: int, how many changes the index keeps.
 
-        counts: where watchers are counted.
+        counts: where watchers are counted.  clock: the store's, for times to live.
         """
+        self.clock = clock
         self._counts = counts or Counts()
         self.index = ChangeIndex(index_changes)
         self.fetched = FetchedChanges()
@@ -79,7 +81,7 @@ class Hub:
         watcher.counts = self._counts
         self._counts.watchers = len(self._watchers)
         if watcher.form not in self._groups:
-            self._groups[watcher.form] = Group(watcher.form)
+            self._groups[watcher.form] = Group(watcher.form, self.clock)
         self._groups[watcher.form].add(watcher)
         watcher.live = True
         if watcher.after < self.position.revision:
@@ -169,7 +171,7 @@ class Hub:
             self._counts.catching_up -= 1
             watcher.coming = []
             return Step.LIVE
-        name = (watcher.patterns.words, watcher.form, watcher.after)
+        name = (watcher.patterns.words, watcher.form, watcher.after, age_of(watcher.form, self.clock))
         portion = self._portions.get(name)
         if portion is None:
             if not watcher.coming:
@@ -202,7 +204,7 @@ class Hub:
         None if that is nothing.
         """
         form = watcher.form
-        render, values = line_of(form), form.wants_values
+        render, values = line_of(form, self.clock), form.wants_values
         changes: list[Change] = []
         lines: list[bytes] = []
         size = 0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kvd.model import PLAIN, Form, Position
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
-from kvd.watch.rendering import pair
+from kvd.watch.rendering import age_of, pair
 
 KEPT_BYTES = 2 * 1024 * 1024
 """Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
@@ -14,8 +14,8 @@ KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
 
 
-_Name = tuple[bytes, bytes, Form]
-"""A pattern, the key after which the page begins, and the form of its lines."""
+_Name = tuple[bytes, bytes, Form, int]
+"""A pattern, the key after which the page begins, the form of its lines, and `rendering.age_of`."""
 
 
 class Page(NamedTuple):
@@ -35,6 +35,7 @@ class Pages:
     def __init__(self, store: Store, hub: Hub) -> None:
         self._store = store
         self._hub = hub
+        self._clock = hub.clock
         self._reading: dict[_Name, asyncio.Task[Page]] = {}
         # The oldest first.
         self._kept: dict[_Name, Page] = {}
@@ -56,7 +57,8 @@ class Pages:
         Raises Unavailable.
         """
         # Of the form, what a copy is rendered by.
-        name = (pattern, after, PLAIN._replace(keys=form.keys))
+        form = PLAIN._replace(keys=form.keys, ttl=form.ttl)
+        name = (pattern, after, form, age_of(form, self._clock))
         page = self._kept.get(name)
         if page and self._is_fresh(page):
             return page
@@ -76,11 +78,13 @@ class Pages:
             and self._hub.index.covers(page.position.revision)
         )
 
-    async def _read(self, pattern: bytes, after: bytes, form: Form) -> Page:
-        name = (pattern, after, form)
+    async def _read(self, pattern: bytes, after: bytes, form: Form, age: int) -> Page:
+        name = (pattern, after, form, age)
         try:
             (position, items), last = await self._store.page(pattern, after, values=not form.keys)
-            page = Page(position, b"".join([pair(key, record, form) for key, record in items if record]), last)
+            page = Page(
+                position, b"".join([pair(key, record, form, self._clock) for key, record in items if record]), last
+            )
         finally:
             del self._reading[name]
         if self._users:

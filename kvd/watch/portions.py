@@ -8,8 +8,8 @@ MOST_BYTES = 1024 * 1024
 """Bytes of steps that are kept."""
 
 
-Name = tuple[tuple[bytes, ...], Form, int]
-"""What is watched, in which form, and the revision up to which everything was sent."""
+Name = tuple[tuple[bytes, ...], Form, int, int]
+"""What is watched, in which form, the revision up to which everything was sent, and `rendering.age_of`."""
 
 
 class Portion(NamedTuple):

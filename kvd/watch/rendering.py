@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from kvd.model import PLAIN, Change, Form, Record
 from kvd.wire import replies
 
+Clock = Callable[[], int]
+"""Gives what the store's clock is now, in milliseconds."""
 Render = Callable[[Change, bytes], bytes]
-"""Gives the line of a change of a store, b"" for one that is not sent."""
+"""Gives the line of a change of a store, with what comes after it; b"" for one that is not sent."""
+FRESH = 50
+"""Milliseconds for which lines that say how long keys live are given to others, too."""
 
 
-def line_of(form: Form, *, item: bool = False) -> Render:
+def line_of(form: Form, clock: Clock, *, item: bool = False) -> Render:
     """How a change is rendered: as a watcher's line, or as an item of CHANGES."""
     plain = replies.changed if item else replies.change
     if form == PLAIN:
@@ -20,7 +24,8 @@ def line_of(form: Form, *, item: bool = False) -> Render:
     def render(change: Change, store: bytes) -> bytes:
         if change.verb not in form.only:
             return b""
-        return sized(change, store) if form.keys and change.verb == b"SET" else plain(change, store)
+        line = sized(change, store) if form.keys and change.verb == b"SET" else plain(change, store)
+        return line + _life(change.key, change.owner, change.deadline, clock) if form.ttl else line
 
     return render
 
@@ -45,6 +50,20 @@ def pieced(changes: Sequence[Change], lines: Sequence[bytes], form: Form) -> byt
     return b"".join(pieces)
 
 
-def pair(key: bytes, record: Record, form: Form) -> bytes:
-    """The line of a key that is in a copy."""
-    return replies.size(key, record) if form.keys else replies.pair(key, record)
+def pair(key: bytes, record: Record, form: Form, clock: Clock) -> bytes:
+    """The line of a key that is in a copy, with what comes after it."""
+    line = replies.size(key, record) if form.keys else replies.pair(key, record)
+    return line + _life(key, record.owner, int(record.deadline), clock) if form.ttl else line
+
+
+def _life(key: bytes, owner: bytes, deadline: int, clock: Clock) -> bytes:
+    """How long a key lives; b"" if it stays."""
+    if owner:
+        return replies.lives_with(key, owner)
+    # The store adds a millisecond to every deadline.
+    return replies.ttl_left(key, max(1, deadline - 1 - clock())) if deadline else b""
+
+
+def age_of(form: Form, clock: Clock) -> int:
+    """A number that is the same for lines that may be given to all who ask for this form about now."""
+    return clock() // FRESH if form.ttl else 0

@@ -213,7 +213,8 @@ class Copy:
     async def _present(self, keys: list[bytes]) -> tuple[bytes, list[bytes]]:
         """Lines of the present records of keys, and the keys for which they were too many."""
         changes = [change for key in keys if (change := self._last_change(key))]
-        if len(changes) == len(keys):
+        # The time to live of a key may be another one since it was set.
+        if len(changes) == len(keys) and not self._form.ttl:
             for change in changes:
                 # It may be one that has not been taken from the index yet.
                 self._told.record(change.key, change.revision)
@@ -230,7 +231,8 @@ class Copy:
             if self._changed[key] <= position.revision:
                 del self._changed[key]
         lines = [
-            pair(key, record, self._form) if record else replies.gone(key, position.revision) for key, record in items
+            pair(key, record, self._form, self._hub.clock) if record else replies.gone(key, position.revision)
+            for key, record in items
         ]
         return b"".join(lines), keys[len(items) :]
 
@@ -297,5 +299,6 @@ class Copy:
         if change.verb != b"SET":
             return replies.gone(change.key, change.revision)
         revision = b"%d" % change.revision
-        record = Record(revision, b"0", change.kind, change.value, bool(change.apart), change.apart)
-        return pair(change.key, record, self._form)
+        deadline = b"%d" % change.deadline
+        record = Record(revision, deadline, change.kind, change.value, bool(change.apart), change.apart, change.owner)
+        return pair(change.key, record, self._form, self._hub.clock)

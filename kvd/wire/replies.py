@@ -182,6 +182,16 @@ def batch(count: int) -> bytes:
     return b"BATCH %d\n" % count
 
 
+def ttl_left(name: bytes, milliseconds: int) -> bytes:
+    """The line after one of a key that will expire."""
+    return b"TTL %b %b\n" % (seconds(milliseconds), name)
+
+
+def lives_with(name: bytes, owner: bytes) -> bytes:
+    """The line after one of a key that lives as long as another."""
+    return b"WITH %b %b\n" % (owner, name)
+
+
 def time(milliseconds: int) -> bytes:
     """The line before changes: when they were made, by the store's clock."""
     return b"TIME %d\n" % milliseconds

@@ -36,7 +36,7 @@ MOST_OPTIONS = 4
 """What PUT takes before its `=`."""
 PUT_FORM = "expected PUT key [ttl=SECONDS | with=OWNER] [if=REV] [base64[=BYTES]] = value, or PUT prefix* of the same"
 CHECK_FORMS = "expected CHECK key, CHECK key if=REV, CHECK prefix* if=0, or CHECK pattern since=POSITION"
-FLAGS = frozenset((b"keys", b"batches", b"time"))
+FLAGS = frozenset((b"keys", b"batches", b"time", b"ttl"))
 """Options of a watch that have no value, and
 FORM: all that say what its lines are to be."""
 FORM = FLAGS | {b"only"}
@@ -267,7 +267,7 @@ def _form(given: dict[bytes, bytes]) -> Form:
     verbs = given[b"only"].split(b",") if b"only" in given else CHANGING
     if not CHANGING.issuperset(verbs) or len(set(verbs)) < len(verbs):
         raise Usage("*only= takes SET, DEL and EXPIRE, each once, with commas between them")
-    return Form(b"keys" in given, frozenset(verbs), b"batches" in given, b"time" in given)
+    return Form(b"keys" in given, frozenset(verbs), *(name in given for name in (b"batches", b"time", b"ttl")))
 
 
 def _starred(

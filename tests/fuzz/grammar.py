@@ -6,6 +6,7 @@ _TEXT = "[^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*"
 _KEY = r"[^\s\x00-\x1f\x7f-\x9f*]+"
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _NUMBER = r"(?:0|[1-9][0-9]{0,15})"
+_SECONDS = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?"
 _WORD = r"[!-)+-~]+"
 _POSITION = rf"{_NUMBER}@{_WORD}"
 _CHANGE = rf"(?:SET {_KEY} {_TEXT}|SET64 {_KEY} {_BASE64}|SIZE {_KEY} {_NUMBER}|(?:DEL|EXPIRE) {_KEY})"
@@ -19,7 +20,7 @@ _ITEM = re.compile(
     rf"|COPY (?:new|compacted|store|future)|CHANGED {_POSITION} {_CHANGE}|INFO {_WORD} {_TEXT}|HELP {_TEXT}"
 )
 _PUSH = re.compile(rf"CHANGE {_POSITION} {_CHANGE}|PROGRESS {_POSITION}|END {_POSITION} {_WORD} {_TEXT}")
-_BESIDE = re.compile(rf"BATCH {_NUMBER}|TIME {_NUMBER}")
+_BESIDE = re.compile(rf"BATCH {_NUMBER}|TIME {_NUMBER}|TTL {_SECONDS} {_KEY}|WITH {_KEY} {_KEY}")
 
 
 def kind(raw: bytes) -> str:

@@ -117,7 +117,8 @@ FORMS = [
     b" *keys *only=SET,EXPIRE,DEL",
     b" *keys=",
     b" *none",
-    b" *batches *time",
+    b" *batches *time *ttl",
+    b" *ttl",
     b" *time *keys *only=SET",
 ]
 WRITES = [

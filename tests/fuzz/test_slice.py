@@ -66,6 +66,8 @@ def test_inputs_are_of_every_kind() -> None:
         ("GONE 1 a", "item"),
         ("SIZE 1 a 5", "item"),
         ("BATCH 2", "beside"),
+        ("TTL 0.5 a", "beside"),
+        ("WITH owner a", "beside"),
         ("TIME 1700000000000", "beside"),
         ("CHANGE 1@x SIZE a 5", "push"),
         ("CHANGE 1@x SET a b c", "push"),

@@ -257,7 +257,7 @@ def test_the_code_takes_nothing_else(name: str, data: st.DataObject) -> None:
 PIECES = [
     "k", "a/b", "*", "k*", "=", "v", "", "ttl=5", "ttl=-", "ttl=0.001", "if=0", "if=1@s", "base64", "base64=1", "aa==",
     "after=k", "limit=1", "limit=01", "-5", "-0", "+1", "é", "GET",
-    "1@s", "-", "*keys", "*only=SET", "*only=DEL,EXPIRE", "*only=", "*limit=5",
+    "1@s", "-", "*keys", "*batches", "*time", "*ttl", "*only=SET", "*only=DEL,EXPIRE", "*only=", "*limit=5",
 ]  # fmt: skip
 REQUEST = re.compile(regex("request"))
 

@@ -329,6 +329,127 @@ def test_changes_may_end_inside_of_a_transaction(start_daemon: StartDaemon) -> N
             assert rest == []
 
 
+# ---- times to live
+
+
+def left(line: str, key: str) -> float:
+    """The seconds of a TTL line."""
+    word, seconds, name = line.split(" ")
+    assert (word, name) == ("TTL", key)
+    assert re.fullmatch(r"\d+(\.\d{0,2}[1-9])?", seconds)
+    return float(seconds)
+
+
+def test_watchers_are_told_how_long_keys_live(start_daemon: StartDaemon, redis: Redis, tmp_path: Path) -> None:
+    daemon = start_daemon("--store", redis.unix_url)
+    fresh = start_daemon("--store", redis.unix_url, data=tmp_path / "second")
+    with ExitStack() as stack:
+        peer, live, sizes, plain = (stack.enter_context(daemon.connect()) for _ in range(4))
+        store = live.ask("WATCH *ttl").split("@")[1]
+        sizes.ask("WATCH *keys *ttl *batches m*")
+        plain.ask("WATCH *keys")
+        begin = time.monotonic()
+        assert peer.ask("PUT m1 ttl=100 = 1") == "OK 1"
+        assert peer.ask(f"PUT m2 ttl=200.5 = {LARGE}") == "OK 2"
+        assert peer.ask("SET lasts 3") == "OK 3"
+        assert transact(peer, "PUT m3 ttl=300 = 4", "INCR m1 5", "DEL m2") == 6
+        first = [("SET m1 1", 100), (f"SET m2 {LARGE}", 200.5), ("SET lasts 3", 0)]
+        begun = [*first, ("SET m3 4", 300), ("SET m1 6", 100)]
+        elsewhere = stack.enter_context(fresh.connect())
+        # Also for one who comes later, from memory or not, and in the reply of CHANGES.
+        elsewhere.ask(f"RESUME 0@{store} *ttl")
+        again = stack.enter_context(daemon.connect())
+        again.ask(f"RESUME 0@{store} *ttl")
+        asked = iter(reply(stack.enter_context(fresh.connect()), f"CHANGES 0@{store} *ttl"))
+        takes = [(live.line, "CHANGE"), (elsewhere.line, "CHANGE"), (again.line, "CHANGE"), (asked.__next__, "CHANGED")]
+        for take, word in takes:
+            for revision, (change, life) in enumerate(begun, 1):
+                assert take() == f"{word} {revision}@{store} {change}"
+                if life:
+                    assert life - (time.monotonic() - begin) - 0.01 <= left(take(), change.split(" ")[1]) <= life
+            assert take() == f"{word} 6@{store} DEL m2"
+        assert sizes.line() == f"CHANGE 1@{store} SIZE m1 1"
+        assert 90 < left(sizes.line(), "m1") <= 100
+        assert sizes.line() == f"CHANGE 2@{store} SIZE m2 {len(LARGE)}"
+        assert 190 < left(sizes.line(), "m2") <= 200.5
+        assert sizes.lines(2) == ["BATCH 3", f"CHANGE 4@{store} SIZE m3 1"]
+        assert 290 < left(sizes.line(), "m3") <= 300
+        assert sizes.line() == f"CHANGE 5@{store} SIZE m1 1"
+        assert 90 < left(sizes.line(), "m1") <= 100
+        assert sizes.line() == f"CHANGE 6@{store} DEL m2"
+        assert [line.split(" ")[0] for line in plain.lines(6)] == ["CHANGE"] * 6
+
+
+def test_a_copy_tells_how_long_its_keys_live_now(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer, shared_daemon.connect() as copier:
+        peer.send("SET life/a 1\nPUT life/b ttl=100 = 2\nPUT life/c base64 ttl=100 = AAE=\nPUT life/d ttl=100 = 4\n")
+        peer.lines(4)
+        for form in ("", "*keys "):
+            # TOUCH is no change, but a copy shows what it has done.
+            assert [peer.ask(f"TOUCH life/{key}") for key in ("c ttl=-", "d ttl=500", "a ttl=700")] == ["OK"] * 3
+            for _ in range(2):
+                lines = reply(copier, f"SYNC {form}*ttl life/*")
+                words = [line.split(" ")[0] for line in lines[:-1]]
+                first, other = ("SIZE", "SIZE") if form else ("PAIR", "PAIR64")
+                assert words == [first, "TTL", first, "TTL", other, first, "TTL"]
+                assert 690 < left(lines[1], "life/a") <= 700
+                assert 90 < left(lines[3], "life/b") <= 100
+                assert 490 < left(lines[6], "life/d") <= 500
+            lines = reply(copier, f"FOLLOW - *ttl {form}life/b")
+            assert 90 < left(lines[2], "life/b") <= 100
+
+
+def test_what_lives_with_another_key_is_told_with_which(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer, shared_daemon.connect() as watcher, shared_daemon.connect() as copier:
+        begin, store = where(peer)
+        watcher.ask("WATCH *ttl *batches owner*")
+        assert peer.ask("PUT owner;1 ttl=100 = here") == f"OK {begin + 1}"
+        assert peer.ask("PUT owner/a with=owner;1 = 1") == f"OK {begin + 2}"
+        assert peer.ask(f"PUT owner/b with=owner;1 = {LARGE}") == f"OK {begin + 3}"
+        assert peer.ask("INCR owner/a") == "OK 2"
+        copy = reply(copier, "SYNC *keys *ttl *batches *only=DEL owner*")
+        assert copy[:2] == [f"SIZE {begin + 4} owner/a 1", "WITH owner;1 owner/a"]
+        assert copy[2:4] == [f"SIZE {begin + 3} owner/b {len(LARGE)}", "WITH owner;1 owner/b"]
+        assert copy[4] == f"SIZE {begin + 1} owner;1 4"
+        assert 90 < left(copy[5], "owner;1") <= 100
+        assert peer.ask("DEL owner;1") == f"OK {begin + 7}"
+        changes = [
+            f"{begin + 2}@{store} SET owner/a 1", "WITH owner;1 owner/a", f"{begin + 3}@{store} SET owner/b {LARGE}",
+            "WITH owner;1 owner/b", f"{begin + 4}@{store} SET owner/a 2", "WITH owner;1 owner/a",
+        ]  # fmt: skip
+        gone = [f"CHANGE {begin + number}@{store} DEL owner" for number in (5, 6, 7)]
+        assert watcher.lines(2)[0] == f"CHANGE {begin + 1}@{store} SET owner;1 here"
+        assert watcher.lines(6) == [line if line.startswith("WITH") else f"CHANGE {line}" for line in changes]
+        # What goes with an owner goes at once, as in a transaction.
+        assert watcher.line() == "BATCH 3"
+        dead = watcher.lines(3)
+        assert sorted(dead) == sorted(f"{line}{key}" for line, key in zip(gone, by_revision(dead), strict=True))
+        assert copier.lines(4) == ["BATCH 3", *dead]
+        told = reply(peer, f"CHANGES {begin + 1}@{store} *ttl *batches owner*")[:-1]
+        assert told[:6] == [line if line.startswith("WITH") else f"CHANGED {line}" for line in changes]
+        assert told[6:] == ["BATCH 3", *(line.replace("CHANGE ", "CHANGED ") for line in dead)]
+
+
+def by_revision(lines: list[str]) -> list[str]:
+    """What comes after `owner` in each."""
+    return [line.rpartition("owner")[2] for line in sorted(lines, key=revision_of)]
+
+
+def test_what_a_watch_is_told_of_a_life_that_is_over(shared_daemon: Daemon) -> None:
+    """At least the shortest that there is."""
+    with shared_daemon.connect() as peer, shared_daemon.connect() as watcher:
+        begin, store = where(peer)
+        watcher.ask("WATCH over")
+        assert peer.ask("PUT over ttl=0.02 = x") == f"OK {begin + 1}"
+        assert watcher.line() == f"CHANGE {begin + 1}@{store} SET over x"
+        assert watcher.line() == f"CHANGE {begin + 2}@{store} EXPIRE over"
+        with shared_daemon.connect() as back:
+            back.ask(f"RESUME {begin}@{store} *ttl over")
+            assert back.lines(3) == [
+                f"CHANGE {begin + 1}@{store} SET over x", "TTL 0.001 over", f"CHANGE {begin + 2}@{store} EXPIRE over",
+            ]  # fmt: skip
+
+
 # ---- slow watchers
 
 

@@ -454,6 +454,21 @@ def test_time_is_told_once_for_all_changes_of_an_entry() -> None:
     assert some.taken == ["TIME 1000", texts[0], "TIME 1000", texts[3]]
 
 
+def test_what_is_left_of_a_life_is_told_as_of_now_also_to_who_comes_later() -> None:
+    clock = [1000]
+    hub = Hub(RecentChanges(1 << 20), clock=lambda: clock[0])
+    hub.start(Position(0, STORE))
+    (change,) = sets("a")
+    hub.publish(STORE, [change._replace(deadline=3001), *sets("b", first=2)])
+    for now, seconds in ((1000, "2"), (1500, "1.5"), (2999, "0.001"), (9000, "0.001")):
+        clock[0] = now
+        client = Client("*", form=Form(ttl=True))
+        hub.add(client.watcher)
+        assert caught_up(hub, client) is Step.LIVE
+        assert client.taken == ["CHANGE 1@s SET a v", f"TTL {seconds} a", "CHANGE 2@s SET b v"]
+        hub.remove(client.watcher)
+
+
 def test_who_is_sent_nothing_needs_no_room() -> None:
     client = Client("*", form=Form(only=frozenset([b"DEL"])))
     hub = serving(client)

@@ -288,6 +288,10 @@ class Store:
 
     # ---- the change log
 
+    def now(self) -> int:
+        """The store's clock as far as this daemon knows, in milliseconds."""
+        return self._clock.now
+
     async def changes_after(self, position: Position, *, values: bool = True) -> list[Change]:
         """The next page of the changes after a position; empty if there are none yet.
 
