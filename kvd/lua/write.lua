@@ -429,8 +429,6 @@ end
 local transaction
 if grouped then
   local lists = {adds, gone, ttls, untimed, bigs, waiting, dropped}
-  local FREES = {d = true, x = true, c = true, k = true, r = true, s = true} -- goes on when memory is full
-  local CHECKS = {c = true, k = true, r = true, s = true} -- nothing is done to the key
   local none, unchanged
   if checked then
     none, unchanged = make_checks(records, adds, changes, present, present_time, is_over)
@@ -552,7 +550,7 @@ if grouped then
   transaction = function(first, writes)
     local behind, hindered = first, false
     for _ = 1, writes do
-      hindered = hindered or full and not FREES[ARGV[behind]]
+      hindered = hindered or full and not find('dxckrs', ARGV[behind], 1, true)
       behind = after(behind)
     end
     local failed = hindered and 'f' or first_hindrance(first, behind)
@@ -568,7 +566,7 @@ if grouped then
       return 'x', behind
     end
     while from < behind do
-      local outcome = not CHECKS[ARGV[from]] and single(from, true) or ''
+      local outcome = not (checked and find('ckrs', ARGV[from], 1, true)) and single(from, true) or ''
       if together - saved.together > MOST_WARDS then
         outcome = 'x'
       end
