@@ -97,7 +97,8 @@ class _Attribution:
 
     def _check_conditions(self, operation: Operation, first: int) -> None:
         """Conditions hold right before the first change of the request."""
-        for write in _writes(operation):
+        checks = operation.what.checks if isinstance(operation.what, Transaction) else ()
+        for write in (*checks, *_writes(operation)):
             before = self._timeline.at(write.key, first - 1)
             if write.condition not in (-1, before.begin if before else 0):
                 raise Violation(f"done, but its condition did not hold: there was {before}: {operation}")

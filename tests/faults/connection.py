@@ -148,7 +148,7 @@ class Client:
         what = request.what
         if isinstance(what, Transaction):
             await self._expect("OK", "")
-            for _ in what.writes:
+            for _ in (*what.checks, *what.writes):
                 await self._expect("OK", "queued")
             if what.spoiled:
                 await self._expect("ERR", "usage ")

@@ -48,11 +48,13 @@ class Transaction(NamedTuple):
     """What stood between BEGIN and `end`, which is COMMIT or ABORT.
 
     Each write makes exactly one change.  spoiled: one more request was among them, a wrong one.
+    checks: what CHECK demands, each a Write of that verb with its condition; they make no change.
     """
 
     writes: tuple[Write, ...]
     end: str = "COMMIT"
     spoiled: bool = False
+    checks: tuple[Write, ...] = ()
 
 
 class Pair(NamedTuple):

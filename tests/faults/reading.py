@@ -74,7 +74,8 @@ class Reading:
 
     def _conflict(self, operation: Operation, reply: Reply, key: str) -> Places:
         """A condition that did not hold tells what the key was."""
-        writes = operation.what.writes if isinstance(operation.what, Transaction) else (operation.what,)
+        what = operation.what
+        writes = (*what.checks, *what.writes) if isinstance(what, Transaction) else (what,)
         conditions = [write.condition for write in writes if isinstance(write, Write) and write.key == key]
         if all(condition in (-1, reply.number) for condition in conditions):
             raise Violation(f"a conflict where the condition holds: {operation}")

@@ -293,6 +293,19 @@ def test_a_transaction_that_was_not_done_leaves_nothing(story: Story, reply: Rep
     story.reject("refused, and done all the same")
 
 
+def test_what_a_transaction_demands_holds_right_before_it(story: Story) -> None:
+    story.put("fence", "1")
+    fenced = Transaction((Write("SET", "a", "1"),), checks=(Write("CHECK", "fence", condition=1),))
+    story.do(fenced, Reply("OK", 2))
+    story.change("SET", "a", "1")
+    story.put("fence", "2")
+    story.do(fenced._replace(writes=(Write("SET", "a", "2"),)), Reply("CONFLICT", 3, key="fence"))
+    story.accept()
+    story.do(fenced._replace(writes=(Write("SET", "a", "3"),)), Reply("OK", 4))
+    story.change("SET", "a", "3")
+    story.reject("done, but its condition did not hold")
+
+
 def test_a_transaction_with_a_mistake_in_it_is_not_done(story: Story) -> None:
     spoiled = Transaction((Write("SET", "a", "1"),), spoiled=True)
     story.do(spoiled, ABORTED)

@@ -191,7 +191,7 @@ class Transactor(Worker):
 
     async def step(self) -> None:
         keys = self.chance.sample([f"t/{number}" for number in range(SHARED["t/"])], self.chance.randint(1, 6))
-        requests = [self.put(keys[0])]
+        requests = [self.put(keys[0]), *await self.checks()]
         for key in keys[1:]:
             request = await self._one(key)
             if request:
@@ -203,9 +203,15 @@ class Transactor(Worker):
         lines = [request.lines for request in requests]
         if spoiled:
             lines.append(b"SET\n")
-        writes = [request.what for request in requests if isinstance(request.what, Write)]
+        asked = [request.what for request in requests if isinstance(request.what, Write)]
+        checks = tuple(write for write in asked if write.verb == "CHECK")
+        writes = tuple(write for write in asked if write.verb != "CHECK")
         data = b"BEGIN\n" + b"".join(lines) + end.encode() + b"\n"
-        await self.ask(Request(data, Transaction(tuple(writes), end, spoiled)))
+        await self.ask(Request(data, Transaction(writes, end, spoiled, checks)))
+
+    async def checks(self) -> list[Request]:
+        """What is demanded beside the writes."""
+        return []
 
     async def _one(self, key: str) -> Request | None:
         kind = self.chance.random()
@@ -217,6 +223,20 @@ class Transactor(Worker):
         if revision and kind < 0.7:
             return self.delete(key, revision)
         return None if revision is None else self.put(key, condition=revision)
+
+
+class Fenced(Transactor):
+    """Transactions that stand on keys which others swap all the time."""
+
+    async def checks(self) -> list[Request]:
+        """That two of them are as they were."""
+        found = []
+        for key in {self.key("c/"), self.key("c/")}:
+            revision = await self.revision(key)
+            if revision is not None:
+                what = Write("CHECK", key, condition=revision)
+                found.append(Request(f"CHECK {key} if={revision}\n".encode(), what))
+        return found
 
 
 class Expirer(Worker):
@@ -254,4 +274,6 @@ def workers(history: History, port: int, seed: str, features: Sequence[str]) -> 
     kinds: list[type[Worker]] = [Writer] * 3 + [Swapper] * 3 + [Counter] * 2 + [Reader] * 2 + [Expirer] * 2 + [Seldom]
     if "transactions" in features:
         kinds += [Transactor] * 3
+    if "checks" in features:
+        kinds += [Fenced] * 2
     return [kind(history, port, seed, number) for number, kind in enumerate(kinds, 1)]
