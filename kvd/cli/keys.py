@@ -57,7 +57,7 @@ async def ttl(kv: Client, args: Arguments, out: Output) -> None:
 async def touch(kv: Client, args: Arguments, out: Output) -> None:
     key, seconds = args["<KEY>"], args["<SECONDS>"]
     with asking(writing=True):
-        is_there = await kv.touch(key, seconds)
+        is_there = await kv.touch(key, seconds, if_revision=args["--if"])
     if not is_there:
         raise absent(key)
     if out.as_json:
@@ -98,7 +98,8 @@ end.  The word -- ends the options."""),
     ),
     Command("ttl", "<KEY>", "Use ttl <KEY> to see in how many seconds that key expires (-: never)", ttl),
     Command(
-        "touch", "<KEY> <SECONDS>", "Use touch <KEY> <SECONDS> to let that key expire then (-: never)", touch
+        "touch", "<KEY> <SECONDS>", "Use touch <KEY> <SECONDS> to let that key expire then (-: never)", touch,
+        options=(IF,),
     ),
     Command(
         "incr", "<KEY> [<N>]", "Use incr <KEY> [<N>] to add N, 1 unless given, to the number that key holds", incr

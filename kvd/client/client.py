@@ -124,10 +124,13 @@ class Client:
         request = b"DEL " + arguments.key(key) + arguments.condition(if_revision)
         return await self._ask(replies.revision_or_none, request)
 
-    async def touch(self, key: str, ttl: Seconds | None) -> bool:
-        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key."""
-        request = b"TOUCH " + arguments.key(key) + arguments.ttl(ttl, never=b" ttl=-")
-        return await self._ask(replies.done, request)
+    async def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> bool:
+        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key.
+
+        if_revision: only if the key has this revision or position, else raise Conflict.
+        """
+        options = arguments.ttl(ttl, never=b" ttl=-") + arguments.condition(if_revision)
+        return await self._ask(replies.done, b"TOUCH " + arguments.key(key) + options)
 
     async def ttl(self, key: str) -> float | None:
         """Return the seconds until the key expires, math.inf: never, None: there is no such key."""

@@ -271,7 +271,7 @@ async def test_options_are_sent_in_the_words_of_the_protocol() -> None:
         "PUT k ttl=0.250 base64=1 = AA==",
         "DEL k if=7",
         "TOUCH k ttl=1.500",
-        "TOUCH k ttl=-",
+        "TOUCH k ttl=- if=7",
         "INCR k -5",
     ]
 
@@ -286,7 +286,7 @@ async def test_options_are_sent_in_the_words_of_the_protocol() -> None:
             kv.set("k", b"\x00", ttl=0.25),
             kv.delete("k", if_revision=7),
             kv.touch("k", 1.5),
-            kv.touch("k", None),
+            kv.touch("k", None, if_revision=7),
             kv.incr("k", -5),
         )
 
@@ -523,6 +523,9 @@ async def test_conditions(daemon: Daemon) -> None:
         position = (await anext(changes)).position
         second = await kv.set("lock", "still me", if_revision=position)
         assert second == first + 1
+        with pytest.raises(Conflict):
+            await kv.touch("lock", 60, if_revision=first)
+        assert await kv.touch("lock", 60, if_revision=second)
         with pytest.raises(Conflict):
             await kv.delete("lock", if_revision=first)
         assert await kv.delete("lock", if_revision=second) == second + 1

@@ -395,7 +395,8 @@ def test_times_to_live(ctl: Ctl) -> None:
     assert printed(ctl("ttl", "k")) == b"-\n"
     assert printed(ctl("touch", "k", "100.5")) == b""
     assert 0 < float(printed(ctl("ttl", "k"))) <= 100.5
-    assert printed(ctl("touch", "k", "-")) == b""
+    assert complaint(ctl("touch", "k", "5", "--if", "2"), 1) == "kvctl: --if does not hold: the key's revision is 1\n"
+    assert printed(ctl("touch", "k", "-", "--if", "1")) == b""
     assert printed(ctl("ttl", "k")) == b"-\n"
     assert complaint(ctl("touch", "k", "0"), 2).startswith("kvctl: usage: ")
 
