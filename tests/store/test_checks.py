@@ -146,6 +146,27 @@ async def test_a_key_whose_time_is_over_has_changed(redis: Redis) -> None:
         ] * 3
 
 
+async def test_a_key_that_lives_with_another_is_judged_by_that(redis: Redis) -> None:
+    async with running(redis.unix_url) as store:
+        stop_the_sweep(redis)
+        await write(store, put(b"owner", ttl=60_000))
+        await write(store, put(b"a/1", owner=b"owner"), put(b"a/2", owner=b"owner"))
+        assert await commit(store, Check(b"a/1"), CheckNone(b"a/*")) == b"c2:a/1"
+        assert await commit(store, await since(store, b"a/*", 3), Touch(b"owner", 1)) == b"3"
+        await asyncio.sleep(0.02)
+        assert await commit(store, CheckNone(b"a/*"), Check(b"a/2", b"0")) == b"6"
+        assert await commit(store, await since(store, b"a/*", 6), put(b"owner", ttl=1)) == b"7"
+        await write(store, put(b"a/3", owner=b"owner"))
+        await asyncio.sleep(0.02)
+        # The owner does not match, and takes with it what does.
+        assert await commit(store, await since(store, b"a/*", 8)) == b"c9:a/3"
+        assert (await store.history())[0].revision == 10
+        await write(store, put(b"owner"))
+        await write(store, put(b"a/4", owner=b"owner"))
+        assert await in_one_batch(store, [Delete(b"owner")], CheckNone(b"a/*"), Check(b"a/4", b"0")) == b"14"
+        assert await commit(store, await since(store, b"a/*", 12)) == b"c13:a/4"
+
+
 async def test_what_the_store_cannot_say_at_once_it_does_not_say(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         for _ in range(8):
