@@ -11,6 +11,7 @@ kvd on a new embedded store, by its own defaults, and nats-server with JetStream
 durable, take turns.  Start: until a PING is answered.  End: from SIGTERM until the process is gone.
 """
 
+import os
 import re
 import statistics
 import subprocess
@@ -38,7 +39,9 @@ Started = tuple[subprocess.Popen[bytes], int]
 def kvd(root: Path, home: Path) -> Started:
     """A daemon that says that it listens."""
     command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(home / "data")]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    # What is installed is compiled.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout  # noqa: S101
     said = process.stdout.readline().decode()
     found = re.search(r":(\d+)$", said)

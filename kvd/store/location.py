@@ -38,7 +38,9 @@ class StoreLocation(NamedTuple):
         if self.disk is None:
             return Store(self.url, retention, owner_keys=settings.owner_keys)
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
-        return Store(self.url, retention, free_space, self._cache(settings), settings.fsync, settings.owner_keys)
+        return Store(
+            self.url, retention, free_space, self._cache(settings), settings.fsync, settings.owner_keys, direct=True
+        )
 
     def _cache(self, settings: Settings) -> Cache:
         if self.slot:

@@ -2,6 +2,7 @@
 
 scripts       those of lua/, as they are sent
 connection    one connection
+library       redis-py, which opens it where the store is somebody else's
 engine        which run of the engine this is, and what it may lose
 attach        whether a store is kvd's, and still has all that it acknowledged
 note          on disk: where a store was when the last daemon on it ended in order

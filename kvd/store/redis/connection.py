@@ -1,22 +1,17 @@
-"""One connection to Redis: redis-py opens it (URL, TLS, password), bytes go through it directly.
+"""One connection to Redis: redis-py opens it where it has a URL (TLS, password), bytes go through it directly.
 
 redis-py's own client costs ten times as much a call and may send one twice; its streams cost a task and 3 us a reply.
 """
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, InvalidResponse, RedisError, ResponseError
 
-from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded
+from kvd.errors import StoreLost, StoreUnusable, Superseded
 from kvd.store.redis.scripts import REFUSED, SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
@@ -66,10 +61,6 @@ _PASSING = {
 """First words of errors that a store answers for a while: it starts, is being promoted, lacks space."""
 
 
-_LASTING = (AuthenticationError, AuthorizationError, InvalidResponse, ssl.SSLCertVerificationError)
-"""Errors of a connection that time does not mend: a wrong password, another protocol, another certificate."""
-
-
 def lost_by(error: Rejected) -> StoreLost | Superseded:
     """What an error means to whom it leaves without a store."""
     if error.word == REFUSED:
@@ -94,32 +85,71 @@ def info_of(raw: bytes) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
+class Opener(Protocol):
+    """Opens connections to one Redis."""
+
+    def make(self) -> Any:
+        """One that is to be opened: it has what redis-py's has, `connect`, `disconnect`, `_reader` and `_writer`."""
+
+    def why(self, error: BaseException) -> StoreLost | Superseded | None:
+        """What an error means that met one while it was opened, None if it was not foreseen."""
+
+
+class _File:
+    """A connection to a socket that is a file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def connect(self) -> None:
+        """Open it."""
+        self._reader, self._writer = await asyncio.open_unix_connection(self._path)
+
+    async def disconnect(self, *, nowait: bool) -> None:  # noqa: ARG002
+        """Close it at once."""
+        if self._writer:
+            self._writer.close()
+
+
+class _FileOpener:
+    """An `Opener` for a socket that is a file, and asks for no password."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def make(self) -> _File:
+        """See `Opener`."""
+        return _File(self._path)
+
+    def why(self, error: BaseException) -> StoreLost | Superseded | None:
+        """See `Opener`."""
+        if isinstance(error, Rejected):
+            return lost_by(error)
+        # RuntimeError: uvloop's word for a transport that was closed a moment ago.
+        return StoreLost(str(error)) if isinstance(error, OSError | RuntimeError) else None
+
+
 class Connector:
     """Opens connections to the Redis of one URL."""
 
-    def __init__(self, url: str) -> None:
-        """url: str, redis://, rediss:// or unix://.  Raises StartError if it is not one."""
-        options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
-        try:
-            # Retries are off: a script that timed out was seen to run nine times.  No timeout on replies: it
-            # would wrap every call; callers watch the time instead.
-            self._pool: ConnectionPool = ConnectionPool.from_url(
-                url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT,
-                retry=Retry(NoBackoff(), 0), client_name="kvd", **options,
-            )  # fmt: skip
-            if "path" in self._pool.connection_kwargs:
-                # It takes the bytes of a path for UTF-8, which they need not be.
-                self._pool.connection_kwargs["path"] = unquote(urlsplit(url).path, errors="surrogateescape")
-            self._pool.make_connection()  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError) as error:
-            raise StartError(
-                f"not the URL of a Redis: {error}; expected redis://[user:password@]host:port/db, "
-                "rediss://... or unix:///path/to/socket"
-            ) from None
+    def __init__(self, url: str, *, direct: bool = False) -> None:
+        """url: str, redis://, rediss:// or unix://.  direct: it is of an embedded server, and needs no library.
+
+        Raises StartError if it is not one.
+        """
+        self._opener: Opener
+        if direct:
+            self._opener = _FileOpener(unquote(urlsplit(url).path, errors="surrogateescape"))
+        else:
+            from kvd.store.redis.library import Library
+
+            self._opener = Library(url, CONNECT_TIMEOUT)
 
     async def open(self) -> "Connection":
         """A new connection, with kvd's scripts loaded.  Raises StoreLost, StoreUnusable."""
-        opened = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        opened = self._opener.make()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await opened.connect()
@@ -129,24 +159,10 @@ class Connector:
             await opened.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
-            # RuntimeError: uvloop's word for a transport that was closed a moment ago.
-            if isinstance(error, RedisError | OSError | RuntimeError | Rejected):
-                raise _why(error) from None
+            if why := self._opener.why(error):
+                raise why from None
             raise
         return connection
-
-
-def _why(error: Exception) -> StoreLost | Superseded:
-    """What an error means that met a connection while it was opened."""
-    if isinstance(error, ResponseError):
-        error = Rejected(str(error))
-    if isinstance(error, Rejected):
-        return lost_by(error)
-    # redis-py wraps some.
-    cause: BaseException | None = error
-    while cause and not isinstance(cause, _LASTING):
-        cause = cause.__cause__ or cause.__context__
-    return (StoreUnusable if cause else StoreLost)(str(error))
 
 
 async def _load_scripts(connection: "Connection") -> None:
@@ -170,10 +186,13 @@ class Connection(asyncio.Protocol):
     lost: future of None, raises StoreLost when the connection is lost, and whatever else `deliver`'s `take` raises.
     """
 
-    def __init__(self, opened: AbstractConnection) -> None:
-        """opened: connected; from now on it only closes.  Raises StoreLost if it is lost by now."""
-        streams: Any = opened._writer
-        if streams is None or streams.transport.is_closing() or opened._reader.at_eof():  # type: ignore[union-attr]
+    def __init__(self, opened: Any) -> None:
+        """opened: as an `Opener` makes it, connected; from now on it only closes.
+
+        Raises StoreLost if it is lost by now.
+        """
+        streams = opened._writer
+        if streams is None or streams.transport.is_closing() or opened._reader.at_eof():
             raise StoreLost("the connection was closed")
         self._opened = opened
         self._transport: asyncio.Transport = streams.transport

@@ -59,15 +59,15 @@ class Store:
 
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
-        cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS,
+        cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS, *, direct: bool = False,
     ) -> None:  # fmt: skip
-        """url: str as Connector takes it.  retention: of the change log.  free_space: on its disk.
+        """url, direct: as Connector takes them.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
         fsync: its appendfsync; "" to ask it.  owner_keys: that may live with one at the most.
         Raises StartError if the URL is none.
         """
-        self._connector = Connector(url)
+        self._connector = Connector(url, direct=direct)
         self.server = ""
         self._free_space = free_space
         self._clock = Clock()
