@@ -19,6 +19,7 @@ class Group:
     def __init__(self, form: Form, clock: Clock) -> None:
         self.form = form
         self._render = line_of(form, clock)
+        self._wants_values = form.wants_values
         # By pattern: those that watch nothing else, and those that do.
         self._alone: dict[bytes, set[Watcher]] = {}
         self._among_others: dict[bytes, set[Watcher]] = {}
@@ -70,11 +71,14 @@ class Group:
 
     def publish(self, store: bytes, before: int, changes: Sequence[Change]) -> None:
         """Hand on the next changes, which come after the revision `before`."""
+        render, wants_values = self._render, self._wants_values
+        # None for a change whose value has to be fetched first: when it was read, nobody wanted it.
         lines: dict[int, bytes | None] = {}
         places: dict[bytes, list[int]] = {}
         for place, change in enumerate(changes):
             for pattern in self._patterns_of(change.key):
-                lines[place] = lines.get(place) or self._line(change, store)
+                if place not in lines:
+                    lines[place] = None if change.apart and wants_values else render(change, store)
                 places.setdefault(pattern, []).append(place)
         merged: dict[Watcher, list[int]] = {}
         for pattern, found in places.items():
@@ -86,10 +90,6 @@ class Group:
         for watcher, its in merged.items():
             its.sort()
             self._hand((watcher,), before, [changes[place] for place in its], [lines[place] for place in its])
-
-    def _line(self, change: Change, store: bytes) -> bytes | None:
-        """None if its value has to be fetched first: when it was read, nobody wanted it."""
-        return None if change.apart and self.form.wants_values else self._render(change, store)
 
     def _hand(
         self, watchers: Iterable[Watcher], before: int, changes: Sequence[Change], lines: Sequence[bytes | None]

@@ -11,11 +11,11 @@ from enum import Enum, auto
 from itertools import pairwise
 
 from kvd.metrics import Counts
-from kvd.model import Change, Form, Patterns, Position
+from kvd.model import PLAIN, Change, Form, Patterns, Position
 from kvd.watch.groups import Group
 from kvd.watch.index import ChangeIndex
 from kvd.watch.memory import FetchedChanges, RecentChanges
-from kvd.watch.portions import Portion, Portions
+from kvd.watch.portions import Name, Portion, Portions
 from kvd.watch.rendering import Clock, age_of, line_of, pieced
 from kvd.watch.spread import retry_hint
 from kvd.watch.watcher import Watcher
@@ -171,7 +171,7 @@ class Hub:
             self._counts.catching_up -= 1
             watcher.coming = []
             return Step.LIVE
-        name = (watcher.patterns.words, watcher.form, watcher.after, age_of(watcher.form, self.clock))
+        name = self._name(watcher)
         portion = self._portions.get(name)
         if portion is None:
             if not watcher.coming:
@@ -189,6 +189,11 @@ class Hub:
             return Step.FULL
         _, watcher.after, watcher.coming, watcher.joined, watcher.known_to = portion
         return Step.MORE
+
+    def _name(self, watcher: Watcher) -> Name:
+        """Of what comes next for a watcher, the same for all that are to be given the same."""
+        words, form, after = watcher.patterns.words, watcher.form, watcher.after
+        return (words, after) if form is PLAIN else (words, after, form, age_of(form, self.clock))
 
     def _look_ahead(self, watcher: Watcher) -> None:
         """Find what comes next, and all that has to be known of it: the index may have dropped it when it is pushed."""
@@ -210,7 +215,7 @@ class Hub:
         size = 0
         given = 0
         for number, revision in enumerate(watcher.coming):
-            change = self.known(revision, values=values)
+            change = self.known(revision, values)
             if change is None:
                 break
             changes.append(change)
@@ -227,7 +232,7 @@ class Hub:
         text = pieced(changes[:given], lines[:given], form)
         return Portion(text, last, coming, watcher.joined, watcher.known_to)
 
-    def known(self, revision: int, *, values: bool = True) -> Change | None:
+    def known(self, revision: int, values: bool = True) -> Change | None:
         """The change with a revision, if it is in memory, and with its value, if values are wanted."""
         change = self._recent.get(revision) or self.fetched.get(revision)
         if change and change.apart and values:
@@ -238,7 +243,7 @@ class Hub:
     def missing(self, watcher: Watcher) -> list[int]:
         """Revisions of the changes that come next for a watcher and are not in memory."""
         values = watcher.form.wants_values
-        return [revision for revision in watcher.coming if self.known(revision, values=values) is None]
+        return [revision for revision in watcher.coming if self.known(revision, values) is None]
 
     def when_reached(self, revision: int, callback: Callable[[], None]) -> None:
         """Have something called once a revision is published, or the history begins anew."""

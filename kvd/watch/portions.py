@@ -8,8 +8,9 @@ MOST_BYTES = 1024 * 1024
 """Bytes of steps that are kept."""
 
 
-Name = tuple[tuple[bytes, ...], Form, int, int]
-"""What is watched, in which form, the revision up to which everything was sent, and `rendering.age_of`."""
+Name = tuple[tuple[bytes, ...], int] | tuple[tuple[bytes, ...], int, Form, int]
+"""What is watched, and the revision up to which everything was sent; of a form other than PLAIN also the form, and
+`rendering.age_of`."""
 
 
 class Portion(NamedTuple):

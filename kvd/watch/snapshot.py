@@ -289,7 +289,7 @@ class Copy:
     def _last_change(self, key: bytes) -> Change | None:
         """The last change of a key that has changed, if it is in memory."""
         revision = max(self._hub.index.last_of(key), self._changed[key])
-        return self._hub.known(revision, values=self._values)
+        return self._hub.known(revision, self._values)
 
     def _size_of(self, key: bytes) -> int:
         change = self._last_change(key)

@@ -5,7 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import Usage
-from kvd.model import CHANGING, TEXT, Form
+from kvd.model import CHANGING, PLAIN, TEXT, Form
 from kvd.requests import (
     NUMBERED,
     Check,
@@ -261,6 +261,8 @@ def _split(rest: bytes | None, expected: str) -> list[bytes]:
 
 def _form(given: dict[bytes, bytes]) -> Form:
     """What the options of a watch say."""
+    if not given:
+        return PLAIN
     for name in FLAGS:
         if given.get(name):
             raise Usage(f"*{name.decode()} takes no value")

@@ -1,5 +1,6 @@
 """The entries of the change log as Redis has them, and the changes in them (docs/layout.md)."""
 
+from itertools import repeat
 from typing import Any
 
 from kvd.errors import StoreLost
@@ -13,11 +14,13 @@ SMALL = ord("a")
 """What letters before it say: the next change belongs to the same transaction."""
 
 _VERBS = {b"t": (b"SET", TEXT), b"b": (b"SET", BYTES), b"d": (b"DEL", TEXT), b"e": (b"EXPIRE", TEXT)}
-_LETTERS = {letter: (*parts, False) for letter, parts in _VERBS.items()} | {
-    letter.upper(): (*parts, True) for letter, parts in _VERBS.items()
-}
 _REFERENCES = {b"g": b"t", b"h": b"b", b"G": b"T", b"H": b"B"}
 """Letters of changes whose value stands apart, by their revision, to those of changes that hold it."""
+_LETTERS = {
+    letter: (*_VERBS[_REFERENCES.get(letter, letter).lower()], letter.isupper(), letter in _REFERENCES)
+    for letter in (*_VERBS, *map(bytes.upper, _VERBS), *_REFERENCES)
+}
+"""Verb and kind, whether the next change belongs to the same transaction, and whether the value stands apart."""
 
 
 def read_entry(raw: list[Any]) -> Entry:
@@ -36,8 +39,9 @@ def read_entry(raw: list[Any]) -> Entry:
         return Entry(fields[1], simple)
     names = fields[2::2]
     first = last + 1 - len(names)
-    parts = zip(names, fields[3::2], _transactions(first, names), strict=True)
-    return Entry(fields[1], [change_of(number, *part, moment) for number, part in enumerate(parts, first)])
+    transactions = _transactions(first, names) if min(names)[0] < SMALL else repeat(0, len(names))
+    parts = zip(range(first, last + 1), names, fields[3::2], transactions, strict=True)
+    return Entry(fields[1], [change_of(number, name, value, of, moment) for number, name, value, of in parts])
 
 
 def moment_of(last: int, tag: bytes) -> Moment:
@@ -49,13 +53,12 @@ def moment_of(last: int, tag: bytes) -> Moment:
 def _transactions(first: int, names: list[bytes]) -> list[int]:
     """The last revision of each change's transaction, 0 for those that are alone."""
     found = [0] * len(names)
-    if min(names)[0] < SMALL:
-        end = 0
-        for place in reversed(range(len(names))):
-            if names[place][0] >= SMALL:
-                end = first + place
-            else:
-                found[place] = found[place + 1] = end
+    end = 0
+    for place in reversed(range(len(names))):
+        if names[place][0] >= SMALL:
+            end = first + place
+        else:
+            found[place] = found[place + 1] = end
     return found
 
 
@@ -87,14 +90,11 @@ def fill(wanted: list[Reference], values: list[bytes | None]) -> None:
 
 def change_of(revision: int, name: bytes, value: bytes, transaction: int, moment: Moment) -> Change:
     """A change by its name and value in an entry; see `Change`."""
-    letter = name[:1]
-    apart = 0
-    if letter in _REFERENCES:
-        letter, apart, value = _REFERENCES[letter], int(value), b""
-    verb, kind, more = _LETTERS[letter]
-    key, space, flags = name[1:].partition(b" ")
-    if not (space or apart):
-        return Change(revision, verb, key, kind, value, more, 0, b"", 0, transaction, moment)
+    verb, kind, more, is_apart = _LETTERS[name[:1]]
+    if not is_apart and b" " not in name:
+        return Change(revision, verb, name[1:], kind, value, more, 0, b"", 0, transaction, moment)
+    apart, value = (int(value), b"") if is_apart else (0, value)
+    key, _, flags = name[1:].partition(b" ")
     # Those that this version does not know are passed over.
     given = read(flags)
     deadline, owner = int(given.get(DEADLINE, b"0")), unescape(given.get(OWNER, b""))
