@@ -23,6 +23,7 @@ options      how an option is read, from the command line or the environment
 metrics      what a daemon tells of how it is doing, and where it is counted
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again
+certificates  the daemon's certificate and key, and who signs those of clients
 credentials  the URL of a store, which is never shown
 requests     what clients ask for
 model        the values that the layers exchange

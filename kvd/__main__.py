@@ -14,7 +14,7 @@ from typing import NoReturn
 from docopt import DocoptExit, docopt
 
 from kvd import __version__, reloadable, settings
-from kvd.addresses import AnyAddress, UnixAddress
+from kvd.addresses import Address, AnyAddress, UnixAddress
 from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
@@ -83,16 +83,19 @@ def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
         sys.stdout.write(
             f"kvd {__version__} ({daemon.engine}) listens on {where}\n"
             f"data: {data}\n"
-            f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | {_dialing(daemon.addresses[0])}\n"
+            f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | {_dialing(daemon.addresses)}\n"
         )
         sys.stdout.flush()
 
 
-def _dialing(address: AnyAddress) -> str:
-    """The command that connects to an address."""
+def _dialing(addresses: Sequence[AnyAddress]) -> str:
+    """A command that connects, without TLS if that can be."""
+    address = min(addresses, key=lambda one: isinstance(one, Address) and one.tls)
     if isinstance(address, UnixAddress):
         return f"nc -U {shlex.quote(address.path)}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    if address.tls:
+        return f"openssl s_client -quiet -connect {Address(host, address.port)}"
     return f"nc {host} {address.port}"
 
 

@@ -9,7 +9,7 @@ from kvd.options import shown
 DEFAULT_PORT = 5830
 LONGEST_PATH = 107
 """Bytes of a unix socket's path; macOS takes 103."""
-UNIX = "unix:"
+UNIX, TLS = "unix:", "tls:"
 
 # An interface's name has up to 15 bytes: all but spaces, slashes and colons.
 _ADDRESS = re.compile(
@@ -21,13 +21,16 @@ class Address(NamedTuple):
     """A TCP address.
 
     host: a name or an address; one of IPv6 may end with % and its scope, the name or the number of an interface.
+    tls: whether only TLS is spoken there.
     """
 
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return TLS + place if self.tls else place
 
 
 class UnixAddress(NamedTuple):
@@ -43,21 +46,22 @@ AnyAddress = Address | UnixAddress
 
 
 def address(given: str, where: str) -> AnyAddress:
-    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, :PORT of this machine alone, or unix:PATH.
+    """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, :PORT of this machine alone; tls: before any; or unix:PATH.
 
     Raises StartError.
     """
     if given.startswith(UNIX):
         return UnixAddress(_path(given.removeprefix(UNIX), where))
-    match = _ADDRESS(given)
+    place = given.removeprefix(TLS)
+    match = _ADDRESS(place)
     port = int(match[3]) if match and match[3] else DEFAULT_PORT
     # Digits alone are a port to most people, and an IPv4 address to the system.
-    if not match or not given or given.isdigit() or port > 65535:
+    if not match or not place or place.isdigit() or port > 65535:
         raise StartError(
-            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}, or "
-            f"{UNIX}PATH"
+            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}, "
+            f"{TLS}HOST:PORT or {UNIX}PATH"
         )
-    return Address(match[1] or match[2] or "127.0.0.1", port)
+    return Address(match[1] or match[2] or "127.0.0.1", port, tls=place != given)
 
 
 def _path(given: str, where: str) -> str:

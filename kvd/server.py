@@ -13,6 +13,8 @@ from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, Listener, cannot_listen
 from kvd.process.tasks import run_together
+from kvd.process.tls import Tls
+from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
@@ -44,7 +46,8 @@ class Server:
 
         start: as Service takes it.  Raises StartError if the store's URL is none.
         """
-        self._loaded = loaded
+        self._tls = Tls()
+        self._load(loaded)
         self._bound = listeners
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
@@ -72,7 +75,8 @@ class Server:
             except OSError as error:
                 raise cannot_listen(listener.address, error) from None
             create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
-            self._listeners.append(await create(self._streams, sock=bound, backlog=BACKLOG))
+            protocol = self._tls_streams if listener.is_tls else self._streams
+            self._listeners.append(await create(protocol, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
@@ -87,13 +91,18 @@ class Server:
 
     async def reload(self, loaded: Reloadable) -> None:
         """Take what was read anew, all of it at one moment."""
-        self._loaded = loaded
+        self._load(loaded)
+
+    def _load(self, loaded: Reloadable) -> None:
+        if loaded.certificates:
+            self._tls.load(loaded.certificates)
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         self._draining = True
         for listener in self._listeners:
             listener.close()
+        self._tls.close()
         crowd = len(self._sessions)
         for session in list(self._sessions):
             session.stop(crowd)
@@ -108,11 +117,18 @@ class Server:
     async def close(self) -> None:
         """Let go of the store."""
         self._refused.flush()
+        self._tls.flush()
         await self._service.close()
 
     def _streams(self) -> Streams:
         loop = asyncio.get_running_loop()
         return Streams(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
+
+    def _tls_streams(self) -> TlsTransport:
+        # Those beyond are to hear that there are too many.
+        if len(self._sessions) + self._tls.in_flight >= self._most + LINGER_COUNT:
+            self._tls.make_room()
+        return self._tls.transport(self._streams())
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -121,7 +137,7 @@ class Server:
         try:
             # Cancelled by `drain` only; asyncio would log that as an error.
             with suppress(asyncio.CancelledError):
-                if len(self._sessions) < self._most or self._make_room():
+                if self._has_room() or self._make_room():
                     await self._serve(reader, writer)
                 else:
                     await self._refuse(reader, writer)
@@ -150,6 +166,12 @@ class Server:
 
     def _count(self) -> None:
         self._service.counts.connections = len(self._sessions)
+
+    def _has_room(self) -> bool:
+        """Whether there may be one more connection; a handshake in flight makes way for it."""
+        if len(self._sessions) + self._tls.in_flight >= self._most:
+            self._tls.make_room()
+        return len(self._sessions) < self._most
 
     def _make_room(self) -> bool:
         """Cut a connection that has ended but for its peer's end; False: there is none."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvd import config_file
-from kvd.addresses import DEFAULT_PORT, AnyAddress, address
+from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
@@ -53,8 +53,20 @@ class Settings:
     )  # fmt: skip
     listen: tuple[AnyAddress, ...] = option(
         f"127.0.0.1:{DEFAULT_PORT}", address, "ADDR",
-        "Where to listen, HOST:PORT or unix:PATH; may be given several times; port 0 takes a free one; there are no "
-        "passwords: open it only to a network you trust; a unix socket is for its user and its group", several=True,
+        "Where to listen, HOST:PORT, tls:HOST:PORT or unix:PATH; may be given several times; port 0 takes a free one; "
+        "there are no passwords: open it only to a network you trust; a unix socket is for its user and its group",
+        several=True,
+    )  # fmt: skip
+    tls_cert: str = option(
+        "", text, "FILE",
+        "Certificate for --listen tls:..., in PEM, with those that vouch for it after it; SIGHUP reads it, and the "
+        "other two, anew", shown="none",
+    )  # fmt: skip
+    tls_key: str = option("", text, "FILE", "Its private key, in PEM, without a passphrase", shown="none")
+    tls_client_ca: str = option(
+        "", text, "FILE",
+        "Have clients that come with TLS show a certificate that one of these, in PEM, has signed for them",
+        shown="none",
     )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",
@@ -142,7 +154,16 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     values = {option.field: option.value(given[option.field]) for option in OPTIONS if option.field in given}
     if "store_file" in given:
         values["store"] = url_in_file(values["store_file"], given["store_file"].where)
-    return _complete(Settings(**values), values, available)
+    settings = Settings(**values)
+    _check_tls(settings)
+    return _complete(settings, values, available)
+
+
+def _check_tls(settings: Settings) -> None:
+    """Raises StartError if what TLS needs is not there."""
+    for listen in settings.listen:
+        if isinstance(listen, Address) and listen.tls and not (settings.tls_cert and settings.tls_key):
+            raise StartError(f"--listen {listen}: expected --tls-cert FILE and --tls-key FILE as well")
 
 
 def _leave_one_store(given: dict[str, Given]) -> None:

@@ -6,6 +6,8 @@ service       the event loop, the logger, and the signals that end a process
 tasks         tasks that run together
 sockets       sockets to listen on
 unix_sockets  those that are files
+tls           the server's side of TLS: certificates, and handshakes in flight
+tls_transport  TLS between a socket's transport and a protocol
 identity      who a peer is, as far as its connection tells
 half_open     peers that are gone without a word
 limits        the limit of open files

@@ -12,9 +12,11 @@ class Identity(NamedTuple):
     """What is known of a peer before it has said anything.
 
     user: of a unix socket's peer, its user id, as the kernel says.
+    certificate: of a TLS peer, the common name in its certificate, which was verified.
     """
 
     user: int | None = None
+    certificate: str | None = None
 
 
 def identify(transport: asyncio.BaseTransport) -> Identity:
@@ -24,4 +26,5 @@ def identify(transport: asyncio.BaseTransport) -> Identity:
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family == socket.AF_UNIX:
             return Identity(user=unix_sockets.user_of(connection))
+        return Identity(certificate=transport.get_extra_info("certificate"))
     return Identity()

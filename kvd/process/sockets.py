@@ -25,6 +25,11 @@ class Listener(NamedTuple):
     address: AnyAddress
     file: unix_sockets.SocketFile | None = None
 
+    @property
+    def is_tls(self) -> bool:
+        """Whether only TLS is spoken there."""
+        return isinstance(self.address, Address) and self.address.tls
+
     def share(self) -> "Listener":
         """Another one at the same address, for a process that will listen there, too.  Raises OSError.
 
@@ -59,7 +64,7 @@ def listen(addresses: Sequence[AnyAddress]) -> list[Listener]:
                 continue
             for family, where in _resolve(address):
                 bound = _bound(family, where)
-                listeners.append(Listener(bound, _address_of(bound)))
+                listeners.append(Listener(bound, _address_of(bound)._replace(tls=address.tls)))
                 bound.listen(BACKLOG)
         except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
             for listener in listeners:
@@ -76,7 +81,8 @@ def cannot_listen(address: AnyAddress, error: Exception) -> StartError:
         return StartError(f"cannot listen on {address}: {reason}; choose another with --listen unix:PATH")
     if address.host.lower().startswith("fe80:") and "%" not in address.host:
         reason = f"{reason} (it needs its interface: [{address.host}%eth0]:{address.port})"
-    return StartError(f"cannot listen on {address}: {reason}; choose another with --listen HOST:PORT")
+    form = "tls:HOST:PORT" if address.tls else "HOST:PORT"
+    return StartError(f"cannot listen on {address}: {reason}; choose another with --listen {form}")
 
 
 def _address_of(bound: socket.socket) -> Address:

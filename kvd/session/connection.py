@@ -330,5 +330,5 @@ def _name_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
     with suppress(OSError, ValueError):
         peer = writer.get_extra_info("peername")
     if isinstance(peer, tuple):
-        return f"{peer[0]}:{peer[1]}"
+        return f"{peer[0]}:{peer[1]}" + (f" ({identity.certificate})" if identity.certificate else "")
     return "a peer" if identity.user is None else f"user {identity.user} of this machine"

@@ -16,6 +16,9 @@ from kvd.settings import MIB, OPTIONS, Settings, read
 EVERY = """\
 # All of them, with numbers where there are numbers.
 listen = ["127.0.0.1:1", "[::1]:2"]
+tls-cert = "/from/cert.pem"
+tls-key = "/from/key.pem"
+tls-client-ca = "/from/ca.pem"
 data = "/from/file"
 engine = "redis-server"
 store-wait = 0.5

@@ -109,6 +109,12 @@ def test_addresses(text: str, wanted: Address) -> None:
         "[::1%a:b]:1",
         "[%eth0]:1",
         "[::1%sixteen-letters-]",
+        "tls:",
+        "tls:7000",
+        "tls:a:b:1",
+        "tls:unix:/a",
+        "tls:tls:h:1",
+        "TLS:h:1",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -127,6 +133,17 @@ def test_the_path_of_a_unix_socket_is_an_address() -> None:
 def test_what_is_no_path_of_a_socket_is_refused(path: str) -> None:
     with pytest.raises(StartError, match=r"^--listen: invalid path of a unix socket .*: expected unix:PATH, with"):
         address(f"unix:{path}", "--listen")
+
+
+def test_an_address_with_tls_needs_a_certificate_and_its_key() -> None:
+    assert address("tls:[::1]:7000", "--listen") == Address("::1", 7000, tls=True)
+    assert address("tls::7000", "--listen") == Address("127.0.0.1", 7000, tls=True)
+    assert str(address("tls:h", "--listen")) == "tls:h:5830"
+    files = {"--tls-cert": "cert.pem", "--tls-key": "key.pem"}
+    assert read({"--listen": ["tls:h:1", "h:2"], **files}, {}).listen[0] == Address("h", 1, tls=True)
+    for name in files:
+        with pytest.raises(StartError, match=r"^--listen tls:h:1: expected --tls-cert FILE and --tls-key FILE as well"):
+            read({"--listen": ["h:2", "tls:h:1"]} | {name: files[name]}, {})
 
 
 @given(st.text())

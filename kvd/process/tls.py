@@ -1,0 +1,125 @@
+"""The server's side of TLS: its certificates, and the handshakes in flight.
+
+A handshake has a deadline, and only so many at once take OpenSSL's memory, the oldest of which makes way: whoever stops
+in the middle holds little, and not for long.  The costly step of each, the signature, has a turn of the event loop of
+its own, so that a crowd that comes at once does not keep others from theirs.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from contextlib import suppress
+
+from kvd.certificates import Certificates, name_in
+from kvd.errors import Usage
+from kvd.process.limited_log import LimitedLog
+from kvd.process.tls_transport import TlsTransport
+from kvd.wire import replies
+
+logger = logging.getLogger("kvd")
+
+HANDSHAKE_TIME = 10.0
+"""Seconds from the connection to the end of the handshake: three round trips, on the slowest line."""
+MOST_HANDSHAKES = 2048
+"""That were begun, and wait for the peer: they take some 40 KB each, and one does not wait for long.  A connection that
+has said nothing takes a tenth of that."""
+PLAIN = replies.refused(Usage("this address takes TLS only; expected a TLS handshake"))
+"""For who begins with a line of the protocol."""
+
+
+class Tls:
+    """`load` it, give each connection that comes a `transport`, `close` it."""
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = None
+        self._in_flight: dict[TlsTransport, asyncio.TimerHandle] = {}
+        self._begun: dict[TlsTransport, None] = {}
+        self._ready: deque[TlsTransport] = deque()
+        self._failed = LimitedLog(logger, logging.WARNING, "no TLS with %s: %s", "handshakes failed")
+        self._left = LimitedLog(logger, logging.DEBUG, "no TLS with %s: %s", "handshakes were left by the peer")
+
+    def load(self, certificates: Certificates) -> None:
+        """Use these for all that connects from now on.  Raises ssl.SSLError, ValueError."""
+        self._context = certificates.context()
+
+    def transport(self, protocol: asyncio.Protocol) -> TlsTransport:
+        """The transport of a connection that comes; `protocol` is told of it when the handshake is done."""
+        return TlsTransport(self, protocol)
+
+    @property
+    def in_flight(self) -> int:
+        """How many handshakes are."""
+        return len(self._in_flight)
+
+    def make_room(self) -> bool:
+        """End the oldest handshake in flight, which is likely to have been given up; False: there is none."""
+        for transport in self._in_flight:
+            transport.refuse("others needed its place")
+            return True
+        return False
+
+    def close(self) -> None:
+        """End all handshakes."""
+        while self.make_room():
+            pass
+
+    def flush(self) -> None:
+        """Write what the log was not told yet."""
+        self._failed.flush()
+        self._left.flush()
+
+    # ---- called by transports
+
+    def begun(self, transport: TlsTransport) -> None:
+        """A connection has come."""
+        loop = asyncio.get_running_loop()
+        why = f"its handshake was not done within {HANDSHAKE_TIME:g} s"
+        self._in_flight[transport] = loop.call_later(HANDSHAKE_TIME, transport.refuse, why)
+
+    def began(self, transport: TlsTransport) -> None:
+        """It has begun to speak: its first step is due."""
+        self._ready.append(transport)
+        if len(self._ready) == 1:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def ended(self, transport: TlsTransport, why: str, *, left: bool) -> None:
+        """It is over.  why: it failed, "" if it did not.  left: whether the peer has gone."""
+        self._begun.pop(transport, None)
+        timer = self._in_flight.pop(transport, None)
+        if timer:
+            timer.cancel()
+        if why:
+            log = self._left if left else self._failed
+            log.write(_name_of(transport), why)
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """What encrypts a connection."""
+        assert self._context  # noqa: S101
+        return self._context.wrap_bio(incoming, outgoing, server_side=True)
+
+    def name(self, peer: ssl.SSLObject) -> str | None:
+        """The name in a peer's certificate.  Raises ValueError if it is to be refused."""
+        return name_in(peer)
+
+    def _take_turn(self) -> None:
+        transport = self._ready.popleft()
+        if self._ready:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+        if transport not in self._in_flight:
+            return
+        if transport.began_plain:
+            transport.refuse("it does not speak TLS", told=PLAIN)
+            return
+        if len(self._begun) >= MOST_HANDSHAKES:
+            next(iter(self._begun)).refuse("others needed its place")
+        self._begun[transport] = None
+        transport.step()
+
+
+def _name_of(transport: TlsTransport) -> str:
+    peer = None
+    # uvloop raises ValueError when the peer is gone.
+    with suppress(OSError, ValueError):
+        peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a peer"

@@ -1,0 +1,358 @@
+"""TLS between a socket's transport and a protocol, so that the protocol need not know of it.
+
+asyncio's own TLS, and uvloop's, have no half-closing: when the peer ends its side (`close_notify`), theirs is closed as
+well, with the replies that are still to come, and `write_eof` does not exist.  A kvd client may shut its sending side
+down and goes on reading, with TLS as without; and the daemon ends a connection by shutting its own side down, without a
+loss of what the peer has not read (`session.linger`).  Hence this transport, over `ssl.SSLObject`:
+
+    socket's transport  <->  TlsTransport  <->  protocol
+
+Bytes go through OpenSSL's buffers in pieces, for these keep the size that they had once.  All that waits for the peer
+waits in the socket's transport, whose marks for a full buffer are passed on.
+"""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from typing import Any, Protocol
+
+PIECE = 16 * 1024
+"""Bytes that go to OpenSSL at once, either way: a record."""
+RECORD_HEADER = 5
+"""Bytes: a type, a version, and the length of what follows."""
+LARGEST_HELLO = RECORD_HEADER + 16 * 1024
+"""Bytes that a client may send before it has heard anything: a record."""
+HANDSHAKE_RECORD = b"\x16"
+"""What every connection begins with, since SSL 3."""
+MOST_UNASKED = 16 * 1024
+"""Bytes that a peer may have OpenSSL answer by itself after the handshake: no client asks for new keys that often, and
+what tries to renegotiate, which is refused, might not read the refusals."""
+
+
+class Handshakes(Protocol):
+    """Who counts the handshakes in flight, and decides about them."""
+
+    def begun(self, transport: "TlsTransport") -> None:
+        """A connection has come."""
+
+    def began(self, transport: "TlsTransport") -> None:
+        """It has begun to speak: `step` is to be called, soon."""
+
+    def ended(self, transport: "TlsTransport", why: str, *, left: bool) -> None:
+        """It is over.  why: it failed, "" if it did not.  left: whether the peer has gone."""
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
+        """What encrypts a connection."""
+
+    def name(self, peer: ssl.SSLObject) -> str | None:
+        """The name in a peer's certificate.  Raises ValueError if it is to be refused."""
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """A connection's server side: the transport of one protocol, and the protocol of the socket's transport."""
+
+    def __init__(self, handshakes: Handshakes, protocol: asyncio.Protocol) -> None:
+        """protocol: it is told of the connection when the handshake is done."""
+        super().__init__()
+        self._protocol: Any = protocol
+        self._handshakes = handshakes
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        # Made at the first step: who only connects takes little.
+        self._ssl: Any = None
+        self._raw: Any = None
+        self._certificate: str | None = None
+        self._has_begun = self._is_open = False
+        # Bytes that came and that OpenSSL was not given yet.
+        self._waiting = b""
+        self._paused = self._full = False
+        self._peer_ended = self._raw_ended = self._shut = self._closing = False
+        self._unasked = 0
+        self._error: Exception | None = None
+
+    # ---- the socket's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the socket's transport."""
+        self._raw = transport
+        self._handshakes.begun(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the socket's transport."""
+        if self._peer_ended or self._closing:
+            # Nothing can follow.
+            return
+        self._waiting += data
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        """Called by the socket's transport."""
+        self._raw_ended = True
+        if self._ssl is None and not self._waiting:
+            self.refuse("it has ended the connection", left=True)
+        else:
+            self._go_on()
+        return True
+
+    def _go_on(self) -> None:
+        if self._is_open:
+            self._take()
+        elif self._ssl is not None:
+            self.step()
+        elif len(self._waiting) > LARGEST_HELLO:
+            self.refuse("it has sent too much before the handshake")
+        elif not self._has_begun and self._has_hello():
+            self._has_begun = True
+            self._handshakes.began(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the socket's transport."""
+        if self._is_open:
+            self._is_open = False
+            self._protocol.connection_lost(exc or self._error)
+        else:
+            self.refuse("it has gone", left=True)
+        self._waiting = b""
+
+    def pause_writing(self) -> None:
+        """Called by the socket's transport."""
+        self._full = True
+        if self._is_open:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Called by the socket's transport."""
+        self._full = False
+        if self._is_open:
+            self._protocol.resume_writing()
+
+    # ---- the handshake
+
+    def _has_hello(self) -> bool:
+        """Whether there is enough for the first step, before which nothing is kept but what came."""
+        length = int.from_bytes(self._waiting[3:RECORD_HEADER])
+        is_whole = RECORD_HEADER + length <= len(self._waiting) and len(self._waiting) >= RECORD_HEADER
+        return is_whole or self.began_plain or self._raw_ended
+
+    @property
+    def began_plain(self) -> bool:
+        """Whether what the peer sent first cannot be TLS: it is to be told so in plain text."""
+        return self._ssl is None and self._waiting[:1] not in (b"", HANDSHAKE_RECORD)
+
+    def step(self) -> None:
+        """Go on with the handshake."""
+        if self._closing or self._is_open:
+            return
+        if self._ssl is None:
+            self._ssl = self._handshakes.wrap(self._incoming, self._outgoing)
+        try:
+            while not self._shake_hands():
+                if not self._feed():
+                    if self._raw_ended:
+                        self.refuse("it has ended the connection", left=True)
+                    return
+            self._certificate = self._handshakes.name(self._ssl)
+        except (ssl.SSLError, ValueError) as error:
+            self.refuse(_reason_of(error))
+            return
+        self._open()
+
+    def refuse(self, why: str, *, left: bool = False, told: bytes = b"") -> None:
+        """End the connection before it is one.  left: whether the peer has gone.  told: to it, in plain text."""
+        if self._closing or self._is_open:
+            return
+        self._closing = True
+        self._waiting = b""
+        self._handshakes.ended(self, why, left=left)
+        if told and not self._raw.is_closing():
+            self._raw.write(told)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the socket; who reads nothing gets nothing."""
+        if self._raw.get_write_buffer_size():
+            self._raw.abort()
+        else:
+            self._raw.close()
+
+    def _shake_hands(self) -> bool:
+        """Whether it is done; else it wants more bytes.  Raises SSLError."""
+        try:
+            self._ssl.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self._send()
+        return True
+
+    def _open(self) -> None:
+        self._is_open = True
+        self._handshakes.ended(self, "", left=False)
+        self._protocol.connection_made(self)
+        if self._full:
+            self._protocol.pause_writing()
+        self._take()
+
+    # ---- what comes
+
+    def _feed(self) -> bool:
+        """Give OpenSSL a piece of what came; False: there is nothing."""
+        piece, self._waiting = self._waiting[:PIECE], self._waiting[PIECE:]
+        self._incoming.write(piece)
+        return bool(piece)
+
+    def _take(self) -> None:
+        """Hand on what has come, unless the protocol wants nothing now."""
+        if not self._is_open or self._paused or self._peer_ended:
+            return
+        parts: list[bytes] = []
+        try:
+            self._decrypt(parts)
+        except ssl.SSLError as error:
+            self._fail(error)
+        self._send(unasked=True)
+        if parts and self._is_open:
+            self._protocol.data_received(b"".join(parts))
+        if self._peer_ended and self._is_open and not self._closing and not self._protocol.eof_received():
+            self.close()
+
+    def _decrypt(self, parts: list[bytes]) -> None:
+        """Raises SSLError."""
+        while True:
+            try:
+                while part := self._ssl.read(PIECE):
+                    parts.append(part)
+                self._peer_ended = True
+                return
+            except ssl.SSLWantReadError:
+                if not self._feed():
+                    break
+            except ssl.SSLZeroReturnError:
+                self._peer_ended = True
+                return
+        # A peer that ends without a word of TLS may have been cut off.  It has sent whole lines, or they are dropped.
+        self._peer_ended = self._raw_ended
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """What came is no TLS, or the peer reports an error."""
+        self._error = error
+        # Its traceback would keep what is on the stack.
+        error.__traceback__ = None
+        self._closing = self._shut = True
+        self._send()
+        self._hang_up()
+
+    # ---- what goes
+
+    def _send(self, *, unasked: bool = False) -> None:
+        """Hand the socket what OpenSSL has made.  unasked: the peer has caused it."""
+        data = self._outgoing.read()
+        if not data or self._raw.is_closing():
+            return
+        self._raw.write(data)
+        if unasked:
+            self._unasked += len(data)
+            if self._unasked > MOST_UNASKED:
+                self.abort()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes, unless the connection is closed."""
+        if self._shut or self._raw.is_closing():
+            return
+        view = memoryview(data)
+        for begin in range(0, len(view), PIECE):
+            self._ssl.write(view[begin : begin + PIECE])
+            self._send()
+
+    def can_write_eof(self) -> bool:
+        """It can."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send no more; what comes is still received."""
+        if not self._shut and not self._raw.is_closing():
+            self._say_goodbye()
+            self._raw.write_eof()
+
+    def _say_goodbye(self) -> None:
+        self._shut = True
+        # It does not wait for the peer's.
+        with suppress(ssl.SSLError):
+            self._ssl.unwrap()
+        self._send()
+
+    # ---- the protocol's side
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """certificate: the name in the peer's certificate; the rest is the socket's transport's."""
+        if name == "certificate":
+            return self._certificate
+        return self._raw.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        return self._closing or bool(self._raw.is_closing())
+
+    def close(self) -> None:
+        """Close it when all is sent."""
+        if self.is_closing():
+            return
+        if self._is_open and not self._shut:
+            self._say_goodbye()
+        self._closing = True
+        self._raw.close()
+
+    def abort(self) -> None:
+        """Close it now."""
+        if self._is_open:
+            self._closing = self._shut = True
+        else:
+            self.refuse("it was ended")
+        self._raw.abort()
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Who is told of what comes."""
+        return self._protocol  # type: ignore[no-any-return]
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another told."""
+        self._protocol = protocol
+
+    def is_reading(self) -> bool:
+        """Whether what comes is handed on."""
+        return not self._paused and not self.is_closing()
+
+    def pause_reading(self) -> None:
+        """Hand on nothing more, and let it wait in the kernel."""
+        if not self._paused and not self.is_closing():
+            self._paused = True
+            self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Hand on what comes."""
+        if self._paused and not self.is_closing():
+            self._paused = False
+            self._raw.resume_reading()
+            # Not now: who calls may not be done with what was handed on before.
+            asyncio.get_running_loop().call_soon(self._take)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait for the socket, as they are sent."""
+        return int(self._raw.get_write_buffer_size())
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Of the socket's transport."""
+        low, high = self._raw.get_write_buffer_limits()
+        return low, high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Of the socket's transport."""
+        self._raw.set_write_buffer_limits(high, low)
+
+
+def _reason_of(error: Exception) -> str:
+    """What OpenSSL says, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or error).lower().replace("_", " ")
+    return str(error)
