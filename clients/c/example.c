@@ -1,0 +1,54 @@
+// Follows a prefix: prints what is there and every change, each once, through restarts of the daemon and its own.
+//
+// Usage: example HOST:PORT PREFIX FILE
+//
+// FILE keeps the position; without it the first thing is a copy.
+#include "kvd.h"
+
+static char **copy; // lines to print, each of a key
+static size_t count;
+
+static void forget(const char *begin) { // the line that begins so
+    for (size_t n = 0; n < count; n++) {
+        if (strncmp(copy[n], begin, strlen(begin)) == 0) copy[n--] = copy[--count];
+    }
+}
+
+static void add(const char *begin, const char *value) {
+    char *line = malloc(strlen(begin) + strlen(value) + 1);
+    copy = realloc(copy, (count + 1) * sizeof *copy);
+    if (!line || !copy) exit(1);
+    copy[count++] = strcat(strcpy(line, begin), value);
+}
+
+static void keep(const char *position, const char *file) { // in one step
+    char other[4096];
+    snprintf(other, sizeof other, "%s.new", file);
+    FILE *out = fopen(other, "w");
+    if (!out || fputs(position, out) < 0 || fclose(out) || rename(other, file)) exit((perror(file), 1));
+}
+
+int main(int words, char **word) {
+    if (words != 4) return fprintf(stderr, "usage: example HOST:PORT PREFIX FILE\n"), 2;
+    kvd k = {.address = word[1], .timeout = 30};
+    char position[256] = "-", patterns[600], begin[600];
+    FILE *in = fopen(word[3], "r");
+    if (in && fgets(position, sizeof position, in)) fclose(in);
+    snprintf(patterns, sizeof patterns, "%s*", word[2]);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (kvd_follow(&k, position, patterns)) return fprintf(stderr, "%s\n", k.error), 1;
+    while (kvd_next(&k) == 0) {
+        if (!strcmp(k.event, "copy")) {
+            count = 0;
+        } else if (!strcmp(k.event, "pair") || !strcmp(k.event, "gone")) {
+            snprintf(begin, sizeof begin, "is %s ", k.key);
+            forget(begin);
+            if (*k.event == 'p') add(begin, k.value);
+        } else {
+            if (!strcmp(k.event, "copied")) while (count > 0) puts(copy[--count]);
+            else if (strcmp(k.event, "position")) printf("%s %s %s\n", k.event, k.key, k.value);
+            keep(k.position, word[3]); // what is printed is done: only then is its position kept
+        }
+    }
+    return fprintf(stderr, "%s\n", k.error), 1;
+}

@@ -1,0 +1,63 @@
+// Follows a prefix: prints what is there and every change, each once, through restarts of the daemon and its own.
+//
+// Usage: example HOST:PORT PREFIX FILE
+//
+// FILE keeps the position; without it the first thing is a copy.
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"sort"
+	"time"
+
+	"kvd"
+)
+
+func main() {
+	file := os.Args[3]
+	watch := kvd.Client{Address: os.Args[1], Patterns: os.Args[2] + "*", Position: "-", Timeout: 30 * time.Second}
+	if kept, err := os.ReadFile(file); err == nil {
+		watch.Position = string(kept)
+	}
+	items := map[string][]byte{}
+	for {
+		if err := watch.Next(); err != nil {
+			log.Fatal(err)
+		}
+		switch watch.Event {
+		case "copy":
+			items = map[string][]byte{}
+			continue
+		case "pair":
+			items[watch.Key] = watch.Value
+			continue
+		case "gone":
+			delete(items, watch.Key)
+			continue
+		case "copied":
+			show(items)
+		case "set", "del", "expire":
+			fmt.Println(watch.Event, watch.Key, string(watch.Value))
+		}
+		// What is printed is done: only then is its position kept, in one step.
+		if err := os.WriteFile(file+".new", []byte(watch.Position), 0o600); err != nil {
+			log.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func show(items map[string][]byte) {
+	keys := make([]string, 0, len(items))
+	for key := range items {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	for _, key := range keys {
+		fmt.Println("is", key, string(items[key]))
+	}
+}

@@ -1,0 +1,3 @@
+module kvd
+
+go 1.19

@@ -1,0 +1,38 @@
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Follows a prefix: prints what is there and every change, each once, through restarts of the daemon and its own.
+ *
+ * <p>Usage: java Example HOST:PORT PREFIX FILE.  FILE keeps the position; without it the first thing is a copy.
+ */
+public class Example {
+    static String text(byte[] value) { return value == null ? "" : new String(value, StandardCharsets.UTF_8); }
+
+    public static void main(String[] words) throws Exception {
+        Path file = Path.of(words[2]), other = Path.of(words[2] + ".new");
+        Map<String, String> copy = new TreeMap<>();
+        try (Kvd kv = new Kvd(words[0], 30)) {
+            kv.follow(Files.exists(file) ? Files.readString(file) : "-", words[1] + "*");
+            while (true) {
+                Kvd.Event event = kv.next();
+                switch (event.kind()) {
+                    case "copy" -> copy.clear();
+                    case "pair" -> copy.put(event.key(), text(event.value()));
+                    case "gone" -> copy.remove(event.key());
+                    case "copied" -> copy.forEach((key, value) -> System.out.println("is " + key + " " + value));
+                    case "position" -> { }
+                    default -> System.out.println(event.kind() + " " + event.key() + " " + text(event.value()));
+                }
+                if (event.position() == null) continue;
+                // What is printed is done: only then is its position kept, in one step.
+                Files.writeString(other, event.position());
+                Files.move(other, file, StandardCopyOption.ATOMIC_MOVE);
+            }
+        }
+    }
+}
