@@ -176,10 +176,11 @@ async def quiet_watch(command: list[str]) -> str:
 
 @RULES("A server that ends every connection at once is not stormed: pauses grow from some 0.1 seconds.")
 async def storm(command: list[str]) -> str:
-    begun = time.monotonic()
+    begun: list[float] = []
 
     async def end_for_a_while(peer: Peer) -> None:
-        if time.monotonic() - begun < 1.5:
+        begun.append(time.monotonic())
+        if time.monotonic() - begun[0] < 1.5:
             peer.cut()
 
     watch = await watched(command, resumes(last()), greeting=end_for_a_while)
