@@ -15,6 +15,9 @@
             Overflow                overflow
             Unavailable             unavailable
                 Superseded              the same; this daemon must end
+            NotAuthenticated        auth
+            Denied                  denied
+            LimitReached            limit
             Uncertain               uncertain
         NotAClient              what connected speaks another protocol; closed at once
         StartError              the daemon cannot start; one line for a person
@@ -144,6 +147,24 @@ class Superseded(Unavailable):
 
     def __init__(self, text: str) -> None:
         super().__init__(one_line(text))
+
+
+class NotAuthenticated(Refusal):
+    """Who are you: no AUTH yet, or one with a wrong user or password, or there are no users."""
+
+    code = "auth"
+
+
+class Denied(Refusal):
+    """You may not: no rule of the user allows it."""
+
+    code = "denied"
+
+
+class LimitReached(Refusal):
+    """There is too much of something already."""
+
+    code = "limit"
 
 
 class Uncertain(Refusal):

@@ -1,8 +1,11 @@
 """What the daemon reads from files at its start, and reads anew when it is told to (SIGHUP): all of it, or nothing."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from kvd import certificates
+from kvd.access.users import Users
+from kvd.access.users_file import load
 from kvd.certificates import Certificates
 from kvd.settings import Settings
 
@@ -10,16 +13,18 @@ from kvd.settings import Settings
 class Reloadable(NamedTuple):
     """What was read.  It is given to each worker as it is, so that all have the same.
 
-    certificates: None if nothing listens with TLS.
+    certificates: None if nothing listens with TLS.  users: None if everybody may do everything.
     """
 
     certificates: Certificates | None = None
+    users: Users | None = None
 
     @classmethod
     def read(cls, settings: Settings) -> "Reloadable":
         """Read the files that the settings name.  Raises StartError that says which cannot be used, and why."""
         given = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-        return cls(certificates.read(*given) if is_any(settings) else None)
+        found = certificates.read(*given) if _has_tls(settings) else None
+        return cls(found, load(Path(settings.users), "--users") if settings.users else None)
 
 
 NOTHING = Reloadable()
@@ -27,4 +32,8 @@ NOTHING = Reloadable()
 
 def is_any(settings: Settings) -> bool:
     """Whether the settings name any such file."""
+    return _has_tls(settings) or bool(settings.users)
+
+
+def _has_tls(settings: Settings) -> bool:
     return bool(settings.tls_cert and settings.tls_key)

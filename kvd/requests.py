@@ -213,6 +213,19 @@ class Watch(NamedTuple):
         return self.patterns
 
 
+class Auth(NamedTuple):
+    """AUTH: a user's name and password; the password is not shown."""
+
+    user: bytes
+    password: bytes
+
+    def touches(self) -> Touched:
+        return ()
+
+    def __repr__(self) -> str:
+        return f"Auth(user={self.user!r})"
+
+
 class Ping(NamedTuple):
     """PING: the text to give back, None for none."""
 
@@ -286,5 +299,5 @@ Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (
     Read | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
-    | Interval | Ping | Help | Nothing
+    | Interval | Auth | Ping | Help | Nothing
 )  # fmt: skip

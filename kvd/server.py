@@ -62,7 +62,9 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
-        self._service = Service(location.open(settings), settings, embedded=location.disk is not None, start=start)
+        self._service = Service(
+            location.open(settings), settings, embedded=location.disk is not None, start=start, users=loaded.users
+        )
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
@@ -92,6 +94,7 @@ class Server:
     async def reload(self, loaded: Reloadable) -> None:
         """Take what was read anew, all of it at one moment."""
         self._load(loaded)
+        self._service.change_users(loaded.users)
 
     def _load(self, loaded: Reloadable) -> None:
         if loaded.certificates:

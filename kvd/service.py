@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from functools import partial
 
 from kvd import __version__, metrics
+from kvd.access.users import Users
 from kvd.metrics import Metric, Start, Table
 from kvd.model import Position
 from kvd.process import machine
 from kvd.process.tasks import run_together
+from kvd.session.auth import Access
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
@@ -27,16 +29,24 @@ from kvd.wire.lines import max_line
 from kvd.wire.requests import ALL
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners"
+FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth"
 
 
 class Service:
     """Keep `run` running, `open_session` for each connection, `close` it."""
 
-    def __init__(self, store: Store, settings: Settings, *, embedded: bool, start: Start | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        embedded: bool,
+        start: Start | None = None,
+        users: Users | None = None,
+    ) -> None:
         """embedded: whether the store is the daemon's own, with the limits that it was given.
 
-        start: of the daemon; None: just now, with an empty store.
+        start: of the daemon; None: just now, with an empty store.  users: None if everybody may do everything.
         """
         self.store = store
         self._start = start or Start(time.monotonic(), Position(0, b""))
@@ -52,10 +62,11 @@ class Service:
         self._embedded = embedded
         self._max_line = max_line(settings.max_value)
         self._complaints = Complaints.new()
+        self._access = None if users is None else Access(users)
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
-            ProgressTimer(), self._committing, self.counts,
+            ProgressTimer(), self._committing, self.counts, self._introduce, self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -76,21 +87,40 @@ class Service:
     async def close(self) -> None:
         """Let go of the store."""
         self._complaints.flush()
+        if self._access:
+            self._access.close()
         await self.store.close()
+
+    def change_users(self, users: Users | None) -> None:
+        """Take other users, for all connections in one step; not none where there were some."""
+        if self._access and users is not None:
+            self._access.change(users)
+
+    def _what_anybody_may_know(self) -> dict[str, int | str]:
+        return {
+            "protocol": PROTOCOL,
+            "version": __version__,
+            "features": FEATURES,
+            "max-key": words.MAX_KEY,
+            "max-value": self._settings.max_value,
+            "max-line": self._max_line,
+        }
+
+    async def _introduce(self) -> Iterable[str]:
+        return [f"{name} {value}" for name, value in self._what_anybody_may_know().items()]
 
     async def _describe(self) -> Iterable[str]:
         position, floor = await self.store.history()
+        known = self._what_anybody_may_know()
+        # In the order of protocol.txt.
         facts = {
-            "protocol": PROTOCOL,
-            "version": __version__,
+            **{name: known[name] for name in ("protocol", "version")},
             "engine": "",
             "features": FEATURES,
             "store": position.store.decode(),
             "revision": position.revision,
             "oldest": floor,
-            "max-key": words.MAX_KEY,
-            "max-value": self._settings.max_value,
-            "max-line": self._max_line,
+            **known,
             **await self._describe_memory(),
         }
         facts |= {metric.name: value for metric, value in (await self.measure()).items()}

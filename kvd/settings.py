@@ -54,7 +54,7 @@ class Settings:
     listen: tuple[AnyAddress, ...] = option(
         f"127.0.0.1:{DEFAULT_PORT}", address, "ADDR",
         "Where to listen, HOST:PORT, tls:HOST:PORT or unix:PATH; may be given several times; port 0 takes a free one; "
-        "there are no passwords: open it only to a network you trust; a unix socket is for its user and its group",
+        "without --users open it only to a network you trust; a unix socket is for its user and its group",
         several=True,
     )  # fmt: skip
     tls_cert: str = option(
@@ -67,6 +67,11 @@ class Settings:
         "", text, "FILE",
         "Have clients that come with TLS show a certificate that one of these, in PEM, has signed for them",
         shown="none",
+    )  # fmt: skip
+    users: str = option(
+        "", text, "FILE",
+        "The users and what each of them may do (see kvctl user); read anew at a SIGHUP; without it everybody may do "
+        "everything", shown="none",
     )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",

@@ -82,6 +82,7 @@ _ROWS = (
     Verb("UNWATCH", requests.nothing, "UNWATCH", "ends the watch"),
     Verb("PING", requests.text, "PING [text]", "answers OK [text]"),
     Verb("INFO", requests.nothing, "INFO", "the daemon, its store and its limits"),
+    Verb("AUTH", requests.auth, "AUTH user password", "says who you are, where there are users"),
     Verb("HELP", requests.verb, "HELP [verb]", "this list, or one verb"),
     Verb("QUIT", requests.nothing, "QUIT", "answers OK and closes the connection"),
 )  # fmt: skip

@@ -5,13 +5,8 @@ threads.
 
 import re
 
-from kvd.model import TEXT
-from kvd.wire import words
-
 MEMORY, PASSES, LANES = 19 * 1024, 2, 1
 """KiB, and how often and in how many lanes they are gone through."""
-LONGEST = 1024
-"""Bytes of a password."""
 
 is_hash = re.compile(
     r"\$argon2id\$v=19\$m=\d{1,7},t=\d{1,3},p=\d{1,2}\$[A-Za-z0-9+/]{11,88}\$[A-Za-z0-9+/]{16,88}"
@@ -39,14 +34,3 @@ def matches(hashed: str, password: bytes) -> bool:
         return PasswordHasher().verify(hashed, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def why_unusable(password: bytes) -> str:
-    """What is wrong with a password that could not be sent in a line; "" if nothing is."""
-    if not password:
-        return "it is empty"
-    if len(password) > LONGEST:
-        return f"it has more than {LONGEST} bytes"
-    if words.kind_of(password) != TEXT:
-        return "it is not UTF-8, or has control characters"
-    return ""

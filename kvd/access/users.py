@@ -8,7 +8,6 @@ rules = { "app/*" = ["read", "write", "watch"], "*" = ["read"] }
 rules = { "public/*" = ["read"] }
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -24,8 +23,16 @@ MOST_PASSWORDS = 2
 """One that is new, and one that some still have."""
 RIGHTS = ", ".join(right.value for right in Right)
 
-is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}").fullmatch
+LONGEST_PASSWORD = words.MAX_PASSWORD
+"""Bytes of a password."""
+why_unusable = words.why_no_password
+"""What is wrong with a password that is to be one; "" if nothing is."""
 NAME_RULE = "a user's name is 1 to 64 letters, digits and . _ @ -, the first one a letter or a digit"
+
+
+def is_name(name: str) -> bool:
+    """Whether a user may be called that."""
+    return name.isascii() and words.is_user(name.encode()) is not None
 
 
 class User(NamedTuple):

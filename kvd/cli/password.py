@@ -3,7 +3,7 @@
 import getpass
 import os
 
-from kvd.access.passwords import LONGEST, why_unusable
+from kvd.access.users import LONGEST_PASSWORD, why_unusable
 from kvd.cli.status import USAGE, Failure
 
 
@@ -31,7 +31,7 @@ def _read() -> bytes:
     """All of standard input, without the end of its line; Failure if it has several."""
     data = b""
     try:
-        while piece := os.read(0, LONGEST + 3 - len(data)):
+        while piece := os.read(0, LONGEST_PASSWORD + 3 - len(data)):
             data += piece
     except OSError as error:
         raise Failure(USAGE, f"cannot read the password from standard input ({error.strerror})") from None

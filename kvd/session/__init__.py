@@ -1,5 +1,9 @@
 """One connection.
 
+login        who the peer is, and what it may do
+auth         the users of one process, and all logins
+listing      ranges of keys, as far as the peer may read them
+checked      requests answered where there are users
 output       what goes to the peer: replies in order, pushed lines between them, bounded
 watching     the connection's watch, and how it catches up
 progress     PROGRESS: one timer for all connections

@@ -5,7 +5,7 @@ and where keys whose time is over are in the way, the store is asked again, when
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kvd.errors import Unavailable
@@ -45,16 +45,16 @@ class Committing:
         await self._log.join()
         self._following.set()
 
-    async def commit(self, transaction: Transaction, size: int) -> Outcome:
+    async def commit(self, transaction: Transaction, size: int, permit: Callable[[], None]) -> Outcome:
         """Do all of a transaction, or nothing; the outcome.  Raises Unavailable, Uncertain, and what `check` raises.
 
-        size: int, bytes of values.
+        size: int, bytes of values.  permit: raises a refusal if it is not allowed; asked before each attempt.
         """
         checks = [write for write in transaction.writes if isinstance(write, CheckSince)]
         if checks:
             self._wanted.set()
         give_up = asyncio.get_running_loop().time() + PATIENCE
-        while (outcome := await self._store.transact(await self._informed(transaction, checks), size)) == AGAIN:
+        while (outcome := await self._attempt(transaction, checks, size, permit)) == AGAIN:
             try:
                 async with asyncio.timeout_at(give_up):
                     await self._learn(checks)
@@ -62,6 +62,13 @@ class Committing:
             except TimeoutError:
                 raise Unavailable("too much is in the way of a CHECK; nothing was done; try again") from None
         return outcome
+
+    async def _attempt(
+        self, transaction: Transaction, checks: Sequence[CheckSince], size: int, permit: Callable[[], None]
+    ) -> Outcome:
+        informed = await self._informed(transaction, checks)
+        permit()
+        return await self._store.transact(informed, size)
 
     async def _informed(self, transaction: Transaction, checks: Sequence[CheckSince]) -> Transaction:
         """The same, with what the index knows."""

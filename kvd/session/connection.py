@@ -13,9 +13,11 @@ from typing import Any
 from kvd.errors import NotAClient, Usage
 from kvd.process import unix_sockets
 from kvd.process.identity import Identity, identify
+from kvd.session.checked import CheckedDispatcher
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.linger import Linger
+from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
@@ -56,7 +58,14 @@ class Connection:
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
             self._output, context.push_limit,
         )  # fmt: skip
-        self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer)
+        self._guard: Guard = UNGUARDED
+        if context.access:
+            login = self._guard = Login(context.access, _host_of(writer, self.identity), self._watching.look_again)
+            self._dispatcher: Dispatcher = CheckedDispatcher(
+                context, self._output, self._watching, self._go_on, self._answer, login
+            )
+        else:
+            self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer, UNGUARDED)
         self._linger = Linger(reader, writer)
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
@@ -103,6 +112,7 @@ class Connection:
             self._let_go()
             self._dispatcher.close()
             self._watching.close()
+            self._guard.close()
             self._output.forget()
 
     async def linger(self) -> None:
@@ -322,6 +332,11 @@ def _is_gone(connection: Any) -> bool:
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return False
     return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+
+
+def _host_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
+    """The peer's address without its port."""
+    return _name_of(writer, identity).rpartition(":")[0] or "this machine"
 
 
 def _name_of(writer: asyncio.StreamWriter, identity: Identity) -> str:

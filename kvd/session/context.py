@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from kvd.metrics import Counts
+from kvd.session.auth import Access
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.progress import ProgressTimer
@@ -20,6 +21,7 @@ class Context(NamedTuple):
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
+    introduce: gives those of INFO's lines that anybody may see.  access: None where there are no users.
     """
 
     store: Store
@@ -35,3 +37,5 @@ class Context(NamedTuple):
     timer: ProgressTimer
     committing: Committing
     counts: Counts
+    introduce: Callable[[], Awaitable[Iterable[str]]]
+    access: Access | None = None

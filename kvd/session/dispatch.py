@@ -11,9 +11,10 @@ from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import Outcome, Record
-from kvd.requests import Write
+from kvd.requests import Request, Write
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
+from kvd.session.login import Guard
 from kvd.session.output import Output
 from kvd.session.watching import Watching
 from kvd.store.api import Found
@@ -36,14 +37,15 @@ class Dispatcher:
 
     def __init__(
         self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None],
-        answered: Callable[[bytes], None],
+        answered: Callable[[bytes], None], guard: Guard,
     ) -> None:  # fmt: skip
         """answered: takes the replies to a chunk that `shortcut` took, once the store has given them."""
         self._context = context
         self._store = context.store
         self._counts = context.counts
         self._output = output
-        self._handlers = Handlers(context, output, watching)
+        self._kept = context.store.kept
+        self._handlers = Handlers(context, output, watching, guard)
         self._go_on = go_on
         self._answered = answered
         self._lines: deque[Line] = deque()
@@ -51,6 +53,16 @@ class Dispatcher:
         self._ahead: Parsed | Refusal | NotAClient | None = None
         self.busy = False
         self.left_lines = False
+
+    # Where there are users, others take the places of these.
+    _is_key = staticmethod(shortcuts.is_key)
+    _reads = staticmethod(shortcuts.reads)
+    _sets = staticmethod(shortcuts.sets)
+    _joins: Callable[[Verb, Request], Kind | None] = staticmethod(kind_of)
+    _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
+
+    def _check_readable(self, verb: Verb, key: bytes) -> None:
+        """Raises a refusal if it is not."""
 
     @property
     def in_transaction(self) -> bool:
@@ -78,13 +90,13 @@ class Dispatcher:
         if chunk.find(b"\n") < len(chunk) - 1:
             return self._shortcut_reads(verb, word, chunk)
         key = chunk[space + 1 : -2 if chunk.endswith(b"\r\n") else -1]
-        record = self._store.kept(key)
+        record = self._kept(key)
         if record is not None:
             assert verb.reply  # noqa: S101
             self._counts.requests += 1
             self._output.send(verb.reply(record, 0))
             return True
-        if not shortcuts.are_keys([key]):
+        if not self._is_key(key):
             return False
         self._ask(verb, [key])
         return True
@@ -92,7 +104,7 @@ class Dispatcher:
     def _shortcut_reads(self, verb: Verb, word: bytes, chunk: bytes) -> bool:
         if chunk.count(b"\n") > self._store.batch_items:
             return False
-        keys = shortcuts.reads(word, chunk)
+        keys = self._reads(word, chunk)
         if keys is None:
             return False
         records = self._store.kept_all(keys)
@@ -118,7 +130,7 @@ class Dispatcher:
             return False
         if chunk.count(b"\n") > self._store.batch_items:
             return False
-        sets = shortcuts.sets(chunk, self._context.max_value)
+        sets = self._sets(chunk, self._context.max_value)
         if sets is None:
             return False
         self.busy = True
@@ -185,7 +197,7 @@ class Dispatcher:
             except Refusal as error:
                 self._output.reply(replies.refused(error))
         else:
-            self._go_on(partial(self._work, WORK[verb.name], arguments))
+            self._go_on(partial(self._work, verb, arguments))
 
     def _next(self) -> Parsed | Refusal | NotAClient:
         if self._ahead is None:
@@ -208,7 +220,7 @@ class Dispatcher:
         kind, size = first[0].kind, first[1].size
         while self._lines and len(group) < self._store.batch_items:
             request = self._parse(self._lines.popleft())
-            if not isinstance(request, tuple) or kind_of(*request) is not kind:
+            if not isinstance(request, tuple) or self._joins(*request) is not kind:
                 self._ahead = request
                 break
             size += request[1].size
@@ -253,16 +265,21 @@ class Dispatcher:
                 await self._output.flush_if_full()
                 self._output.reply(await self._read_large(verbs[0], keys[0]))
                 verbs, keys = verbs[1:], keys[1:]
-                if keys:
-                    place = self._reply_reads(verbs, *await self._store.read(keys))
-                    verbs, keys = verbs[place:], keys[place:]
+                count = self._readable(keys)
+                if count:
+                    count = self._reply_reads(verbs[:count], *await self._store.read(keys[:count]))
+                    verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:
             self._refuse(error, len(keys))
 
     async def _read_large(self, verb: Verb, key: bytes) -> bytes:
         assert verb.reply  # noqa: S101
         try:
-            return verb.reply(await self._store.fetch(key), 0)
+            self._check_readable(verb, key)
+            if verb.wants_value:
+                return verb.reply(await self._store.fetch(key), 0)
+            (record,), now = await self._store.read([key])
+            return verb.reply(record, now)
         except Refusal as error:
             return replies.refused(error)
 
@@ -308,9 +325,9 @@ class Dispatcher:
 
     # ---- single requests
 
-    async def _work(self, handle: Callable[[Handlers, Any], Awaitable[None]], arguments: Any) -> None:
+    async def _work(self, verb: Verb, arguments: Any) -> None:
         try:
-            await handle(self._handlers, arguments)
+            await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
             self._output.reply(replies.refused(error))
 

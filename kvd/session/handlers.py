@@ -1,11 +1,13 @@
 """Requests that are done alone: those that are answered at once, and those that are work for the connection's task."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from kvd.errors import Refusal, Unavailable, Uncertain, Usage
 from kvd.model import Patterns, Position
 from kvd.requests import (
+    Auth,
     Delete,
     DeleteRange,
     Demand,
@@ -20,6 +22,8 @@ from kvd.requests import (
     Watch,
 )
 from kvd.session.context import Context
+from kvd.session.listing import listed
+from kvd.session.login import Guard
 from kvd.session.outcomes import deleted, refuse_any
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -39,11 +43,12 @@ class Handlers:
     stopping: bool, whether the connection is to end as soon as it can; to be set.
     """
 
-    def __init__(self, context: Context, output: Output, watching: Watching) -> None:
+    def __init__(self, context: Context, output: Output, watching: Watching, guard: Guard) -> None:
         self._context = context
         self._store = context.store
         self._output = output
         self._watching = watching
+        self._guard = guard
         self.pending: Pending | None = None
         self.quitting = self.stopping = False
 
@@ -61,7 +66,7 @@ class Handlers:
         first: Position | None = None
         self._output.hold()
         try:
-            async for position, items in self._store.pages(wanted, records=records):
+            async for position, items in listed(self._store, self._guard, wanted, records=records):
                 first = first or position
                 count += len(items)
                 if records:
@@ -87,6 +92,7 @@ class Handlers:
             async for _, items in self._store.pages(KeyRange(wanted.pattern), records=False):
                 left, owners = await self._deletes_of([key for key, _ in items], begin)
                 while left and (not wanted.limit or count < wanted.limit):
+                    self._guard.permit("DEL", wanted)
                     if self.stopping:
                         raise Unavailable("the daemon stops")
                     piece = left[: wanted.limit - count] if wanted.limit else left
@@ -116,19 +122,20 @@ class Handlers:
         return deletes, {key for key, record in pairs if record.has_others}
 
     async def _count(self, wanted: KeyRange) -> None:
-        self._output.reply(replies.ok(b"%d" % await self._store.count(wanted.pattern)))
+        counts = [await self._store.count(part) for part in self._guard.readable(wanted.pattern)]
+        self._output.reply(replies.ok(b"%d" % sum(counts)))
 
     async def _watch(self, watch: Watch) -> None:
-        await self._watching.watch(watch.patterns, watch.form)
+        await self._watching.watch(self._guard.watch("WATCH", watch), watch.form)
 
     async def _resume(self, request: Resume) -> None:
-        await self._watching.resume(request.position, request.patterns, request.form)
+        await self._watching.resume(request.position, self._guard.watch("RESUME", request), request.form)
 
     async def _sync(self, watch: Watch) -> None:
-        await self._watching.sync(watch.patterns, watch.form)
+        await self._watching.sync(self._guard.watch("SYNC", watch), watch.form)
 
     async def _follow(self, request: Follow) -> None:
-        await self._watching.follow(request.position, request.patterns, request.form)
+        await self._watching.follow(request.position, self._guard.watch("FOLLOW", request), request.form)
 
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
@@ -139,6 +146,7 @@ class Handlers:
         try:
             for _ in range(MOST_PAGES):
                 changes = await self._store.changes_after(position, values=form.wants_values)
+                self._guard.permit("CHANGES", wanted)
                 found = [change for change in changes if change.verb in form.only and match(change.key)][:left]
                 lines = [render(change, position.store) for change in found]
                 self._output.reply(pieced(found, lines, form))
@@ -158,13 +166,24 @@ class Handlers:
         await self._watching.unwatch()
 
     async def _info(self, _: Nothing) -> None:
-        self._output.reply(replies.items("INFO", await self._context.describe()) + replies.OK)
+        describe = self._context.describe if self._guard.is_known else self._context.introduce
+        self._output.reply(replies.items("INFO", await describe()) + replies.OK)
+
+    async def _auth(self, auth: Auth) -> None:
+        if self._watching.active:
+            raise Usage("AUTH while a watch is open: UNWATCH first")
+        # What was answered before must not wait for it.
+        self._output.write()
+        await self._guard.log_in(auth)
+        self._output.reply(replies.OK)
 
     async def _commit(self, _: Nothing) -> None:
         pending, self.pending = self._open_transaction(), None
         transaction = pending.transaction()
+        permit = partial(self._guard.permit_transaction, transaction)
+        permit()
         if transaction.writes:
-            outcome = await self._context.committing.commit(transaction, pending.size)
+            outcome = await self._context.committing.commit(transaction, pending.size, permit)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
         self._output.reply(replies.written(outcome))
@@ -226,6 +245,7 @@ WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
     "UNWATCH": Handlers._unwatch,
     "COMMIT": Handlers._commit,
     "INFO": Handlers._info,
+    "AUTH": Handlers._auth,
 }
 
 ENDS_TRANSACTION = ("COMMIT", "ABORT", "QUIT")

@@ -4,8 +4,9 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
-from kvd.errors import Compacted, Future, OtherStore, Refusal, Unavailable
+from kvd.errors import Compacted, Denied, Future, OtherStore, Refusal, Unavailable
 from kvd.model import Form, Patterns, Position
+from kvd.session.login import Permit
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
 from kvd.store.api import Store
@@ -50,6 +51,7 @@ class Watching:
         self._joined = False
         self._is_all = False
         self._watcher: Watcher | None = None
+        self._permit: Permit | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._interval = 0.0
         self._turn: Turn | None = None
@@ -59,27 +61,27 @@ class Watching:
         """Whether there is a watch."""
         return self._watcher is not None
 
-    async def watch(self, patterns: tuple[bytes, ...], form: Form) -> None:
+    async def watch(self, permit: Permit, form: Form) -> None:
         """Replace the watch by one from now on, and answer.
 
         This and the other three raise a `Refusal`, Unavailable for one, and then leave the old watch as it was.
         """
         await self._join()
         position, _ = await self._store.history()
-        self._begin(Patterns(patterns), form, position)
+        self._begin(permit, form, position)
 
-    async def resume(self, position: Position, patterns: tuple[bytes, ...], form: Form) -> None:
+    async def resume(self, position: Position, permit: Permit, form: Form) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
         self._hub.index.drop_to(await self._store.check(position))
-        self._begin(Patterns(patterns), form, position)
+        self._begin(permit, form, position)
 
-    async def sync(self, patterns: tuple[bytes, ...], form: Form) -> None:
+    async def sync(self, permit: Permit, form: Form) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
         await self._join()
-        await self._copy(Patterns(patterns), form)
+        await self._copy(permit, form)
 
-    async def follow(self, position: Position | None, patterns: tuple[bytes, ...], form: Form) -> None:
+    async def follow(self, position: Position | None, permit: Permit, form: Form) -> None:
         """Do as `resume`, or, where that is not possible or there is no position, say why and do as `sync`.
 
         What was watched before is over as soon as that is said.
@@ -92,15 +94,16 @@ class Watching:
             except (Compacted, OtherStore, Future) as error:
                 reason = error.code
             else:
-                self._begin(Patterns(patterns), form, position)
+                self._begin(permit, form, position)
                 return
-        await self._copy(Patterns(patterns), form, reason)
+        await self._copy(permit, form, reason)
 
-    async def _copy(self, patterns: Patterns, form: Form, reason: str = "") -> None:
-        copy = Copy(self._copying, patterns, self._buffer, form)
+    async def _copy(self, permit: Permit, form: Form, reason: str = "") -> None:
+        copy = Copy(self._copying, Patterns(permit.patterns), self._buffer, form)
         self._output.hold()
         try:
             async for lines in copy.portions():
+                permit.check()
                 if reason:
                     # Not before there is something to send: a FOLLOW that is refused leaves the old watch.
                     self.drop()
@@ -108,21 +111,30 @@ class Watching:
                     reason = ""
                 self._output.reply(lines)
                 await self._output.flush_if_full()
+            permit.check()
             position, lines = copy.rest()
             self._output.reply(lines)
-            self._begin(patterns, form, position)
+            self._begin(permit, form, position)
         except Refusal as error:
             self._output.reply(replies.refused(error))
         finally:
             copy.close()
             self._output.release()
 
-    def _begin(self, patterns: Patterns, form: Form, position: Position) -> None:
+    def _begin(self, permit: Permit, form: Form, position: Position) -> None:
+        permit.check()
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self._leave()
+        self._permit = permit
         self._watcher = Watcher(
-            patterns, self._output.push, self._set_aside, self._wait, self._ended, position.revision, form
+            Patterns(permit.patterns),
+            self._output.push,
+            self._set_aside,
+            self._wait,
+            self._ended,
+            position.revision,
+            form,
         )
         # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
@@ -165,6 +177,14 @@ class Watching:
         """End the watch, if there is one, and say why."""
         if self._watcher:
             self._hub.end(self._watcher, code, text)
+
+    def look_again(self) -> None:
+        """The peer may do other things than before: a watch that it may not have any more ends here."""
+        if self._watcher and self._permit:
+            try:
+                self._permit.check()
+            except Refusal as refusal:
+                self.end(Denied.code, str(refusal))
 
     def close_with_it(self) -> None:
         """The peer can ask for nothing more: when the watch ends, so does the connection."""

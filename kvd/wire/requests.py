@@ -4,10 +4,11 @@ Every function takes `rest`, the bytes after the verb's space or None if there w
 the limit for values in bytes; it returns one of the model's requests and raises a `Refusal` and nothing else.
 """
 
-from kvd.errors import Usage
+from kvd.errors import BadValue, Usage
 from kvd.model import CHANGING, PLAIN, TEXT, Form
 from kvd.requests import (
     NUMBERED,
+    Auth,
     Check,
     CheckNone,
     CheckSince,
@@ -220,6 +221,16 @@ def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
     if rest is None or b" " in rest:
         raise Usage("expected seconds, or 0 for none: PROGRESS seconds")
     return Interval(0 if rest == b"0" else words.milliseconds(rest))
+
+
+def auth(rest: bytes | None, max_value: int) -> Auth:  # noqa: ARG001
+    """USER PASSWORD; the password is all after one space."""
+    user, space, password = (rest or b"").partition(b" ")
+    if not (space and words.is_user(user)):
+        raise Usage("expected AUTH user password; a user is 1 to 64 letters, digits and . _ @ -")
+    if why := words.why_no_password(password):
+        raise BadValue(f"the password is none: {why}")
+    return Auth(user, password)
 
 
 def text(rest: bytes | None, max_value: int) -> Ping:

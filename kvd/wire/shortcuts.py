@@ -43,6 +43,11 @@ def reads(word: bytes, chunk: bytes) -> list[bytes] | None:
     return words if is_whole else None
 
 
+def is_key(word: bytes) -> bool:
+    """Whether a word is a key of ASCII."""
+    return _KEYS(word) is not None
+
+
 def are_keys(words: Sequence[bytes]) -> bool:
     """Whether all words are keys of ASCII."""
     return _KEYS(b"\n".join(words)) is not None

@@ -25,6 +25,8 @@ MAX_TRANSACTION = 128
 MAX_TRANSACTION_BYTES: bytes of keys and values in it: it goes to the store in one piece."""
 MAX_TRANSACTION_BYTES = 1024 * 1024
 MAX_SECONDS = 10**9
+MAX_PASSWORD = 1024
+"""Bytes in a password."""
 LONG = 1024
 """Bytes of a value from which to look for each control character is faster than to look at each of its characters."""
 
@@ -36,6 +38,8 @@ _C1_CONTROL = re.compile(b"\xc2[\x80-\x9f]").search
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}").fullmatch
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]*").fullmatch
 _SECONDS = re.compile(rb"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,3}))?").fullmatch
+is_user = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}").fullmatch
+"""Whether a word is the name of a user."""
 _STORE_ID = re.compile(rb"[!-)+-~]{1,64}").fullmatch
 
 _KEY_RULE = f"a key is 1 to {MAX_KEY} bytes of UTF-8 without white space, control characters and '*'"
@@ -84,6 +88,15 @@ def kind_of(value: bytes) -> bytes:
         return BYTES if _has_control(value) else TEXT
     # isprintable() is one C call and true of most text; of the rest, most are TABs and odd spaces.
     return TEXT if text.isprintable() or not _NOT_TEXT(text) else BYTES
+
+
+def why_no_password(raw: bytes) -> str:
+    """What is wrong with a password; "" if nothing is."""
+    if not raw:
+        return "it is empty"
+    if len(raw) > MAX_PASSWORD:
+        return f"it has more than {MAX_PASSWORD} bytes"
+    return "" if kind_of(raw) is TEXT else "it is not UTF-8, or has control characters"
 
 
 def _has_control(value: bytes) -> bool:

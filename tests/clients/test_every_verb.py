@@ -21,6 +21,7 @@ NOT_IN_THE_CLIENT = {
     "UNWATCH": "a Watch has a connection of its own, which it closes",
     "HELP": "it is for people on a bare connection",
     "QUIT": "close() does it",
+    "AUTH": "connect() is to do it",
 }
 NOT_IN_KVCTL = NOT_IN_THE_CLIENT | {
     "PUT": "set has its options",

@@ -311,7 +311,7 @@ def test_info_tells_what_the_page_says(daemon: Daemon) -> None:
         while (line := peer.line()) != "OK":
             told.append(line)
         assert [line.split(" ")[1] for line in told] == list(
-            table(section(9).partition("INFO  ")[2].partition("\nHELP")[0])
+            table(section(9).partition("INFO  ")[2].partition("\nAUTH")[0])
         )
         facts = dict(line.removeprefix("INFO ").split(" ", 1) for line in told)
         assert facts["protocol"] == "1"

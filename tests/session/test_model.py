@@ -434,7 +434,8 @@ KEYS = ["a", "a/1", "a/2", "b", "b\u00e9", "n", "k" * 512]
 MORTAL = ["a/mortal", "mortal"]
 PATTERNS = ["*", "a*", "a/*", "b*", "mortal", "n", "zzz*", "k" * 512]
 WRONG = [
-    ("", "unknown-verb"), ("NOPE a", "unknown-verb"), (" GET a", "unknown-verb"), ("AUTH x", "unknown-verb"),
+    ("", "unknown-verb"), ("NOPE a", "unknown-verb"), (" GET a", "unknown-verb"), ("HELLO x", "unknown-verb"),
+    ("AUTH x", "usage"), ("AUTH x y", "auth"),
     ("GET", "usage"), ("GET a b", "usage"), ("SET a", "usage"), ("SET", "usage"), ("PUT a", "usage"),
     ("PUT a x", "usage"), ("PUT a ttl=0 = x", "usage"), ("PUT a ttl=1 ttl=1 = x", "usage"), ("PUT a if= = x", "usage"),
     ("PUT a/* if=0 = x", "usage"), ("PUT a*b = x", "bad-key"), ("SET a/* x", "bad-key"), ("INCR a/*", "bad-key"),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+from kvd.access.users import Users
 from kvd.embedded.server import EmbeddedServer
 from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
@@ -173,8 +174,8 @@ class MemoryPeer(AsyncPeer):
 class MemoryService(Service):
     """A daemon without its sockets, whose sessions are over memory."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        super().__init__(store, settings, embedded=True)
+    def __init__(self, store: Store, settings: Settings, users: Users | None = None) -> None:
+        super().__init__(store, settings, embedded=True, users=users)
         self._peers: list[MemoryPeer] = []
 
     def connect(self) -> MemoryPeer:
@@ -213,14 +214,15 @@ async def _run(session: Connection) -> None:
 
 @asynccontextmanager
 async def serving(
-    data: Path, make_store: Callable[[str], Store] = Store, *, follow: bool = True, push_limit: int = 1 << 20
-) -> AsyncIterator[MemoryService]:
+    data: Path, make_store: Callable[[str], Store] = Store, *, follow: bool = True, push_limit: int = 1 << 20,
+    users: Users | None = None,
+) -> AsyncIterator[MemoryService]:  # fmt: skip
     """A service on a new embedded store.  follow: whether the store's change log is read."""
     async with AsyncExitStack() as stack:
         embedded = EmbeddedServer(data, "no")
         stack.push_async_callback(embedded.stop)
         await embedded.start()
-        service = MemoryService(make_store(embedded.url), Settings(watch_buffer=push_limit))
+        service = MemoryService(make_store(embedded.url), Settings(watch_buffer=push_limit), users)
         await service.store.start()
         stack.push_async_callback(service.close)
         stack.push_async_callback(_cancel, asyncio.create_task(service.run() if follow else service.store.run()))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvd.access.passwords import UNKNOWN, hash_of, is_hash, matches, why_unusable
-from kvd.access.users import MOST_PASSWORDS, parse
+from kvd.access.passwords import UNKNOWN, hash_of, is_hash, matches
+from kvd.access.users import MOST_PASSWORDS, parse, why_unusable
 from kvd.errors import StartError
 
 HASH = UNKNOWN

@@ -33,6 +33,7 @@ history-age = 3600
 change-index = "always"
 owner-keys = 9
 workers = 2
+users = "users.toml"
 log-level = "debug"
 """
 

@@ -1,0 +1,78 @@
+"""Requests answered where there are users: each only if its peer may ask for it, judged when it is done.
+
+What is the same for all stays in `dispatch`, which does not know that there may be users: it costs those nothing who
+have none.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kvd.errors import NotAClient, Refusal
+from kvd.model import Record
+from kvd.requests import Read, Request, SimpleSets
+from kvd.session.context import Context
+from kvd.session.dispatch import Dispatcher, Parsed, Work
+from kvd.session.handlers import ENDS_TRANSACTION
+from kvd.session.login import Login
+from kvd.session.output import Output
+from kvd.session.watching import Watching
+from kvd.verbs import Kind, Verb, kind_of
+from kvd.wire import replies, shortcuts
+
+
+class CheckedDispatcher(Dispatcher):
+    """A dispatcher that asks a login before each request."""
+
+    def __init__(
+        self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None],
+        answered: Callable[[bytes], None], login: Login,
+    ) -> None:  # fmt: skip
+        super().__init__(context, output, watching, go_on, answered, login)
+        self._login = login
+        self._at_hand = context.store.kept
+        self._kept = self._kept_if_allowed
+
+    # ---- chunks: what is not allowed is not recognised, and refused line by line
+
+    def _kept_if_allowed(self, key: bytes) -> Record | None:
+        rights = self._login.rights
+        return self._at_hand(key) if rights and rights.may_read(key) else None
+
+    def _is_key(self, word: bytes) -> bool:
+        rights = self._login.rights
+        return rights is not None and rights.may_read(word) and shortcuts.are_keys([word])
+
+    def _reads(self, word: bytes, chunk: bytes) -> list[bytes] | None:
+        keys, rights = shortcuts.reads(word, chunk), self._login.rights
+        return keys if keys and rights and all(map(rights.may_read, keys)) else None
+
+    def _sets(self, chunk: bytes, max_value: int) -> SimpleSets | None:
+        sets, rights = shortcuts.sets(chunk, max_value), self._login.rights
+        return sets if sets and rights and all(map(rights.may_write, sets.keys)) else None
+
+    # ---- lines
+
+    def _next(self) -> Parsed | Refusal | NotAClient:
+        request = super()._next()
+        if not isinstance(request, tuple) or (self.in_transaction and request[0].name in ENDS_TRANSACTION):
+            return request
+        return self._login.refusal(request[0].name, request[1]) or request
+
+    def _joins(self, verb: Verb, request: Request) -> Kind | None:
+        """What is not allowed ends a group, and is looked at anew when the group is answered."""
+        return None if self._login.refusal(verb.name, request) else kind_of(verb, request)
+
+    async def _work(self, verb: Verb, arguments: Any) -> None:
+        # The task may have been waiting since it was looked at.
+        refusal = None if self.in_transaction else self._login.refusal(verb.name, arguments)
+        if refusal:
+            self._output.reply(replies.refused(refusal))
+        else:
+            await super()._work(verb, arguments)
+
+    def _readable(self, keys: Sequence[bytes]) -> int:
+        rights = self._login.rights
+        return next((place for place, key in enumerate(keys) if not (rights and rights.may_read(key))), len(keys))
+
+    def _check_readable(self, verb: Verb, key: bytes) -> None:
+        self._login.permit(verb.name, Read(key))

@@ -1,0 +1,210 @@
+"""Who the peer of one connection is, and what it may do: everything, where there are no users."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from kvd.access.needs import ROWS, WATCH, Need, Who, of_transaction
+from kvd.access.ranges import parts
+from kvd.access.rights import Right, Rights
+from kvd.access.users import User
+from kvd.errors import Denied, NotAuthenticated, Refusal
+from kvd.requests import Auth, KeyRange, Transaction
+from kvd.session.auth import Access
+
+FIRST = "say who you are first: AUTH user password"
+NO_USERS = "there are no users here (kvd --users)"
+
+
+class Permit(NamedTuple):
+    """What a watch may have.  patterns: those of which it may be sent changes.  check: raises a refusal as soon as it
+    may be sent no more."""
+
+    patterns: tuple[bytes, ...]
+    check: Callable[[], None]
+
+
+class Guard(Protocol):
+    """What a connection may do now.  All but `refusal` raise Denied or NotAuthenticated."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the peer may ask for more than anybody may."""
+
+    def refusal(self, verb: str, request: Any) -> Refusal | None:
+        """Why a request is not allowed; None: it is."""
+
+    def permit(self, verb: str, request: Any) -> None:
+        """Whether a request is allowed."""
+
+    def permit_transaction(self, transaction: Transaction) -> None:
+        """Whether all of a transaction is allowed."""
+
+    def ranges(self, wanted: KeyRange) -> list[KeyRange]:
+        """The parts of a range that may be listed, in the order in which they are."""
+
+    def readable(self, pattern: bytes) -> Sequence[bytes]:
+        """The parts of a pattern that may be read."""
+
+    def watch(self, verb: str, request: Any) -> Permit:
+        """What a watch may have."""
+
+    async def log_in(self, auth: Auth) -> None:
+        """Be somebody from now on.  Also raises LimitReached."""
+
+    def close(self) -> None:
+        """The connection ends."""
+
+
+class Unguarded:
+    """Where there are no users, everybody may do everything."""
+
+    is_known = True
+
+    def refusal(self, verb: str, request: Any) -> Refusal | None:  # noqa: ARG002
+        """See `Guard`."""
+        return None
+
+    def permit(self, verb: str, request: Any) -> None:
+        """See `Guard`."""
+
+    def permit_transaction(self, transaction: Transaction) -> None:
+        """See `Guard`."""
+
+    def ranges(self, wanted: KeyRange) -> list[KeyRange]:
+        """See `Guard`."""
+        return [wanted]
+
+    def readable(self, pattern: bytes) -> Sequence[bytes]:
+        """See `Guard`."""
+        return (pattern,)
+
+    def watch(self, verb: str, request: Any) -> Permit:  # noqa: ARG002
+        """See `Guard`."""
+        return Permit(request.patterns, _always)
+
+    async def log_in(self, auth: Auth) -> None:  # noqa: ARG002
+        """See `Guard`."""
+        raise NotAuthenticated(NO_USERS)
+
+    def close(self) -> None:
+        """See `Guard`."""
+
+
+UNGUARDED = Unguarded()
+
+
+class Login:
+    """The same where there are users."""
+
+    def __init__(self, access: Access, address: str, changed: Callable[[], None]) -> None:
+        """address: str, where the peer is.  changed: called when it may do other things than before."""
+        self._access = access
+        self._address = address
+        self._changed = changed
+        self._name: str | None = None
+        self._hash: str | None = None
+        self._user: User | None = None
+        self.rights: Rights | None = None
+        self._take(access.default)
+        access.logins.add(self)
+
+    @property
+    def is_known(self) -> bool:
+        """See `Guard`."""
+        return self._user is not None
+
+    def close(self) -> None:
+        """See `Guard`."""
+        self._access.logins.discard(self)
+
+    def users_changed(self) -> None:
+        """Be who one is among other users: nobody, if the user or the password is gone."""
+        found = self._access.user(self._name, self._hash) if self._name else None
+        if found is None:
+            self._name = self._hash = None
+        self._take(found or self._access.default)
+        self._changed()
+
+    def _take(self, user: User | None) -> None:
+        self._user = user
+        self.rights = user.rights if user else None
+
+    async def log_in(self, auth: Auth) -> None:
+        """See `Guard`.  One that fails leaves the connection as it was."""
+        name = auth.user.decode()
+        hashed = await self._access.log_in(name, auth.password, self._address)
+        user = self._access.user(name, hashed)
+        if user is None:
+            raise NotAuthenticated("the users were changed a moment ago; try again")
+        self._name, self._hash = name, hashed
+        self._take(user)
+
+    # ---- what is allowed
+
+    def refusal(self, verb: str, request: Any) -> Refusal | None:
+        """See `Guard`."""
+        row = ROWS.get(verb)
+        if row is Who.ANYBODY:
+            return None
+        if row is None:
+            return Denied(f"nothing says who may ask for {verb}")
+        return self._lacking(() if isinstance(row, Who) else row(request))
+
+    def permit(self, verb: str, request: Any) -> None:
+        """See `Guard`."""
+        if refusal := self.refusal(verb, request):
+            raise refusal
+
+    def permit_transaction(self, transaction: Transaction) -> None:
+        """See `Guard`."""
+        self._require(of_transaction(transaction))
+
+    def ranges(self, wanted: KeyRange) -> list[KeyRange]:
+        """See `Guard`."""
+        return parts(wanted, self.readable(wanted.pattern))
+
+    def readable(self, pattern: bytes) -> Sequence[bytes]:
+        """See `Guard`."""
+        self._require((Need(Right.READ, pattern, partly=True),))
+        assert self.rights  # noqa: S101
+        return self.rights.allowed(Right.READ, pattern)
+
+    def watch(self, verb: str, request: Any) -> Permit:
+        """See `Guard`.  A copy, and what follows it, is of what may be read."""
+        self.permit(verb, request)
+        needs = [Need(WATCH, pattern) for pattern in request.patterns]
+        patterns: tuple[bytes, ...] = request.patterns
+        if any(need.partly for need in self._needs(verb, request)):
+            assert self.rights  # noqa: S101
+            patterns = tuple(part for asked in patterns for part in self.rights.allowed(Right.READ, asked))
+            needs += [Need(Right.READ, part) for part in patterns]
+        return Permit(patterns, lambda: self._require(needs))
+
+    def _needs(self, verb: str, request: Any) -> Iterable[Need]:
+        row = ROWS[verb]
+        return () if isinstance(row, Who) else row(request)
+
+    def _require(self, needs: Iterable[Need]) -> None:
+        if refusal := self._lacking(needs):
+            raise refusal
+
+    def _lacking(self, needs: Iterable[Need]) -> Refusal | None:
+        """What a user lacks of some rights, or that nobody is known to be one."""
+        rights = self.rights
+        if rights is None or self._user is None:
+            return NotAuthenticated(FIRST)
+        for right, touched, partly in needs:
+            if not (rights.allowed if partly else rights.allow)(right, touched):
+                what = (
+                    "anything of this"
+                    if partly
+                    else "all keys of this pattern"
+                    if touched.endswith(b"*")
+                    else "this key"
+                )
+                return Denied(f"{self._user.name} may not {right.value} {what}")
+        return None
+
+
+def _always() -> None:
+    """Where there are no users, a watch never ends for want of a right."""
