@@ -469,6 +469,27 @@ def test_what_is_left_of_a_life_is_told_as_of_now_also_to_who_comes_later() -> N
         hub.remove(client.watcher)
 
 
+def test_a_value_that_nobody_wanted_when_the_change_was_read_is_fetched_first() -> None:
+    whole, ahead, late = Client("*"), Client("b", after=1), Client("*", after=2)
+    some, sizes = Client("b", "c"), Client("*", form=Form(keys=True))
+    clients = [whole, ahead, late, some, sizes]
+    hub = serving(*clients)
+    changes = sets("a", "b", "c", value=b"x" * 500)
+    read = [changes[0], without_value(changes[1]), changes[2]]
+    hub.publish(STORE, read)
+    assert [client.watcher.live for client in clients] == [False, False, False, False, True]
+    assert sizes.taken == [f"CHANGE {n}@s SIZE {key} 500" for n, key in enumerate("abc", 1)]
+    # What is fetched for those who want no values does not do for the others.
+    hub.fetched.add([read[1]])
+    for client in (whole, some):
+        assert caught_up(hub, client) is Step.NOT_IN_MEMORY
+        assert hub.missing(client.watcher) == [2]
+    hub.fetched.add([changes[1]])
+    assert {caught_up(hub, client) for client in clients} == {Step.LIVE}
+    texts = [line(change) for change in changes]
+    assert [client.taken for client in clients[:4]] == [texts, texts[1:2], texts[2:], texts[1:]]
+
+
 def test_who_is_sent_nothing_needs_no_room() -> None:
     client = Client("*", form=Form(only=frozenset([b"DEL"])))
     hub = serving(client)
