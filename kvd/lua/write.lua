@@ -23,15 +23,13 @@
 local LARGE = 4096 -- bytes; longer values are apart, so that looking at a record is cheap
 local SHORT = 64 -- bytes; a longer value's CRC-32, which the daemon has computed, is in the digest in its place
 local MOST_ARGUMENTS = 4000 -- in one call
-local MOST_WARDS = 1000 -- that may go with their owners, or get another end with them, in one transaction
-local SIZES = {p = 6, w = 6}
 local BEYOND = 1.2 -- times its maximum that the memory in use may come to be by touches
 local ARGV, last = ARGV, #ARGV
 local sub = string.sub
 
 -- Which keys there are, and what kinds of writes: frees goes on when memory is full, takes does not.
 local keys, count = {}, 0
-local frees, takes, touches, grouped, numbers, checked = false, false, false, false, false, false
+local frees, takes, touches, grouped, numbers, checked, joins = false, false, false, false, false, false, false
 local at = 5
 while at <= last do
   local letter = ARGV[at]
@@ -41,10 +39,6 @@ while at <= last do
   else
     count = count + 1
     keys[count] = ARGV[at + 1]
-    if letter == 'w' then
-      count = count + 1
-      keys[count] = ARGV[at + 4]
-    end
     if letter == 'd' then
       frees = true
     elseif letter == 'x' then
@@ -53,9 +47,13 @@ while at <= last do
       frees, checked = true, true
     else
       takes = true
+      if letter == 'w' then
+        count = count + 1
+        keys[count], joins = ARGV[at + 4], true
+      end
       numbers = numbers or (letter == 'p' or letter == 'w') and ARGV[at + 5] == '*'
     end
-    at = at + (SIZES[letter] or 3)
+    at = at + ((letter == 'p' or letter == 'w') and 6 or 3)
   end
 end
 -- Redis looks for free memory at a script's first write only, and that must not be one that frees some.  With nothing
@@ -76,13 +74,6 @@ local records = {}
 for i, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
   records[keys[i]] = raw
 end
--- The same for a key that no write names.
-local function record_of(key)
-  if records[key] == nil then
-    records[key] = redis.call('HGET', data, key)
-  end
-  return records[key]
-end
 -- What goes to the log: names and values in turn; digests has what is in the digest in the place of some.
 local changes, size, digests = {}, 0, {}
 -- What the effects take.  Of a key that comes twice the last record is set; whether it is removed, or lost its deadline,
@@ -99,34 +90,13 @@ local function present_time()
   return now
 end
 
--- What lives with whom.  together: how many keys went with their owners, or got another end with them, so far.
-local kin, wards, together = nil, nil, 0
+local undo = {} -- records as a transaction found them
+-- What lives with whom, in wards.lua, from the first record with flags on.
+local made, remove
 local function family()
-  if not kin then
-    kin = kinship(record_of)
-  end
-  if not wards then
-    wards = new_wards(kin, record_of)
-  end
-  return kin, wards
-end
-
--- A record with flags is replaced by one with others, or by none: what becomes of those that live with it, and of its
--- living with another; the flags that it then has.
-local function adopt(key, before, old, deadline, flags)
-  local kin, wards = family()
-  local owner = kin.owner_in(old)
-  if owner and kin.owner_in(flags) ~= owner then
-    wards.part(owner, key)
-    untimed[#untimed + 1] = key
-  end
-  if kin.has_others(old) and wards.count(key) > 0 then
-    if before ~= deadline then
-      together = together + wards.retime(key)
-    end
-    return kin.has_others(flags) and flags or flags .. ';w'
-  end
-  return flags
+  made = made or new_family(records, remove, untimed)
+  made.undo = undo
+  return made
 end
 
 -- A record is replaced that has a deadline, or flags, or is large.  As long as the log has the change, it refers to the
@@ -137,7 +107,7 @@ local function release(key, raw, deadline, flags)
     untimed[#untimed + 1] = key
   end
   if old ~= '' then
-    flags = adopt(key, before, old, deadline, flags)
+    flags = family().adopt(key, before, old, deadline, flags)
   end
   if kind == 'T' or kind == 'B' then
     if tonumber(rev) > floor then
@@ -184,71 +154,13 @@ local function put(key, raw, simple, kind, flags, value, deadline, crc)
   return rev
 end
 
-local function remove(letter, key, raw)
+remove = function(letter, key, raw)
   revision = revision + 1
   bytes = bytes + #key
   changes[size + 1], changes[size + 2], size = letter .. key, '', size + 2
   records[key], gone[#gone + 1] = false, key
   release(key, raw, '0', '')
   return format(INTEGER, revision)
-end
-
-local undo = {} -- records as a transaction found them
-
--- Removes what lives with a key, but for some keys; how many those are.
-local function remove_others(letter, owner, spared)
-  local _, wards = family()
-  local others, missing = wards.living_with(owner), {}
-  for _, key in ipairs(others) do
-    if records[key] == nil then
-      missing[#missing + 1] = key
-    end
-  end
-  if #missing > 0 then
-    for i, raw in ipairs(redis.call('HMGET', data, unpack(missing))) do
-      records[missing[i]] = raw
-    end
-  end
-  local count = 0
-  for _, key in ipairs(others) do
-    if not (spared and spared[key]) then
-      if undo[key] == nil then
-        undo[key] = records[key]
-      end
-      -- A capital letter: the next change belongs to the same piece.
-      remove(letter, key, records[key])
-      count = count + 1
-    end
-  end
-  return count
-end
-
--- Removes a key that is not simple, with all that lives with it in front of it; its revision, and how many those are.
-local function remove_family(letter, key, raw)
-  local flags, count = match(raw, '^%d+ %d+ %a([^ ]*)'), 0
-  if flags ~= '' and family().has_others(flags) then
-    count = remove_others(string.upper(letter), key)
-    together = together + (count > 0 and count + 1 or 0)
-  end
-  return remove(letter, key, raw), count
-end
-
--- The key with which one ends, if not itself, and the deadline of that.
-local function end_of(key, raw)
-  local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
-  if flags ~= '' then
-    return family().head_of(key, flags, deadline)
-  end
-  return key, deadline
-end
-
-local function is_past(deadline)
-  return deadline ~= '0' and tonumber(deadline) <= present_time()
-end
-
-local function is_over(key, raw)
-  local _, deadline = end_of(key, raw)
-  return is_past(deadline)
 end
 
 -- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and no flags, and
@@ -258,12 +170,19 @@ local function present(key)
   if not raw or find(raw, '^%d+ 0 %l ') then
     return raw, true
   end
-  local head, deadline = end_of(key, raw)
-  if is_past(deadline) then
-    remove_family('e', head, records[head])
-    return false, true
+  local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
+  local head = key
+  if flags ~= '' then
+    head, deadline = family().head_of(key, flags, deadline)
   end
-  return raw, false
+  if deadline == '0' or tonumber(deadline) > present_time() then
+    return raw, false
+  elseif flags == '' then
+    remove('e', key, raw)
+  else
+    family().remove('e', head)
+  end
+  return false, true
 end
 
 -- Whether a condition does not hold: if so, the present revision.
@@ -314,8 +233,11 @@ if numbers then
     local key, before
     repeat
       key, before = sub(pattern, 1, -2) .. format('%016.0f', revision + 1), revision
+      if records[key] == nil then
+        records[key] = redis.call('HGET', data, key)
+      end
       if undo[key] == nil then
-        undo[key] = record_of(key)
+        undo[key] = records[key]
       end
       taken = present(key) and key
     until revision == before
@@ -347,45 +269,46 @@ if touches then
       untimed[#untimed + 1] = key
     end
     if flags ~= '' then
-      adopt(key, before, flags, deadline, flags)
+      family().adopt(key, before, flags, deadline, flags)
     end
     return 't'
   end
 end
 
--- Sets a key to live with another.
-local function join(from, free)
-  local key, third, value, owner = ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
-  local condition = ARGV[from + 5]
-  local of = present(owner)
-  local raw, simple = present(key)
-  if condition == '*' then
-    key, raw, simple = numbered(key)
-    condition, free = '0', false
+local join
+if joins then
+  -- Sets a key to live with another.
+  join = function(from, free)
+    local key, third, value, owner = ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
+    local condition = ARGV[from + 5]
+    local of = present(owner)
+    local raw, simple = present(key)
+    if condition == '*' then
+      key, raw, simple = numbered(key)
+      condition, free = '0', false
+    end
+    local failed = not free and condition ~= '' and conflict(raw, condition)
+    if failed or not of then
+      return failed or 'c0:' .. owner
+    end
+    local rev, deadline, kind, flags, rest = match(of, '^(%d+) (%d+) (%a)([^ ]*) (.*)$')
+    local before = raw and match(raw, '^%d+ %d+ %a([^ ]*)') or ''
+    local hindered = family().hindrance(key, before, owner, flags, tonumber(ARGV[4]))
+    if hindered then
+      return hindered
+    end
+    local own, others = family().flags(owner, flags)
+    if others ~= flags then
+      local record = rev .. ' ' .. deadline .. ' ' .. kind .. others .. ' ' .. rest
+      records[owner], sets[set + 1], sets[set + 2], set = record, owner, record, set + 2
+    end
+    local is_new = family().owner_in(before) ~= owner
+    local revision = put(key, raw, simple, sub(third, 1, 1), own, value, '0', sub(third, 2))
+    if is_new then
+      family().join(owner, key)
+    end
+    return revision
   end
-  local failed = not free and condition ~= '' and conflict(raw, condition)
-  if failed or not of then
-    return failed or 'c0:' .. owner
-  end
-  local kin, wards = family()
-  local rev, deadline, kind, flags, rest = match(of, '^(%d+) (%d+) (%a)([^ ]*) (.*)$')
-  local before = raw and match(raw, '^%d+ %d+ %a([^ ]*)') or ''
-  if kin.owner_in(flags) or kin.has_others(before) and wards.count(key) > 0 or key == owner then
-    return 'b'
-  end
-  local is_new = kin.owner_in(before) ~= owner
-  if is_new and wards.count(owner) >= tonumber(ARGV[4]) then
-    return 'm'
-  end
-  if not kin.has_others(flags) then
-    local record = rev .. ' ' .. deadline .. ' ' .. kind .. flags .. ';w ' .. rest
-    records[owner], sets[set + 1], sets[set + 2], set = record, owner, record, set + 2
-  end
-  local revision = put(key, raw, simple, sub(third, 1, 1), kin.flag(owner), value, '0', sub(third, 2))
-  if is_new then
-    wards.join(owner, key)
-  end
-  return revision
 end
 
 -- One write, and what it comes to.  Free: its condition was looked at.
@@ -416,8 +339,10 @@ local function single(from, free)
     end
     if failed or simple then
       return failed or remove('d', key, raw)
+    elseif not find(raw, '^%d+ %d+ %a;') then
+      return remove('d', key, raw)
     end
-    local rev, others = remove_family('d', key, raw)
+    local rev, others = family().remove('d', key)
     return others > 0 and 'g' .. others .. ':' .. rev or rev
   elseif letter == 'x' then
     local life, wanted = match(third, '^(%d+) ?(.*)$')
@@ -431,17 +356,25 @@ if grouped then
   local lists = {adds, gone, ttls, untimed, bigs, waiting, dropped}
   local none, unchanged
   if checked then
+    local function is_over(key, raw)
+      local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
+      if flags ~= '' then
+        deadline = select(2, family().head_of(key, flags, deadline))
+      end
+      return deadline ~= '0' and tonumber(deadline) <= present_time()
+    end
     none, unchanged = make_checks(records, adds, changes, present, present_time, is_over)
   end
 
   -- Where the write after one begins.
   local function after(from)
-    return from + (SIZES[ARGV[from]] or 3)
+    local letter = ARGV[from]
+    return from + ((letter == 'p' or letter == 'w') and 6 or 3)
   end
 
   -- Where the condition of a write is, or "" and it has none.
   local function condition_of(from, letter)
-    if SIZES[letter] then
+    if letter == 'p' or letter == 'w' then
       return ARGV[from + 5] ~= '*' and ARGV[from + 5] or ''
     elseif letter == 'd' or letter == 'c' then
       return ARGV[from + 2]
@@ -474,7 +407,7 @@ if grouped then
   local function first_hindrance(from, behind)
     while from < behind do
       local failed = hindrance(from)
-      if failed or together > TOGETHER then
+      if failed or made and made.together > TOGETHER then
         return failed
       end
       from = after(from)
@@ -484,7 +417,7 @@ if grouped then
   -- All that the writes from one place to another may change, to go back to.
   local function snapshot(from, behind)
     local saved = {revision = revision, bytes = bytes, size = size, set = set, records = {}, lengths = {},
-      wards = wards and wards.copy(), together = together}
+      family = made and made.copy()}
     for i, list in ipairs(lists) do
       saved.lengths[i] = #list
     end
@@ -513,11 +446,11 @@ if grouped then
       shorten(list, #list, saved.lengths[i])
     end
     revision, bytes, size, set = saved.revision, saved.bytes, saved.size, saved.set
-    together = saved.together
-    if saved.wards then
-      wards.go_back(saved.wards)
+    if saved.family then
+      made.go_back(saved.family)
+    else
+      made = nil
     end
-    wards = saved.wards and wards
     for key, raw in pairs(saved.records) do
       records[key] = raw
     end
@@ -525,25 +458,18 @@ if grouped then
 
   -- What goes with owners that are deleted comes before the transaction's own changes, but for what it writes itself.
   -- Whether that is not too much.
-  local function take_along(from, behind, before)
-    local written, owners = {}, {}
+  local function take_along(from, behind)
+    local written, known, owners = {}, {}, {}
     while from < behind do
       local key = ARGV[from + 1]
       local raw = ARGV[from] == 'd' and records[key]
-      written[key] = true
-      if raw and find(raw, '^%d+ %d+ %a;') and not owners[key] then
-        owners[key], owners[#owners + 1] = true, key
+      if raw and not known[key] and find(raw, '^%d+ %d+ %a;') then
+        known[key], owners[#owners + 1] = true, key
       end
+      written[key] = true
       from = after(from)
     end
-    for _, owner in ipairs(owners) do
-      local _, wards = family()
-      if together - before + wards.count(owner) > MOST_WARDS then
-        return false
-      end
-      together = together + remove_others('D', owner, written)
-    end
-    return true
+    return not owners[1] or family().take_along(owners, written)
   end
 
   -- A transaction: what it comes to, nothing if it has to wait for a batch of its own, and where the next write begins.
@@ -556,18 +482,19 @@ if grouped then
     local failed = hindered and 'f' or first_hindrance(first, behind)
     if failed then
       return failed, behind
-    elseif together > TOGETHER then
+    elseif made and made.together > TOGETHER then
       return nil, first
     end
     local saved = snapshot(first, behind)
     local from = first
-    if not take_along(first, behind, saved.together) then
+    local before = made and made.together or 0
+    if frees and not take_along(first, behind) then
       restore(saved)
       return 'x', behind
     end
     while from < behind do
       local outcome = not (checked and find('ckrs', ARGV[from], 1, true)) and single(from, true) or ''
-      if together - saved.together > MOST_WARDS then
+      if made and made.together - before > MOST_WARDS then
         outcome = 'x'
       end
       if find(outcome, '^[aofblmxc]') then
@@ -586,14 +513,14 @@ end
 
 local outcomes, done = {}, 0
 at = 5
-while at <= last and together <= TOGETHER do
+while at <= last and not (made and made.together > TOGETHER) do
   local letter = ARGV[at]
   done = done + 1
   if letter == 'm' then
     outcomes[done], at = transaction(at + 2, tonumber(ARGV[at + 1]))
   else
     outcomes[done] = full and letter ~= 'd' and letter ~= 'x' and 'f' or single(at, false)
-    at = at + (SIZES[letter] or 3)
+    at = at + ((letter == 'p' or letter == 'w') and 6 or 3)
   end
 end
 if revision > LAST then
@@ -648,11 +575,11 @@ if #untimed > 0 then
     return not raw or find(raw, '^%d+ 0 ')
   end))
 end
-if wards then
-  local joined, parted, timed, untimed = wards.effects()
+if made then
+  local joined, parted, timed, lasting = made.effects()
   effect('ZADD', owned, joined)
   effect('ZREM', owned, parted)
   effect('ZADD', ttl, timed)
-  effect('ZREM', ttl, untimed)
+  effect('ZREM', ttl, lasting)
 end
 return finish(now, table.concat(outcomes, ' '))
