@@ -5,22 +5,13 @@
 -- adds to the log; present: ends a key whose time is over; is_over: whether the time of a key with a record is
 local function make_checks(records, adds, changes, present, present_time, is_over)
   -- All in here, so that it costs nothing where nobody asks.
-  local byte, sub = string.byte, string.sub
+  local sub = string.sub
   local LOOKED_AT = 1000 -- keys that are over, or gone, at the most for one batch, and changes: a millisecond each
   local COMPARED = 10000 -- keys of changes, at the most for one batch: a millisecond, too
   local BYTES = 512 * 1024 -- of the log that is read for one batch, the last entry excepted
   local PAGE = 8 -- keys that are looked at together; nearly always the first one is there
   local AGAIN = 'h' -- model.AGAIN: the outcome of a transaction that is to be asked for again: too much was in the way
   local looked_at = 0
-
-  -- Whether one key comes before another, by their bytes: Lua compares as is the custom of some language.
-  local function precedes(one, other)
-    local at = 1
-    while byte(one, at) and byte(one, at) == byte(other, at) do
-      at = at + 1
-    end
-    return (byte(one, at) or -1) < (byte(other, at) or -1)
-  end
 
   local function first_added(prefix)
     local first

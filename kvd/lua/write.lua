@@ -466,7 +466,7 @@ if grouped then
       if raw and not known[key] and find(raw, '^%d+ %d+ %a;') then
         known[key], owners[#owners + 1] = true, key
       end
-      written[key] = true
+      written[key] = written[key] or not (checked and find('ckrs', ARGV[from], 1, true))
       from = after(from)
     end
     return not owners[1] or family().take_along(owners, written)

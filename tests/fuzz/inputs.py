@@ -85,7 +85,7 @@ def words(chance: random.Random) -> bytes:
     for _ in range(chance.randint(1, 4)):
         line += chance.choice(VERBS)
         for _ in range(chance.randint(0, 5)):
-            name = chance.choice((b"", b"", b"ttl=", b"if=", b"base64=", b"after=", b"limit=", b"= "))
+            name = chance.choice((b"", b"", b"ttl=", b"with=", b"if=", b"base64=", b"after=", b"limit=", b"= "))
             line += chance.choice(SEPARATORS) + name + chance.choice(chance.choice(pools))
         line += chance.choice(ENDS)
     return line
@@ -135,6 +135,7 @@ OTHERS = [
     ([b"GET ", b"GETS ", b"TTL "], SOME_KEYS),
     ([b"KEYS", b"LIST", b"COUNT"],),
     ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b"", b" limit=1", b" after=a", b" reverse before=n", b" fold=/"]),
+    ([b"KEYS ", b"LIST "], SOME_PATTERNS, [b" with="], SOME_KEYS, [b"", b" reverse limit=2", b" fold=/"]),
     ([b"COUNT "], SOME_PATTERNS),
     ([b"WATCH", b"SYNC", b"WATCH a b*", b"SYNC n* b", b"UNWATCH"],),
     ([b"WATCH", b"SYNC"], FORMS, [b"", b" b* n"]),
@@ -175,6 +176,8 @@ def _put(chance: random.Random) -> bytes:
     line = b"PUT " + chance.choice([*SOME_KEYS, b"*", b"b/*", b"k" * 496 + b"*"])
     if chance.random() < 0.3:
         line += b" ttl=" + chance.choice((b"0.001", b"0.05", b"1", b"1000000000", b"12.345"))
+    elif chance.random() < 0.3:
+        line += b" with=" + chance.choice(SOME_KEYS)
     if chance.random() < 0.3:
         line += b" if=" + chance.choice((b"0", b"1", b"7", b"9007199254740991", b"3@" + STORE))
     if chance.random() < 0.5:

@@ -1,6 +1,7 @@
 """Input over sockets to a daemon: each line gets its one reply, well-formed; what is refused changes nothing."""
 
 import random
+from collections.abc import Set
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ GROWTH = 48 * 1024 * 1024
 ENDLESS = 64 * 1024 * 1024
 """Bytes of a line without an end."""
 LATE_REFUSALS = {
+    "PUT": {"usage", "too-long"},
+    "TOUCH": {"usage"},
     "INCR": {"not-a-number", "overflow"},
     "RESUME": {"store", "future", "compacted"},
     "CHANGES": {"store", "future", "compacted"},
     "HELP": {"unknown-verb"},
-    "COMMIT": {"usage", "aborted", "not-a-number", "overflow", "store", "future", "compacted"},
+    "COMMIT": {"usage", "too-long", "aborted", "not-a-number", "overflow", "store", "future", "compacted"},
     "ABORT": {"usage"},
     "CHECK": {"usage"},
 }
@@ -74,6 +77,7 @@ class Fuzzer:
         _, reply = read(self._watcher)
         self._revision, self._store = _position(reply)
         self._mortal: set[bytes] = set()
+        self._owned: set[bytes] = set()
 
     def close(self) -> None:
         """Close its own connections."""
@@ -103,9 +107,10 @@ class Fuzzer:
             assert reason.startswith(b"ERR usage "), f"{reason!r} to what no client sends"
         wanted = announced(expected, replies)
         self._mortal.update(outcome.arguments.key for outcome in expected if _is_mortal(outcome))
+        self._owned.update(outcome.arguments.key for outcome in expected if _has_owner(outcome))
         changes = self._changes()
         if not cut_off:
-            compare(wanted, changes)
+            compare(wanted, changes, self._owned)
         return len(replies)
 
     def _converse(self, chunks: list[bytes]) -> list[bytes]:
@@ -138,8 +143,7 @@ class Fuzzer:
             if change.verb != "EXPIRE":
                 changes.append(change)
             else:
-                numbered = change.key[:-NUMBER_DIGITS] + b"*"
-                assert {change.key, numbered} & self._mortal, f"without a time to live: {line!r}"
+                assert names(change.key) & (self._mortal | self._owned), f"without a time to live: {line!r}"
         return changes
 
 
@@ -171,15 +175,33 @@ def announced(expected: list[Outcome], replies: list[bytes]) -> list[Wanted]:
     return wanted
 
 
-def compare(wanted: list[Wanted], changes: list[Change]) -> None:
-    """Raises AssertionError if the changes are not those that were announced."""
+def compare(wanted: list[Wanted], changes: list[Change], owned: Set[bytes] = frozenset()) -> None:
+    """Raises AssertionError if the changes are not those that were announced.
+
+    owned: keys that may have lived with others, and gone with them.
+    """
     left = list(changes)
     for want in wanted:
-        if left and _is_of(left[0], want):
-            left.pop(0)
+        along = len(left) - len(_after_those_gone_along(left, owned, want))
+        if along < len(left) and _is_of(left[along], want):
+            del left[: along + 1]
         else:
             assert want.perhaps, f"no change for {want}; the changes: {changes}"
+    left = _after_those_gone_along(left, owned)
     assert not left, f"nobody was told of {left}; what was told: {wanted}"
+
+
+def _after_those_gone_along(changes: list[Change], owned: Set[bytes], want: Wanted | None = None) -> list[Change]:
+    """Changes without those before the one that is wanted which may be of keys that went with their owners."""
+    for place, change in enumerate(changes):
+        if (want and _is_of(change, want)) or change.verb != "DEL" or not names(change.key) & owned:
+            return changes[place:]
+    return []
+
+
+def names(key: bytes) -> set[bytes]:
+    """What a request may have called the key."""
+    return {key, key[:-NUMBER_DIGITS] + b"*"}
 
 
 def _is_of(change: Change, want: Wanted) -> bool:
@@ -202,6 +224,10 @@ def _wanted(outcome: Outcome) -> Wanted:
 
 def _is_mortal(outcome: Outcome) -> bool:
     return outcome.verb in ("PUT", "TOUCH") and outcome.arguments.ttl > 0
+
+
+def _has_owner(outcome: Outcome) -> bool:
+    return outcome.verb == "PUT" and outcome.arguments.owner != b""
 
 
 def _position(reply: bytes) -> tuple[int, bytes]:

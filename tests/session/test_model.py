@@ -37,12 +37,14 @@ class Entry(NamedTuple):
     """What a key holds.  due: from when on it may be over, and by when it must be; None for a key that stays.
 
     hidden: its time is over, and its EXPIRE has not been logged.
+    owner: the key with which it lives, whose due and hidden it has; "" for none.
     """
 
     revision: int
     value: bytes
     due: tuple[float, float] | None = None
     hidden: bool = False
+    owner: str = ""
 
 
 class Condition(NamedTuple):
@@ -63,6 +65,7 @@ class Write(NamedTuple):
     amount: int | None = None
     ttl: float = 0
     condition: Condition | None = None
+    owner: str = ""
 
 
 NUMBER = "*"
@@ -137,7 +140,10 @@ class World:
 
     def expand(self, sent: float, answered: float) -> Iterator["World"]:
         """What may have become of it while a request was in flight."""
-        due = [key for key, entry in self.entries.items() if entry.due and entry.due[0] <= answered]
+        due = [
+            key for key, entry in self.entries.items()
+            if entry.due and entry.due[0] <= answered and not entry.owner
+        ]  # fmt: skip
         for count in range(len(due) + 1):
             for logged in permutations(due, count):
                 rest = [key for key in due if key not in logged]
@@ -148,12 +154,17 @@ class World:
                         for key in logged:
                             world._expire(key)
                         for key, gone in zip(rest, hidden, strict=True):
-                            world.entries[key] = world.entries[key]._replace(hidden=gone)
+                            for member in (key, *world.family(key)):
+                                world.entries[member] = world.entries[member]._replace(hidden=gone)
                         yield world
 
     def _may_be_there(self, key: str, sent: float) -> bool:
         entry = self.entries[key]
         return not entry.hidden and entry.due is not None and sent <= entry.due[1]
+
+    def family(self, owner: str) -> list[str]:
+        """What lives with a key."""
+        return sorted((key for key, entry in self.entries.items() if entry.owner == owner), key=str.encode)
 
     def there(self) -> dict[str, Entry]:
         """What a reader finds, in the order of the keys' bytes."""
@@ -181,7 +192,14 @@ class World:
             return exactly(f"CONFLICT {there[key].revision if key in there else 0} {key}")
         trial = self.copy()
         trial.sent, trial.answered = self.sent, self.answered
-        refused = [outcome for write in writes if (outcome := trial._apply(write)).startswith("ERR")]
+        written = {write.key for write in writes if not isinstance(write, Check)}
+        for write in writes:
+            is_delete = isinstance(write, Write) and (write.value, write.amount) == (None, None)
+            if is_delete and write.key in trial.there():
+                for key in trial.family(write.key):
+                    if key not in written:
+                        trial._delete(key)
+        refused = [outcome for write in writes if (outcome := trial._apply(write)).startswith(("ERR", "CONFLICT"))]
         if refused:
             return exactly(*refused)
         self.entries, self.changes, self.revision = trial.entries, trial.changes, trial.revision
@@ -220,8 +238,11 @@ class World:
             write = write._replace(key=f"{write.key[:-1]}{self.revision + 1:016}")
         entry = self.there().get(write.key)
         if isinstance(write, Touch):
+            if entry and entry.owner:
+                return "ERR usage"
             if entry:
                 self.entries[write.key] = entry._replace(due=self._due(write.ttl))
+                self._hand_on(write.key)
             return "OK" if entry else "NONE"
         if write.amount is not None:
             old = entry.value if entry else b"0"
@@ -230,26 +251,49 @@ class World:
             total = int(old) + write.amount
             if max(abs(int(old)), abs(total)) > LIMIT:
                 return "ERR overflow"
-            self._put(write.key, b"%d" % total, entry.due if entry else None)
+            self._put(write.key, b"%d" % total, entry.due if entry else None, entry.owner if entry else "")
             return f"OK {total}"
+        if write.owner:
+            return self._put_with(write)
         if write.value is not None:
             return f"OK {self._put(write.key, write.value, self._due(write.ttl))}"
         if not entry:
             return "NONE"
-        del self.entries[write.key]
-        return f"OK {self._change(f'DEL {write.key}')}"
+        for key in self.family(write.key):
+            self._delete(key)
+        return f"OK {self._delete(write.key)}"
 
-    def _put(self, key: str, value: bytes, due: tuple[float, float] | None) -> int:
+    def _delete(self, key: str) -> int:
+        del self.entries[key]
+        return self._change(f"DEL {key}")
+
+    def _put_with(self, write: Write) -> str:
+        assert write.value is not None
+        there = self.there()
+        if write.owner not in there:
+            return f"CONFLICT 0 {write.owner}"
+        if there[write.owner].owner or (write.key in there and self.family(write.key)):
+            return "ERR usage"
+        return f"OK {self._put(write.key, write.value, there[write.owner].due, write.owner)}"
+
+    def _hand_on(self, owner: str) -> None:
+        """What lives with a key ends with it."""
+        for key in self.family(owner):
+            self.entries[key] = self.entries[key]._replace(due=self.entries[owner].due)
+
+    def _put(self, key: str, value: bytes, due: tuple[float, float] | None, owner: str = "") -> int:
         if key in self.entries and self.entries[key].hidden:
-            self._expire(key)
+            self._expire(self.entries[key].owner or key)
         mark = "SET" if is_text(value) else "SET64"
         revision = self._change(f"{mark} {key} {travelling(value)}")
-        self.entries[key] = Entry(revision, value, due)
+        self.entries[key] = Entry(revision, value, due, owner=owner)
+        self._hand_on(key)
         return revision
 
     def _expire(self, key: str) -> None:
-        del self.entries[key]
-        self._change(f"EXPIRE {key}")
+        for member in (*self.family(key), key):
+            del self.entries[member]
+            self._change(f"EXPIRE {member}")
 
     def _change(self, text: str) -> int:
         self.revision += 1
@@ -282,12 +326,12 @@ class World:
 
         return allowed
 
-    def page_of_keys(self, pattern: str, after: str, limit: int) -> Allowed:
-        found = self._page(pattern, after, limit)
+    def page_of_keys(self, pattern: str, after: str, limit: int, owner: str = "") -> Allowed:
+        found = self._page(pattern, after, limit, owner)
         return exactly(f"OK {len(found)}", items=[f"KEY {key}" for key in found])
 
-    def page_of_pairs(self, pattern: str, after: str, limit: int) -> Allowed:
-        return exactly(f"OK {self.position()}", items=self.pairs(self._page(pattern, after, limit)))
+    def page_of_pairs(self, pattern: str, after: str, limit: int, owner: str = "") -> Allowed:
+        return exactly(f"OK {self.position()}", items=self.pairs(self._page(pattern, after, limit, owner)))
 
     def count(self, pattern: str) -> Allowed:
         return exactly(f"OK {len(self._page(pattern, '', 0))}")
@@ -315,8 +359,11 @@ class World:
     def position(self) -> str:
         return f"{self.revision}@{self.store}"
 
-    def _page(self, pattern: str, after: str, limit: int) -> list[str]:
-        found = [key for key in self.there() if is_of(key, pattern) and key.encode() > after.encode()]
+    def _page(self, pattern: str, after: str, limit: int, owner: str = "") -> list[str]:
+        found = [
+            key for key, entry in self.there().items()
+            if is_of(key, pattern) and key.encode() > after.encode() and owner in ("", entry.owner)
+        ]  # fmt: skip
         return found[: limit or None]
 
     def pairs(self, keys: list[str]) -> list[str]:
@@ -609,6 +656,19 @@ class Conversations(RuleBasedStateMachine):
         else:
             text = value.decode()
         self.write(self.clients[who], f"PUT {key}{options} = {text}", Write(key, value, None, ttl, condition))
+
+    @rule(who=who, key=any_key, owner=any_key, value=values, kind=conditions)
+    def put_with(self, who: int, key: str, owner: str, value: bytes, kind: str) -> None:
+        if not is_text(value) or key == owner:
+            return
+        condition = self.condition(kind, key)
+        line = f"PUT {key} with={owner}" + f" if={condition}" * bool(condition) + f" = {value.decode()}"
+        self.write(self.clients[who], line, Write(key, value, condition=condition, owner=owner))
+
+    @rule(who=who, verb=st.sampled_from(("KEYS", "LIST")), pattern=st.sampled_from(PATTERNS), owner=any_key)
+    def page_of_an_owner(self, who: int, verb: str, pattern: str, owner: str) -> None:
+        page = World.page_of_keys if verb == "KEYS" else World.page_of_pairs
+        self.do(self.clients[who], f"{verb} {pattern} with={owner}", lambda world: page(world, pattern, "", 0, owner))
 
     @rule(who=who, prefix=st.sampled_from(("a/", "queue/", "")), value=values, ttl=st.sampled_from((0, 0, *LONG_LIVES)))
     def put_numbered(self, who: int, prefix: str, value: bytes, ttl: float) -> None:

@@ -291,6 +291,33 @@ def test_owners_survive_kill_9(start_daemon: StartDaemon, kill: str) -> None:
         assert peer.ask("COUNT") == "OK 0"
 
 
+def test_what_lives_with_an_owner_is_listed_as_all_else_is(daemon: Daemon) -> None:
+    """In pages, both ways, between bounds, one level at a time."""
+    with daemon.connect() as peer:
+        for key in ("o", "p", "a", "z"):
+            peer.ask(f"SET {key} v")
+        keys = sorted(f"{first}/{second}{third}" for first in "ab" for second in "xyz" for third in "/12345")
+        for number, key in enumerate(keys):
+            peer.ask(f"PUT {key} with={'o' if number % 2 else 'p'} = {key}")
+        mine = keys[1::2]
+
+        def listed(options: str) -> list[str]:
+            return [line.partition(" ")[2] for line in items(peer, f"KEYS {options} with=o")[:-1]]
+
+        assert listed("*") == mine
+        assert listed("* reverse") == mine[::-1]
+        assert listed("b/* after=b/x2 before=b/z1") == [key for key in mine if "b/x2" < key < "b/z1"]
+        assert listed("* fold=/") == ["a/", "b/"]
+        assert listed("* fold=/ reverse") == ["b/", "a/"]
+        assert listed("a/* fold=/") == [key for key in mine if key.startswith("a/")]
+        after, pages = "", []
+        while page := listed(f"*{after} limit=4"):
+            pages += page
+            after = f" after={page[-1]}"
+        assert pages == mine
+        assert [line.split(" ")[2] for line in items(peer, "LIST * with=p")[:-1]] == keys[::2]
+
+
 def test_two_daemons_see_all_or_none(start_daemon: StartDaemon, redis: Redis) -> None:
     one, two = (start_daemon("--store", redis.unix_url) for _ in range(2))
     with one.connect() as peer, two.connect() as reader, two.connect() as watcher:

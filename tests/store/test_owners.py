@@ -1,12 +1,16 @@
 """Keys that live with others, as the store has them: everything stays in step whatever a batch does."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from kvd.errors import Refusal, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Change, Position
 from kvd.requests import Delete, Increment, Put, SimpleSets, Touch, Transaction, Write
+from kvd.store.redis.batching import Job
 from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, REPLACED, TTL, Connector, command
 from kvd.store.redis.flags import read, unescape
 from kvd.store.redis.store import Store
@@ -214,3 +218,31 @@ async def test_the_sweep_takes_families_whole(redis: Redis, looker: Looker) -> N
         for head in heads:
             place = next(at for at, change in enumerate(ends) if change.key == head)
             assert [change.key for change in ends[place - 250 : place]] == [b"%b/%04d" % (head, n) for n in range(250)]
+
+
+@pytest.mark.parametrize(("error", "code"), [(Unavailable("gone"), b"u"), (Uncertain("gone"), b"U")])
+def test_what_was_done_of_some_writes_is_told_when_the_store_goes(error: Refusal, code: bytes) -> None:
+    """A refusal must not be told of a write that was done."""
+    told: list[Any] = []
+    job = Job([Delete(b"c"), Delete(b"d")], 2, 0, 2, told.append, begun=[b"g100:101", b"g100:202"])
+    job.finish(error)
+    assert told == [[b"g100:101", b"g100:202", code, code]]
+
+
+async def test_a_pipeline_of_owners_that_go_is_done_whatever_else_is_asked(redis: Redis, looker: Looker) -> None:
+    """Batches that end early do not lose their order, nor do those behind them."""
+    async with running(redis.unix_url, owner_keys=1000) as store:
+        for number in range(6):
+            await family(store, b"o%d" % number, 120)
+        before = (await store.history())[0].revision
+        first = store.write([Delete(b"o%d" % number) for number in range(3)], 0)
+        second = store.write([put(b"a"), *(Delete(b"o%d" % number) for number in (3, 4)), put(b"a", b"2")], 0)
+        third = store.write(SimpleSets([b"b", b"o5", b"b"], b"b 1\no5 new\nb 2\n"), 0)
+        outcomes = await asyncio.gather(first, second, third)
+        numbers = [[int(outcome.rpartition(b":")[2]) for outcome in found] for found in outcomes]
+        assert all(found == sorted(found) for found in numbers)
+        every = [number for found in numbers for number in found]
+        assert len(set(every)) == len(every)
+        assert max(map(max, numbers)) == before + 5 * 121 + 5 == (await store.history())[0].revision
+        assert len(await looker.check()) == 120
+        assert sorted(key for key, _ in (await store.page(b"*", b""))[0].items)[:2] == [b"a", b"b"]

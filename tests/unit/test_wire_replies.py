@@ -62,8 +62,12 @@ def test_a_line_is_as_the_page_has_it(line: bytes, wanted: bytes) -> None:
     assert line == wanted
 
 
-@pytest.mark.parametrize(("outcome", "code"), [(b"a", "not-a-number"), (b"o", "overflow")])
-def test_what_incr_refuses_is_an_error(outcome: bytes, code: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [(b"a", "not-a-number"), (b"o", "overflow"), (b"f", "unavailable"), (b"l", "usage"), (b"b", "usage"),
+     (b"m", "too-long"), (b"x", "too-long"), (b"u", "unavailable"), (b"U", "uncertain")],
+)  # fmt: skip
+def test_what_a_write_is_refused_for_is_an_error(outcome: bytes, code: str) -> None:
     assert replies.written(outcome).startswith(b"ERR %b " % code.encode())
 
 
