@@ -53,6 +53,7 @@ def write_behind_a_fence(daemon: Daemon, *, checked: bool, seconds: float) -> tu
             while not stop.is_set():
                 number += 1
                 assert peer.ask(f"SET fence {number}").startswith("OK")
+                time.sleep(0.005)  # so that writers with the present one come through, too
 
     def write(name: str) -> None:
         with daemon.connect() as peer:
