@@ -45,16 +45,20 @@ class Committing:
         await self._log.join()
         self._following.set()
 
-    async def commit(self, transaction: Transaction, size: int, permit: Callable[[], None]) -> Outcome:
+    async def commit(
+        self, transaction: Transaction, size: int, permit: Callable[[], None], waiting: Callable[[], None]
+    ) -> Outcome:
         """Do all of a transaction, or nothing; the outcome.  Raises Unavailable, Uncertain, and what `check` raises.
 
         size: int, bytes of values.  permit: raises a refusal if it is not allowed; asked before each attempt.
+        waiting: called before it waits for what may take seconds.
         """
         checks = [write for write in transaction.writes if isinstance(write, CheckSince)]
         if checks:
             self._wanted.set()
         give_up = asyncio.get_running_loop().time() + PATIENCE
         while (outcome := await self._attempt(transaction, checks, size, permit)) == AGAIN:
+            waiting()
             try:
                 async with asyncio.timeout_at(give_up):
                     await self._learn(checks)

@@ -183,7 +183,8 @@ class Handlers:
         permit = partial(self._guard.permit_transaction, transaction)
         permit()
         if transaction.writes:
-            outcome = await self._context.committing.commit(transaction, pending.size, permit)
+            # What was answered before must not wait for what is in the way.
+            outcome = await self._context.committing.commit(transaction, pending.size, permit, self._output.write)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
         self._output.reply(replies.written(outcome))

@@ -139,6 +139,24 @@ def test_transactions_on_copies_are_serializable(redis: Redis, start_daemon: Sta
         assert [list(state).count("on") for state in states] == [checked] * rounds
 
 
+def test_what_is_in_the_way_is_waited_for(redis: Redis, start_daemon: StartDaemon) -> None:
+    """Keys whose time is over, more than the store looks at for one transaction, until the sweep has cleared them."""
+    daemon = start_daemon("--store", redis.unix_url)
+    with daemon.connect() as peer:
+        # As if another daemon were at it, for ever.
+        redis.cli("HSET", "{kvd}:meta", "sweep", f"ffffffff {10**15}")
+        peer.send("".join(f"PUT d/{number} ttl=0.001 = x\n" for number in range(1500)))
+        peer.lines(1500)
+        position = copy(peer, "x")[0]
+        peer.send("BEGIN\nCHECK d/* if=0\nSET a 1\nCOMMIT\n")
+        assert peer.lines(3) == ["OK", "OK queued", "OK queued"]
+        with daemon.connect() as other:
+            assert transact(other, "CHECK x", "SET b 1") == "CONFLICT 0 x"
+            redis.cli("HDEL", "{kvd}:meta", "sweep")
+            assert peer.line().startswith("OK ")
+            assert transact(other, f"CHECK d/* since={position}", "SET b 1").startswith("CONFLICT ")
+
+
 def test_old_positions_are_answered_from_the_index(start_daemon: StartDaemon) -> None:
     """More changes than the store looks at, and then fewer; a position that it keeps no longer."""
     daemon = start_daemon("--history-changes", "6000", "--fsync", "no")
