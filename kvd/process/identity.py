@@ -19,6 +19,10 @@ class Identity(NamedTuple):
     certificate: str | None = None
 
 
+NOBODY = Identity()
+"""Of whom nothing is known."""
+
+
 def identify(transport: asyncio.BaseTransport) -> Identity:
     """Ask a connection's transport."""
     # uvloop raises ValueError when the connection is gone.
@@ -27,4 +31,4 @@ def identify(transport: asyncio.BaseTransport) -> Identity:
         if connection is not None and connection.family == socket.AF_UNIX:
             return Identity(user=unix_sockets.user_of(connection))
         return Identity(certificate=transport.get_extra_info("certificate"))
-    return Identity()
+    return NOBODY

@@ -60,7 +60,8 @@ class Connection:
         )  # fmt: skip
         self._guard: Guard = UNGUARDED
         if context.access:
-            login = self._guard = Login(context.access, _host_of(writer, self.identity), self._watching.look_again)
+            host = _host_of(writer, self.identity)
+            login = self._guard = Login(context.access, host, self._watching.look_again, self.identity)
             self._dispatcher: Dispatcher = CheckedDispatcher(
                 context, self._output, self._watching, self._go_on, self._answer, login
             )

@@ -8,8 +8,10 @@ from kvd.access.ranges import parts
 from kvd.access.rights import Right, Rights
 from kvd.access.users import User
 from kvd.errors import Denied, NotAuthenticated, Refusal
+from kvd.process.identity import NOBODY, Identity
 from kvd.requests import Auth, KeyRange, Transaction
 from kvd.session.auth import Access
+from kvd.session.identified import user_of
 
 FIRST = "say who you are first: AUTH user password"
 NO_USERS = "there are no users here (kvd --users)"
@@ -96,16 +98,20 @@ UNGUARDED = Unguarded()
 class Login:
     """The same where there are users."""
 
-    def __init__(self, access: Access, address: str, changed: Callable[[], None]) -> None:
-        """address: str, where the peer is.  changed: called when it may do other things than before."""
+    def __init__(self, access: Access, address: str, changed: Callable[[], None], identity: Identity = NOBODY) -> None:
+        """address: str, where the peer is.  changed: called when it may do other things than before.
+
+        identity: what is known of it before it logs in.
+        """
         self._access = access
+        self._identity = identity
         self._address = address
         self._changed = changed
         self._name: str | None = None
         self._hash: str | None = None
         self._user: User | None = None
         self.rights: Rights | None = None
-        self._take(access.default)
+        self._take(user_of(identity, access))
         access.logins.add(self)
 
     @property
@@ -118,11 +124,11 @@ class Login:
         self._access.logins.discard(self)
 
     def users_changed(self) -> None:
-        """Be who one is among other users: nobody, if the user or the password is gone."""
+        """Be who one is among other users: as before the login, if the user or the password is gone."""
         found = self._access.user(self._name, self._hash) if self._name else None
         if found is None:
             self._name = self._hash = None
-        self._take(found or self._access.default)
+        self._take(found or user_of(self._identity, self._access))
         self._changed()
 
     def _take(self, user: User | None) -> None:
