@@ -23,6 +23,7 @@ failed() { # MEMBERS in front
 follow() {
     member position && position=$found
     member patterns
+    local IFS=' '
     set -f
     kvd_follow "$position" $found || { failed; return; }
     echo '{"ok": ""}'

@@ -76,7 +76,8 @@ int main(void) {
             puts("{\"ok\": \"\"}");
             continue;
         }
-        if (!strcmp(op, "follow") && !kvd_follow(&k, member(line, "position"), member(line, "patterns"))) { follow(); continue; }
+        if (!strcmp(op, "follow")) done = kvd_follow(&k, member(line, "position"), member(line, "patterns"));
+        if (!strcmp(op, "follow") && !done) { follow(); continue; }
         if (!strcmp(op, "get")) done = kvd_get(&k, key);
         if (!strcmp(op, "set")) done = kvd_set(&k, key, value, k.size);
         if (!strcmp(op, "put")) done = kvd_put(&k, key, options, value, k.size);

@@ -1,9 +1,10 @@
 """Rules of following patterns: every change once, in order, from one connection to the next."""
 
-from case import Rules, asked, change, copies, last, line, must, paused, resumes, told, watched
+from case import Rules, asked, change, copies, last, line, must, paused, resumes, talking, told, watched
 from server import Peer, Request
 
 RULES = Rules("follow")
+BRIEF = 5.0  # seconds for an event that is to come at once
 
 
 @RULES("A watch goes on after the position that it was given, with all its patterns, and values come as they are.")
@@ -154,3 +155,14 @@ async def missing_revision(command: list[str]) -> str:
     noticed = "5@s1" in watch.asked
     told(watch, change(5, "a", "1"), *[change(6, "b", "2")] * noticed, change(7, "c", "3"), change(8, "d", "4"))
     return "it noticed, and asked again" if noticed else "it told what came"
+
+
+@RULES("A pattern that would be more than one line, or another request's words, is refused before it is sent.")
+async def forged_patterns(command: list[str]) -> str:
+    async with talking(command, resumes(last())) as (server, client):
+        answer = await client.ask("follow", patterns="p/*\nDEL p/a", position="4@s1")
+        event = await client.event(BRIEF) if answer.kind == "ok" else None
+        verbs = [request.verb for request in server.requests]
+        must("DEL" not in verbs, f"it sent {[request.line for request in server.requests]}")
+        must(answer.kind == "error" or event is not None, f"follow was answered with {answer}, and then nothing came")
+        return str(answer) if answer.kind == "error" else "it sent no second request"

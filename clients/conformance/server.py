@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 LONGEST_LINE = 1 << 22  # bytes: more than any client of a rule sends
+SMALL = 100  # bytes: less than this is sent as a piece of its own, for which the client has time to read it
+BETWEEN = 0.002  # seconds after such a piece
 FOLLOWING = ("FOLLOW", "RESUME", "SYNC", "WATCH")
 
 
@@ -73,7 +75,7 @@ class Peer:
                 self._writer.write(data[start : start + piece] if piece else data)
                 await self._writer.drain()
                 if piece:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(BETWEEN if piece < SMALL else 0)
 
     def later(self, work: Awaitable[None]) -> None:
         """Do what takes long, while the client's housekeeping is answered."""

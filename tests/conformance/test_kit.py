@@ -107,6 +107,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, "Future[tuple[in
     return {name: pool.submit(caught, fault, room / str(n)) for n, (name, fault) in enumerate(FAULTS.items())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_caught(name: str, runs: dict[str, "Future[tuple[int, list[str], str]]"]) -> None:
     status, broken, report = runs[name].result()

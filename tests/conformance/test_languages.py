@@ -68,6 +68,7 @@ def command_of(words: list[str], room: Path) -> list[str]:
     return [str(room / word) if (room / word).exists() else word for word in words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_client_is_certified(name: str, workshop: Workshop, shared_daemon: Daemon) -> None:
     needs(LANGUAGES[name].tool)
