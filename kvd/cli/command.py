@@ -88,7 +88,7 @@ def connected(ask: Ask) -> Run:
     return run
 
 
-def patience(args: Arguments) -> dict[str, float]:
+def patience(args: Arguments) -> dict[str, Any]:
     """Give the client's limits of time, in seconds; its own unless --timeout says otherwise."""
     seconds = args["--timeout"]
     return {} if seconds is None else {"connect_timeout": seconds, "timeout": seconds}

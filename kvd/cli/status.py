@@ -65,6 +65,8 @@ def _status_of(error: KvdError, writing: bool) -> int:
             return USAGE
         case Unavailable():
             return UNAVAILABLE
+        case Uncertain(__cause__=ConnectionLost() as lost):
+            return _status_of(lost, writing)
         case Uncertain():
             return UNKNOWN
         case Refusal():
@@ -83,6 +85,8 @@ def _text_of(error: KvdError) -> str:
             return f"--if does not hold: {error}"
         case Unreachable(refused=True):
             return f"{error}: start it with 'kvd', or name another with --addr HOST:PORT"
+        case Uncertain(__cause__=ConnectionLost() as lost):
+            return str(lost)
         case Refusal():
             return f"{error.word}: {error}"
         case _:

@@ -1,4 +1,4 @@
-"""The client library: kvd for asyncio programs.
+"""The client library: kvd for asyncio programs; kvd.client.sync is the same without an event loop.
 
     async with await connect("127.0.0.1:5830") as kv:
         revision = await kv.set("lock/db", "worker-7", ttl=30, if_revision=0)
@@ -9,22 +9,39 @@
 Its errors are those of kvd.errors, and BadAddress, Unreachable, TimedOut, ProtocolError, Conflict and WatchEnded.
 Arguments of a wrong type are a TypeError, before anything is sent.
 
-client      a connection for requests
-watch       a connection that changes come on
-dialing     how a daemon is reached
-connection  lines to and from a daemon
-silence     when a daemon that says nothing is given up
-replies     what a reply must look like
-arguments   what a caller gives, checked before anything is sent
-words       words of the wire, written and read
-errors      what goes wrong in a client, beside refusals
+aio          asyncio's face: requests
+watch        asyncio's face: changes
+sync         the synchronous face: requests
+sync_watch   the synchronous face: changes
+calling      requests, on one connection after another
+following    changes, on one connection after another
+watching     changes, on one connection
+transaction  writes that are done together
+places       where a position is kept
+tasks        what asyncio's face gives to what both share
+connection   a connection, for asyncio
+silence      when a daemon that says nothing is given up, for asyncio
+threads      what the synchronous face gives to what both share
+sockets      a connection, on a socket that a thread waits for
+faces        what both faces give
+dialing      how a daemon is reached
+protocol     the protocol without I/O
+requests     what can be asked
+limits       how long a client waits
+arguments    what a caller gives, checked before anything is sent
+replies      what the replies to requests mean
+pushed       what the lines of a watch mean
+lines        the daemon's lines, and the words in them
+words        what a client gives its callers
+errors       what goes wrong in a client, beside refusals
 """
 
-from kvd.client.client import Client, connect
+from kvd.client.aio import Client, connect
 from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
 from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
-from kvd.client.watch import Watch
-from kvd.client.words import Event, Item, is_text
+from kvd.client.places import FilePosition
+from kvd.client.watch import Follow, Watch
+from kvd.client.words import Changes, Copy, Event, Item, is_text
 from kvd.model import LARGEST_VALUE
 
 __all__ = [
@@ -32,9 +49,13 @@ __all__ = [
     "DEFAULT_PORT",
     "LARGEST_VALUE",
     "BadAddress",
+    "Changes",
     "Client",
     "Conflict",
+    "Copy",
     "Event",
+    "FilePosition",
+    "Follow",
     "Item",
     "ProtocolError",
     "TimedOut",

@@ -5,7 +5,7 @@ What is checked is what is sent: the plain value of a subclass, whose own text m
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -27,6 +27,14 @@ def key(word: str, name: str = "key") -> bytes:
 def pattern(word: str, name: str = "pattern") -> bytes:
     """Raises TypeError, BadKey."""
     return _word(word, name, words.pattern, "pattern")
+
+
+def prefix(word: str) -> bytes:
+    """A pattern that ends in `*`.  Raises TypeError, BadKey."""
+    found = pattern(word)
+    if not found.endswith(b"*"):
+        raise BadKey(f"invalid pattern {shown(word)}: expected a prefix and '*'; delete() is for one key")
+    return found
 
 
 def patterns(given: tuple[str, ...]) -> list[bytes]:
@@ -78,6 +86,39 @@ def condition(revision: int | str | None) -> bytes:
         raise Usage(f"invalid revision or position {shown(word)}: {error}") from None
 
 
+def position(place: str, name: str = "position") -> bytes:
+    """A position.  Raises TypeError, Usage."""
+    if not isinstance(place, str):
+        _wrong_type(name, "str", place)
+    try:
+        word = str.encode(place, errors="surrogatepass")
+        words.position(word)
+    except Usage as error:
+        raise Usage(f"invalid {name} {shown(place)}: {error}") from None
+    return word
+
+
+def verb(word: str) -> bytes:
+    """A verb, to be told of.  Raises TypeError, Usage."""
+    if not isinstance(word, str):
+        _wrong_type("verb", "str", word)
+    if not (word.isascii() and word.isalpha()):
+        raise Usage(f"invalid verb {shown(word)}: expected letters")
+    return str.encode(word)
+
+
+def bound(word: str | None, name: str) -> bytes:
+    """The option `after=` or `before=`, b"" for None.  Raises TypeError, BadKey."""
+    return b"" if word is None else b" %b=%b" % (name.encode(), key(word, name))
+
+
+def flag(given: bool, name: str) -> bytes:
+    """An option that is one word, b"" for False.  Raises TypeError."""
+    if not isinstance(given, bool):
+        _wrong_type(name, "bool", given)
+    return b" " + name.encode() if given else b""
+
+
 def limit(number: int | None) -> int | None:
     """How many keys to list.  Raises TypeError, Usage."""
     if number is not None and not 1 <= _integer(number, "limit", "int") < words.MAX_NUMBER:
@@ -116,6 +157,22 @@ def patience(seconds: Seconds, name: str) -> float:
 def patience_or_none(seconds: Seconds | None, name: str) -> float | None:
     """The same, or None for ever."""
     return None if seconds is None else patience(seconds, name)
+
+
+def duration(seconds: Seconds, name: str) -> float:
+    """The same, or 0 for not at all."""
+    return 0.0 if _number(seconds, name, "a number of seconds or a timedelta") == 0 else patience(seconds, name)
+
+
+def addresses(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One address or several, each as it was given.  Raises TypeError, ValueError."""
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
+        _wrong_type("address", "str, or a sequence of them", given)
+    if not given:
+        raise ValueError("no address is given")
+    return tuple(given)
 
 
 def _word(word: str, name: str, check: Callable[[bytes], bytes], kind: str) -> bytes:

@@ -1,30 +1,21 @@
-"""Lines to and from a daemon."""
+"""A connection to a daemon, for asyncio."""
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeVar
 
-from kvd.client import replies
-from kvd.client.dialing import dial, parse_address, reason_of
-from kvd.client.errors import ProtocolError, TimedOut, Unreachable
-from kvd.client.replies import STATUS, Line, Reply
+from kvd.client import requests
+from kvd.client.dialing import dial, parse_address, reason_of, unreachable
+from kvd.client.errors import ProtocolError, TimedOut
+from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
+from kvd.client.requests import Request
 from kvd.errors import ConnectionLost
-from kvd.model import LARGEST_VALUE
 from kvd.process import half_open
-from kvd.wire.lines import max_line
 
 Result = TypeVar("Result")
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds."""
-TIMEOUT = 30.0
-"""Seconds of silence; a daemon answers within some 20, if only that its store is lost."""
 READ_SIZE = 1 << 16
 """Bytes, as much as asyncio buffers."""
-LONGEST_LINE = max_line(LARGEST_VALUE)
-"""Bytes: no daemon sends a longer one, whatever its settings are."""
 LONGEST_GREETING = 4096
 """Bytes of the line that answers the first PING; what is no daemon may send anything."""
 
@@ -48,7 +39,7 @@ class Traffic(NamedTuple):
 
 
 class Connection:
-    """Lines to and from a daemon.  Received bytes that no LF ends are no line."""
+    """Requests to, and what comes from, a daemon.  Received bytes that no LF ends are no line."""
 
     def __init__(
         self, address: str, transport: asyncio.Transport, reader: _Reader, writer: asyncio.StreamWriter
@@ -56,9 +47,7 @@ class Connection:
         self.address = address
         self._transport, self._reader, self._writer = transport, reader, writer
         self._written = 0
-        self._lines: deque[bytes] = deque()
-        self._begun: list[bytes] = []  # pieces of the next line: one bytes object would cost its square
-        self._begun_size, self._longest = 0, LONGEST_GREETING
+        self._protocol = Protocol(LONGEST_GREETING)
         self._error: ConnectionLost | None = None
         self._is_aborted = False
         self._peer = half_open.Peer(transport.get_extra_info("socket"))
@@ -68,24 +57,14 @@ class Connection:
     async def open(cls, address: str, connect_timeout: float) -> Self:
         """Connect, and wait for the answer to a PING.  Raises BadAddress, Unreachable."""
         host, port = parse_address(address)
-        is_refused = False
         try:
             async with asyncio.timeout(connect_timeout):
                 connection = await cls._dialed(address, host, port)
-                await connection.begin(b"PING", replies.text)
-                connection._longest = LONGEST_LINE
+                await connection.begin(requests.ping())
+                connection._protocol.longest = LONGEST_LINE
                 return connection
-        except TimeoutError as error:
-            reason = reason_of(error) if error.errno else f"no answer within {connect_timeout:g} s"
-        except OSError as error:
-            reason, is_refused = reason_of(error), isinstance(error, ConnectionRefusedError)
-        except UnicodeError:  # from the codec for host names
-            reason = "no host has such a name"
-        except ProtocolError:
-            reason = "it does not answer as kvd does"
-        except ConnectionLost:
-            reason = "it hangs up; is it kvd?"
-        raise Unreachable(f"cannot reach kvd at {address} ({reason})", refused=is_refused)
+        except (OSError, UnicodeError, ConnectionLost) as error:
+            raise unreachable(address, error, connect_timeout) from None
 
     @classmethod
     async def _dialed(cls, address: str, host: str, port: int) -> Self:
@@ -95,19 +74,21 @@ class Connection:
         transport, _ = await loop.create_connection(lambda: streams, sock=await dial(host, port))
         return cls(address, transport, reader, asyncio.StreamWriter(transport, streams, reader, loop))
 
-    async def begin(self, request: bytes, read: Callable[[Reply], Result]) -> Result:
+    async def begin(self, request: Request[Result]) -> Result:
         """Send a request and return what its reply says; the connection is closed without one that is good."""
         try:
-            self.write(request + b"\n")
-            while (line := await self.read()).word not in STATUS:
+            self.send(request)
+            while not isinstance(heard := await self.next(), Answer):
                 pass
-            return replies.answer(Reply(line), read)
+            result: Result = heard.result()
+            return result
         except BaseException:
             await self.close()
             raise
 
-    def write(self, data: bytes) -> None:
-        """Send bytes."""
+    def send(self, request: Request[Any], token: Any = None) -> None:
+        """Send a request; the token comes back with its answer."""
+        data = self._protocol.send(request, token)
         self._written += len(data)
         self._writer.write(data)
 
@@ -116,11 +97,15 @@ class Connection:
         with contextlib.suppress(OSError):  # who reads meets it too
             await self._writer.drain()
 
-    async def read(self) -> Line:
-        """Return the next line; raise ConnectionLost."""
-        while not self._lines:
-            await self._receive()
-        return Line(*self._lines.popleft().partition(b" "))
+    async def next(self) -> Heard:
+        """Return what comes next; raise ConnectionLost."""
+        try:
+            while (heard := self._protocol.next()) is None:
+                await self._receive()
+        except ProtocolError:
+            self.abort()  # nothing that follows can be told apart
+            raise
+        return heard
 
     async def _receive(self) -> None:
         try:
@@ -129,17 +114,16 @@ class Connection:
             raise self._lost(reason_of(error)) from None
         if not data:
             raise self._lost("the connection was closed")
-        ended, found, rest = data.rpartition(b"\n")
-        if found:
-            self._lines.extend(b"".join((*self._begun, ended)).split(b"\n"))
-            self._begun.clear()
-            self._begun_size = 0
-        self._begun.append(rest)
-        self._begun_size += len(rest)
-        if self._begun_size > self._longest:
+        try:
+            self._protocol.receive(data)
+        except ProtocolError as error:
             self.abort()
-            self._error = ProtocolError(f"the daemon sent a line of more than {self._longest} bytes")
-            raise self._lost("")
+            self._error = error
+            raise self._lost("") from None
+
+    def unanswered(self) -> list[Any]:
+        """The tokens of the requests whose answers have not come: none will."""
+        return self._protocol.unanswered()
 
     def _lost(self, reason: str) -> ConnectionLost:
         """Why nothing more comes: an error of its own for each who asks."""
@@ -171,17 +155,15 @@ class Connection:
     def _look(self) -> None:
         """See whether the daemon's machine still acknowledges what is sent, however long its answers may take."""
         if self._peer.is_gone():
-            seconds = half_open.LOOKS * half_open.LOOK_INTERVAL
-            self.give_up(TimedOut(f"its machine has acknowledged nothing for {seconds:g} s"))
+            self.give_up(TimedOut(half_open.gone()))
         elif not self.is_closed():
             self._looking = self._look_later()
 
     def abort(self) -> None:
-        """Close at once; no line follows."""
+        """Close at once; nothing follows."""
         self._looking.cancel()
         self._is_aborted = True
-        self._lines.clear()
-        self._begun.clear()
+        self._protocol.forget()
         self._transport.abort()
 
     async def close(self) -> None:

@@ -5,10 +5,15 @@ import errno
 import os
 import re
 import socket
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
-from kvd.client.errors import BadAddress, shown
+from kvd.client.errors import BadAddress, ProtocolError, Unreachable, shown
+from kvd.errors import ConnectionLost, Unavailable
 from kvd.process.half_open import keep_alive
+
+Made = TypeVar("Made")
 
 DEFAULT_PORT = 5830
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
@@ -32,6 +37,32 @@ def parse_address(address: str) -> tuple[str, int]:
     return match[1] or match[2], port
 
 
+class Addresses:
+    """The daemons of one store, any of which will do."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        """Raises BadAddress, TypeError."""
+        for address in addresses:
+            parse_address(address)
+        self._addresses = addresses
+        self._next = 0
+
+    async def first(self, make: Callable[[str], Awaitable[Made]]) -> Made:
+        """Make something of the first address that lets it; the next time, begin after that.
+
+        Raises what the last one raised: Unreachable, ConnectionLost, Unavailable; at once any other error.
+        """
+        for attempt in range(1, len(self._addresses) + 1):
+            address = self._addresses[self._next]
+            self._next = (self._next + 1) % len(self._addresses)
+            try:
+                return await make(address)
+            except (ConnectionLost, Unavailable):
+                if attempt == len(self._addresses):
+                    raise
+        raise AssertionError
+
+
 async def dial(host: str, port: int) -> socket.socket:
     """Connect to the first of the host's addresses that accepts; raise OSError, UnicodeError: no name of a host.
 
@@ -51,13 +82,38 @@ async def _dial(connection: socket.socket, address: Any) -> socket.socket:
     try:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, address)
-        keep_alive(connection)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        _prepare(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def dial_blocking(host: str, port: int, until: float) -> socket.socket:
+    """The same, without an event loop, until a time of the monotonic clock; the socket does not block."""
+    errors: list[OSError] = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(max(until - time.monotonic(), 0.001))
+            connection.connect(address)
+            _prepare(connection)
+            connection.setblocking(False)
+        except BaseException as error:
+            connection.close()
+            if not isinstance(error, OSError):
+                raise
+            errors.append(error)
+        else:
+            return connection
+    raise max(errors, key=_weight)
+
+
+def _prepare(connection: socket.socket) -> None:
+    keep_alive(connection)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def _weight(error: OSError) -> int:
@@ -65,6 +121,22 @@ def _weight(error: OSError) -> int:
     if error.errno in _NOT_FROM_HERE:
         return 0
     return 1 if isinstance(error, ConnectionRefusedError) else 2
+
+
+def unreachable(address: str, error: Exception, connect_timeout: float) -> Unreachable:
+    """What it means that a daemon cannot be connected to: an OSError, UnicodeError or ConnectionLost."""
+    if isinstance(error, TimeoutError) and not error.errno:
+        reason = f"no answer within {connect_timeout:g} s"
+    elif isinstance(error, OSError):
+        reason = reason_of(error)
+    elif isinstance(error, UnicodeError):  # from the codec for host names
+        reason = "no host has such a name"
+    elif isinstance(error, ProtocolError):
+        reason = "it does not answer as kvd does"
+    else:
+        reason = "it hangs up; is it kvd?"
+    refused = isinstance(error, ConnectionRefusedError)
+    return Unreachable(f"cannot reach kvd at {address} ({reason})", refused=refused)
 
 
 def reason_of(error: OSError) -> str:

@@ -1,6 +1,6 @@
 """What goes wrong in a client, beside the refusals of kvd.errors."""
 
-from kvd.errors import ConnectionLost, KvdError
+from kvd.errors import ConnectionLost, KvdError, Uncertain
 
 SHOWN = 60
 """Characters of what a stranger sent that a message repeats."""
@@ -30,11 +30,19 @@ class ProtocolError(ConnectionLost):
 
 
 class Conflict(KvdError):
-    """A condition did not hold; revision: int, the key's present one, 0 if there is no such key."""
+    """A condition did not hold, and nothing was changed.
 
-    def __init__(self, revision: int) -> None:
-        super().__init__(f"the key's revision is {revision}" if revision else "there is no such key")
-        self.revision = revision
+    revision: int, the key's present one, 0 if there is no such key.  key: str, of a transaction the key whose condition
+    it is; "" otherwise.
+    """
+
+    def __init__(self, revision: int, key: str = "") -> None:
+        super().__init__(f"{key or 'the key'}'s revision is {revision}" if revision else _no_such(key))
+        self.revision, self.key = revision, key
+
+
+def _no_such(key: str) -> str:
+    return f"there is no key {key}" if key else "there is no such key"
 
 
 class WatchEnded(KvdError):
@@ -53,3 +61,8 @@ def shown(data: bytes | str) -> str:
     """What somebody else sent, quoted for a message: escaped, in one line, and not too long."""
     text = ascii(data[:SHOWN]).removeprefix("b")
     return text if len(data) <= SHOWN and len(text) <= 2 * SHOWN else f"{text[: 2 * SHOWN]}... ({len(data)} in all)"
+
+
+def uncertain(lost: ConnectionLost) -> Uncertain:
+    """What a write raises whose reply did not come."""
+    return Uncertain(str(lost))

@@ -1,77 +1,39 @@
-"""What the daemon's lines mean.  A line that protocol.txt does not allow raises ProtocolError, and nothing else."""
+"""What the replies to requests mean.  One that protocol.txt does not allow raises ProtocolError, and nothing else."""
 
 import math
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from kvd.client.errors import Conflict, ProtocolError, WatchEnded, shown
-from kvd.client.words import Event, Item
-from kvd.errors import REFUSALS, Refusal, Unavailable, Usage
-from kvd.model import LARGEST_VALUE
+from kvd.client import lines
+from kvd.client.errors import Conflict
+from kvd.client.lines import Line, Reply, check
+from kvd.client.pushed import pair
+from kvd.client.words import Changes, Event, Item
+from kvd.errors import REFUSALS, Refusal, Unavailable
 from kvd.wire import words
 
 Result = TypeVar("Result")
 
-STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
-ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"GONE", b"COPY", b"CHANGED", b"INFO", b"HELP"))
-
-LONGEST_RETRY = 60.0
-"""Seconds: no daemon asks anybody to stay away for longer."""
-LONGEST_TEXT = 1000
-"""Characters of a text for people that are kept."""
-
 _SECONDS = re.compile(rb"[0-9]{1,16}(?:\.[0-9]{1,3})?").fullmatch
-_CODE = re.compile(rb"[!-)+-~]{1,64}").fullmatch
-_RETRIED_ENDS = frozenset((b"shutdown", b"compacted"))
-"""Codes of END whose text may begin with the seconds after which to come back."""
-_VERBS = {b"SET": True, b"SET64": True, b"DEL": False, b"EXPIRE": False}
-"""Those of CHANGE lines, and whether a value follows the key."""
-
-
-class Line(NamedTuple):
-    """A line, parted at its first space; without one, space and text are empty."""
-
-    word: bytes
-    space: bytes
-    text: bytes
-
-
-class Reply(NamedTuple):
-    """A status line, and the items before it."""
-
-    status: Line
-    items: Sequence[Line] = ()
 
 
 def answer(reply: Reply, read: Callable[[Reply], Result]) -> Result:
     """What a reply says, as `read` reads it.  Raises Refusal, Conflict, ProtocolError."""
     if reply.status.word == b"ERR":
-        raise _read(reply.status, _refusal)
+        raise lines.read(reply.status, _refusal)
     try:
         return read(reply)
     except (ValueError, Refusal):
-        raise _malformed(reply.status) from None
-
-
-def _read(line: Line, read: Callable[[Line], Result]) -> Result:
-    try:
-        return read(line)
-    except (ValueError, Refusal):  # of unpacking, decoding, and the grammar of words
-        raise _malformed(line) from None
-
-
-def _malformed(line: Line) -> ProtocolError:
-    return ProtocolError(f"the daemon sent a malformed line: {shown(b''.join(line))}")
+        raise lines.malformed(reply.status) from None
 
 
 def _refusal(line: Line) -> Refusal:
-    code, _, reason = line.text.partition(b" ")
-    _check(_CODE(code))
-    word = code.decode()
-    retry, reason = _retry(reason) if word == Unavailable.code else (None, reason)
-    refusal = REFUSALS.get(word, Refusal)(_for_people(reason), word)
+    word, _, reason = line.text.partition(b" ")
+    code = lines.code(word)
+    retry, reason = lines.retry(reason) if code == Unavailable.code else (None, reason)
+    refusal = REFUSALS.get(code, Refusal)(lines.for_people(reason), code)
     refusal.retry = retry
     return refusal
 
@@ -79,6 +41,12 @@ def _refusal(line: Line) -> Refusal:
 def ok(reply: Reply) -> None:
     """PROGRESS."""
     _word(reply, b"OK")
+
+
+def queued(reply: Reply) -> None:
+    """A request between BEGIN and COMMIT."""
+    _word(reply, b"OK")
+    check(reply.status.text == b"queued")
 
 
 def done(reply: Reply) -> bool:
@@ -89,12 +57,19 @@ def done(reply: Reply) -> bool:
     return word == b"OK"
 
 
+def done_or_conflict(reply: Reply) -> bool:
+    """TOUCH with if=.  Raises Conflict."""
+    if reply.status.word == b"CONFLICT":
+        raise _conflict(reply.status)
+    return done(reply)
+
+
 def value(reply: Reply) -> bytes | None:
     """GET."""
     if _word(reply, b"OK", b"OK64", b"NONE") == b"NONE":
         return None
-    _check(reply.status.space)  # `OK ` is the empty value, and `OK` is none
-    return _decoded(reply.status.word, reply.status.text)
+    check(reply.status.space)  # `OK ` is the empty value, and `OK` is none
+    return lines.decoded(reply.status.word, reply.status.text)
 
 
 def value_with_revision(reply: Reply) -> tuple[bytes, int] | None:
@@ -102,13 +77,13 @@ def value_with_revision(reply: Reply) -> tuple[bytes, int] | None:
     if _word(reply, b"OK", b"OK64", b"NONE") == b"NONE":
         return None
     revision, data = reply.status.text.split(b" ", 1)
-    return _decoded(reply.status.word, data), words.number(revision)
+    return lines.decoded(reply.status.word, data), words.number(revision)
 
 
 def revision(reply: Reply) -> int:
-    """SET, PUT.  Raises Conflict."""
+    """SET, PUT, COMMIT.  Raises Conflict."""
     if _word(reply, b"OK", b"CONFLICT") == b"CONFLICT":
-        raise Conflict(words.number(reply.status.text))
+        raise _conflict(reply.status)
     return words.number(reply.status.text)
 
 
@@ -117,13 +92,28 @@ def revision_or_none(reply: Reply) -> int | None:
     return None if reply.status.word == b"NONE" else revision(reply)
 
 
+def _conflict(line: Line) -> Conflict:
+    """Of COMMIT, and where the owner of a key is not there, a key follows the revision."""
+    number, space, key = line.text.partition(b" ")
+    return Conflict(words.number(number), lines.key(key) if space else "")
+
+
+def count_of_deleted(reply: Reply) -> int:
+    """DEL of many keys."""
+    if _word(reply, b"OK", b"NONE") == b"NONE":
+        return 0
+    revision, count = reply.status.text.split(b" ")
+    words.number(revision)
+    return words.number(count)
+
+
 def seconds(reply: Reply) -> float | None:
     """TTL: math.inf for a key that does not expire."""
     if _word(reply, b"OK", b"NONE") == b"NONE":
         return None
     if reply.status.text == b"-":
         return math.inf
-    _check(_SECONDS(reply.status.text))
+    check(_SECONDS(reply.status.text))
     return float(reply.status.text)
 
 
@@ -139,28 +129,52 @@ def number(reply: Reply) -> int:
     return words.number(reply.status.text)
 
 
-def keys(reply: Reply, after: str) -> list[Item]:
-    """KEYS: a page of them after a key, or "" for the first."""
-    _check(number(reply) == len(reply.items))
-    return _ascending([_read(line, _key) for line in reply.items], after)
+def keys(reply: Reply) -> list[Item]:
+    """KEYS: a page of them."""
+    check(number(reply) == len(reply.items))
+    return [lines.read(line, _key) for line in reply.items]
 
 
-def pairs(reply: Reply, after: str) -> list[Item]:
+def pairs(reply: Reply) -> list[Item]:
     """LIST, like KEYS."""
     position(reply)
-    return _ascending([_read(line, _pair) for line in reply.items], after)
+    return [lines.read(line, pair) for line in reply.items]
 
 
-def _ascending(items: list[Item], after: str) -> list[Item]:
-    """Each key greater than the one before it, or a listing might never end.  The order of str is that of UTF-8."""
-    _check(all(first < second for first, second in pairwise([after, *(item.key for item in items)])))
-    return items
+def pairs_and_keys(reply: Reply) -> list[Item]:
+    """LIST with fold=."""
+    position(reply)
+    return [lines.read(line, _key if line.word == b"KEY" else pair) for line in reply.items]
+
+
+def check_order(items: Sequence[Item], last: str | None, *, reverse: bool) -> None:
+    """Each key comes after the one before it, or a listing might never end.  The order of str is that of UTF-8.
+
+    last: that of the page before.  Raises ValueError.
+    """
+    names = [*(() if last is None else (last,)), *(item.key for item in items)]
+    check(all(second < first if reverse else first < second for first, second in pairwise(names)))
+
+
+def changes(reply: Reply) -> Changes:
+    """CHANGES."""
+    events = [lines.read(line, _changed) for line in reply.items]
+    place = position(reply)
+    revisions = [event.revision for event in events]
+    check(all(first < second for first, second in pairwise([*revisions, lines.revision_of(place) + 1])))
+    return Changes(events, place)
 
 
 def facts(reply: Reply) -> dict[str, str]:
     """INFO."""
     _word(reply, b"OK")
-    return dict(_read(line, _fact) for line in reply.items)
+    return dict(lines.read(line, _fact) for line in reply.items)
+
+
+def help_lines(reply: Reply) -> list[str]:
+    """HELP."""
+    _word(reply, b"OK")
+    return [lines.read(line, _help) for line in reply.items]
 
 
 def text(reply: Reply) -> str:
@@ -170,87 +184,33 @@ def text(reply: Reply) -> str:
 
 
 def position(reply: Reply) -> str:
-    """WATCH."""
+    """WATCH, RESUME, SYNC, FOLLOW, LIST."""
     _word(reply, b"OK")
-    return _position(reply.status.text)
-
-
-def event(line: Line) -> Event:
-    """A CHANGE line."""
-    return _read(line, _event)
-
-
-def end(line: Line) -> WatchEnded:
-    """An END line."""
-    return _read(line, _end)
+    return lines.position(reply.status.text)
 
 
 def _key(line: Line) -> Item:
-    _check(line.word == b"KEY")
-    return Item(words.key(line.text).decode(), b"", 0)
-
-
-def _pair(line: Line) -> Item:
-    _check(line.word in (b"PAIR", b"PAIR64"))
-    revision, key, data = line.text.split(b" ", 2)
-    return Item(words.key(key).decode(), _decoded(line.word, data), words.number(revision))
+    check(line.word == b"KEY")
+    return Item(lines.key(line.text), b"", 0)
 
 
 def _fact(line: Line) -> tuple[str, str]:
-    _check(line.word == b"INFO")
+    check(line.word == b"INFO")
     name, _, said = line.text.partition(b" ")
-    _check(_CODE(name))
-    return name.decode(), _for_people(said)
+    return lines.code(name), lines.for_people(said)
 
 
-def _event(line: Line) -> Event:
-    position, verb, key, *data = line.text.split(b" ", 3)
-    _check(verb in _VERBS and _VERBS[verb] == bool(data))
-    name = verb.decode().removesuffix("64")
-    place = _position(position)
-    revision = words.position(position).revision
-    return Event(place, revision, name, words.key(key).decode(), _decoded(verb, data[0]) if data else None)
+def _help(line: Line) -> str:
+    check(line.word == b"HELP")
+    return lines.for_people(line.text)
 
 
-def _end(line: Line) -> WatchEnded:
-    position, code, reason = line.text.split(b" ", 2)
-    _check(_CODE(code))
-    retry, reason = _retry(reason) if code in _RETRIED_ENDS else (None, reason)
-    return WatchEnded(_position(position), code.decode(), _for_people(reason), retry)
-
-
-def _retry(reason: bytes) -> tuple[float | None, bytes]:
-    """Take the word `retry=SECONDS` off a text that may begin with it; what is no such word is text."""
-    name, _, word = reason.partition(b"=")
-    word, _, rest = word.partition(b" ")
-    try:
-        return (min(words.milliseconds(word) / 1000, LONGEST_RETRY), rest) if name == b"retry" else (None, reason)
-    except Usage:
-        return None, reason
+def _changed(line: Line) -> Event:
+    check(line.word == b"CHANGED")
+    return lines.change(line.text)
 
 
 def _word(reply: Reply, *expected: bytes) -> bytes:
     """The status word.  Raises ValueError for one that does not answer the request."""
-    _check(reply.status.word in expected)
+    check(reply.status.word in expected)
     return reply.status.word
-
-
-def _position(word: bytes) -> str:
-    words.position(word)
-    return word.decode()
-
-
-def _decoded(word: bytes, data: bytes) -> bytes:
-    """The bytes of a value, as the word before it marks its form."""
-    return words.base64_value(data, LARGEST_VALUE, None) if word.endswith(b"64") else data
-
-
-def _for_people(raw: bytes) -> str:
-    """A text to print as it is: its control characters are escaped, and what is too long is cut."""
-    said = raw.decode()[:LONGEST_TEXT]
-    return "".join(char if char.isprintable() or char == "\t" else ascii(char)[1:-1] for char in said)
-
-
-def _check(holds: object) -> None:
-    if not holds:
-        raise ValueError

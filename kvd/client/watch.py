@@ -1,26 +1,21 @@
-"""A watch: a connection that changes come on."""
+"""Changes, for asyncio."""
 
+from collections.abc import Sequence
 from typing import Self
 
-from kvd.client import arguments, replies
+from kvd.client import arguments, limits, requests
 from kvd.client.arguments import Seconds
-from kvd.client.connection import CONNECT_TIMEOUT, TIMEOUT, Connection
-from kvd.client.errors import ProtocolError
-from kvd.client.replies import STATUS, Line, Reply
-from kvd.client.silence import Silence
-from kvd.client.words import Event
-
-LONGEST_INTERVAL = 10.0
-"""Seconds between the signs of life that a watch asks for, so that it is as well a connection that no balancer takes
-for an idle one."""
-SHORTEST_INTERVAL = 0.05
-"""Seconds: a daemon sends them no closer."""
-INTERVALS = 3
-"""Signs of life that a daemon may miss at the least."""
+from kvd.client.dialing import Addresses
+from kvd.client.following import Following, Retrying
+from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
+from kvd.client.places import Place
+from kvd.client.tasks import TaskFace
+from kvd.client.watching import Watching, until
+from kvd.client.words import Copy, Event, Progress
 
 
 class Watch:
-    """The changes to keys that match, each once, in the order of their revisions.
+    """The changes to keys that match, each once, in the order of their revisions, on one connection.
 
         async with Watch("127.0.0.1:5830", "lock/*") as changes:
             async for event in changes:
@@ -29,61 +24,116 @@ class Watch:
     It has a connection of its own, which is read no faster than the changes are taken.  On it the daemon is asked for
     a sign of life every few seconds; a watch without changes may last for ever, one without a sign may not.
 
-    position: str, what the daemon answered; every later change comes.
+    position: str, what the daemon answered, then that of what came last; every later change comes.
+    copy: Copy, what there was at the first position, if `sync` was given; else None.
 
+    resume: begin with the changes after this position.  sync: begin with a copy of all there is.
     timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
     three of the intervals of the signs of life.
 
-    Making it raises TypeError, ValueError and Refusal for its arguments; entering it, what `connect` does, Refusal and
-    ConnectionLost; taking a change, WatchEnded and ConnectionLost.
+    Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, what `connect` does,
+    Refusal and ConnectionLost; taking a change, WatchEnded and ConnectionLost.
     """
 
     def __init__(
         self,
-        address: str,
+        address: str | Sequence[str],
         *patterns: str,
+        resume: str | None = None,
+        sync: bool = False,
         connect_timeout: Seconds = CONNECT_TIMEOUT,
         timeout: Seconds | None = TIMEOUT,
     ) -> None:
+        begin = requests.beginning(patterns, resume, sync)
+        addresses = Addresses(arguments.addresses(address))
+        waits = limits.checked(connect_timeout, timeout)
+        self._watching = Watching(TaskFace(), addresses, begin, waits, resume or "")
         self.position = ""
-        self._address, self._connect_timeout = address, arguments.patience(connect_timeout, "connect_timeout")
-        self._limit = arguments.patience_or_none(timeout, "timeout")
-        self._interval = max(SHORTEST_INTERVAL, min(LONGEST_INTERVAL, (self._limit or 0) / INTERVALS))
-        self._request = b" ".join((b"WATCH", *arguments.patterns(patterns)))
-        self._is_progress_asked = False
+        self.copy: Copy | None = None
 
     async def __aenter__(self) -> Self:
-        self._connection = await Connection.open(self._address, self._connect_timeout)
-        limit = None if self._limit is None else max(self._limit, INTERVALS * self._interval)
-        Silence(self._connection, limit, lambda: True).begin()
-        self.position = await self._connection.begin(self._request, replies.position)
-        if limit is not None:
-            self._connection.write(b"PROGRESS %.3f\n" % self._interval)
-            self._is_progress_asked = True
+        await self._watching.open()
+        self.position, self.copy = self._watching.position, self._watching.copy
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._connection.close()
+        await self._watching.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        while True:
-            line = await self._connection.read()
-            try:
-                if line.word == b"CHANGE":
-                    return replies.event(line)
-                if line.word == b"END":
-                    raise replies.end(line)
-                if line.word in STATUS:
-                    self._take_answer(line)
-            except BaseException:
-                self._connection.abort()  # nothing follows: to wait for it would be for ever
-                raise
+        return await self.next()
 
-    def _take_answer(self, line: Line) -> None:
-        if not self._is_progress_asked:
-            raise ProtocolError("a reply came that nothing had asked for")
-        self._is_progress_asked = False
-        replies.answer(Reply(line), replies.ok)
+    async def next(self, timeout: Seconds | None = None) -> Event:  # noqa: ASYNC109
+        """Return the next change; raise TimeoutError if none comes within so many seconds."""
+        end = until(arguments.patience_or_none(timeout, "timeout"))
+        while True:
+            heard = await self._watching.next(end)
+            self.position = heard.position
+            if not isinstance(heard, Progress):
+                return heard
+
+
+class Follow:
+    """The changes to keys that match, each once, through restarts of daemons and lost connections.
+
+        async with Follow("127.0.0.1:5830", "config/*", position=last) as changes:
+            async for event in changes:
+                ...
+
+    Where the changes after the position are no longer kept, or there is no position, a Copy comes: all there is.
+
+    position: str or None, that of what came last; what this program has done with it is not known.
+    place: where the position is loaded from at first, and saved when the next change is asked for, or `async with`
+    ends without an error: what came before is done with then.
+    copies: if False, no copy is made: without a position it begins with the present, and where the changes are no
+    longer kept Compacted, OtherStore or Future is raised.
+    retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
+
+    Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, or taking the first
+    change, what `connect` does.  After that it tries again until it is closed, and raises only Refusal.
+    """
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *patterns: str,
+        position: str | None = None,
+        place: Place | None = None,
+        copies: bool = True,
+        retrying: Retrying | None = None,
+        connect_timeout: Seconds = CONNECT_TIMEOUT,
+        timeout: Seconds | None = TIMEOUT,
+    ) -> None:
+        addresses = Addresses(arguments.addresses(address))
+        waits = limits.checked(connect_timeout, timeout)
+        self._following = Following(TaskFace(), addresses, waits, patterns, position, place, copies, retrying)
+
+    @property
+    def position(self) -> str | None:
+        """That of what came last."""
+        return self._following.position
+
+    async def __aenter__(self) -> Self:
+        await self._following.open()
+        return self
+
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._following.save()
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event | Copy:
+        return await self._following.next()
+
+    async def next(self, timeout: Seconds | None = None) -> Event | Copy:  # noqa: ASYNC109
+        """Return what comes next; raise TimeoutError if nothing does within so many seconds."""
+        return await self._following.next(until(arguments.patience_or_none(timeout, "timeout")))
+
+    async def close(self) -> None:
+        """End it: who waits for a change raises ConnectionLost."""
+        await self._following.close()

@@ -50,6 +50,11 @@ def keep_alive(connection: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+def gone() -> str:
+    """What there is to say of a peer that is gone."""
+    return f"its machine has acknowledged nothing for {LOOKS * LOOK_INTERVAL:g} s"
+
+
 class Peer:
     """One TCP peer, which is to be looked at every LOOK_INTERVAL."""
 

@@ -58,7 +58,7 @@ async def serving(script: Script, greeting: str = "OK") -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def talking(script: Script) -> AsyncIterator[Client]:
     """A client of a scripted daemon."""
-    async with serving(script) as address, await connect(address) as kv:
+    async with serving(script) as address, await connect(address, reconnect=0) as kv:
         yield kv
 
 

@@ -1,0 +1,127 @@
+"""Changes through restarts and lost connections, for either face."""
+
+import time
+from collections.abc import Callable
+
+from kvd.client import requests
+from kvd.client.calling import backoff
+from kvd.client.dialing import Addresses
+from kvd.client.errors import WatchEnded
+from kvd.client.faces import Face
+from kvd.client.limits import Limits
+from kvd.client.places import Place
+from kvd.client.watching import Watching
+from kvd.client.words import Copy, Event, Progress
+from kvd.errors import ConnectionLost, KvdError, Unavailable
+
+Retrying = Callable[[KvdError, float], object]
+"""Is told what was lost, and in how many seconds it is tried again."""
+
+
+class Following:
+    """All changes after a position, each once; a copy where that cannot be.
+
+    position: what was taken last, None: nothing yet.
+    """
+
+    def __init__(
+        self, face: Face, addresses: Addresses, limits: Limits, patterns: tuple[str, ...], position: str | None,
+        place: Place | None, copies: bool, retrying: Retrying | None,
+    ) -> None:  # fmt: skip
+        requests.follow(position, patterns)  # that it is wrong is to be told at once
+        self._face, self._addresses, self._limits, self._patterns = face, addresses, limits, patterns
+        self._place, self._copies, self._retrying = place, copies, retrying
+        self._watching: Watching | None = None
+        self._backoff = backoff()
+        self._closed = face.alarm()
+        self._saved: str | None = None
+        self._is_loaded = False
+        self._not_before = 0.0
+        self.position = position
+
+    async def open(self) -> None:
+        """Begin.  Raises Unreachable, ConnectionLost, Refusal, and what loading a position raises."""
+        if self._place and not self._is_loaded:
+            self.position = self._saved = self._place.load() or self.position
+        self._is_loaded = True
+        if not self._watching:
+            self._watching = await self._begin()
+
+    async def _begin(self) -> Watching:
+        place = self.position
+        if self._copies:
+            begin = requests.follow(place, self._patterns)
+        elif place is None:
+            begin = requests.watch(self._patterns)
+        else:
+            begin = requests.resume(place, self._patterns)
+        watching = Watching(self._face, self._addresses, begin, self._limits, place or "")
+        await watching.open()
+        if self._closed.is_set():
+            await watching.close()
+            raise ConnectionLost("closed by this program")
+        if not watching.copy:
+            self.position = watching.position
+        return watching
+
+    async def next(self, until: float | None = None) -> Event | Copy:
+        """Wait for what comes next, until a time of the monotonic clock.
+
+        It tells that what was taken before is done with.  Raises TimeoutError, what `open` does the first time, later
+        Refusal; and once it is closed ConnectionLost.
+        """
+        self.save()
+        if not self._is_loaded:
+            await self.open()
+        while True:
+            try:
+                if not self._watching:
+                    await self._rest(until)
+                    self._watching = await self._begin()
+                if taken := await self._take(self._watching, until):
+                    return taken
+            except (ConnectionLost, WatchEnded, Unavailable) as error:
+                await self._lose(error)
+
+    async def _take(self, watching: Watching, until: float | None) -> Event | Copy | None:
+        copy, watching.copy = watching.copy, None
+        heard: Event | Copy | Progress = copy or await watching.next(until)
+        self._backoff.reset()
+        self.position = heard.position
+        if not isinstance(heard, Progress):
+            return heard
+        self.save()  # all before it is done with
+        return None
+
+    async def _lose(self, error: KvdError) -> None:
+        """Let a time pass before it is tried again."""
+        watching, self._watching = self._watching, None
+        if watching:
+            await watching.close()
+        if self._closed.is_set():
+            raise error
+        pause = error.retry or self._backoff.next()
+        self._not_before = time.monotonic() + pause
+        if self._retrying:
+            self._retrying(error, pause)
+
+    async def _rest(self, until: float | None) -> None:
+        now = time.monotonic()
+        end = self._not_before if until is None else min(until, self._not_before)
+        if await self._closed.wait(max(end - now, 0)):
+            raise ConnectionLost("closed by this program")
+        if end < self._not_before:
+            raise TimeoutError
+
+    def save(self) -> None:
+        """Save the position: all that was taken is done with."""
+        if self._place and self.position != self._saved and self.position is not None:
+            self._place.save(self.position)
+            self._saved = self.position
+
+    async def close(self) -> None:
+        """End it."""
+        self._closed.set()
+        watching, self._watching = self._watching, None
+        if watching:
+            await watching.close()

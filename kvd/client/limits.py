@@ -1,0 +1,40 @@
+"""How long a client waits."""
+
+from typing import NamedTuple
+
+from kvd.client import arguments
+from kvd.client.arguments import Seconds
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds."""
+TIMEOUT = 30.0
+"""Seconds of silence; a daemon answers within some 20, if only that its store is lost."""
+RECONNECT = 30.0
+"""Seconds: a daemon that is started again, or another one, is there within less."""
+
+
+class Limits(NamedTuple):
+    """How long to wait, in seconds.
+
+    connect: for one daemon to answer a first PING.  silence: without a byte while one is due, None: for ever.
+    reconnect: for a connection in place of one that was lost, 0: not at all.
+    retry_uncertain: whether a write of unknown outcome is sent again.
+    """
+
+    connect: float
+    silence: float | None
+    reconnect: float = 0
+    retry_uncertain: bool = False
+
+
+def checked(
+    connect_timeout: Seconds, timeout: Seconds | None, reconnect: Seconds = 0, retry_uncertain: bool = False
+) -> Limits:
+    """The limits of a caller.  Raises TypeError, ValueError."""
+    arguments.flag(retry_uncertain, "retry_uncertain")
+    return Limits(
+        arguments.patience(connect_timeout, "connect_timeout"),
+        arguments.patience_or_none(timeout, "timeout"),
+        arguments.duration(reconnect, "reconnect"),
+        retry_uncertain,
+    )

@@ -1,0 +1,141 @@
+"""The protocol without I/O: requests to bytes; bytes to what they say.  Any way to move bytes can stand around it.
+
+    protocol = Protocol()
+    connection.sendall(protocol.send(requests.get("greeting")))
+    while (heard := protocol.next()) is None:
+        protocol.receive(connection.recv(1 << 16))
+    assert isinstance(heard, Answer)
+    print(heard.result())
+
+Answers come in the order of the requests.  What a watch sends comes between them: a copy as CopyBegun, Item and Gone;
+changes as Event; Progress; and its end as a WatchEnded.
+
+A ProtocolError means that the place in the stream is lost: the connection is to be closed.
+"""
+
+from collections import deque
+from typing import Any, NamedTuple
+
+from kvd.client import pushed
+from kvd.client.errors import ProtocolError
+from kvd.client.lines import ITEMS, STATUS, Line, Reply
+from kvd.client.pushed import PUSHES, Copied, Push
+from kvd.client.requests import Request
+from kvd.errors import KvdError
+from kvd.model import LARGEST_VALUE
+from kvd.wire.lines import max_line
+
+LONGEST_LINE = max_line(LARGEST_VALUE)
+"""Bytes: no daemon sends a longer one, whatever its settings are."""
+
+
+class Answer(NamedTuple):
+    """What a request's reply says: a value, or an error.  token: what was given with the request."""
+
+    token: Any
+    value: Any
+    error: KvdError | None
+
+    def result(self) -> Any:
+        """The value; raises the error."""
+        if self.error:
+            raise self.error
+        return self.value
+
+
+Heard = Answer | Push | Copied
+
+
+class Protocol:
+    """One connection, as the client sees it.
+
+    longest: bytes that a line may have; it may be changed at any time.
+    """
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self.longest = longest
+        self._lines: deque[bytes] = deque()
+        self._begun: list[bytes] = []  # pieces of the next line: one bytes object would cost its square
+        self._begun_size = 0
+        self._asked: deque[tuple[Request[Any], Any]] = deque()
+        self._items: list[Line] = []
+        self._replies: list[Reply] = []
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._asked)
+
+    def send(self, request: Request[Any], token: Any = None) -> bytes:
+        """The bytes to send, at once and in the order of these calls; `token` comes back with the answer."""
+        self._asked.append((request, token))
+        return request.data
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that came.  Raises ProtocolError for a line that is too long."""
+        ended, found, rest = data.rpartition(b"\n")
+        if found:
+            self._lines.extend(b"".join((*self._begun, ended)).split(b"\n"))
+            self._begun.clear()
+            self._begun_size = 0
+        self._begun.append(rest)
+        self._begun_size += len(rest)
+        if self._begun_size > self.longest:
+            raise ProtocolError(f"the daemon sent a line of more than {self.longest} bytes")
+
+    def next(self) -> Heard | None:
+        """What comes next of what was received, None: more must come.  Raises ProtocolError."""
+        while self._lines:
+            heard = self._hear(Line(*self._lines.popleft().partition(b" ")))
+            if heard is not None:
+                return heard
+        return None
+
+    def unanswered(self) -> list[Any]:
+        """The tokens of the requests whose answers have not come, in order; none will: the connection has ended."""
+        tokens = [token for _, token in self._asked]
+        self._asked.clear()
+        return tokens
+
+    def forget(self) -> None:
+        """Drop what was received."""
+        self._lines.clear()
+        self._begun.clear()
+        self._begun_size = 0
+
+    def _hear(self, line: Line) -> Heard | None:
+        if line.word in STATUS:
+            return self._end_of_reply(line)
+        if line.word in PUSHES:
+            return pushed.push(line)
+        return self._item(line) if line.word in ITEMS else None
+
+    def _item(self, line: Line) -> Copied | None:
+        request = self._first()
+        if request.copies:
+            return pushed.copied(line)
+        self._items.append(line)
+        if len(self._items) > request.most_items:
+            raise ProtocolError("a reply came with more items than were asked for")
+        return None
+
+    def _end_of_reply(self, status: Line) -> Answer | None:
+        request = self._first()
+        self._replies.append(Reply(status, self._items))
+        self._items = []
+        if len(self._replies) < request.replies:
+            return None
+        replies, self._replies = self._replies, []
+        value, error = None, None
+        try:
+            value = request.result(replies)
+        except ProtocolError:  # who has asked learns of it with all the others
+            raise
+        except KvdError as refusal:
+            error = refusal
+        return Answer(self._asked.popleft()[1], value, error)
+
+    def _first(self) -> Request[Any]:
+        if not self._asked:
+            raise ProtocolError("a reply came that nothing had asked for")
+        return self._asked[0][0]

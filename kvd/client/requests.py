@@ -1,0 +1,209 @@
+"""What can be asked: each function makes a request of its arguments, which it checks, and says how to read the reply.
+
+All raise TypeError and Refusal.
+"""
+
+import base64
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from kvd.client import arguments, replies
+from kvd.client.arguments import Seconds, Value
+from kvd.client.lines import Reply
+from kvd.client.words import Changes, Item, is_text
+from kvd.errors import Usage
+
+Result = TypeVar("Result")
+
+KEYS_PAGE = 1000
+"""Keys in a page, half a megabyte at the most."""
+LIST_PAGE = 100
+"""Items in a page, and changes, whose values may be a megabyte each."""
+MOST_FACTS = 1000
+"""Lines of INFO, of which there are some twenty, and of HELP."""
+
+
+@dataclass(slots=True)
+class Request(Generic[Result]):
+    """Something to ask.
+
+    data: bytes to send.  read: what the reply says.  is_write: whether it may change the store.
+    most_items: how many items the reply may have.  copies: its items are a copy, which may be of any size.
+    replies: how many come.
+    """
+
+    data: bytes
+    read: Callable[[Reply], Result]
+    is_write: bool = False
+    most_items: int = 0
+    copies: bool = False
+    replies: int = 1
+
+    def result(self, came: Sequence[Reply]) -> Result:
+        """What the replies say.  Raises Refusal, Conflict, ProtocolError."""
+        return replies.answer(came[0], self.read)
+
+
+def get(key: str) -> Request[bytes | None]:
+    """Ask for a value."""
+    return Request(b"GET %b\n" % arguments.key(key), replies.value)
+
+
+def gets(key: str) -> Request[Item | None]:
+    """Ask for a value and its revision."""
+
+    def read(reply: Reply) -> Item | None:
+        found = replies.value_with_revision(reply)
+        return found and Item(key, *found)
+
+    return Request(b"GETS %b\n" % arguments.key(key), read)
+
+
+def set(key: str, value: Value, ttl: Seconds | None, if_revision: int | str | None) -> Request[int]:  # noqa: A001
+    """Ask for a key to be set."""
+    name, data = arguments.key(key), arguments.value(value)
+    options = arguments.condition(if_revision) + arguments.ttl(ttl)
+    if not is_text(data):
+        options += b" base64=%d" % len(data)
+        data = base64.b64encode(data)
+    line = b"PUT %b%b = %b\n" % (name, options, data) if options else b"SET %b %b\n" % (name, data)
+    return Request(line, replies.revision, is_write=True)
+
+
+def delete(key: str, if_revision: int | str | None) -> Request[int | None]:
+    """Ask for a key to be deleted."""
+    line = b"DEL %b%b\n" % (arguments.key(key), arguments.condition(if_revision))
+    return Request(line, replies.revision_or_none, is_write=True)
+
+
+def delete_all(pattern: str, limit: int | None) -> Request[int]:
+    """Ask for the keys that match to be deleted."""
+    line = b"DEL %b%b\n" % (arguments.prefix(pattern), _limit(limit))
+    return Request(line, replies.count_of_deleted, is_write=True)
+
+
+def touch(key: str, ttl: Seconds | None, if_revision: int | str | None = None) -> Request[bool]:
+    """Ask for another time to live."""
+    options = arguments.ttl(ttl, never=b" ttl=-") + arguments.condition(if_revision)
+    read = replies.done if if_revision is None else replies.done_or_conflict
+    return Request(b"TOUCH %b%b\n" % (arguments.key(key), options), read, is_write=True)
+
+
+def ttl(key: str) -> Request[float | None]:
+    """Ask for the time to live that is left."""
+    return Request(b"TTL %b\n" % arguments.key(key), replies.seconds)
+
+
+def incr(key: str, n: int) -> Request[int]:
+    """Ask for a number to be added."""
+    return Request(b"INCR %b %b\n" % (arguments.key(key), arguments.amount(n)), replies.integer, is_write=True)
+
+
+def count(pattern: str) -> Request[int]:
+    """Ask how many keys match."""
+    return Request(b"COUNT %b\n" % arguments.pattern(pattern), replies.number)
+
+
+def info() -> Request[dict[str, str]]:
+    """Ask what the daemon says of itself."""
+    return Request(b"INFO\n", replies.facts, most_items=MOST_FACTS)
+
+
+def help(verb: str | None) -> Request[list[str]]:  # noqa: A001
+    """Ask how verbs are written."""
+    word = b"" if verb is None else b" " + arguments.verb(verb)
+    return Request(b"HELP%b\n" % word, replies.help_lines, most_items=MOST_FACTS)
+
+
+def ping(text: str | None = None) -> Request[str]:
+    """Ask for a sign of life."""
+    data = b"" if text is None else b" " + arguments.text(text)
+    return Request(b"PING%b\n" % data, replies.text)
+
+
+def changes(position: str, patterns: tuple[str, ...], limit: int | None) -> Request[Changes]:
+    """Ask for a part of the past."""
+    most = arguments.limit(limit) or LIST_PAGE
+    words = [arguments.position(position), b"*limit=%d" % most, *arguments.patterns(patterns)]
+    return Request(b"CHANGES %b\n" % b" ".join(words), replies.changes, most_items=most)
+
+
+def watch(patterns: tuple[str, ...]) -> Request[str]:
+    """Ask for all later changes."""
+    return Request(_watch(b"WATCH", patterns), replies.position)
+
+
+def resume(position: str, patterns: tuple[str, ...]) -> Request[str]:
+    """Ask for all changes after a position."""
+    return Request(_watch(b"RESUME " + arguments.position(position), patterns), replies.position)
+
+
+def sync(patterns: tuple[str, ...]) -> Request[str]:
+    """Ask for a copy, and all later changes."""
+    return Request(_watch(b"SYNC", patterns), replies.position, copies=True)
+
+
+def beginning(patterns: tuple[str, ...], position: str | None, copy: bool) -> Request[str]:
+    """WATCH, RESUME or SYNC."""
+    arguments.flag(copy, "sync")
+    if position is not None and copy:
+        raise Usage("a watch begins either at a position or with a copy; follow() takes what can be had")
+    if position is not None:
+        return resume(position, patterns)
+    return sync(patterns) if copy else watch(patterns)
+
+
+def follow(position: str | None, patterns: tuple[str, ...]) -> Request[str]:
+    """Ask for all changes after a position, or where that cannot be for a copy and all later ones."""
+    place = b"-" if position is None else arguments.position(position)
+    return Request(_watch(b"FOLLOW " + place, patterns), replies.position, copies=True)
+
+
+def progress(interval: float) -> Request[None]:
+    """Ask for signs of life of a watch."""
+    return Request(b"PROGRESS %.3f\n" % interval, replies.ok)
+
+
+Pages = Generator[Request[list[Item]], list[Item], None]
+"""Yields requests for pages, and takes the pages."""
+
+
+def listing(
+    verb: bytes, pattern: str, after: str | None, limit: int | None, before: str | None, reverse: bool, fold: str | None
+) -> Pages:
+    """KEYS or LIST, a page after another."""
+    options = arguments.flag(reverse, "reverse") + (b"" if fold is None else b" fold=" + arguments.key(fold, "fold"))
+    request = b"%b %b%b" % (verb, arguments.pattern(pattern), options)
+    read = replies.keys if verb == b"KEYS" else replies.pairs if fold is None else replies.pairs_and_keys
+    size = KEYS_PAGE if verb == b"KEYS" else LIST_PAGE
+    left = arguments.limit(limit)
+    while left != 0:
+        most = size if left is None else min(size, left)
+        bounds = arguments.bound(after, "after") + arguments.bound(before, "before")
+        line = b"%b%b limit=%d\n" % (request, bounds, most)
+        last = before if reverse else after
+        page = yield Request(line, partial(_in_order, read, last, reverse), most_items=most)
+        if len(page) < most:
+            return
+        if reverse:
+            before = page[-1].key
+        else:
+            after = page[-1].key
+        left = None if left is None else left - most
+
+
+def _in_order(read: Callable[[Reply], list[Item]], last: str | None, reverse: bool, reply: Reply) -> list[Item]:
+    items = read(reply)
+    replies.check_order(items, last, reverse=reverse)
+    return items
+
+
+def _limit(number: int | None) -> bytes:
+    most = arguments.limit(number)
+    return b"" if most is None else b" limit=%d" % most
+
+
+def _watch(words: bytes, patterns: tuple[str, ...]) -> bytes:
+    return b" ".join((words, *arguments.patterns(patterns))) + b"\n"

@@ -1,0 +1,51 @@
+"""Writes that are done together or not at all, gathered before anything is sent."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kvd.client import replies, requests
+from kvd.client.arguments import Seconds, Value
+from kvd.client.lines import Reply
+from kvd.client.requests import Request
+
+
+class Transaction:
+    """What is to be done together.
+
+    revision: the last revision that it took, once it is done; None before.  Without a change it is the store's.
+    """
+
+    def __init__(self) -> None:
+        self.revision: int | None = None
+        self._parts: list[Request[Any]] = []
+
+    def set(self, key: str, value: Value, *, ttl: Seconds | None = None, if_revision: int | str | None = None) -> None:
+        """Set the key."""
+        self._parts.append(requests.set(key, value, ttl, if_revision))
+
+    def delete(self, key: str, *, if_revision: int | str | None = None) -> None:
+        """Delete the key, if it is there."""
+        self._parts.append(requests.delete(key, if_revision))
+
+    def incr(self, key: str, n: int = 1) -> None:
+        """Add n to the number that the key holds."""
+        self._parts.append(requests.incr(key, n))
+
+    def _request(self) -> Request[int]:
+        """All of it, to be sent in one piece: nothing of another caller comes between."""
+        data = b"".join((b"BEGIN\n", *(part.data for part in self._parts), b"COMMIT\n"))
+        return _Commit(data, replies.revision, is_write=bool(self._parts), replies=len(self._parts) + 2)
+
+
+class _Commit(Request[int]):
+    """BEGIN, what is queued, and COMMIT."""
+
+    __slots__ = ()
+
+    def result(self, came: Sequence[Reply]) -> int:
+        """What COMMIT says; raises the first refusal of what was queued."""
+        begun, *queued, committed = came
+        replies.answer(begun, replies.ok)
+        for reply in queued:
+            replies.answer(reply, replies.queued)
+        return replies.answer(committed, self.read)

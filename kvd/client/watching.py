@@ -1,0 +1,125 @@
+"""One watch, on a connection of its own, of either face."""
+
+import time
+
+from kvd.client import requests
+from kvd.client.dialing import Addresses
+from kvd.client.errors import ProtocolError, WatchEnded
+from kvd.client.faces import Face, Stream
+from kvd.client.limits import Limits
+from kvd.client.lines import revision_of
+from kvd.client.protocol import Answer, Heard
+from kvd.client.requests import Request
+from kvd.client.words import Copy, CopyBegun, Event, Gone, Item, Progress
+from kvd.errors import ConnectionLost
+
+LONGEST_INTERVAL = 10.0
+"""Seconds between the signs of life that a watch asks for, so that it is as well a connection that no balancer takes
+for an idle one."""
+SHORTEST_INTERVAL = 0.05
+"""Seconds: a daemon sends them no closer."""
+INTERVALS = 3
+"""Signs of life that a daemon may miss at the least."""
+
+
+class Watching:
+    """The changes after `begin`, and a copy before them if it has one.
+
+    position: the daemon's answer, and after that what was taken last; up to it nothing is missing.
+    copy: what came before the changes, None: nothing.
+    """
+
+    def __init__(
+        self, face: Face, addresses: Addresses, begin: Request[str], limits: Limits, resumed: str = ""
+    ) -> None:
+        """resumed: the position that the daemon must answer, if it sends no copy."""
+        interval = min(LONGEST_INTERVAL, LONGEST_INTERVAL if limits.silence is None else limits.silence / INTERVALS)
+        self._interval = max(SHORTEST_INTERVAL, interval)
+        silence = limits.silence and max(limits.silence, INTERVALS * self._interval)
+        self._face, self._addresses, self._begin, self._resumed = face, addresses, begin, resumed
+        self._limits = limits._replace(silence=silence)
+        self._stream: Stream | None = None
+        self._revision = 0
+        self.position = ""
+        self.copy: Copy | None = None
+
+    async def open(self) -> None:
+        """Connect, and begin.  Raises Unreachable, ConnectionLost, Refusal."""
+        self._stream = stream = await self._addresses.first(self._connect)
+        try:
+            stream.send(self._begin)
+            self.position = await self._begun(stream)
+            self._revision = revision_of(self.position)
+            if self._limits.silence is not None:
+                stream.send(requests.progress(self._interval))
+        except BaseException:
+            await stream.close()
+            raise
+
+    async def _connect(self, address: str) -> Stream:
+        return await self._face.stream(address, self._limits)
+
+    async def _begun(self, stream: Stream) -> str:
+        """Take the copy, if there is one, and the daemon's answer."""
+        reason, items = None, dict[str, Item]()
+        while True:
+            heard = await stream.hear()
+            match heard:
+                case Answer():
+                    break
+                case CopyBegun():
+                    reason = heard.reason
+                case Item():
+                    items[heard.key] = heard
+                case Gone():
+                    items.pop(heard.key, None)
+        position: str = heard.result()
+        if self._begin.copies and (reason or not self._resumed):
+            self.copy = Copy(position, revision_of(position), reason or "new", items)
+        elif self._resumed and (position != self._resumed or items):
+            raise ProtocolError(f"the daemon goes on from {position}, and was asked to from {self._resumed}")
+        return position
+
+    async def next(self, until: float | None = None) -> Event | Progress:
+        """Wait for a change or a sign of life, until a time of the monotonic clock.
+
+        Raises WatchEnded, ConnectionLost, TimeoutError.
+        """
+        if not self._stream:
+            raise ConnectionLost("the watch has not begun, or has ended")
+        try:
+            while not isinstance(heard := await self._stream.hear(until), Event | Progress):
+                self._take(heard)
+            self._move(heard)
+        except TimeoutError:
+            raise
+        except Exception:
+            await self._stream.close()  # nothing follows: to wait for it would be for ever
+            raise
+        return heard
+
+    def _take(self, heard: Heard) -> None:
+        match heard:
+            case WatchEnded():
+                raise heard
+            case Answer():
+                heard.result()
+            case _:
+                raise ProtocolError("the daemon sent a part of a copy that nothing had asked for")
+
+    def _move(self, heard: Event | Progress) -> None:
+        """Changes come in the order of their revisions; else the place is lost."""
+        if heard.revision < self._revision + isinstance(heard, Event):
+            raise ProtocolError(f"the daemon sent {heard.position} after {self.position}")
+        self.position, self._revision = heard.position, heard.revision
+
+    async def close(self) -> None:
+        """End it."""
+        stream, self._stream = self._stream, None
+        if stream:
+            await stream.close()
+
+
+def until(seconds: float | None) -> float | None:
+    """The time of the monotonic clock in so many seconds."""
+    return None if seconds is None else time.monotonic() + seconds
