@@ -82,7 +82,7 @@ def connected(ask: Ask) -> Run:
     """Make a command of what asks on a connection."""
 
     async def run(args: Arguments, out: Output) -> None:
-        async with await connect(args["--addr"], **patience(args)) as kv:
+        async with await connect(args["--addr"], reconnect=0, **patience(args)) as kv:
             await ask(kv, args, out)
 
     return run

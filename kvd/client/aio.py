@@ -99,6 +99,13 @@ class Client:
         """
         return await self._ask(requests.set(key, value, ttl, if_revision))
 
+    async def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None) -> Item:
+        """Set a new key, of the prefix and the revision that this takes, in 16 digits, and return it.
+
+        So the keys of a prefix are never twice the same, and in the order in which they were made.
+        """
+        return await self._ask(requests.append(prefix, value, ttl))
+
     async def delete(self, key: str, *, if_revision: int | str | None = None) -> int | None:
         """Delete the key and return the revision that this took, None if there is no such key.
 
@@ -110,9 +117,12 @@ class Client:
         """Delete the keys that match and were there when it began, and return how many; `*` needs a limit."""
         return await self._ask(requests.delete_all(pattern, limit))
 
-    async def touch(self, key: str, ttl: Seconds | None) -> bool:
-        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key."""
-        return await self._ask(requests.touch(key, ttl))
+    async def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> bool:
+        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key.
+
+        if_revision: only if the key has this revision or position, else raise Conflict.
+        """
+        return await self._ask(requests.touch(key, ttl, if_revision))
 
     async def ttl(self, key: str) -> float | None:
         """Return the seconds until the key expires, math.inf: never, None: there is no such key."""

@@ -29,6 +29,11 @@ def pattern(word: str, name: str = "pattern") -> bytes:
     return _word(word, name, words.pattern, "pattern")
 
 
+def beginning(word: str, name: str) -> bytes:
+    """What keys begin with, "" for all of them.  Raises TypeError, BadKey."""
+    return pattern(f"{word}*", name)[:-1] if isinstance(word, str) else key(word, name)
+
+
 def prefix(word: str) -> bytes:
     """A pattern that ends in `*`.  Raises TypeError, BadKey."""
     found = pattern(word)

@@ -50,11 +50,8 @@ def queued(reply: Reply) -> None:
 
 
 def done(reply: Reply) -> bool:
-    """TOUCH: whether there is such a key.  Raises Conflict."""
-    word = _word(reply, b"OK", b"NONE", b"CONFLICT")
-    if word == b"CONFLICT":
-        raise Conflict(words.number(reply.status.text))
-    return word == b"OK"
+    """TOUCH: whether there is such a key."""
+    return _word(reply, b"OK", b"NONE") == b"OK"
 
 
 def done_or_conflict(reply: Reply) -> bool:

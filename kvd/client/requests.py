@@ -21,6 +21,8 @@ KEYS_PAGE = 1000
 """Keys in a page, half a megabyte at the most."""
 LIST_PAGE = 100
 """Items in a page, and changes, whose values may be a megabyte each."""
+DIGITS = 16
+"""Digits of a revision in the name of a key."""
 MOST_FACTS = 1000
 """Lines of INFO, of which there are some twenty, and of HELP."""
 
@@ -65,11 +67,27 @@ def set(key: str, value: Value, ttl: Seconds | None, if_revision: int | str | No
     """Ask for a key to be set."""
     name, data = arguments.key(key), arguments.value(value)
     options = arguments.condition(if_revision) + arguments.ttl(ttl)
+    if not options and is_text(data):
+        return Request(b"SET %b %b\n" % (name, data), replies.revision, is_write=True)
+    return Request(_put(name, options, data), replies.revision, is_write=True)
+
+
+def append(prefix: str, value: Value, ttl: Seconds | None) -> Request[Item]:
+    """Ask for a new key, after all that were made of this prefix."""
+    name, data = arguments.beginning(prefix, "prefix"), arguments.value(value)
+
+    def read(reply: Reply) -> Item:
+        revision = replies.revision(reply)
+        return Item(f"{prefix}{revision:0{DIGITS}}", data, revision)
+
+    return Request(_put(name + b"*", arguments.ttl(ttl), data), read, is_write=True)
+
+
+def _put(name: bytes, options: bytes, data: bytes) -> bytes:
     if not is_text(data):
         options += b" base64=%d" % len(data)
         data = base64.b64encode(data)
-    line = b"PUT %b%b = %b\n" % (name, options, data) if options else b"SET %b %b\n" % (name, data)
-    return Request(line, replies.revision, is_write=True)
+    return b"PUT %b%b = %b\n" % (name, options, data)
 
 
 def delete(key: str, if_revision: int | str | None) -> Request[int | None]:
@@ -89,6 +107,15 @@ def touch(key: str, ttl: Seconds | None, if_revision: int | str | None = None) -
     options = arguments.ttl(ttl, never=b" ttl=-") + arguments.condition(if_revision)
     read = replies.done if if_revision is None else replies.done_or_conflict
     return Request(b"TOUCH %b%b\n" % (arguments.key(key), options), read, is_write=True)
+
+
+def check(pattern: str, if_revision: int | str | None, since: str | None) -> Request[bool]:
+    """Demand, in a transaction, that something is as it was."""
+    if if_revision is not None and since is not None:
+        raise Usage("a check has if_revision or since, not both")
+    position = b"" if since is None else b" since=" + arguments.position(since, "since")
+    options = arguments.condition(if_revision) + position
+    return Request(b"CHECK %b%b\n" % (arguments.pattern(pattern), options), replies.done)
 
 
 def ttl(key: str) -> Request[float | None]:

@@ -108,6 +108,14 @@ class SocketConnection:
         with self._sending:
             return self._protocol.next()
 
+    def take(self) -> None:
+        """Take the bytes that are there, and wait for none; raise ConnectionLost."""
+        with self._receiving:
+            if self._error:
+                raise self._lost("")
+            if self._wait(0):
+                self._read()
+
     def receive(self, until: float | None = None) -> None:
         """Wait for bytes, or for a while; raise ConnectionLost, TimeoutError."""
         with self._receiving:

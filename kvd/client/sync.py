@@ -27,6 +27,8 @@ from kvd.client.words import Changes, Item, as_json, as_text
 
 Result = TypeVar("Result")
 
+__all__ = ["Client", "Follow", "Watch", "connect"]
+
 
 def connect(
     address: str | Sequence[str] = DEFAULT_ADDRESS,
@@ -107,6 +109,13 @@ class Client:
         """
         return self._ask(requests.set(key, value, ttl, if_revision))
 
+    def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None) -> Item:
+        """Set a new key, of the prefix and the revision that this takes, in 16 digits, and return it.
+
+        So the keys of a prefix are never twice the same, and in the order in which they were made.
+        """
+        return self._ask(requests.append(prefix, value, ttl))
+
     def delete(self, key: str, *, if_revision: int | str | None = None) -> int | None:
         """Delete the key and return the revision that this took, None if there is no such key.
 
@@ -118,9 +127,12 @@ class Client:
         """Delete the keys that match and were there when it began, and return how many; `*` needs a limit."""
         return self._ask(requests.delete_all(pattern, limit))
 
-    def touch(self, key: str, ttl: Seconds | None) -> bool:
-        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key."""
-        return self._ask(requests.touch(key, ttl))
+    def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> bool:
+        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key.
+
+        if_revision: only if the key has this revision or position, else raise Conflict.
+        """
+        return self._ask(requests.touch(key, ttl, if_revision))
 
     def ttl(self, key: str) -> float | None:
         """Return the seconds until the key expires, math.inf: never, None: there is no such key."""

@@ -69,10 +69,19 @@ class ThreadLink:
         """Ask, and wait for nothing.  Raises ConnectionLost: it was not sent."""
         pending = Pending(request)
         with self._turn:
+            if not self._is_received:
+                self._notice()
             if self.lost:
                 raise copy(self.lost)
             self._connection.send(request, pending)
         return pending
+
+    def _notice(self) -> None:
+        """See whether the connection has ended while nobody received: what is not sent is certainly not done."""
+        try:
+            self._connection.take()
+        except ConnectionLost as error:
+            self._lose(error)
 
     def wait(self, pending: Pending) -> Pending:
         """Wait until it is done."""

@@ -12,20 +12,36 @@ from kvd.client.requests import Request
 class Transaction:
     """What is to be done together.
 
-    revision: the last revision that it took, once it is done; None before.  Without a change it is the store's.
+    revision: int, the last revision that it took, once it is done; 0 before.  Without a change it is the store's.
     """
 
     def __init__(self) -> None:
-        self.revision: int | None = None
+        self.revision = 0
         self._parts: list[Request[Any]] = []
+
+    def check(self, pattern: str, *, if_revision: int | str | None = None, since: str | None = None) -> None:
+        """Demand something, and change nothing: that the key is there.
+
+        if_revision: that it has this revision; 0: that there is no such key, or none that matches.
+        since: that nothing that matches has changed after this position.
+        """
+        self._parts.append(requests.check(pattern, if_revision, since))
 
     def set(self, key: str, value: Value, *, ttl: Seconds | None = None, if_revision: int | str | None = None) -> None:
         """Set the key."""
         self._parts.append(requests.set(key, value, ttl, if_revision))
 
+    def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None) -> None:
+        """Set a new key, after all that were made of this prefix; its revision is a part of its name."""
+        self._parts.append(requests.append(prefix, value, ttl))
+
     def delete(self, key: str, *, if_revision: int | str | None = None) -> None:
         """Delete the key, if it is there."""
         self._parts.append(requests.delete(key, if_revision))
+
+    def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> None:
+        """Give the key another time to live, if it is there."""
+        self._parts.append(requests.touch(key, ttl, if_revision))
 
     def incr(self, key: str, n: int = 1) -> None:
         """Add n to the number that the key holds."""
@@ -34,7 +50,9 @@ class Transaction:
     def _request(self) -> Request[int]:
         """All of it, to be sent in one piece: nothing of another caller comes between."""
         data = b"".join((b"BEGIN\n", *(part.data for part in self._parts), b"COMMIT\n"))
-        return _Commit(data, replies.revision, is_write=bool(self._parts), replies=len(self._parts) + 2)
+        return _Commit(
+            data, replies.revision, is_write=any(part.is_write for part in self._parts), replies=len(self._parts) + 2
+        )
 
 
 class _Commit(Request[int]):

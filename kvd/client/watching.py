@@ -85,16 +85,17 @@ class Watching:
 
         Raises WatchEnded, ConnectionLost, TimeoutError.
         """
-        if not self._stream:
+        stream = self._stream
+        if not stream:
             raise ConnectionLost("the watch has not begun, or has ended")
         try:
-            while not isinstance(heard := await self._stream.hear(until), Event | Progress):
+            while not isinstance(heard := await stream.hear(until), Event | Progress):
                 self._take(heard)
             self._move(heard)
         except TimeoutError:
             raise
         except Exception:
-            await self._stream.close()  # nothing follows: to wait for it would be for ever
+            await stream.close()  # nothing follows: to wait for it would be for ever
             raise
         return heard
 

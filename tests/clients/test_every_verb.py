@@ -4,28 +4,31 @@ from kvd.cli.commands import COMMANDS
 from kvd.client import Client, Watch
 from kvd.verbs import VERBS
 
-METHODS = {"DEL": "delete"}
+METHODS = {"DEL": "delete", "PUT": "set", "CHECK": "transaction", "BEGIN": "transaction", "COMMIT": "transaction"}
 """By another name than the verb's."""
 
 NOT_IN_THE_CLIENT = {
-    "PUT": "set() has its options",
-    "RESUME": "Watch begins at the present",
-    "SYNC": "Watch begins at the present",
-    "FOLLOW": "Watch begins at the present",
-    "CHANGES": "Watch begins at the present",
-    "PROGRESS": "Watch asks for it by itself",
+    "PROGRESS": "a Watch asks for it by itself",
+    "ABORT": "a transaction whose body fails is not sent",
+    "UNWATCH": "a Watch has a connection of its own, which it closes",
+    "QUIT": "close() does it",
+    "AUTH": "connect() is to do it",
+}
+NOT_IN_KVCTL = {
+    "PUT": "set has its options",
+    "GETS": "get --json tells the revision",
+    "RESUME": "watch begins at the present",
+    "SYNC": "watch begins at the present",
+    "FOLLOW": "watch begins at the present",
+    "CHANGES": "watch begins at the present",
+    "PROGRESS": "watch asks for it by itself",
+    "UNWATCH": "watch has a connection of its own, which it closes",
     "BEGIN": "there are no transactions yet",
     "CHECK": "there are no transactions yet",
     "COMMIT": "there are no transactions yet",
     "ABORT": "there are no transactions yet",
-    "UNWATCH": "a Watch has a connection of its own, which it closes",
     "HELP": "it is for people on a bare connection",
-    "QUIT": "close() does it",
-    "AUTH": "connect() is to do it",
-}
-NOT_IN_KVCTL = NOT_IN_THE_CLIENT | {
-    "PUT": "set has its options",
-    "GETS": "get --json tells the revision",
+    "AUTH": "--user is to do it",
     "QUIT": "every command ends by itself",
 }
 

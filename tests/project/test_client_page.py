@@ -12,7 +12,8 @@ import pytest
 
 import kvd
 from kvd import client, errors
-from kvd.client import Client, Conflict, Unreachable, Watch, WatchEnded
+from kvd.client import Client, Conflict, FilePosition, Follow, Unreachable, Watch, WatchEnded
+from kvd.client.transaction import Transaction
 from tests.support.processes import PATIENCE, ROOT, Daemon
 
 PAGE = (ROOT / "docs" / "client.md").read_text()
@@ -24,6 +25,7 @@ LISTED = {
 }
 """The lines of tables, by the names in their first column."""
 PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+KINDS = (Client, Watch, Follow, FilePosition)
 EXPORTED = {name: getattr(client, name) for name in client.__all__}
 
 
@@ -43,9 +45,18 @@ def public_methods(kind: type) -> dict[str, Callable[..., Any]]:
 
 
 def test_every_public_method_stands_there_with_its_arguments() -> None:
-    methods = public_methods(Client) | public_methods(Watch)
-    assert len(methods) >= 14
-    assert {heading(name, method) for name, method in methods.items()} <= set(HEADINGS)
+    methods = [(name, method) for kind in KINDS for name, method in public_methods(kind).items()]
+    assert len(methods) >= 29
+    assert {heading(name, method) for name, method in methods} <= set(HEADINGS)
+
+
+def test_a_transaction_has_the_calls_of_a_client() -> None:
+    """But for `check`, which stands there by itself."""
+    calls = public_methods(Transaction)
+    assert heading("check", calls.pop("check")) in HEADINGS
+    for name, call in calls.items():
+        assert heading(name, call) == heading(name, public_methods(Client)[name])
+        assert f"`{name}`" in re.findall(r"^It has (.*)$", PAGE, re.MULTILINE)[0]
 
 
 def test_every_exported_function_and_class_stands_there() -> None:
@@ -58,14 +69,15 @@ def test_every_exported_function_and_class_stands_there() -> None:
         elif one is Client:
             assert "\n## Client\n" in PAGE  # made by connect()
         else:
-            assert heading(name, one if one is Watch else one.__new__) in HEADINGS
+            assert heading(name, one if one in (Watch, Follow, FilePosition) else one.__new__) in HEADINGS
 
 
 def test_nothing_stands_there_that_is_not() -> None:
-    methods = public_methods(Client) | public_methods(Watch)
+    methods = {name for kind in KINDS for name in public_methods(kind)} | {"check"}
     functions = {name: one for name, one in EXPORTED.items() if callable(one)}
     names = {text.partition("(")[0] for text in HEADINGS}
-    assert names - set(methods) - set(functions) == set(public_attributes(Watch("a")))
+    attributes = {*public_attributes(Watch("a")), *public_attributes(Transaction())}
+    assert names - methods - set(functions) == attributes
 
 
 def public_attributes(one: object) -> list[str]:
@@ -103,5 +115,5 @@ def test_every_program_prints_what_is_shown(daemon: Daemon, tmp_path: Path) -> N
         path = tmp_path / f"program_{number}.py"
         assert "127.0.0.1:5830" in program
         path.write_text(program.replace("127.0.0.1:5830", daemon.addr))
-        done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert (done.stdout, done.stderr) == (shown, ""), program

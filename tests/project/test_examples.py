@@ -87,9 +87,33 @@ def test_the_configuration_is_followed_also_over_a_restart(start_daemon: StartDa
     assert shown == [{"colour": "red", "size": "3"}, {"size": "3"}, {"size": "3", "soon": "over"}, {"size": "3"}]
     daemon.stop()
     daemon.start()
-    assert json.loads(line(follower)) == {"size": "3"}
     ask(daemon, "SET config/size 4")
     assert json.loads(line(follower)) == {"size": "4"}
+
+
+# exactly_once.py
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_each_order_is_counted_once_whatever_is_killed(at_once: int, daemon: Daemon, start: Start) -> None:
+    amounts = [number * number for number in range(200)]
+    counters = [start(daemon, "exactly_once.py", daemon.addr) for _ in range(at_once)]
+    for turn in range(4):
+        part = amounts[turn * 50 : turn * 50 + 50]
+        before = ask(daemon, "GET total")
+        with daemon.connect() as peer:
+            peer.send("".join(f"PUT orders/* = {amount}\n" for amount in part))
+            wait_for("the orders to be counted", lambda before=before: ask(daemon, "GET total") != before)
+            counters[0].kill()
+            counters[0].communicate()
+            assert all(reply.startswith("OK ") for reply in peer.lines(len(part)))
+        counters[0] = start(daemon, "exactly_once.py", daemon.addr)
+    waits_for(daemon, "GET total", f"OK {sum(amounts)}")
+    for counter in counters:
+        counter.send_signal(signal.SIGINT)
+        said = ended(counter)[1]
+        assert "Error" not in said.replace("KeyboardInterrupt", ""), said
+    assert ask(daemon, "GET total") == [f"OK {sum(amounts)}"]
 
 
 # lock.py
