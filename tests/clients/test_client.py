@@ -173,11 +173,11 @@ async def test_a_refusal_is_the_error_of_its_code(code: str) -> None:
 
 
 async def test_a_refusal_of_an_unknown_code_keeps_its_word() -> None:
-    async with talking(answering("GET a", "ERR limit too many")) as kv:
+    async with talking(answering("GET a", "ERR novel too many")) as kv:
         with pytest.raises(Refusal, match=r"^too many$") as caught:
             await kv.get("a")
         assert type(caught.value) is Refusal
-        assert caught.value.word == "limit"
+        assert caught.value.word == "novel"
 
 
 async def test_items_before_a_refusal_are_void() -> None:
