@@ -133,6 +133,12 @@ def test_the_daemons_own_transcripts_are_played(shared_daemon: Daemon) -> None:
     assert done.returncode == 0
 
 
+def test_the_kit_starts_a_kvd_that_is_installed() -> None:
+    done = certify("--kvd", Path(sys.executable).with_name("kvd"), "--only", "vectors/values", *REFERENCE)
+    assert done.stdout.splitlines()[-1] == "certified (of a part of the rules): 1 rules hold"
+    assert done.returncode == 0
+
+
 def test_a_store_that_is_in_use_is_left_alone(shared_daemon: Daemon) -> None:
     with shared_daemon.connect() as peer:
         peer.ask("SET mine 1")
