@@ -159,13 +159,15 @@ async def test_a_listing_makes_way_for_whoever_asks_meanwhile(
     async with running(redis.unix_url) as store:
         await write(store, *(put(b"%d" % number) for number in range(3)))
         pages = store.pages(KeyRange(b"*"), records=False)
-        await anext(pages)
+        page = asyncio.ensure_future(anext(pages))
+        await asyncio.sleep(0)
         if asked == "read":
             await store.read([b"k"])
         elif asked == "kept":
             assert store.kept(b"k") is None
         elif asked == "written":
             await write(store, put(b"k"))
+        await page
         following = asyncio.ensure_future(anext(pages))
         if asked == "nothing":
             assert (await following).items == [(b"1", None)]
