@@ -121,6 +121,10 @@ class Connection:
             self._error = error
             raise self._lost("") from None
 
+    def skip_items(self) -> None:
+        """From now on it only watches: items that were not asked for are no error."""
+        self._protocol.skips_items = True
+
     def unanswered(self) -> list[Any]:
         """The tokens of the requests whose answers have not come: none will."""
         return self._protocol.unanswered()

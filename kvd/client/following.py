@@ -6,13 +6,14 @@ from collections.abc import Callable
 from kvd.client import requests
 from kvd.client.calling import backoff
 from kvd.client.dialing import Addresses
-from kvd.client.errors import WatchEnded
+from kvd.client.errors import Unreachable, WatchEnded
 from kvd.client.faces import Face
 from kvd.client.limits import Limits
+from kvd.client.lines import is_after
 from kvd.client.places import Place
 from kvd.client.watching import Watching
 from kvd.client.words import Copy, Event, Progress
-from kvd.errors import ConnectionLost, KvdError, Unavailable
+from kvd.errors import Compacted, ConnectionLost, Future, KvdError, OtherStore, Unavailable
 
 Retrying = Callable[[KvdError, float], object]
 """Is told what was lost, and in how many seconds it is tried again."""
@@ -36,19 +37,27 @@ class Following:
         self._closed = face.alarm()
         self._saved: str | None = None
         self._is_loaded = False
+        self._gone = ""
         self._not_before = 0.0
         self.position = position
 
     async def open(self) -> None:
-        """Begin.  Raises Unreachable, ConnectionLost, Refusal, and what loading a position raises."""
+        """Begin.  Raises Unreachable, Refusal, and what loading a position raises."""
+        self._load()
+        try:
+            self._watching = self._watching or await self._begin()
+        except Unreachable:
+            raise
+        except (ConnectionLost, Unavailable) as error:
+            await self._lose(error)
+
+    def _load(self) -> None:
         if self._place and not self._is_loaded:
             self.position = self._saved = self._place.load() or self.position
         self._is_loaded = True
-        if not self._watching:
-            self._watching = await self._begin()
 
     async def _begin(self) -> Watching:
-        place = self.position
+        place = None if self._gone else self.position
         if self._copies:
             begin = requests.follow(place, self._patterns)
         elif place is None:
@@ -56,7 +65,13 @@ class Following:
         else:
             begin = requests.resume(place, self._patterns)
         watching = Watching(self._face, self._addresses, begin, self._limits, place or "")
-        await watching.open()
+        try:
+            await watching.open()
+        except (Compacted, OtherStore, Future) as error:
+            if not self._copies or place is None:
+                raise
+            self._gone = error.word
+            return await self._begin()
         if self._closed.is_set():
             await watching.close()
             raise ConnectionLost("closed by this program")
@@ -67,12 +82,11 @@ class Following:
     async def next(self, until: float | None = None) -> Event | Copy:
         """Wait for what comes next, until a time of the monotonic clock.
 
-        It tells that what was taken before is done with.  Raises TimeoutError, what `open` does the first time, later
-        Refusal; and once it is closed ConnectionLost.
+        It tells that what was taken before is done with.  Raises TimeoutError, Refusal; and once it is closed
+        ConnectionLost.
         """
+        self._load()
         self.save()
-        if not self._is_loaded:
-            await self.open()
         while True:
             try:
                 if not self._watching:
@@ -85,6 +99,8 @@ class Following:
 
     async def _take(self, watching: Watching, until: float | None) -> Event | Copy | None:
         copy, watching.copy = watching.copy, None
+        if copy and self._gone:
+            copy, self._gone = copy._replace(reason=self._gone), ""
         heard: Event | Copy | Progress = copy or await watching.next(until)
         self._backoff.reset()
         self.position = heard.position
@@ -100,6 +116,8 @@ class Following:
             await watching.close()
         if self._closed.is_set():
             raise error
+        if isinstance(error, WatchEnded) and self.position and is_after(error.position, self.position):
+            self.position = error.position  # it was complete up to there
         pause = error.retry or self._backoff.next()
         self._not_before = time.monotonic() + pause
         if self._retrying:

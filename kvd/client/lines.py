@@ -84,6 +84,16 @@ def revision_of(place: str) -> int:
     return int(place.partition("@")[0])
 
 
+def store_of(place: str) -> str:
+    """The store, or the history of it, that a position is of."""
+    return place.partition("@")[2]
+
+
+def is_after(place: str, other: str) -> bool:
+    """Whether a position comes after another one, of the same history."""
+    return store_of(place) == store_of(other) and revision_of(place) > revision_of(other)
+
+
 def decoded(word: bytes, data: bytes) -> bytes:
     """The bytes of a value, as the word before it marks its form."""
     return words.base64_value(data, LARGEST_VALUE, None) if word.endswith(b"64") else data

@@ -49,11 +49,12 @@ Heard = Answer | Push | Copied
 class Protocol:
     """One connection, as the client sees it.
 
-    longest: bytes that a line may have; it may be changed at any time.
+    longest: bytes that a line may have.  skips_items: items that were not asked for are no error, as on a connection
+    that only watches.  Both may be changed at any time.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
-        self.longest = longest
+        self.longest, self.skips_items = longest, False
         self._lines: deque[bytes] = deque()
         self._begun: list[bytes] = []  # pieces of the next line: one bytes object would cost its square
         self._begun_size = 0
@@ -86,7 +87,7 @@ class Protocol:
     def next(self) -> Heard | None:
         """What comes next of what was received, None: more must come.  Raises ProtocolError."""
         while self._lines:
-            heard = self._hear(Line(*self._lines.popleft().partition(b" ")))
+            heard = self._hear(Line(*self._lines.popleft().removesuffix(b"\r").partition(b" ")))
             if heard is not None:
                 return heard
         return None
@@ -111,9 +112,13 @@ class Protocol:
         return self._item(line) if line.word in ITEMS else None
 
     def _item(self, line: Line) -> Copied | None:
+        if not self._asked and self.skips_items:
+            return None
         request = self._first()
         if request.copies:
             return pushed.copied(line)
+        if self.skips_items:
+            return None
         self._items.append(line)
         if len(self._items) > request.most_items:
             raise ProtocolError("a reply came with more items than were asked for")

@@ -20,8 +20,8 @@ def push(line: Line) -> Push:
     return lines.read(line, _PUSHES[line.word])
 
 
-def copied(line: Line) -> Copied:
-    """An item of a watch that begins with a copy."""
+def copied(line: Line) -> Copied | None:
+    """An item of a watch that begins with a copy, None: it is none of a copy."""
     return lines.read(line, _copied)
 
 
@@ -32,13 +32,13 @@ def pair(line: Line) -> Item:
     return Item(lines.key(key), lines.decoded(line.word, data), words.number(revision))
 
 
-def _copied(line: Line) -> Copied:
+def _copied(line: Line) -> Copied | None:
     if line.word == b"COPY":
         return CopyBegun(lines.code(line.text))
     if line.word == b"GONE":
         revision, key = line.text.split(b" ", 1)
         return Gone(lines.key(key), words.number(revision))
-    return pair(line)
+    return pair(line) if line.word in (b"PAIR", b"PAIR64") else None
 
 
 def _change(line: Line) -> Event:

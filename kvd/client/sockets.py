@@ -109,12 +109,14 @@ class SocketConnection:
             return self._protocol.next()
 
     def take(self) -> None:
-        """Take the bytes that are there, and wait for none; raise ConnectionLost."""
+        """Take what is there, and wait for nothing; raise ConnectionLost."""
         with self._receiving:
             if self._error:
                 raise self._lost("")
             if self._wait(0):
                 self._read()
+        while not self._protocol.is_asked and self.heard():
+            pass  # changes of a watch that nobody wanted; a reply is none that was asked for
 
     def receive(self, until: float | None = None) -> None:
         """Wait for bytes, or for a while; raise ConnectionLost, TimeoutError."""
@@ -174,6 +176,10 @@ class SocketConnection:
     def _lost(self, reason: str) -> ConnectionLost:
         self._error = self._error or ConnectionLost(reason)
         return type(self._error)(f"lost kvd at {self.address} ({self._error})")
+
+    def skip_items(self) -> None:
+        """From now on it only watches: items that were not asked for are no error."""
+        self._protocol.skips_items = True
 
     def unanswered(self) -> list[Any]:
         """The tokens of the requests whose answers have not come: none will."""

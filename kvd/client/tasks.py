@@ -86,6 +86,7 @@ class TaskStream:
         self.send = connection.send
         self.close = connection.close
         self._connection = connection
+        connection.skip_items()
         Silence(connection, silence, lambda: True).begin()
 
     async def hear(self, until: float | None = None) -> Heard:

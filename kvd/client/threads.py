@@ -132,6 +132,7 @@ class ThreadStream:
 
     def __init__(self, connection: SocketConnection, silence: float | None) -> None:
         connection.limit_silence(silence)
+        connection.skip_items()
         self.address = connection.address
         self.send = connection.send
         self._connection = connection

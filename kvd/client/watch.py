@@ -91,8 +91,8 @@ class Follow:
     longer kept Compacted, OtherStore or Future is raised.
     retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
 
-    Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, or taking the first
-    change, what `connect` does.  After that it tries again until it is closed, and raises only Refusal.
+    Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, Unreachable if no
+    daemon answers.  After that it tries again until it is closed, and raises only Refusal.
     """
 
     def __init__(

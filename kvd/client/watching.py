@@ -7,7 +7,7 @@ from kvd.client.dialing import Addresses
 from kvd.client.errors import ProtocolError, WatchEnded
 from kvd.client.faces import Face, Stream
 from kvd.client.limits import Limits
-from kvd.client.lines import revision_of
+from kvd.client.lines import revision_of, store_of
 from kvd.client.protocol import Answer, Heard
 from kvd.client.requests import Request
 from kvd.client.words import Copy, CopyBegun, Event, Gone, Item, Progress
@@ -89,9 +89,8 @@ class Watching:
         if not stream:
             raise ConnectionLost("the watch has not begun, or has ended")
         try:
-            while not isinstance(heard := await stream.hear(until), Event | Progress):
+            while not isinstance(heard := await stream.hear(until), Event | Progress) or not self._move(heard):
                 self._take(heard)
-            self._move(heard)
         except TimeoutError:
             raise
         except Exception:
@@ -105,14 +104,18 @@ class Watching:
                 raise heard
             case Answer():
                 heard.result()
-            case _:
-                raise ProtocolError("the daemon sent a part of a copy that nothing had asked for")
 
-    def _move(self, heard: Event | Progress) -> None:
-        """Changes come in the order of their revisions; else the place is lost."""
+    def _move(self, heard: Event | Progress) -> bool:
+        """Whether it is new: changes come in the order of their revisions, and what is not was told before.
+
+        Raises ProtocolError for one of another history.
+        """
+        if store_of(heard.position) != store_of(self.position):
+            raise ProtocolError(f"the daemon sent {heard.position} after {self.position}, which is of another store")
         if heard.revision < self._revision + isinstance(heard, Event):
-            raise ProtocolError(f"the daemon sent {heard.position} after {self.position}")
+            return False
         self.position, self._revision = heard.position, heard.revision
+        return True
 
     async def close(self) -> None:
         """End it."""

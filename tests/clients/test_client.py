@@ -140,7 +140,7 @@ async def test_lines_of_unknown_words_and_push_lines_are_skipped() -> None:
 
 
 async def test_only_lf_ends_a_line() -> None:
-    value = "a\x0b\x0c\x1c\x85\u2028\r"
+    value = "a\x0b\x0c\x1c\r\x85\u2028"
     async with talking(answering("GET a", f"OK {value}")) as kv:
         assert await kv.get("a") == value.encode()
 
