@@ -7,6 +7,7 @@ from kvd import certificates
 from kvd.access.users import Users
 from kvd.access.users_file import load
 from kvd.certificates import Certificates
+from kvd.errors import StartError
 from kvd.settings import Settings
 
 
@@ -22,6 +23,8 @@ class Reloadable(NamedTuple):
     @classmethod
     def read(cls, settings: Settings) -> "Reloadable":
         """Read the files that the settings name.  Raises StartError that says which cannot be used, and why."""
+        if settings.audit and not settings.users:
+            raise StartError("--audit: without users there is nobody to tell of: expected --users FILE beside it")
         given = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         found = certificates.read(*given) if _has_tls(settings) else None
         return cls(found, load(Path(settings.users), "--users") if settings.users else None)

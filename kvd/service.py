@@ -10,6 +10,7 @@ from kvd.access.users import Users
 from kvd.metrics import Metric, Start, Table
 from kvd.model import Position
 from kvd.process import machine
+from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
 from kvd.session.auth import Access
 from kvd.session.committing import Committing
@@ -62,7 +63,7 @@ class Service:
         self._embedded = embedded
         self._max_line = max_line(settings.max_value)
         self._complaints = Complaints.new()
-        self._access = None if users is None else Access(users)
+        self._access = None if users is None else Access(users, Audit(settings.audit) if settings.audit else None)
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,

@@ -73,6 +73,11 @@ class Settings:
         "The users and what each of them may do (see kvctl user); read anew at a SIGHUP; without it everybody may do "
         "everything", shown="none",
     )  # fmt: skip
+    audit: str = option(
+        "", text, "FILE",
+        "Note here, a JSON object a line, each AUTH, what was refused, and each change of the users; opened anew at a "
+        "SIGHUP; while it cannot be written nobody can log in", shown="none",
+    )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",
         "Directory of the embedded store, made if need be; beside --store, where to note at the end which position was "

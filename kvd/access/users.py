@@ -54,6 +54,9 @@ class Users:
     def __len__(self) -> int:
         return len(self._users)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._users
+
     def get(self, name: str) -> User | None:
         """The user of a name, if there is one; DEFAULT is not for AUTH."""
         return self._users.get(name)

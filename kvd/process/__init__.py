@@ -11,6 +11,7 @@ tls_transport  TLS between a socket's transport and a protocol
 identity      who a peer is, as far as its connection tells
 half_open     peers that are gone without a word
 limits        the limit of open files
+audit         the audit log
 limited_log   log lines that peers cause
 shared_bytes  memory that several processes share
 freed_memory  memory that was freed, given back to the system

@@ -9,14 +9,15 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from kvd.access import passwords
 from kvd.access.attempts import MOST_WAITING, Attempts, Failures
 from kvd.access.users import DEFAULT, User, Users
-from kvd.errors import LimitReached, NotAuthenticated
+from kvd.errors import LimitReached, NotAuthenticated, Unavailable
+from kvd.process.audit import Audit
 from kvd.process.limited_log import LimitedLog
 
 logger = logging.getLogger("kvd.session")
@@ -38,8 +39,9 @@ class Judged(Protocol):
 class Access:
     """The users, and all connections' logins."""
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: Users, audit: Audit | None = None) -> None:
         self.users = users
+        self._audit = audit
         self.logins: set[Judged] = set()
         self._key = os.urandom(hashlib.blake2b.MAX_KEY_SIZE)
         # The hash that a password has.
@@ -60,18 +62,28 @@ class Access:
         """Take other users, for all connections in one step."""
         self.users = users
         self._known.clear()
+        if self._audit:
+            self._audit.reopen()
+            self._audit.note("users", "", {"users": len(users)})
         for login in list(self.logins):
             login.users_changed()
 
     def close(self) -> None:
         """Make no more hashes."""
         self._failed.flush()
+        if self._audit:
+            self._audit.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def user(self, name: str, hashed: str | None) -> User | None:
         """A user, if the password is still one of theirs; None: they come without one."""
         found = self.users.get(name)
         return found if found and (hashed is None or hashed in found.hashes) else None
+
+    def note(self, event: str, address: str, facts: Mapping[str, object], key: bytes | None = None) -> bool:
+        """Put something into the audit log; whether it is there, or there is none."""
+        text = None if key is None else key.decode()
+        return self._audit is None or self._audit.note(event, address, facts, text)
 
     async def log_in(self, name: str, password: bytes, address: str) -> str:
         """The hash that the password of a user has.  Raises NotAuthenticated, and LimitReached after many failures.
@@ -84,6 +96,10 @@ class Access:
             hashed = await self._look(secret, password, address)
         else:
             hashed = await self._in_turn(attempts, secret, password, address)
+        # A name that is none may be a password in the wrong place.
+        known = {"user": name} if name in self.users else {}
+        if not self.note("auth", address, known | {"ok": hashed is not None}):
+            raise Unavailable("the audit log cannot be written, and without it nobody can log in; try again later")
         if hashed is None:
             raise NotAuthenticated(WRONG)
         return hashed
@@ -91,6 +107,7 @@ class Access:
     async def _in_turn(self, attempts: Attempts, secret: Secret, password: bytes, address: str) -> str | None:
         """The same after failures: one at a time, each some time after the last failure, the right one too."""
         if attempts.waiting >= MOST_WAITING:
+            self.note("refused", address, {"code": LimitReached.code, "verb": "AUTH"})
             raise LimitReached("too many logins of this user from this address have failed; try again later")
         attempts.waiting += 1
         try:

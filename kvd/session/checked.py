@@ -56,7 +56,7 @@ class CheckedDispatcher(Dispatcher):
         request = super()._next()
         if not isinstance(request, tuple) or (self.in_transaction and request[0].name in ENDS_TRANSACTION):
             return request
-        return self._login.refusal(request[0].name, request[1]) or request
+        return self._login.refused(request[0].name, request[1]) or request
 
     def _joins(self, verb: Verb, request: Request) -> Kind | None:
         """What is not allowed ends a group, and is looked at anew when the group is answered."""
@@ -64,7 +64,7 @@ class CheckedDispatcher(Dispatcher):
 
     async def _work(self, verb: Verb, arguments: Any) -> None:
         # The task may have been waiting since it was looked at.
-        refusal = None if self.in_transaction else self._login.refusal(verb.name, arguments)
+        refusal = None if self.in_transaction else self._login.refused(verb.name, arguments)
         if refusal:
             self._output.reply(replies.refused(refusal))
         else:

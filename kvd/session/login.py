@@ -111,7 +111,7 @@ class Login:
         self._hash: str | None = None
         self._user: User | None = None
         self.rights: Rights | None = None
-        self._take(user_of(identity, access))
+        self._take(self._come(user_of(identity, access)))
         access.logins.add(self)
 
     @property
@@ -130,6 +130,14 @@ class Login:
             self._name = self._hash = None
         self._take(found or user_of(self._identity, self._access))
         self._changed()
+
+    def _come(self, user: User | None) -> User | None:
+        """Who the peer is at first: nobody is somebody without a line in the audit log."""
+        if user is None or user == self._access.default:
+            return user
+        how = "user id" if self._identity.certificate is None else "certificate"
+        facts = {"user": user.name, "ok": True, "by": how}
+        return user if self._access.note("auth", self._address, facts) else self._access.default
 
     def _take(self, user: User | None) -> None:
         self._user = user
@@ -156,14 +164,25 @@ class Login:
             return Denied(f"nothing says who may ask for {verb}")
         return self._lacking(() if isinstance(row, Who) else row(request))
 
+    def refused(self, verb: str, request: Any) -> Refusal | None:
+        """The same as `refusal`, of what will not be done if it is one."""
+        refusal = self.refusal(verb, request)
+        if refusal:
+            self._note(verb, refusal, next(iter(request.touches()), None))
+        return refusal
+
+    def _note(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
+        user = {"user": self._user.name} if self._user else {}
+        self._access.note("refused", self._address, {"code": refusal.word, **user, "verb": verb}, key)
+
     def permit(self, verb: str, request: Any) -> None:
         """See `Guard`."""
-        if refusal := self.refusal(verb, request):
+        if refusal := self.refused(verb, request):
             raise refusal
 
     def permit_transaction(self, transaction: Transaction) -> None:
         """See `Guard`."""
-        self._require(of_transaction(transaction))
+        self._require("COMMIT", of_transaction(transaction))
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
         """See `Guard`."""
@@ -171,7 +190,7 @@ class Login:
 
     def readable(self, pattern: bytes) -> Sequence[bytes]:
         """See `Guard`."""
-        self._require((Need(Right.READ, pattern, partly=True),))
+        self._require("LIST", (Need(Right.READ, pattern, partly=True),))
         assert self.rights  # noqa: S101
         return self.rights.allowed(Right.READ, pattern)
 
@@ -184,14 +203,15 @@ class Login:
             assert self.rights  # noqa: S101
             patterns = tuple(part for asked in patterns for part in self.rights.allowed(Right.READ, asked))
             needs += [Need(Right.READ, part) for part in patterns]
-        return Permit(patterns, lambda: self._require(needs))
+        return Permit(patterns, lambda: self._require(verb, needs))
 
     def _needs(self, verb: str, request: Any) -> Iterable[Need]:
         row = ROWS[verb]
         return () if isinstance(row, Who) else row(request)
 
-    def _require(self, needs: Iterable[Need]) -> None:
+    def _require(self, verb: str, needs: Iterable[Need]) -> None:
         if refusal := self._lacking(needs):
+            self._note(verb, refusal, None)
             raise refusal
 
     def _lacking(self, needs: Iterable[Need]) -> Refusal | None:

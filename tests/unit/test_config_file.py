@@ -34,6 +34,7 @@ change-index = "always"
 owner-keys = 9
 workers = 2
 users = "users.toml"
+audit = "audit.log"
 log-level = "debug"
 """
 
