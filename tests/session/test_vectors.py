@@ -7,11 +7,13 @@ from signal import SIGTERM
 
 import pytest
 
+from kvd.access.users_file import load
 from tests.support.memory import MemoryPeer, serving
 from tests.support.processes import StartDaemon
 from tests.support.vectors import Player, steps_of, tcp
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
+OF_USERS = sorted((Path(__file__).parents[1] / "vectors" / "users").glob("*.txt"))
 
 
 @pytest.mark.slow
@@ -34,6 +36,19 @@ async def test_transcript_holds_over_memory(vector: Path, pieces: bool, tmp_path
             return service.connect()
 
         player = Player(connect, pieces=pieces, stop=service.stop)
+        await player.play(steps_of(vector.read_text().split("\n")))
+        await player.finish()
+
+
+@pytest.mark.parametrize("vector", OF_USERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "bytewise"])
+async def test_transcript_of_users_holds(vector: Path, pieces: bool, tmp_path: Path) -> None:
+    async with serving(tmp_path / "data", users=load(vector.with_name("users.toml"), "--users")) as service:
+
+        async def connect() -> MemoryPeer:
+            return service.connect()
+
+        player = Player(connect, pieces=pieces, login="AUTH bob open sesame")
         await player.play(steps_of(vector.read_text().split("\n")))
         await player.finish()
 

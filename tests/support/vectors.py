@@ -44,9 +44,14 @@ class Player:
     """Plays a transcript against a daemon."""
 
     def __init__(
-        self, connect: Open, end: str = "\n", pieces: bool = False, *, stop: Callable[[], None] | None = None
-    ) -> None:
-        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte.  stop: tells the daemon to."""
+        self, connect: Open, end: str = "\n", pieces: bool = False, *, stop: Callable[[], None] | None = None,
+        login: str = "",
+    ) -> None:  # fmt: skip
+        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte.  stop: tells the daemon to.
+
+        login: str, the line with which the player itself says who it is, if it has to.
+        """
+        self._login = login
         self._connect = connect
         self._stop = stop
         self._end = end
@@ -106,6 +111,8 @@ class Player:
 
     async def _ask_store(self) -> str:
         peer = await self._connect()
+        if self._login:
+            assert await peer.ask(self._login) == "OK"
         peer.send("INFO\n")
         store = ""
         while (line := await peer.line()) != "OK":
