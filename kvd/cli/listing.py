@@ -14,7 +14,7 @@ async def keys(kv: Client, args: Arguments, out: Output) -> None:
 
 @connected
 async def list_(kv: Client, args: Arguments, out: Output) -> None:
-    async for key, value, revision in kv.list(_pattern(args), args["--after"], args["--limit"]):
+    async for key, value, revision, *_ in kv.list(_pattern(args), args["--after"], args["--limit"]):
         word, text = as_on_the_wire("PAIR", value)
         out.line(f"{word} {revision} {key} {text}", key=key, revision=revision, **json_value(value))
 

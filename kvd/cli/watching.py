@@ -21,7 +21,7 @@ async def watch(args: Arguments, out: Output) -> None:
     async with Watch(args["--addr"], *args["<PATTERN>"], **patience(args)) as changes:
         say(f"watching from {changes.position}")
         _tell_of_keys(args["<PATTERN>"])
-        async for position, revision, verb, key, value in changes:
+        async for position, revision, verb, key, value, *_ in changes:
             fields: dict[str, Any] = {"position": position, "revision": revision, "verb": verb, "key": key}
             if value is None:
                 out.line(f"{position} {verb} {key}", **fields)

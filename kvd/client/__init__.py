@@ -16,6 +16,7 @@ sync_watch   the synchronous face: changes
 calling      requests, on one connection after another
 following    changes, on one connection after another
 watching     changes, on one connection
+pipelines    many requests in flight
 transaction  writes that are done together
 places       where a position is kept
 tasks        what asyncio's face gives to what both share
@@ -27,10 +28,12 @@ faces        what both faces give
 dialing      how a daemon is reached
 protocol     the protocol without I/O
 requests     what can be asked
+listings     requests for one page after another
 limits       how long a client waits
 arguments    what a caller gives, checked before anything is sent
 replies      what the replies to requests mean
 pushed       what the lines of a watch mean
+beside       the lines beside changes
 lines        the daemon's lines, and the words in them
 words        what a client gives its callers
 errors       what goes wrong in a client, beside refusals
@@ -41,7 +44,7 @@ from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
 from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
 from kvd.client.places import FilePosition
 from kvd.client.watch import Follow, Watch
-from kvd.client.words import Changes, Copy, Event, Item, is_text
+from kvd.client.words import Changes, Copy, Event, Item, WatchOptions, is_text
 from kvd.model import LARGEST_VALUE
 
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "Unreachable",
     "Watch",
     "WatchEnded",
+    "WatchOptions",
     "connect",
     "is_text",
     "parse_address",

@@ -1,21 +1,22 @@
 """A client for asyncio: requests, by any number of tasks."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from kvd.client import arguments, limits, requests
+from kvd.client import arguments, limits, listings, pipelines, requests
 from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.following import Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
 from kvd.client.places import Place
-from kvd.client.requests import Pages, Request
+from kvd.client.requests import Request
 from kvd.client.tasks import TaskFace
 from kvd.client.transaction import Transaction
 from kvd.client.watch import Follow, Watch
-from kvd.client.words import Changes, Item, as_json, as_text
+from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
+from kvd.errors import KvdError
 
 Result = TypeVar("Result")
 
@@ -90,21 +91,22 @@ class Client:
         return await self._ask(requests.gets(key))
 
     async def set(
-        self, key: str, value: Value, *, ttl: Seconds | None = None, if_revision: int | str | None = None
-    ) -> int:
+        self, key: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None,
+        if_revision: int | str | None = None,
+    ) -> int:  # fmt: skip
         """Set the key and return the revision that this took; raise Conflict.
 
-        ttl: seconds until the key expires, None for never.
+        ttl: seconds until the key expires, None for never.  owner: another key, with which it goes, instead.
         if_revision: only if the key has this revision or position; 0: only if there is no such key.
         """
-        return await self._ask(requests.set(key, value, ttl, if_revision))
+        return await self._ask(requests.set(key, value, ttl, owner, if_revision))
 
-    async def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None) -> Item:
+    async def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None) -> Item:
         """Set a new key, of the prefix and the revision that this takes, in 16 digits, and return it.
 
         So the keys of a prefix are never twice the same, and in the order in which they were made.
         """
-        return await self._ask(requests.append(prefix, value, ttl))
+        return await self._ask(requests.append(prefix, value, ttl, owner))
 
     async def delete(self, key: str, *, if_revision: int | str | None = None) -> int | None:
         """Delete the key and return the revision that this took, None if there is no such key.
@@ -138,31 +140,33 @@ class Client:
 
     async def keys(
         self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
-        before: str | None = None, reverse: bool = False, fold: str | None = None,
+        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
     ) -> AsyncIterator[str]:  # fmt: skip
         """Yield the keys that match, in the order of their bytes.  Read in pages: not one snapshot.
 
         after, before: only keys between these, which need not exist.  limit: end after so many, at least 1.
         reverse: from the last to the first.  fold: of all keys that have this after what the pattern names, what they
-        begin with up to there, once.
+        begin with up to there, once.  owner: only keys that live with this one.
         """
-        async for item in self._items(requests.listing(b"KEYS", pattern, after, limit, before, reverse, fold)):
+        async for item in self._items(listings.listing(b"KEYS", pattern, after, limit, before, reverse, fold, owner)):
             yield item.key
 
     async def list(
         self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
-        before: str | None = None, reverse: bool = False, fold: str | None = None,
+        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
     ) -> AsyncIterator[Item]:  # fmt: skip
         """Yield the keys that match with their values and revisions; for the rest, like `keys`."""
-        async for item in self._items(requests.listing(b"LIST", pattern, after, limit, before, reverse, fold)):
+        async for item in self._items(listings.listing(b"LIST", pattern, after, limit, before, reverse, fold, owner)):
             yield item
 
-    async def changes(self, position: str, *patterns: str, limit: int | None = None) -> Changes:
+    async def changes(
+        self, position: str, *patterns: str, limit: int | None = None, options: WatchOptions | None = None
+    ) -> Changes:
         """Return the changes after a position, `limit` (100 unless given) at the most, and up to where they are all.
 
         Raises Compacted, OtherStore, Future.
         """
-        return await self._ask(requests.changes(position, patterns, limit))
+        return await self._ask(requests.changes(position, patterns, limit, options))
 
     async def info(self) -> dict[str, str]:
         """Return what the daemon says of itself, by name."""
@@ -176,40 +180,52 @@ class Client:
         """Return the text that the daemon sends back, "" without one."""
         return await self._ask(requests.ping(text))
 
+    async def ask_all(self, asked: Iterable[Request[Result]]) -> AsyncIterator[Result | KvdError]:
+        """Ask many requests without waiting for each reply, and yield what each comes to, in their order.
+
+        asked: what functions of kvd.client.requests make.  Each comes to what the call of its name returns, or to the
+        error that this would raise.  They are taken as replies come, so there may be any number of them.
+        """
+        async for outcome in pipelines.in_tasks(self._calling, asked):
+            yield outcome
+
     def transaction(self) -> "TaskTransaction":
         """Gather writes in an `async with`, at whose end they are done together, or not at all."""
         return TaskTransaction(self._calling)
 
-    def watch(self, *patterns: str) -> Watch:
+    def watch(self, *patterns: str, options: WatchOptions | None = None) -> Watch:
         """Watch the keys that match one of the patterns, or every key, on another connection."""
-        return self._watch(patterns)
+        return self._watch(patterns, options)
 
-    def resume(self, position: str, *patterns: str) -> Watch:
+    def resume(self, position: str, *patterns: str, options: WatchOptions | None = None) -> Watch:
         """Watch from a position on: all changes after it come, or entering raises Compacted, OtherStore, Future."""
-        return self._watch(patterns, resume=position)
+        return self._watch(patterns, options, resume=position)
 
-    def sync(self, *patterns: str) -> Watch:
+    def sync(self, *patterns: str, options: WatchOptions | None = None) -> Watch:
         """Watch, beginning with a copy of all there is."""
-        return self._watch(patterns, sync=True)
+        return self._watch(patterns, options, sync=True)
 
     def follow(
         self, *patterns: str, position: str | None = None, place: Place | None = None, copies: bool = True,
-        retrying: Retrying | None = None,
+        retrying: Retrying | None = None, options: WatchOptions | None = None,
     ) -> Follow:  # fmt: skip
         """Watch through restarts and lost connections, on connections of its own."""
         connect_timeout, timeout = self._limits[:2]
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
+            options=options, connect_timeout=connect_timeout, timeout=timeout,
+        )  # fmt: skip
+
+    def _watch(
+        self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
+    ) -> Watch:
+        connect_timeout, timeout = self._limits[:2]
+        return Watch(
+            self._addresses, *patterns, resume=resume, sync=sync, options=options,
             connect_timeout=connect_timeout, timeout=timeout,
         )  # fmt: skip
 
-    def _watch(self, patterns: tuple[str, ...], *, resume: str | None = None, sync: bool = False) -> Watch:
-        connect_timeout, timeout = self._limits[:2]
-        return Watch(
-            self._addresses, *patterns, resume=resume, sync=sync, connect_timeout=connect_timeout, timeout=timeout
-        )
-
-    async def _items(self, pages: Pages) -> AsyncIterator[Item]:
+    async def _items(self, pages: listings.Pages) -> AsyncIterator[Item]:
         request: Request[Any] | None = next(pages, None)
         while request:
             page = await self._ask(request)

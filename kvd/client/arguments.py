@@ -10,10 +10,13 @@ from datetime import timedelta
 from typing import NoReturn
 
 from kvd.client.errors import shown
-from kvd.client.words import is_text
+from kvd.client.words import WatchOptions, is_text
 from kvd.errors import BadKey, BadValue, Overflow, TooLong, Usage
 from kvd.model import LARGEST_VALUE
 from kvd.wire import words
+
+CHANGES = frozenset(("SET", "DEL", "EXPIRE"))
+"""The verbs of changes."""
 
 Seconds = float | timedelta
 Value = bytes | bytearray | memoryview | str
@@ -103,6 +106,21 @@ def position(place: str, name: str = "position") -> bytes:
     return word
 
 
+def watch_options(options: WatchOptions | None) -> list[bytes]:
+    """The options of a watch.  Raises TypeError, Usage."""
+    if options is None:
+        return []
+    if not isinstance(options, WatchOptions):
+        _wrong_type("options", "WatchOptions", options)
+    only = [str(verb) for verb in options.only]
+    if isinstance(options.only, str) or not set(only) <= CHANGES:
+        raise Usage(f"invalid only: expected a sequence of {', '.join(sorted(CHANGES))}")
+    asked = {"keys": not options.values, "ttl": options.lifetimes, "batches": options.batches, "time": options.times}
+    return [b"*%b" % name.encode() for name, is_asked in asked.items() if is_asked] + (
+        [b"*only=" + ",".join(dict.fromkeys(only)).encode()] if only else []
+    )
+
+
 def verb(word: str) -> bytes:
     """A verb, to be told of.  Raises TypeError, Usage."""
     if not isinstance(word, str):
@@ -112,9 +130,12 @@ def verb(word: str) -> bytes:
     return str.encode(word)
 
 
-def bound(word: str | None, name: str) -> bytes:
-    """The option `after=` or `before=`, b"" for None.  Raises TypeError, BadKey."""
-    return b"" if word is None else b" %b=%b" % (name.encode(), key(word, name))
+def option(word: str | None, name: str, option: str = "") -> bytes:
+    """An option that is a key, by the name of the argument unless it has another; b"" for None.
+
+    Raises TypeError, BadKey.
+    """
+    return b"" if word is None else b" %b=%b" % ((option or name).encode(), key(word, name))
 
 
 def flag(given: bool, name: str) -> bytes:
@@ -149,6 +170,13 @@ def ttl(seconds: Seconds | None, never: bytes = b"") -> bytes:
     except Usage:
         raise Usage(f"invalid ttl {number:g}: expected 0.001 to {words.MAX_SECONDS} seconds") from None
     return b" ttl=" + word
+
+
+def life(seconds: Seconds | None, owner: str | None) -> bytes:
+    """The option `ttl=` or `with=`.  Raises TypeError, Usage, BadKey."""
+    if seconds is not None and owner is not None:
+        raise Usage("a key has a ttl or an owner, not both")
+    return ttl(seconds) + option(owner, "owner", "with")
 
 
 def patience(seconds: Seconds, name: str) -> float:

@@ -47,6 +47,11 @@ class Calling:
         if self._link:
             await self._link.close()
 
+    @property
+    def link(self) -> Link | None:
+        """The present connection, None: it is lost."""
+        return self._link if self._link and not self._link.lost else None
+
     async def ask(self, request: Request[Result]) -> Result:
         """Ask, and return what the reply says.
 
@@ -55,8 +60,8 @@ class Calling:
         until: float | None = None
         while True:
             try:
-                link = self._link
-                if link is None or link.lost:
+                link = self.link
+                if link is None:
                     until = until or self._deadline()
                     link = await self._another(until)
                 result = await link.ask(request)
@@ -64,7 +69,7 @@ class Calling:
                 until = until or self._deadline()
                 if self._is_final(error) or time.monotonic() >= until:
                     raise
-                if not link or not link.lost:  # the daemon itself says so: it is not to be asked again at once
+                if link and not link.lost:  # the daemon itself says so: it is not to be asked again at once
                     await self._closed.wait(self._backoff.next())
             else:
                 self._backoff.reset()

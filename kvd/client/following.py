@@ -12,7 +12,7 @@ from kvd.client.limits import Limits
 from kvd.client.lines import is_after
 from kvd.client.places import Place
 from kvd.client.watching import Watching
-from kvd.client.words import Copy, Event, Progress
+from kvd.client.words import Copy, Event, Progress, WatchOptions
 from kvd.errors import Compacted, ConnectionLost, Future, KvdError, OtherStore, Unavailable
 
 Retrying = Callable[[KvdError, float], object]
@@ -27,11 +27,11 @@ class Following:
 
     def __init__(
         self, face: Face, addresses: Addresses, limits: Limits, patterns: tuple[str, ...], position: str | None,
-        place: Place | None, copies: bool, retrying: Retrying | None,
+        place: Place | None, copies: bool, retrying: Retrying | None, options: WatchOptions | None,
     ) -> None:  # fmt: skip
-        requests.follow(position, patterns)  # that it is wrong is to be told at once
+        requests.follow(position, patterns, options)  # that it is wrong is to be told at once
         self._face, self._addresses, self._limits, self._patterns = face, addresses, limits, patterns
-        self._place, self._copies, self._retrying = place, copies, retrying
+        self._place, self._copies, self._retrying, self._options = place, copies, retrying, options
         self._watching: Watching | None = None
         self._backoff = backoff()
         self._closed = face.alarm()
@@ -59,11 +59,11 @@ class Following:
     async def _begin(self) -> Watching:
         place = None if self._gone else self.position
         if self._copies:
-            begin = requests.follow(place, self._patterns)
+            begin = requests.follow(place, self._patterns, self._options)
         elif place is None:
-            begin = requests.watch(self._patterns)
+            begin = requests.watch(self._patterns, self._options)
         else:
-            begin = requests.resume(place, self._patterns)
+            begin = requests.resume(place, self._patterns, self._options)
         watching = Watching(self._face, self._addresses, begin, self._limits, place or "")
         try:
             await watching.open()

@@ -13,7 +13,7 @@ from kvd.wire import words
 Result = TypeVar("Result")
 
 STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
-ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"GONE", b"COPY", b"CHANGED", b"INFO", b"HELP"))
+ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"SIZE", b"GONE", b"COPY", b"CHANGED", b"INFO", b"HELP"))
 
 LONGEST_RETRY = 60.0
 """Seconds: no daemon asks anybody to stay away for longer."""
@@ -21,7 +21,7 @@ LONGEST_TEXT = 1000
 """Characters of a text for people that are kept."""
 
 _CODE = re.compile(rb"[!-)+-~]{1,64}").fullmatch
-_VERBS = {b"SET": True, b"SET64": True, b"DEL": False, b"EXPIRE": False}
+_VERBS = {b"SET": True, b"SET64": True, b"SIZE": True, b"DEL": False, b"EXPIRE": False}
 """Those of changes, and whether a value follows the key."""
 
 
@@ -104,6 +104,8 @@ def change(text: bytes) -> Event:
     place, verb, name, *data = text.split(b" ", 3)
     check(verb in _VERBS and _VERBS[verb] == bool(data))
     at = position(place)
+    if verb == b"SIZE":
+        return Event(at, revision_of(at), "SET", key(name), None, words.number(data[0]))
     value = decoded(verb, data[0]) if data else None
     return Event(at, revision_of(at), verb.decode().removesuffix("64"), key(name), value)
 

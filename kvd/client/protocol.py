@@ -17,10 +17,12 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from kvd.client import pushed
+from kvd.client.beside import BESIDE, Beside
 from kvd.client.errors import ProtocolError
 from kvd.client.lines import ITEMS, STATUS, Line, Reply
 from kvd.client.pushed import PUSHES, Copied, Push
 from kvd.client.requests import Request
+from kvd.client.words import Event
 from kvd.errors import KvdError
 from kvd.model import LARGEST_VALUE
 from kvd.wire.lines import max_line
@@ -61,6 +63,7 @@ class Protocol:
         self._asked: deque[tuple[Request[Any], Any]] = deque()
         self._items: list[Line] = []
         self._replies: list[Reply] = []
+        self._beside: Beside | None = None
 
     @property
     def is_asked(self) -> bool:
@@ -70,6 +73,8 @@ class Protocol:
     def send(self, request: Request[Any], token: Any = None) -> bytes:
         """The bytes to send, at once and in the order of these calls; `token` comes back with the answer."""
         self._asked.append((request, token))
+        if not request.most_items:
+            self._beside = request.beside or self._beside
         return request.data
 
     def receive(self, data: bytes) -> None:
@@ -108,8 +113,18 @@ class Protocol:
         if line.word in STATUS:
             return self._end_of_reply(line)
         if line.word in PUSHES:
-            return pushed.push(line)
-        return self._item(line) if line.word in ITEMS else None
+            return self._push(line)
+        if line.word in BESIDE and not self._collects():
+            return self._beside.take(line) if self._beside else None
+        return self._item(line) if line.word in ITEMS or line.word in BESIDE else None
+
+    def _collects(self) -> bool:
+        """Whether lines beside changes are items of the reply that is due."""
+        return bool(self._asked and self._asked[0][0].beside and self._asked[0][0].most_items)
+
+    def _push(self, line: Line) -> Push:
+        heard = pushed.push(line)
+        return self._beside.change(heard) if self._beside and isinstance(heard, Event) else heard
 
     def _item(self, line: Line) -> Copied | None:
         if not self._asked and self.skips_items:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from kvd.client import lines
 from kvd.client.errors import WatchEnded
 from kvd.client.lines import Line, check
-from kvd.client.words import CopyBegun, Event, Gone, Item, Progress
+from kvd.client.words import CopyBegun, Event, Gone, Item, Lifetime, Progress
 from kvd.wire import words
 
 _RETRIED_ENDS = frozenset((b"shutdown", b"compacted"))
 """Codes of END whose text may begin with the seconds after which to come back."""
 
 Push = Event | Progress | WatchEnded
-Copied = Item | Gone | CopyBegun
+Copied = Item | Gone | CopyBegun | Lifetime
 
 
 def push(line: Line) -> Push:
@@ -38,6 +38,9 @@ def _copied(line: Line) -> Copied | None:
     if line.word == b"GONE":
         revision, key = line.text.split(b" ", 1)
         return Gone(lines.key(key), words.number(revision))
+    if line.word == b"SIZE":
+        revision, key, size = line.text.split(b" ")
+        return Item(lines.key(key), b"", words.number(revision), words.number(size))
     return pair(line) if line.word in (b"PAIR", b"PAIR64") else None
 
 

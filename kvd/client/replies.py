@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 from kvd.client import lines
+from kvd.client.beside import BESIDE, Beside
 from kvd.client.errors import Conflict
 from kvd.client.lines import Line, Reply, check
 from kvd.client.pushed import pair
-from kvd.client.words import Changes, Event, Item
+from kvd.client.words import LIFETIMES, Changes, Event, Item, Lifetime
 from kvd.errors import REFUSALS, Refusal, Unavailable
 from kvd.wire import words
 
@@ -153,13 +154,23 @@ def check_order(items: Sequence[Item], last: str | None, *, reverse: bool) -> No
     check(all(second < first if reverse else first < second for first, second in pairwise(names)))
 
 
-def changes(reply: Reply) -> Changes:
+def changes(beside: Beside, reply: Reply) -> Changes:
     """CHANGES."""
-    events = [lines.read(line, _changed) for line in reply.items]
+    events = [event for line in reply.items if (event := _changed(beside, line))]
     place = position(reply)
-    revisions = [event.revision for event in events]
+    revisions = [event.revision for event in events if event.verb not in LIFETIMES]
     check(all(first < second for first, second in pairwise([*revisions, lines.revision_of(place) + 1])))
     return Changes(events, place)
+
+
+def _changed(beside: Beside, line: Line) -> Event | None:
+    if line.word in BESIDE:
+        found = beside.take(line)
+        if isinstance(found, Lifetime):
+            raise lines.malformed(line)  # it is of no change
+        return found
+    check(line.word == b"CHANGED")
+    return beside.change(lines.read(line, _change))
 
 
 def facts(reply: Reply) -> dict[str, str]:
@@ -202,8 +213,7 @@ def _help(line: Line) -> str:
     return lines.for_people(line.text)
 
 
-def _changed(line: Line) -> Event:
-    check(line.word == b"CHANGED")
+def _change(line: Line) -> Event:
     return lines.change(line.text)
 
 

@@ -4,25 +4,25 @@ All raise TypeError and Refusal.
 """
 
 import base64
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from kvd.client import arguments, replies
 from kvd.client.arguments import Seconds, Value
+from kvd.client.beside import Beside
 from kvd.client.lines import Reply
-from kvd.client.words import Changes, Item, is_text
+from kvd.client.words import Changes, Item, WatchOptions, is_text
 from kvd.errors import Usage
 
 Result = TypeVar("Result")
 
-KEYS_PAGE = 1000
-"""Keys in a page, half a megabyte at the most."""
-LIST_PAGE = 100
-"""Items in a page, and changes, whose values may be a megabyte each."""
+USUAL_CHANGES = 100
+"""Changes in a part of the past, whose values may be a megabyte each."""
 DIGITS = 16
 """Digits of a revision in the name of a key."""
+LINES_OF_A_CHANGE = 4
+"""With TIME and BATCH before it, and TTL or WITH after it."""
 MOST_FACTS = 1000
 """Lines of INFO, of which there are some twenty, and of HELP."""
 
@@ -33,7 +33,7 @@ class Request(Generic[Result]):
 
     data: bytes to send.  read: what the reply says.  is_write: whether it may change the store.
     most_items: how many items the reply may have.  copies: its items are a copy, which may be of any size.
-    replies: how many come.
+    replies: how many come.  beside: of a watch, what is to be put together with its changes.
     """
 
     data: bytes
@@ -42,6 +42,7 @@ class Request(Generic[Result]):
     most_items: int = 0
     copies: bool = False
     replies: int = 1
+    beside: Beside | None = None
 
     def result(self, came: Sequence[Reply]) -> Result:
         """What the replies say.  Raises Refusal, Conflict, ProtocolError."""
@@ -63,16 +64,22 @@ def gets(key: str) -> Request[Item | None]:
     return Request(b"GETS %b\n" % arguments.key(key), read)
 
 
-def set(key: str, value: Value, ttl: Seconds | None, if_revision: int | str | None) -> Request[int]:  # noqa: A001
+def set(  # noqa: A001
+    key: str,
+    value: Value,
+    ttl: Seconds | None = None,
+    owner: str | None = None,
+    if_revision: int | str | None = None,
+) -> Request[int]:
     """Ask for a key to be set."""
     name, data = arguments.key(key), arguments.value(value)
-    options = arguments.condition(if_revision) + arguments.ttl(ttl)
+    options = arguments.condition(if_revision) + arguments.life(ttl, owner)
     if not options and is_text(data):
         return Request(b"SET %b %b\n" % (name, data), replies.revision, is_write=True)
     return Request(_put(name, options, data), replies.revision, is_write=True)
 
 
-def append(prefix: str, value: Value, ttl: Seconds | None) -> Request[Item]:
+def append(prefix: str, value: Value, ttl: Seconds | None = None, owner: str | None = None) -> Request[Item]:
     """Ask for a new key, after all that were made of this prefix."""
     name, data = arguments.beginning(prefix, "prefix"), arguments.value(value)
 
@@ -80,7 +87,7 @@ def append(prefix: str, value: Value, ttl: Seconds | None) -> Request[Item]:
         revision = replies.revision(reply)
         return Item(f"{prefix}{revision:0{DIGITS}}", data, revision)
 
-    return Request(_put(name + b"*", arguments.ttl(ttl), data), read, is_write=True)
+    return Request(_put(name + b"*", arguments.life(ttl, owner), data), read, is_write=True)
 
 
 def _put(name: bytes, options: bytes, data: bytes) -> bytes:
@@ -90,13 +97,13 @@ def _put(name: bytes, options: bytes, data: bytes) -> bytes:
     return b"PUT %b%b = %b\n" % (name, options, data)
 
 
-def delete(key: str, if_revision: int | str | None) -> Request[int | None]:
+def delete(key: str, if_revision: int | str | None = None) -> Request[int | None]:
     """Ask for a key to be deleted."""
     line = b"DEL %b%b\n" % (arguments.key(key), arguments.condition(if_revision))
     return Request(line, replies.revision_or_none, is_write=True)
 
 
-def delete_all(pattern: str, limit: int | None) -> Request[int]:
+def delete_all(pattern: str, limit: int | None = None) -> Request[int]:
     """Ask for the keys that match to be deleted."""
     line = b"DEL %b%b\n" % (arguments.prefix(pattern), _limit(limit))
     return Request(line, replies.count_of_deleted, is_write=True)
@@ -109,7 +116,7 @@ def touch(key: str, ttl: Seconds | None, if_revision: int | str | None = None) -
     return Request(b"TOUCH %b%b\n" % (arguments.key(key), options), read, is_write=True)
 
 
-def check(pattern: str, if_revision: int | str | None, since: str | None) -> Request[bool]:
+def check(pattern: str, if_revision: int | str | None = None, since: str | None = None) -> Request[bool]:
     """Demand, in a transaction, that something is as it was."""
     if if_revision is not None and since is not None:
         raise Usage("a check has if_revision or since, not both")
@@ -123,12 +130,12 @@ def ttl(key: str) -> Request[float | None]:
     return Request(b"TTL %b\n" % arguments.key(key), replies.seconds)
 
 
-def incr(key: str, n: int) -> Request[int]:
+def incr(key: str, n: int = 1) -> Request[int]:
     """Ask for a number to be added."""
     return Request(b"INCR %b %b\n" % (arguments.key(key), arguments.amount(n)), replies.integer, is_write=True)
 
 
-def count(pattern: str) -> Request[int]:
+def count(pattern: str = "*") -> Request[int]:
     """Ask how many keys match."""
     return Request(b"COUNT %b\n" % arguments.pattern(pattern), replies.number)
 
@@ -138,7 +145,7 @@ def info() -> Request[dict[str, str]]:
     return Request(b"INFO\n", replies.facts, most_items=MOST_FACTS)
 
 
-def help(verb: str | None) -> Request[list[str]]:  # noqa: A001
+def help(verb: str | None = None) -> Request[list[str]]:  # noqa: A001
     """Ask how verbs are written."""
     word = b"" if verb is None else b" " + arguments.verb(verb)
     return Request(b"HELP%b\n" % word, replies.help_lines, most_items=MOST_FACTS)
@@ -150,42 +157,62 @@ def ping(text: str | None = None) -> Request[str]:
     return Request(b"PING%b\n" % data, replies.text)
 
 
-def changes(position: str, patterns: tuple[str, ...], limit: int | None) -> Request[Changes]:
+def changes(
+    position: str, patterns: tuple[str, ...], limit: int | None, options: WatchOptions | None = None
+) -> Request[Changes]:
     """Ask for a part of the past."""
-    most = arguments.limit(limit) or LIST_PAGE
-    words = [arguments.position(position), b"*limit=%d" % most, *arguments.patterns(patterns)]
-    return Request(b"CHANGES %b\n" % b" ".join(words), replies.changes, most_items=most)
+    most = arguments.limit(limit) or USUAL_CHANGES
+    data = _watch(b"CHANGES %b *limit=%d" % (arguments.position(position), most), patterns, options)
+    batches = bool(options and options.batches)
+
+    def read(reply: Reply) -> Changes:
+        return replies.changes(Beside(batches=batches), reply)
+
+    return Request(data, read, most_items=most * LINES_OF_A_CHANGE, beside=_beside(options))
 
 
-def watch(patterns: tuple[str, ...]) -> Request[str]:
+def watch(patterns: tuple[str, ...], options: WatchOptions | None = None) -> Request[str]:
     """Ask for all later changes."""
-    return Request(_watch(b"WATCH", patterns), replies.position)
+    return Request(_watch(b"WATCH", patterns, options), replies.position, beside=_beside(options))
 
 
-def resume(position: str, patterns: tuple[str, ...]) -> Request[str]:
+def resume(position: str, patterns: tuple[str, ...], options: WatchOptions | None = None) -> Request[str]:
     """Ask for all changes after a position."""
-    return Request(_watch(b"RESUME " + arguments.position(position), patterns), replies.position)
+    data = _watch(b"RESUME " + arguments.position(position), patterns, options)
+    return Request(data, replies.position, beside=_beside(options))
 
 
-def sync(patterns: tuple[str, ...]) -> Request[str]:
+def sync(patterns: tuple[str, ...], options: WatchOptions | None = None) -> Request[str]:
     """Ask for a copy, and all later changes."""
-    return Request(_watch(b"SYNC", patterns), replies.position, copies=True)
+    return Request(_watch(b"SYNC", patterns, options), replies.position, copies=True, beside=_beside(options))
 
 
-def beginning(patterns: tuple[str, ...], position: str | None, copy: bool) -> Request[str]:
+def beginning(
+    patterns: tuple[str, ...], position: str | None, copy: bool, options: WatchOptions | None = None
+) -> Request[str]:
     """WATCH, RESUME or SYNC."""
     arguments.flag(copy, "sync")
     if position is not None and copy:
         raise Usage("a watch begins either at a position or with a copy; follow() takes what can be had")
     if position is not None:
-        return resume(position, patterns)
-    return sync(patterns) if copy else watch(patterns)
+        return resume(position, patterns, options)
+    return sync(patterns, options) if copy else watch(patterns, options)
 
 
-def follow(position: str | None, patterns: tuple[str, ...]) -> Request[str]:
+def follow(position: str | None, patterns: tuple[str, ...], options: WatchOptions | None = None) -> Request[str]:
     """Ask for all changes after a position, or where that cannot be for a copy and all later ones."""
     place = b"-" if position is None else arguments.position(position)
-    return Request(_watch(b"FOLLOW " + place, patterns), replies.position, copies=True)
+    data = _watch(b"FOLLOW " + place, patterns, options)
+    return Request(data, replies.position, copies=True, beside=_beside(options))
+
+
+def _watch(words: bytes, patterns: tuple[str, ...], options: WatchOptions | None) -> bytes:
+    return b" ".join((words, *arguments.watch_options(options), *arguments.patterns(patterns))) + b"\n"
+
+
+def _beside(options: WatchOptions | None) -> Beside | None:
+    asked = options and (options.lifetimes or options.batches or options.times)
+    return Beside(batches=options.batches) if options and asked else None
 
 
 def progress(interval: float) -> Request[None]:
@@ -193,44 +220,6 @@ def progress(interval: float) -> Request[None]:
     return Request(b"PROGRESS %.3f\n" % interval, replies.ok)
 
 
-Pages = Generator[Request[list[Item]], list[Item], None]
-"""Yields requests for pages, and takes the pages."""
-
-
-def listing(
-    verb: bytes, pattern: str, after: str | None, limit: int | None, before: str | None, reverse: bool, fold: str | None
-) -> Pages:
-    """KEYS or LIST, a page after another."""
-    options = arguments.flag(reverse, "reverse") + (b"" if fold is None else b" fold=" + arguments.key(fold, "fold"))
-    request = b"%b %b%b" % (verb, arguments.pattern(pattern), options)
-    read = replies.keys if verb == b"KEYS" else replies.pairs if fold is None else replies.pairs_and_keys
-    size = KEYS_PAGE if verb == b"KEYS" else LIST_PAGE
-    left = arguments.limit(limit)
-    while left != 0:
-        most = size if left is None else min(size, left)
-        bounds = arguments.bound(after, "after") + arguments.bound(before, "before")
-        line = b"%b%b limit=%d\n" % (request, bounds, most)
-        last = before if reverse else after
-        page = yield Request(line, partial(_in_order, read, last, reverse), most_items=most)
-        if len(page) < most:
-            return
-        if reverse:
-            before = page[-1].key
-        else:
-            after = page[-1].key
-        left = None if left is None else left - most
-
-
-def _in_order(read: Callable[[Reply], list[Item]], last: str | None, reverse: bool, reply: Reply) -> list[Item]:
-    items = read(reply)
-    replies.check_order(items, last, reverse=reverse)
-    return items
-
-
 def _limit(number: int | None) -> bytes:
     most = arguments.limit(number)
     return b"" if most is None else b" limit=%d" % most
-
-
-def _watch(words: bytes, patterns: tuple[str, ...]) -> bytes:
-    return b" ".join((words, *arguments.patterns(patterns))) + b"\n"

@@ -33,6 +33,8 @@ class SocketConnection:
         self.address = address
         self._socket = connection
         self._protocol = Protocol(LONGEST_GREETING)
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
         self._unsent: deque[memoryview] = deque()
         self._sending, self._receiving = threading.Lock(), threading.Lock()
         self._limit: float | None = None
@@ -66,6 +68,11 @@ class SocketConnection:
     def limit_silence(self, limit: float | None) -> None:
         """From now on, raise TimedOut after so many seconds in which something was waited for and no byte came."""
         self._limit, self._quiet = limit, 0.0
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is due."""
+        return self._protocol.is_asked
 
     @property
     def is_unsent(self) -> bool:
@@ -113,8 +120,7 @@ class SocketConnection:
         with self._receiving:
             if self._error:
                 raise self._lost("")
-            if self._wait(0):
-                self._read()
+            self._read()
         while not self._protocol.is_asked and self.heard():
             pass  # changes of a watch that nobody wanted; a reply is none that was asked for
 
@@ -136,8 +142,10 @@ class SocketConnection:
     def _wait(self, seconds: float) -> bool:
         """Wait until there are bytes to receive."""
         began = time.monotonic()
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poll = self._poll
+        if self._unsent:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN | select.POLLOUT)
         events = poll.poll(seconds * 1000)
         if events and events[0][1] & select.POLLOUT:
             self.push()

@@ -69,7 +69,7 @@ class ThreadLink:
         """Ask, and wait for nothing.  Raises ConnectionLost: it was not sent."""
         pending = Pending(request)
         with self._turn:
-            if not self._is_received:
+            if not self._is_received and not self._connection.is_asked:
                 self._notice()
             if self.lost:
                 raise copy(self.lost)

@@ -27,13 +27,16 @@ class Transaction:
         """
         self._parts.append(requests.check(pattern, if_revision, since))
 
-    def set(self, key: str, value: Value, *, ttl: Seconds | None = None, if_revision: int | str | None = None) -> None:
+    def set(
+        self, key: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None,
+        if_revision: int | str | None = None,
+    ) -> None:  # fmt: skip
         """Set the key."""
-        self._parts.append(requests.set(key, value, ttl, if_revision))
+        self._parts.append(requests.set(key, value, ttl, owner, if_revision))
 
-    def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None) -> None:
+    def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None) -> None:
         """Set a new key, after all that were made of this prefix; its revision is a part of its name."""
-        self._parts.append(requests.append(prefix, value, ttl))
+        self._parts.append(requests.append(prefix, value, ttl, owner))
 
     def delete(self, key: str, *, if_revision: int | str | None = None) -> None:
         """Delete the key, if it is there."""

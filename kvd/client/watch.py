@@ -11,7 +11,7 @@ from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
 from kvd.client.places import Place
 from kvd.client.tasks import TaskFace
 from kvd.client.watching import Watching, until
-from kvd.client.words import Copy, Event, Progress
+from kvd.client.words import Copy, Event, Progress, WatchOptions
 
 
 class Watch:
@@ -27,6 +27,7 @@ class Watch:
     position: str, what the daemon answered, then that of what came last; every later change comes.
     copy: Copy, what there was at the first position, if `sync` was given; else None.
 
+    options: what comes beside changes, or does not.
     resume: begin with the changes after this position.  sync: begin with a copy of all there is.
     timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
     three of the intervals of the signs of life.
@@ -41,10 +42,11 @@ class Watch:
         *patterns: str,
         resume: str | None = None,
         sync: bool = False,
+        options: WatchOptions | None = None,
         connect_timeout: Seconds = CONNECT_TIMEOUT,
         timeout: Seconds | None = TIMEOUT,
     ) -> None:
-        begin = requests.beginning(patterns, resume, sync)
+        begin = requests.beginning(patterns, resume, sync, options)
         addresses = Addresses(arguments.addresses(address))
         waits = limits.checked(connect_timeout, timeout)
         self._watching = Watching(TaskFace(), addresses, begin, waits, resume or "")
@@ -103,12 +105,13 @@ class Follow:
         place: Place | None = None,
         copies: bool = True,
         retrying: Retrying | None = None,
+        options: WatchOptions | None = None,
         connect_timeout: Seconds = CONNECT_TIMEOUT,
         timeout: Seconds | None = TIMEOUT,
     ) -> None:
         addresses = Addresses(arguments.addresses(address))
         waits = limits.checked(connect_timeout, timeout)
-        self._following = Following(TaskFace(), addresses, waits, patterns, position, place, copies, retrying)
+        self._following = Following(TaskFace(), addresses, waits, patterns, position, place, copies, retrying, options)
 
     @property
     def position(self) -> str | None:

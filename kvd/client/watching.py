@@ -10,7 +10,7 @@ from kvd.client.limits import Limits
 from kvd.client.lines import revision_of, store_of
 from kvd.client.protocol import Answer, Heard
 from kvd.client.requests import Request
-from kvd.client.words import Copy, CopyBegun, Event, Gone, Item, Progress
+from kvd.client.words import LIFETIMES, Copy, CopyBegun, Event, Gone, Item, Lifetime, Progress
 from kvd.errors import ConnectionLost
 
 LONGEST_INTERVAL = 10.0
@@ -40,6 +40,7 @@ class Watching:
         self._limits = limits._replace(silence=silence)
         self._stream: Stream | None = None
         self._revision = 0
+        self._is_told = False
         self.position = ""
         self.copy: Copy | None = None
 
@@ -73,6 +74,8 @@ class Watching:
                     items[heard.key] = heard
                 case Gone():
                     items.pop(heard.key, None)
+                case Lifetime() if heard.key in items:
+                    items[heard.key] = items[heard.key]._replace(ttl=heard.ttl, owner=heard.owner)
         position: str = heard.result()
         if self._begin.copies and (reason or not self._resumed):
             self.copy = Copy(position, revision_of(position), reason or "new", items)
@@ -112,7 +115,10 @@ class Watching:
         """
         if store_of(heard.position) != store_of(self.position):
             raise ProtocolError(f"the daemon sent {heard.position} after {self.position}, which is of another store")
-        if heard.revision < self._revision + isinstance(heard, Event):
+        if isinstance(heard, Event) and heard.verb in LIFETIMES:
+            return self._is_told
+        self._is_told = heard.revision >= self._revision + isinstance(heard, Event)
+        if not self._is_told:
             return False
         self.position, self._revision = heard.position, heard.revision
         return True

@@ -1,6 +1,7 @@
 """What a client gives its callers, and which values the wire carries as they are."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kvd.model import TEXT
@@ -11,21 +12,60 @@ class Item(NamedTuple):
     """A key, its value, and the revision of the change that wrote it.
 
     Of a listing with `fold` revision 0 stands for all keys that begin so; the value is then b"".
+
+    size: bytes of the value, where values were not asked for and it is b"".
+    ttl, owner: of a copy with lifetimes, the seconds until it expires, and the key that it lives with.
     """
 
     key: str
     value: bytes
     revision: int
+    size: int | None = None
+    ttl: float | None = None
+    owner: str | None = None
 
 
 class Event(NamedTuple):
-    """One change.  verb: "SET", "DEL" or "EXPIRE"; value: None unless the verb is SET."""
+    """One change.  verb: "SET", "DEL" or "EXPIRE"; value: None unless the verb is SET.
+
+    What else there is was asked for by WatchOptions, and is None otherwise.
+
+    size: bytes of the value, which is None then.
+    time: seconds since 1970 at which it was made, by the store's clock.
+    left: how many more changes of its transaction follow it.
+    ttl, owner: of the verbs "TTL" and "WITH", which are no changes: of the change before, the seconds until the key
+    expires, or the key that it lives with.
+    """
 
     position: str
     revision: int
     verb: str
     key: str
     value: bytes | None
+    size: int | None = None
+    time: float | None = None
+    left: int | None = None
+    ttl: float | None = None
+    owner: str | None = None
+
+
+LIFETIMES = ("TTL", "WITH")
+"""The verbs of events that are no changes."""
+
+
+class WatchOptions(NamedTuple):
+    """What a watch gets beside changes, or does not get.
+
+    values: False: their sizes instead.  only: verbs of the changes that come, () for all.
+    lifetimes: tell how long keys live.  batches: tell which changes are of one transaction.  times: tell when they were
+    made.
+    """
+
+    values: bool = True
+    only: Sequence[str] = ()
+    lifetimes: bool = False
+    batches: bool = False
+    times: bool = False
 
 
 class Copy(NamedTuple):
@@ -59,6 +99,14 @@ class Gone(NamedTuple):
 
     key: str
     revision: int
+
+
+class Lifetime(NamedTuple):
+    """TTL, WITH: the seconds until a key of a copy expires, or the key that it lives with."""
+
+    key: str
+    ttl: float | None
+    owner: str | None
 
 
 class Progress(NamedTuple):

@@ -16,6 +16,8 @@ from kvd.client import (
     Conflict,
     Copy,
     Item,
+    WatchOptions,
+    requests,
     sync,
 )
 from kvd.errors import (
@@ -24,6 +26,7 @@ from kvd.errors import (
     KvdError,
     NotANumber,
     OtherStore,
+    Uncertain,
     Usage,
 )
 from tests.support.faces import Connect
@@ -280,3 +283,100 @@ async def test_a_watch_goes_on_from_a_position_or_begins_with_a_copy(shared_daem
         with pytest.raises(OtherStore):
             async with kv.resume("1@00000000"):
                 pass
+
+
+# Owners, and what a watch gets beside changes
+
+
+async def test_keys_that_live_with_another(shared_daemon: Daemon, connect: Connect) -> None:
+    root = f"own{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv:
+        await kv.set(f"{root}/owner", "", ttl=60)
+        await kv.set(f"{root}/a", "1", owner=f"{root}/owner")
+        added = await kv.append(f"{root}/q/", "2", owner=f"{root}/owner")
+        async with kv.transaction() as together:
+            together.set(f"{root}/b", "3", owner=f"{root}/owner")
+        names = [f"{root}/a", f"{root}/b", added.key]
+        assert [key async for key in kv.keys(f"{root}/*", owner=f"{root}/owner")] == names
+        assert [item.key async for item in kv.list(f"{root}/*", owner=f"{root}/owner", limit=2)] == names[:2]
+        assert 0 < await kv.ttl(f"{root}/a") <= 60
+        with pytest.raises(Conflict) as caught:
+            await kv.set(f"{root}/c", "", owner=f"{root}/nobody")
+        assert (caught.value.revision, caught.value.key) == (0, f"{root}/nobody")
+        with pytest.raises(Usage, match="not both"):
+            await kv.set(f"{root}/c", "", owner=f"{root}/owner", ttl=5)
+        await kv.delete(f"{root}/owner")
+        assert await kv.count(f"{root}/*") == 0
+
+
+async def test_a_watch_may_get_more_or_less(shared_daemon: Daemon, connect: Connect) -> None:
+    root = f"opt{next(NAMES)}"
+    options = WatchOptions(values=False, lifetimes=True, batches=True, times=True)
+    async with await connect(shared_daemon.addr) as kv:
+        await kv.set(f"{root}/lease", "old", ttl=60)
+        await kv.set(f"{root}/kept", "12345", owner=f"{root}/lease")
+        async with kv.sync(f"{root}/*", options=options) as changes:
+            lease, kept = changes.copy.items[f"{root}/lease"], changes.copy.items[f"{root}/kept"]
+            assert (lease.value, lease.size, lease.owner) == (b"", 3, None)
+            assert 0 < lease.ttl <= 60
+            assert (kept.size, kept.ttl, kept.owner) == (5, None, f"{root}/lease")
+            position = changes.position
+            async with kv.transaction() as together:
+                together.set(f"{root}/x", "123456", ttl=60)
+                together.delete(f"{root}/kept")
+            events = [await anext(changes) for _ in range(3)]
+        said = [(event.verb, event.key.rpartition("/")[2], event.value, event.size, event.left) for event in events]
+        assert said == [("SET", "x", None, 6, 1), ("TTL", "x", None, None, None), ("DEL", "kept", None, None, 0)]
+        assert events[0].time == events[2].time > 1e9
+        assert 0 < events[1].ttl <= 60
+        assert events[1].revision == events[0].revision
+        part = await kv.changes(position, f"{root}/*", options=options)
+        assert [event._replace(ttl=None) for event in part.events] == [event._replace(ttl=None) for event in events]
+        async with kv.follow(f"{root}/*", position=position, options=WatchOptions(only=["DEL"])) as follow:
+            event = await anext(follow)
+            assert (event.verb, event.left, event.time) == ("DEL", None, None)
+        async with kv.resume(position, f"{root}/*", options=WatchOptions(only=("SET",), batches=True)) as changes:
+            assert (await anext(changes))[:5] == (*events[0][:4], b"123456")
+        for wrong in (WatchOptions(only=["SIZE"]), WatchOptions(only="SET")):
+            with pytest.raises(Usage, match="invalid only"):
+                kv.watch(options=wrong)
+
+
+# Many requests
+
+
+async def test_many_requests_without_waiting_for_each(shared_daemon: Daemon, connect: Connect) -> None:
+    root = f"all{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv:
+        asked = (requests.set(f"{root}/{number % 200}", str(number), None, None, 0) for number in range(1000))
+        outcomes = [outcome async for outcome in kv.ask_all(asked)]
+        assert [type(outcome) for outcome in outcomes] == [int] * 200 + [Conflict] * 800
+        values = [value async for value in kv.ask_all(map(requests.get, (f"{root}/{number}" for number in range(201))))]
+        assert values == [*(str(number).encode() for number in range(200)), None]
+        big = os.urandom(1 << 20)
+        asked = (requests.set(f"{root}/{number}", big) for number in range(40))
+        assert all([isinstance(outcome, int) async for outcome in kv.ask_all(asked)])
+        assert [outcome async for outcome in kv.ask_all([])] == []
+
+
+async def test_what_many_requests_come_to_when_the_connection_is_lost(connect: Connect) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"PING\n"
+        writer.write(b"OK\n")
+        for _ in range(3):
+            asked.append(await reader.readline())
+            if len(asked) in (1, 5, 6):
+                writer.write(b"OK 1\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with await connect(f"{host}:{port}") as kv:
+            both = [requests.get("a"), requests.set("a", "1"), requests.get("b")]
+            outcomes = [outcome async for outcome in kv.ask_all(both)]
+    assert outcomes[0] == b"1"
+    assert type(outcomes[1]) is Uncertain
+    assert outcomes[2] == b"1" or len(asked) > 3
+    assert asked.count(b"SET a 1\n") == 1

@@ -200,7 +200,7 @@ def test_the_core_alone(shared_daemon: Daemon) -> None:
     host, port = client.parse_address(shared_daemon.addr)
     with socket.create_connection((host, port)) as connection:
         protocol = Protocol()
-        connection.sendall(protocol.send(requests.set("core", b"\x00", None, None), "first"))
+        connection.sendall(protocol.send(requests.set("core", b"\x00"), "first"))
         connection.sendall(protocol.send(requests.get("core"), "second"))
         answers: list[tuple[str, Any]] = []
         while len(answers) < 2:

@@ -10,7 +10,7 @@ from kvd.client.transaction import Transaction
 
 END = object()
 MAKES = ("watch", "resume", "sync", "follow", "transaction")
-LISTS = ("keys", "list")
+LISTS = ("keys", "list", "ask_all")
 
 Connect = Callable[..., Awaitable[Any]]
 
