@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kvd.errors import Denied
+from kvd.requests import Put, Transaction
 from kvd.verbs import VERBS
 from tests.support.access import PASSWORD, users_of
 from tests.support.memory import MemoryPeer, MemoryService, serving
@@ -502,3 +504,15 @@ async def test_to_let_a_key_live_with_another_needs_the_right_to_write_that(tmp_
         assert await answers(peer, "KEYS * with=o") == ["KEY k1", "OK 1"]
         assert await answers(peer, "KEYS * with=secret") == ["ERR denied alice may not read this key"]
         assert await peer.ask("SET k1 free") == "OK 5"
+
+
+async def test_a_commit_in_flight_is_judged_at_each_attempt(tmp_path: Path) -> None:
+    """It may wait for what its CHECKs need, and the rules be changed meanwhile."""
+    async with with_users(tmp_path) as service:
+
+        def deny() -> None:
+            raise Denied("the rules were changed")
+
+        with pytest.raises(Denied):
+            await service._committing.commit(Transaction((Put(b"a", b"t", b"1"),)), 1, deny, deny)
+        assert (await service.store.history())[0].revision == 0
