@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from kvd.cli import readers
 from kvd.cli.output import Output
 from kvd.cli.readers import Reader
-from kvd.client import Client, connect
+from kvd.cli.status import USAGE, Failure
+from kvd.client import Client, connect, tls_context
 
 Arguments = dict[str, Any]
 """What was given for the words of a command's usage and its options, by their names, such as <KEY> and --ttl."""
@@ -37,9 +38,17 @@ class Option(NamedTuple):
 COMMON = (
     Option(
         "--addr", "ADDR",
-        "The daemon, as HOST:PORT, HOST or [IPV6]:PORT; without it the\n"
-        "variable KVCTL_ADDR, or else 127.0.0.1:5830", readers.address,
+        "The daemon, as HOST:PORT, HOST, [IPV6]:PORT or unix:PATH; without it\n"
+        "the variable KVCTL_ADDR, or else 127.0.0.1:5830", readers.address,
     ),
+    Option("--tls", "", "Speak TLS, as with an ADDR that begins with tls:"),
+    Option(
+        "--ca", "FILE",
+        "Who may have signed the daemon's certificate, in PEM, unless this\nmachine trusts them; with TLS",
+        readers.path,
+    ),
+    Option("--cert", "FILE", "A certificate to show to the daemon, in PEM; with TLS", readers.path),
+    Option("--key", "FILE", "The private key of that certificate, in PEM", readers.path),
     Option(
         "--timeout", "SECONDS",
         "Give the daemon up when it is silent for so long (unless given, 30,\n"
@@ -82,16 +91,21 @@ def connected(ask: Ask) -> Run:
     """Make a command of what asks on a connection."""
 
     async def run(args: Arguments, out: Output) -> None:
-        async with await connect(args["--addr"], reconnect=0, **patience(args)) as kv:
+        async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
             await ask(kv, args, out)
 
     return run
 
 
-def patience(args: Arguments) -> dict[str, Any]:
-    """Give the client's limits of time, in seconds; its own unless --timeout says otherwise."""
+def how(args: Arguments) -> dict[str, Any]:
+    """Give the client's limits of time, in seconds, its own unless --timeout says otherwise; and what TLS needs."""
     seconds = args["--timeout"]
-    return {} if seconds is None else {"connect_timeout": seconds, "timeout": seconds}
+    limits = {} if seconds is None else {"connect_timeout": seconds, "timeout": seconds}
+    try:
+        tls = tls_context(bool(args["--tls"]), args["--ca"], args["--cert"], args["--key"])
+    except ValueError as error:
+        raise Failure(USAGE, f"--{error}".replace("--cert and key", "--cert and --key")) from None
+    return limits | {"tls": tls or False}
 
 
 ON_A_TERMINAL = """\

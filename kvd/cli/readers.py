@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvd.cli.status import USAGE, Failure
-from kvd.client import DEFAULT_ADDRESS, BadAddress, parse_address
+from kvd.client import DEFAULT_ADDRESS, BadAddress, check_address
 
 Reader = Callable[[str, Any], Any]
 
@@ -23,9 +23,14 @@ def address(name: str, word: str) -> str:
         # Digits alone are a port to most people, and an IPv4 address to the system.
         if word.isdecimal():
             raise BadAddress(f"invalid address {word!a}: expected HOST:PORT, HOST or [IPV6]:PORT")
-        parse_address(word)
+        check_address(word)
     except BadAddress as error:
         raise Failure(USAGE, f"{name}: {error}, such as {DEFAULT_ADDRESS}") from None
+    return word
+
+
+def path(_: str, word: str) -> str:
+    """Read the path of a file."""
     return word
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kvd.cli.command import Arguments, patience
+from kvd.cli.command import Arguments, how
 from kvd.cli.status import USAGE, Failure
 from kvd.client import LARGEST_VALUE, connect
 
@@ -39,7 +39,7 @@ def _reading() -> Iterator[None]:
 
 async def _longest_value(args: Arguments) -> int:
     """Ask the daemon how many bytes a value may have."""
-    async with await connect(args["--addr"], reconnect=0, **patience(args)) as kv:
+    async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
         said = (await kv.info()).get("max-value", "")
     return min(int(said), LARGEST_VALUE) if re.fullmatch("[0-9]{1,15}", said) else LARGEST_VALUE
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, patience
+from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, how
 from kvd.cli.hangup import call_at_hangup
 from kvd.cli.output import Output, as_on_the_wire, json_value, say
 from kvd.client import Watch
@@ -18,7 +18,7 @@ MOST_SHOWN = 10
 async def watch(args: Arguments, out: Output) -> None:
     """Print changes.  It is cancelled when nobody reads them: the next change may be long in coming."""
     call_at_hangup(1, _cancelling())
-    async with Watch(args["--addr"], *args["<PATTERN>"], **patience(args)) as changes:
+    async with Watch(args["--addr"], *args["<PATTERN>"], **how(args)) as changes:
         say(f"watching from {changes.position}")
         _tell_of_keys(args["<PATTERN>"])
         async for position, revision, verb, key, value, *_ in changes:

@@ -26,10 +26,11 @@ threads      what the synchronous face gives to what both share
 sockets      a connection, on a socket that a thread waits for
 faces        what both faces give
 dialing      how a daemon is reached
+tls          TLS to a daemon
 protocol     the protocol without I/O
 requests     what can be asked
 listings     requests for one page after another
-limits       how long a client waits
+limits       how a client connects, and how long it waits
 arguments    what a caller gives, checked before anything is sent
 replies      what the replies to requests mean
 pushed       what the lines of a watch mean
@@ -40,9 +41,10 @@ errors       what goes wrong in a client, beside refusals
 """
 
 from kvd.client.aio import Client, connect
-from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, parse_address
+from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, check_address, parse_address
 from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
 from kvd.client.places import FilePosition
+from kvd.client.tls import tls_context
 from kvd.client.watch import Follow, Watch
 from kvd.client.words import Changes, Copy, Event, Item, WatchOptions, is_text
 from kvd.model import LARGEST_VALUE
@@ -66,7 +68,9 @@ __all__ = [
     "Watch",
     "WatchEnded",
     "WatchOptions",
+    "check_address",
     "connect",
     "is_text",
     "parse_address",
+    "tls_context",
 ]

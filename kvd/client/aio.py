@@ -1,5 +1,6 @@
 """A client for asyncio: requests, by any number of tasks."""
 
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -13,6 +14,7 @@ from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
 from kvd.client.places import Place
 from kvd.client.requests import Request
 from kvd.client.tasks import TaskFace
+from kvd.client.tls import File, tls_context
 from kvd.client.transaction import Transaction
 from kvd.client.watch import Follow, Watch
 from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
@@ -28,18 +30,24 @@ async def connect(
     timeout: Seconds | None = TIMEOUT,  # noqa: ASYNC109  # it lasts as long as the connection
     reconnect: Seconds = RECONNECT,
     retry_uncertain: bool = False,
+    tls: bool | ssl.SSLContext = False,
+    ca: File | None = None,
+    cert: File | None = None,
+    key: File | None = None,
 ) -> "Client":
-    """Connect to the daemon at HOST:PORT, HOST or [IPV6]:PORT, or to one of several of one store.
+    """Connect to the daemon at HOST:PORT, HOST, [IPV6]:PORT or unix:PATH, or to one of several of one store.
 
     connect_timeout: seconds until it must have answered a PING: what is not kvd may accept and be silent.
     timeout: seconds without a byte from the daemon, while a call waits for it, after which the connection is lost; None
     for no limit.  An answer may take longer, as long as it comes.
     reconnect: seconds for which a call tries to connect again when the connection was lost; 0: not at all.
     retry_uncertain: send a write again of which it is not known whether it was done; it may then be done twice.
+    tls: True, or an SSLContext; an address that begins with tls: stands for True.  ca: PEM file of who may have signed
+    the daemon's certificate, unless this machine trusts them.  cert, key: PEM files to be shown to the daemon.
 
     Raises BadAddress, Unreachable, TypeError, ValueError.
     """
-    waits = limits.checked(connect_timeout, timeout, reconnect, retry_uncertain)
+    waits = limits.checked(connect_timeout, timeout, reconnect, retry_uncertain, tls_context(tls, ca, cert, key))
     client = Client(arguments.addresses(address), waits)
     await client._calling.open()
     return client
@@ -213,7 +221,8 @@ class Client:
         connect_timeout, timeout = self._limits[:2]
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
-            options=options, connect_timeout=connect_timeout, timeout=timeout,
+            options=options,
+            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
         )  # fmt: skip
 
     def _watch(
@@ -222,7 +231,7 @@ class Client:
         connect_timeout, timeout = self._limits[:2]
         return Watch(
             self._addresses, *patterns, resume=resume, sync=sync, options=options,
-            connect_timeout=connect_timeout, timeout=timeout,
+            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
         )  # fmt: skip
 
     async def _items(self, pages: listings.Pages) -> AsyncIterator[Item]:

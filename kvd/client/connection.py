@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import ssl
 from typing import Any, NamedTuple, Self, TypeVar
 
-from kvd.client import requests
-from kvd.client.dialing import dial, parse_address, reason_of, unreachable
-from kvd.client.errors import ProtocolError, TimedOut
+from kvd.client import requests, tls
+from kvd.client.dialing import Target, dial, parse_target, reason_of, unreachable
+from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
 from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
 from kvd.client.requests import Request
 from kvd.errors import ConnectionLost
@@ -54,12 +55,16 @@ class Connection:
         self._looking = self._look_later()
 
     @classmethod
-    async def open(cls, address: str, connect_timeout: float) -> Self:
-        """Connect, and wait for the answer to a PING.  Raises BadAddress, Unreachable."""
-        host, port = parse_address(address)
+    async def open(cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None) -> Self:
+        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.
+
+        Raises BadAddress, Unreachable.
+        """
+        target = parse_target(address)
+        context = target.context(given)
         try:
             async with asyncio.timeout(connect_timeout):
-                connection = await cls._dialed(address, host, port)
+                connection = await cls._dialed(address, target, context)
                 await connection.begin(requests.ping())
                 connection._protocol.longest = LONGEST_LINE
                 return connection
@@ -67,11 +72,16 @@ class Connection:
             raise unreachable(address, error, connect_timeout) from None
 
     @classmethod
-    async def _dialed(cls, address: str, host: str, port: int) -> Self:
+    async def _dialed(cls, address: str, target: Target, context: ssl.SSLContext | None) -> Self:
         loop = asyncio.get_running_loop()
         reader = _Reader(loop=loop)
         streams = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.create_connection(lambda: streams, sock=await dial(host, port))
+        connection = await dial(target)
+        transport: asyncio.Transport
+        if context:
+            transport = await tls.connect(streams, connection, context, target.host)
+        else:
+            transport, _ = await loop.create_connection(lambda: streams, sock=connection)
         return cls(address, transport, reader, asyncio.StreamWriter(transport, streams, reader, loop))
 
     async def begin(self, request: Request[Result]) -> Result:
@@ -110,6 +120,9 @@ class Connection:
     async def _receive(self) -> None:
         try:
             data = b"" if self._is_aborted else await self._reader.read(READ_SIZE)
+        except ssl.SSLError as error:
+            self._error = self._error or TlsFailed(reason_of(error))
+            raise self._lost("") from None
         except OSError as error:
             raise self._lost(reason_of(error)) from None
         if not data:

@@ -5,13 +5,16 @@ import errno
 import os
 import re
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from kvd.client.errors import BadAddress, ProtocolError, Unreachable, shown
+from kvd.client.errors import BadAddress, ProtocolError, TlsFailed, Unreachable, shown
+from kvd.client.tls import TlsSocket
 from kvd.errors import ConnectionLost, Unavailable
 from kvd.process.half_open import keep_alive
+from kvd.process.tls_transport import reason_of as tls_reason_of
 
 Made = TypeVar("Made")
 
@@ -20,6 +23,8 @@ DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 UNSENT = 1 << 17
 """Bytes that the kernel takes before it can send them, if it can be told: what waits is to wait where it can be seen to
 move, for a large value on a slow line is no silence."""
+
+UNIX, TLS = "unix:", "tls:"
 
 _ADDRESS = re.compile(r"(?:\[([^\s\[\]/]+)\]|([^\s\[\]/:]+))(?::([0-9]{1,5}))?")
 _NOT_FROM_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH))
@@ -37,13 +42,45 @@ def parse_address(address: str) -> tuple[str, int]:
     return match[1] or match[2], port
 
 
+class Target(NamedTuple):
+    """Where a daemon is.  path: of its unix socket, "" for TCP.  tls: whether the address says that it takes TLS."""
+
+    host: str
+    port: int
+    path: str = ""
+    tls: bool = False
+
+    def context(self, given: ssl.SSLContext | None) -> ssl.SSLContext | None:
+        """What to speak TLS with, None for none.  Raises BadAddress: TLS was given for a unix socket."""
+        if given and self.path:
+            raise BadAddress(f"no TLS is spoken on unix sockets such as {shown(UNIX + self.path)}: expected HOST:PORT")
+        return given or (ssl.create_default_context() if self.tls else None)
+
+
+def parse_target(address: str) -> Target:
+    """Take HOST:PORT, HOST, [IPV6]:PORT, any of these after tls:, or unix:PATH apart; raise BadAddress, TypeError."""
+    if isinstance(address, str) and address.startswith(UNIX):
+        path = address.removeprefix(UNIX)
+        if not path or "\0" in path:
+            raise BadAddress(f"invalid address {shown(address)}: expected {UNIX}PATH")
+        return Target("", 0, path)
+    if isinstance(address, str) and address.startswith(TLS):
+        return Target(*parse_address(address.removeprefix(TLS)), tls=True)
+    return Target(*parse_address(address))
+
+
+def check_address(address: str) -> None:
+    """Raise BadAddress, TypeError if it is no address that can be connected to."""
+    parse_target(address)
+
+
 class Addresses:
     """The daemons of one store, any of which will do."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         """Raises BadAddress, TypeError."""
         for address in addresses:
-            parse_address(address)
+            check_address(address)
         self._addresses = addresses
         self._next = 0
 
@@ -63,14 +100,16 @@ class Addresses:
         raise AssertionError
 
 
-async def dial(host: str, port: int) -> socket.socket:
+async def dial(target: Target) -> socket.socket:
     """Connect to the first of the host's addresses that accepts; raise OSError, UnicodeError: no name of a host.
 
     Of several errors it is the one that says most; asyncio's own connecting makes one text of them, without a number.
     """
+    if target.path:
+        return await _dial(socket.socket(socket.AF_UNIX), target.path)
     loop = asyncio.get_running_loop()
     errors: list[OSError] = []
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM):
         try:
             return await _dial(socket.socket(family, kind, protocol), address)
         except OSError as error:
@@ -89,16 +128,36 @@ async def _dial(connection: socket.socket, address: Any) -> socket.socket:
     return connection
 
 
-def dial_blocking(host: str, port: int, until: float) -> socket.socket:
-    """The same, without an event loop, until a time of the monotonic clock; the socket does not block."""
+def dial_blocking(target: Target, until: float, tls: ssl.SSLContext | None) -> socket.socket | TlsSocket:
+    """The same, without an event loop, until a time of the monotonic clock; the socket does not block.
+
+    tls: None for a plain one.
+    """
+    connection = _dial_blocking(target, until)
+    try:
+        if not tls:
+            connection.setblocking(False)
+            return connection
+        connection.settimeout(max(until - time.monotonic(), 0.001))
+        encrypted = connection = tls.wrap_socket(connection, server_hostname=target.host)
+        connection.setblocking(False)
+        return TlsSocket(encrypted)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _dial_blocking(target: Target, until: float) -> socket.socket:
+    found: Sequence[tuple[Any, ...]] = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", target.path)]
+    if not target.path:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     errors: list[OSError] = []
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in found:
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(max(until - time.monotonic(), 0.001))
             connection.connect(address)
             _prepare(connection)
-            connection.setblocking(False)
         except BaseException as error:
             connection.close()
             if not isinstance(error, OSError):
@@ -110,6 +169,8 @@ def dial_blocking(host: str, port: int, until: float) -> socket.socket:
 
 
 def _prepare(connection: socket.socket) -> None:
+    if connection.family == socket.AF_UNIX:
+        return
     keep_alive(connection)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -133,14 +194,19 @@ def unreachable(address: str, error: Exception, connect_timeout: float) -> Unrea
         reason = "no host has such a name"
     elif isinstance(error, ProtocolError):
         reason = "it does not answer as kvd does"
+    elif isinstance(error, TlsFailed):  # TLS 1.3 lets the daemon refuse a client after the handshake
+        reason = str(error).removeprefix(f"lost kvd at {address} (").removesuffix(")")
     else:
         reason = "it hangs up; is it kvd?"
-    refused = isinstance(error, ConnectionRefusedError)
+    # A unix socket that is not there is as a port where nobody listens.
+    refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
     return Unreachable(f"cannot reach kvd at {address} ({reason})", refused=refused)
 
 
 def reason_of(error: OSError) -> str:
     """What an error of the system says, without its number."""
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {tls_reason_of(error)}"
     if isinstance(error, socket.gaierror):
         return str(error.strerror).lower()
     return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -25,6 +25,10 @@ class TimedOut(ConnectionLost):
     """The daemon was silent for too long; the connection is closed."""
 
 
+class TlsFailed(ConnectionLost):
+    """The connection ended by an error of TLS, such as that the daemon wants a certificate."""
+
+
 class ProtocolError(ConnectionLost):
     """The daemon sent what protocol.txt does not allow; the connection is closed."""
 

@@ -1,5 +1,6 @@
-"""How long a client waits."""
+"""How a client connects, and how long it waits."""
 
+import ssl
 from typing import NamedTuple
 
 from kvd.client import arguments
@@ -14,22 +15,25 @@ RECONNECT = 30.0
 
 
 class Limits(NamedTuple):
-    """How long to wait, in seconds.
+    """How to connect, and how long to wait, in seconds.
 
     connect: for one daemon to answer a first PING.  silence: without a byte while one is due, None: for ever.
     reconnect: for a connection in place of one that was lost, 0: not at all.
     retry_uncertain: whether a write of unknown outcome is sent again.
+    tls: None for a plain connection.
     """
 
     connect: float
     silence: float | None
     reconnect: float = 0
     retry_uncertain: bool = False
+    tls: ssl.SSLContext | None = None
 
 
 def checked(
-    connect_timeout: Seconds, timeout: Seconds | None, reconnect: Seconds = 0, retry_uncertain: bool = False
-) -> Limits:
+    connect_timeout: Seconds, timeout: Seconds | None, reconnect: Seconds = 0, retry_uncertain: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> Limits:  # fmt: skip
     """The limits of a caller.  Raises TypeError, ValueError."""
     arguments.flag(retry_uncertain, "retry_uncertain")
     return Limits(
@@ -37,4 +41,5 @@ def checked(
         arguments.patience_or_none(timeout, "timeout"),
         arguments.duration(reconnect, "reconnect"),
         retry_uncertain,
+        tls,
     )

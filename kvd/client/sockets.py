@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -10,8 +11,8 @@ from typing import Any, Self, TypeVar
 
 from kvd.client import requests
 from kvd.client.connection import LONGEST_GREETING, READ_SIZE
-from kvd.client.dialing import dial_blocking, parse_address, reason_of, unreachable
-from kvd.client.errors import ProtocolError, TimedOut
+from kvd.client.dialing import dial_blocking, parse_target, reason_of, unreachable
+from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
 from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
 from kvd.client.requests import Request
 from kvd.client.silence import LOOKS
@@ -43,12 +44,16 @@ class SocketConnection:
         self._peer = half_open.Peer(connection)
 
     @classmethod
-    def open(cls, address: str, connect_timeout: float) -> Self:
-        """Connect, and wait for the answer to a PING.  Raises BadAddress, Unreachable, Refusal."""
-        host, port = parse_address(address)
+    def open(cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None) -> Self:
+        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.
+
+        Raises BadAddress, Unreachable, Refusal.
+        """
+        target = parse_target(address)
+        context = target.context(given)
         until = time.monotonic() + connect_timeout
         try:
-            connection = cls(address, dial_blocking(host, port, until))
+            connection = cls(address, dial_blocking(target, until, context))
             connection._greet(until)
         except (OSError, UnicodeError, ConnectionLost) as error:
             raise unreachable(address, error, connect_timeout) from None
@@ -170,6 +175,9 @@ class SocketConnection:
             data = self._socket.recv(READ_SIZE)
         except BlockingIOError:
             return
+        except ssl.SSLError as error:
+            self._error = self._error or TlsFailed(reason_of(error))
+            raise self._lost("") from None
         except OSError as error:
             raise self._lost(reason_of(error)) from None
         if not data:

@@ -1,5 +1,6 @@
 """Changes, for the synchronous face."""
 
+import ssl
 from collections.abc import Sequence
 from typing import Self
 
@@ -11,6 +12,7 @@ from kvd.client.following import Following, Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
 from kvd.client.places import Place
 from kvd.client.threads import ThreadFace
+from kvd.client.tls import File, tls_context
 from kvd.client.watching import Watching, until
 from kvd.client.words import Copy, Event, Progress, WatchOptions
 
@@ -32,6 +34,7 @@ class Watch:
     resume: begin with the changes after this position.  sync: begin with a copy of all there is.
     timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
     three of the intervals of the signs of life.
+    tls, ca, cert, key: as `connect` takes them.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, what `connect` does,
     Refusal and ConnectionLost; taking a change, WatchEnded and ConnectionLost.
@@ -46,10 +49,14 @@ class Watch:
         options: WatchOptions | None = None,
         connect_timeout: Seconds = CONNECT_TIMEOUT,
         timeout: Seconds | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        ca: File | None = None,
+        cert: File | None = None,
+        key: File | None = None,
     ) -> None:
         begin = requests.beginning(patterns, resume, sync, options)
         addresses = Addresses(arguments.addresses(address))
-        waits = limits.checked(connect_timeout, timeout)
+        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key))
         self._watching = Watching(ThreadFace(), addresses, begin, waits, resume or "")
         self.position = ""
         self.copy: Copy | None = None
@@ -93,6 +100,7 @@ class Follow:
     copies: if False, no copy is made: without a position it begins with the present, and where the changes are no
     longer kept Compacted, OtherStore or Future is raised.
     retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
+    tls, ca, cert, key: as `connect` takes them.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, Unreachable if no
     daemon answers.  After that it tries again until it is closed, and raises only Refusal.
@@ -109,9 +117,13 @@ class Follow:
         options: WatchOptions | None = None,
         connect_timeout: Seconds = CONNECT_TIMEOUT,
         timeout: Seconds | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        ca: File | None = None,
+        cert: File | None = None,
+        key: File | None = None,
     ) -> None:
         addresses = Addresses(arguments.addresses(address))
-        waits = limits.checked(connect_timeout, timeout)
+        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key))
         self._following = Following(
             ThreadFace(), addresses, waits, patterns, position, place, copies, retrying, options
         )

@@ -55,7 +55,7 @@ class Tls:
     def make_room(self) -> bool:
         """End the oldest handshake in flight, which is likely to have been given up; False: there is none."""
         for transport in self._in_flight:
-            transport.refuse("others needed its place")
+            transport.cut("others needed its place")
             return True
         return False
 
@@ -75,7 +75,7 @@ class Tls:
         """A connection has come."""
         loop = asyncio.get_running_loop()
         why = f"its handshake was not done within {HANDSHAKE_TIME:g} s"
-        self._in_flight[transport] = loop.call_later(HANDSHAKE_TIME, transport.refuse, why)
+        self._in_flight[transport] = loop.call_later(HANDSHAKE_TIME, transport.cut, why)
 
     def began(self, transport: TlsTransport) -> None:
         """It has begun to speak: its first step is due."""
@@ -83,15 +83,17 @@ class Tls:
         if len(self._ready) == 1:
             asyncio.get_running_loop().call_soon(self._take_turn)
 
-    def ended(self, transport: TlsTransport, why: str, *, left: bool) -> None:
-        """It is over.  why: it failed, "" if it did not.  left: whether the peer has gone."""
+    def failed(self, transport: TlsTransport, why: str, *, left: bool) -> None:
+        """There will be no connection.  left: whether the peer has gone."""
+        log = self._left if left else self._failed
+        log.write(_name_of(transport), why)
+
+    def ended(self, transport: TlsTransport) -> None:
+        """It is over, or its socket is closed."""
         self._begun.pop(transport, None)
         timer = self._in_flight.pop(transport, None)
         if timer:
             timer.cancel()
-        if why:
-            log = self._left if left else self._failed
-            log.write(_name_of(transport), why)
 
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """What encrypts a connection."""
@@ -112,7 +114,7 @@ class Tls:
             transport.refuse("it does not speak TLS", told=PLAIN)
             return
         if len(self._begun) >= MOST_HANDSHAKES:
-            next(iter(self._begun)).refuse("others needed its place")
+            next(iter(self._begun)).cut("others needed its place")
         self._begun[transport] = None
         transport.step()
 

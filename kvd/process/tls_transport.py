@@ -24,6 +24,8 @@ LARGEST_HELLO = RECORD_HEADER + 16 * 1024
 """Bytes that a client may send before it has heard anything: a record."""
 HANDSHAKE_RECORD = b"\x16"
 """What every connection begins with, since SSL 3."""
+LINGER = 1.0
+"""Seconds that a peer may take to read why there is no connection."""
 MOST_UNASKED = 16 * 1024
 """Bytes that a peer may have OpenSSL answer by itself after the handshake: no client asks for new keys that often, and
 what tries to renegotiate, which is refused, might not read the refusals."""
@@ -33,13 +35,16 @@ class Handshakes(Protocol):
     """Who counts the handshakes in flight, and decides about them."""
 
     def begun(self, transport: "TlsTransport") -> None:
-        """A connection has come."""
+        """There is a connection; a client calls `step`."""
 
     def began(self, transport: "TlsTransport") -> None:
-        """It has begun to speak: `step` is to be called, soon."""
+        """The peer has begun to speak: a server is to call `step`, soon."""
 
-    def ended(self, transport: "TlsTransport", why: str, *, left: bool) -> None:
-        """It is over.  why: it failed, "" if it did not.  left: whether the peer has gone."""
+    def failed(self, transport: "TlsTransport", why: str, *, left: bool) -> None:
+        """It is over, and there will be no connection.  left: whether the peer has gone."""
+
+    def ended(self, transport: "TlsTransport") -> None:
+        """It is over, or its socket is closed; called once or more."""
 
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ssl.SSLObject:
         """What encrypts a connection."""
@@ -49,7 +54,7 @@ class Handshakes(Protocol):
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """A connection's server side: the transport of one protocol, and the protocol of the socket's transport."""
+    """A side of a connection: the transport of one protocol, and the protocol of the socket's transport."""
 
     def __init__(self, handshakes: Handshakes, protocol: asyncio.Protocol) -> None:
         """protocol: it is told of the connection when the handshake is done."""
@@ -67,6 +72,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._paused = self._full = False
         self._peer_ended = self._raw_ended = self._shut = self._closing = False
         self._unasked = 0
+        self._lingering: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
 
     # ---- the socket's side
@@ -87,7 +93,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the socket's transport."""
         self._raw_ended = True
-        if self._ssl is None and not self._waiting:
+        if self._lingering:
+            self._raw.close()
+        elif self._ssl is None and not self._waiting:
             self.refuse("it has ended the connection", left=True)
         else:
             self._go_on()
@@ -111,6 +119,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.connection_lost(exc or self._error)
         else:
             self.refuse("it has gone", left=True)
+            self._handshakes.ended(self)
+        if self._lingering:
+            self._lingering.cancel()
         self._waiting = b""
 
     def pause_writing(self) -> None:
@@ -152,7 +163,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                     return
             self._certificate = self._handshakes.name(self._ssl)
         except (ssl.SSLError, ValueError) as error:
-            self.refuse(_reason_of(error))
+            self.refuse(reason_of(error))
             return
         self._open()
 
@@ -162,17 +173,24 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._closing = True
         self._waiting = b""
-        self._handshakes.ended(self, why, left=left)
+        self._handshakes.failed(self, why, left=left)
         if told and not self._raw.is_closing():
             self._raw.write(told)
-        self._hang_up()
+        self._hang_up(left)
 
-    def _hang_up(self) -> None:
-        """Close the socket; who reads nothing gets nothing."""
-        if self._raw.get_write_buffer_size():
+    def cut(self, why: str) -> None:
+        """End the connection now, before it is one."""
+        self.refuse(why)
+        self._handshakes.ended(self)
+        self._raw.abort()
+
+    def _hang_up(self, left: bool = False) -> None:
+        """Close the socket, when the peer has had a moment to read why: what it sends meanwhile would lose that."""
+        if left or self._raw.is_closing() or self._raw.get_write_buffer_size():
             self._raw.abort()
         else:
-            self._raw.close()
+            self._end_raw()
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self._raw.abort)
 
     def _shake_hands(self) -> bool:
         """Whether it is done; else it wants more bytes.  Raises SSLError."""
@@ -186,7 +204,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _open(self) -> None:
         self._is_open = True
-        self._handshakes.ended(self, "", left=False)
+        self._handshakes.ended(self)
         self._protocol.connection_made(self)
         if self._full:
             self._protocol.pause_writing()
@@ -271,6 +289,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Send no more; what comes is still received."""
         if not self._shut and not self._raw.is_closing():
             self._say_goodbye()
+            self._end_raw()
+
+    def _end_raw(self) -> None:
+        # asyncio's own transports raise it when the peer has gone, which they tell a moment later.
+        with suppress(OSError):
             self._raw.write_eof()
 
     def _say_goodbye(self) -> None:
@@ -306,7 +329,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._is_open:
             self._closing = self._shut = True
         else:
-            self.refuse("it was ended")
+            self.cut("it was ended")
         self._raw.abort()
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -349,7 +372,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._raw.set_write_buffer_limits(high, low)
 
 
-def _reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What OpenSSL says, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is refused: {error.verify_message}"
