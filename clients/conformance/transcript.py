@@ -3,11 +3,14 @@
     # text        a comment; empty lines are ignored too
     C: text       the line `text` is sent            C2: on a second connection, and so on
     S: text       the next line is `text`            S2:
+    C~ S~ bytes   the same with line ends as they stand there, and with escapes: \\n \\r \\t \\\\ \\xHH \\{N text}
     @STORE        @ and the store's id
     ...           at the end of an S: line, behind a space: any text or none
     SECONDS       a time
     <closed>      alone in an S: line: the connection ends
-    D: stop       the daemon is told to stop: such a transcript is left out
+    <half-close>  alone in a C: line: the sending side is shut down
+    <close>       alone in a C: line: the connection is closed
+    D: ...        of the daemon, which the kit does not rule: such a transcript is left out
 
 Revisions count from a new store; on one that is older they are moved by the revision that it had.
 """
@@ -20,32 +23,58 @@ from typing import NamedTuple
 LARGEST = 10**6  # a greater number is no revision that a transcript made
 _SECONDS = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?"
 _PUT = re.compile(
-    r"PUT (?P<key>[^ ]+)(?P<options>(?: (?:ttl=[1-9]\d{0,8}|if=(?:0|[1-9]\d*)|base64(?:=\d+)?))*) =(?: (?P<value>.*))?"
+    r"PUT (?P<key>[^ *]+)(?P<options>(?: (?:ttl=[1-9]\d{0,8}|if=(?:0|[1-9]\d*)|base64(?:=\d+)?))*) =(?: (?P<value>.*))?"
 )
 
 
+_CONDITIONAL = re.compile(r"((?:PUT|DEL|TOUCH|CHECK) [^ ]+)((?: [^ =][^ ]*)*)( =.*)?")
+_REVISION = re.compile(r"^((?:PAIR|PAIR64|SIZE|GONE|CONFLICT|INFO revision) )(\d+)")
+_LINE = re.compile(r"([CS])([2-9]?)([:~])(?: (.*))?")
+_ESCAPE = re.compile(r"\\(?:([nrt\\])|x([0-9a-f]{2})|\{([1-9][0-9]*) ([^}]*)\})")
+_CHARACTERS = {"n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\"}
+
+
 class Step(NamedTuple):
-    """One line.  sent: by the client; peer: which connection, "" for the first."""
+    """One line.  sent: by the client; peer: which connection, "" for the first; raw: whether its escapes are read."""
 
     number: int
     sent: bool
     peer: str
     text: str
+    raw: bool = False
 
 
 def steps_of(lines: Iterable[str]) -> list[Step] | None:
-    """Parse a transcript; None if it stops the daemon.  Raises ValueError."""
+    """Parse a transcript; None if it is of the daemon's options, or stops it.  Raises ValueError."""
     steps = []
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
-        if line == "D: stop":
+        if line.startswith("D: "):
             return None
-        match = re.fullmatch(r"([CS])([2-9]?):(?: (.*))?", line)
+        match = _LINE.fullmatch(line)
         if not match:
             raise ValueError(f"line {number} is not of a transcript: {line!r}")
-        steps.append(Step(number, match[1] == "C", match[2], match[3] or ""))
+        sent, peer, text = match[1] == "C", match[2], match[4] or ""
+        if match[3] == ":" or sent:
+            steps.append(Step(number, sent, peer, text, match[3] == "~"))
+        else:
+            steps += [Step(number, False, peer, one.decode()) for one in unescaped(text).split(b"\n")[:-1]]
     return steps
+
+
+def unescaped(text: str) -> bytes:
+    """What C~ and S~ stand for."""
+    data, place = b"", 0
+    for match in _ESCAPE.finditer(text):
+        data += text[place : match.start()].encode()
+        character, byte, count, repeated = match.groups()
+        if count:
+            data += int(count) * unescaped(repeated)
+        else:
+            data += _CHARACTERS[character] if character else bytes.fromhex(byte)
+        place = match.end()
+    return data + text[place:].encode()
 
 
 def operation(text: str) -> dict[str, str] | None:
@@ -83,17 +112,17 @@ def _put(text: str) -> dict[str, str] | None:
 
 def moved_request(text: str, by: int) -> str:
     """A request with the revisions of the store that it is for."""
-    text = _moved_positions(text, by)
-    if text.startswith(("PUT ", "DEL ")):
-        head, sign, value = text.partition(" = ")
-        text = re.sub(r" if=(\d+)(?= |$)", lambda found: f" if={_moved(found[1], by)}", head) + sign + value
+    text = _moved_names(_moved_positions(text, by), by)
+    if match := _CONDITIONAL.fullmatch(text):
+        options = re.sub(r" if=(\d+)(?= |$)", lambda found: f" if={_moved(found[1], by)}", match[2])
+        text = match[1] + options + (match[3] or "")
     return text
 
 
 def moved_reply(request: str, text: str, by: int) -> str:
     """A line that answers a request, or is pushed."""
-    text = _moved_positions(text, by)
-    text = re.sub(r"^((?:PAIR|PAIR64|GONE|CONFLICT) )(\d+)", lambda found: found[1] + _moved(found[2], by), text)
+    text = _moved_names(_moved_positions(text, by), by)
+    text = _REVISION.sub(lambda found: found[1] + _moved(found[2], by), text)
     verb = request.partition(" ")[0].upper()
     if verb in ("SET", "PUT", "DEL", "COMMIT", "GETS"):
         text = re.sub(r"^(OK(?:64)? )(\d+)(?= |$)", lambda found: found[1] + _moved(found[2], by), text)
@@ -111,4 +140,13 @@ def _moved(number: str, by: int) -> str:
 
 def _moved_positions(text: str, by: int) -> str:
     """All but if=0@STORE, which is no revision."""
-    return re.sub(r"\b(?!(?<=if=)0@)(\d+)@STORE", lambda found: f"{int(found[1]) + by}@STORE", text)
+    return re.sub(r"\b(?!(?<=if=)0@)(\d+)@STORE", lambda found: f"{_moved_position(found[1], by)}@STORE", text)
+
+
+def _moved_position(number: str, by: int) -> str:
+    return str(by) if number == "0" else _moved(number, by)
+
+
+def _moved_names(text: str, by: int) -> str:
+    """What PUT prefix* has made."""
+    return re.sub(r"(?<!\d)0\d{15}(?!\d)", lambda found: f"{int(found[0]) + by:016}", text)

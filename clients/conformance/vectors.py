@@ -10,12 +10,12 @@ from pathlib import Path
 
 from adapter import Adapter, Answer, Event, Wrong, members_of
 from case import TIMEOUT, Rule, must
-from transcript import Step, moved_reply, moved_request, operation, pattern_of, steps_of
+from transcript import Step, moved_reply, moved_request, operation, pattern_of, steps_of, unescaped
 
 PATIENCE = 10.0  # seconds for a line of the daemon
 LONGEST_LINE = 1 << 22  # bytes: more than any line of a transcript has
 STATUS_WORDS = ("OK", "OK64", "NONE", "CONFLICT", "ERR")
-PUSHED = ("CHANGE ", "END ")
+PUSHED = ("CHANGE ", "PROGRESS ", "END ")
 
 
 def rules(paths: list[Path], address: "asyncio.Future[str]") -> list[Rule]:
@@ -49,7 +49,13 @@ class Wire:
         self._reader, self._writer = reader, writer
 
     def send(self, line: str) -> None:
-        self._writer.write(f"{line}\n".encode())
+        self.send_bytes(f"{line}\n".encode())
+
+    def send_bytes(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def shut_down(self) -> None:
+        self._writer.write_eof()
 
     async def line(self) -> str:
         """The next line, or "" where the connection has ended."""
@@ -94,12 +100,31 @@ class Player:
         self._client = await self._adapter()
 
     async def play(self, step: Step, steps: list[Step]) -> None:
-        if not step.sent:
+        if step.sent and (step.raw or step.text in ("<half-close>", "<close>")):
+            await self._act(step)
+        elif not step.sent:
             await (self._expect_event(step) if step.peer in self._followers else self._expect(step))
         elif self._only_follows(step.peer, steps):
             await self._follow(step)
         else:
             await self._send(step, steps)
+
+    async def _act(self, step: Step) -> None:
+        """What no client can say."""
+        if step.peer not in self._wires:
+            self._wires[step.peer] = await self._connect()
+        self.others += 1
+        wire = self._wires[step.peer]
+        if step.raw:
+            text = moved_request(step.text, self._base).replace("@STORE", f"@{self._store}")
+            data = unescaped(text)
+            self._asked.setdefault(step.peer, []).extend(data.decode(errors="replace").split("\n")[:-1])
+            wire.send_bytes(data)
+        elif step.text == "<half-close>":
+            wire.shut_down()
+        else:
+            self._asked.pop(step.peer, None)
+            self._wires.pop(step.peer).close()
 
     async def _send(self, step: Step, steps: list[Step]) -> None:
         text = moved_request(step.text, self._base).replace("@STORE", f"@{self._store}")
@@ -133,12 +158,14 @@ class Player:
         if step.peer not in self._wires:
             self._wires[step.peer] = await self._connect()
         line = await self._wires[step.peer].line()
-        while line.startswith("CHANGE ") and not step.text.startswith(PUSHED):
-            self._early.append((step.peer, line))
+        while _is_early(line, step.text, wanted):
+            if line.startswith("CHANGE "):
+                self._early.append((step.peer, line))
             line = await self._wires[step.peer].line()
         if step.text == "<closed>":
             must(line == "", "the connection goes on")
             self._wires.pop(step.peer)
+            asked.clear()
         else:
             must(re.fullmatch(wanted, line) is not None, f"the daemon sent {line!r}")
 
@@ -184,6 +211,13 @@ class Player:
 
     async def _clean(self) -> None:
         await (await self._connect()).all("DEL * limit=1000000")
+
+
+def _is_early(line: str, text: str, wanted: str) -> bool:
+    """Whether a line that was pushed is not the one that stands there."""
+    if line.startswith("PROGRESS "):
+        return re.fullmatch(wanted, line) is None
+    return line.startswith("CHANGE ") and not text.startswith(PUSHED)
 
 
 def _line_of(answer: Answer, op: str) -> str:

@@ -123,13 +123,14 @@ def test_the_reference_client_is_certified(shared_daemon: Daemon) -> None:
 
 
 def test_the_daemons_own_transcripts_are_played(shared_daemon: Daemon) -> None:
-    """Those with what a client says, on a store that has had others, so that its revisions are not as written."""
-    names = ["conditions", "deleting", "follow", "json", "resume", "transactions", "transcript", "values", "watch"]
-    only = [word for name in names for word in ("--only", f"vectors/{name}")]
-    done = certify("--address", shared_daemon.addr, "--vectors", ROOT / "tests" / "vectors", *only, *REFERENCE)
+    """All but those that rule the daemon, on a store that has had others, so that its revisions are not as written."""
+    vectors = ROOT / "tests" / "vectors"
+    names = {path.stem for path in vectors.glob("*.txt") if "\nD: " not in path.read_text()}
+    done = certify("--address", shared_daemon.addr, "--vectors", vectors, "--only", "vectors/*", *REFERENCE)
     assert wrong(done) == [], done.stdout
     played = {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("ok ")}
     assert played == {f"vectors/{name}" for name in names}
+    assert len(names) > 20
     assert done.returncode == 0
 
 

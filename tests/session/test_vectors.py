@@ -1,5 +1,6 @@
 """The transcripts of tests/vectors, over real TCP and over in-memory streams; their syntax is in the README there."""
 
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -8,9 +9,11 @@ from signal import SIGTERM
 import pytest
 
 from kvd.access.users_file import load
-from tests.support.memory import MemoryPeer, serving
-from tests.support.processes import StartDaemon
-from tests.support.vectors import Player, steps_of, tcp
+from kvd.settings import OPTIONS, Settings, read
+from kvd.store.location import StoreLocation
+from tests.support.memory import MemoryPeer, serving, serving_on
+from tests.support.processes import Redis, StartDaemon, needs
+from tests.support.vectors import Player, options_of, steps_of, tcp, unescaped
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
 OF_USERS = sorted((Path(__file__).parents[1] / "vectors" / "users").glob("*.txt"))
@@ -18,32 +21,55 @@ OF_USERS = sorted((Path(__file__).parents[1] / "vectors" / "users").glob("*.txt"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
-async def test_transcript_holds_over_tcp(vector: Path, end: str, start_daemon: StartDaemon) -> None:
-    daemon = start_daemon("--fsync", "no")
+async def test_transcript_holds_over_tcp(vector: Path, start_daemon: StartDaemon) -> None:
+    lines = vector.read_text().split("\n")
+    daemon = start_daemon("--fsync", "no", *options_of(lines))
     async with AsyncExitStack() as stack:
-        player = Player(tcp(daemon.port, stack), end, stop=partial(daemon.kill, SIGTERM))
-        await player.play(steps_of(vector.read_text().split("\n")))
+        player = Player(tcp(daemon.port, stack), stop=partial(daemon.kill, SIGTERM))
+        await player.play(steps_of(lines))
         await player.finish()
 
 
+@pytest.fixture(scope="module")
+def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """For one new store after another, at a hundredth of what a daemon takes to start."""
+    needs("redis-server")
+    server = Redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("pieces", [False, True], ids=["whole", "bytewise"])
-async def test_transcript_holds_over_memory(vector: Path, pieces: bool, tmp_path: Path) -> None:
-    async with serving(tmp_path / "data") as service:
+@pytest.mark.parametrize(("end", "pieces"), [("\n", False), ("\r\n", True)], ids=["LF", "CRLF-bytewise"])
+async def test_transcript_holds_over_memory(vector: Path, end: str, pieces: bool, redis_of_all: Redis) -> None:
+    lines = vector.read_text().split("\n")
+    redis_of_all.cli("FLUSHALL")
+    settings = settings_of(options_of(lines))
+    async with serving_on(StoreLocation(redis_of_all.unix_url, None).open(settings), settings) as service:
 
         async def connect() -> MemoryPeer:
             return service.connect()
 
-        player = Player(connect, pieces=pieces, stop=service.stop)
-        await player.play(steps_of(vector.read_text().split("\n")))
+        player = Player(connect, end, pieces, stop=service.stop)
+        await player.play(steps_of(lines))
         await player.finish()
+
+
+def settings_of(options: list[str]) -> Settings:
+    """As the command line gives them."""
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    return read({option.name: given.get(option.name) for option in OPTIONS}, {})
 
 
 @pytest.mark.parametrize("vector", OF_USERS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("pieces", [False, True], ids=["whole", "bytewise"])
-async def test_transcript_of_users_holds(vector: Path, pieces: bool, tmp_path: Path) -> None:
-    async with serving(tmp_path / "data", users=load(vector.with_name("users.toml"), "--users")) as service:
+async def test_transcript_of_users_holds(vector: Path, pieces: bool, redis_of_all: Redis) -> None:
+    redis_of_all.cli("FLUSHALL")
+    users = load(vector.with_name("users.toml"), "--users")
+    settings = Settings()
+    store = StoreLocation(redis_of_all.unix_url, None).open(settings)
+    async with serving_on(store, settings, users=users) as service:
 
         async def connect() -> MemoryPeer:
             return service.connect()
@@ -77,6 +103,9 @@ async def play(transcript: str, tmp_path: Path) -> None:
         "C2: WATCH\nS2: OK 0@STORE\nC: SET k v\nS: OK 1\nC2: GET k\nS2: OK v",
         "C: QUIT\nS: OK ...\nS: OK",
         "C: PING\nS: <closed>",
+        "C~ PING\\nPING\\n\nS~ OK\\n",
+        "C~ SET k v\nC: <half-close>\nS: OK 1",
+        "C: PING\nS: OK\nC: <half-close>\nC2: PING\nS2: OK\nS: OK",
     ],
 )
 async def test_a_transcript_that_does_not_hold_fails(transcript: str, tmp_path: Path) -> None:
@@ -87,3 +116,29 @@ async def test_a_transcript_that_does_not_hold_fails(transcript: str, tmp_path: 
 def test_a_line_that_is_not_of_a_transcript_fails() -> None:
     with pytest.raises(AssertionError, match="line 2"):
         steps_of(["C: PING", "X: PING"])
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("PING", b"PING"),
+        (r"a\\b\n", b"a\\b\n"),
+        (r"\t\r\x00\xff", b"\t\r\x00\xff"),
+        ("\u00e9", b"\xc3\xa9"),
+        (r"\{3 ab}c", b"abababc"),
+        (r"\{2  a*\n}", b" a*\n a*\n"),
+    ],
+)
+def test_escapes_stand_for_bytes(text: str, data: bytes) -> None:
+    assert unescaped(text) == data
+
+
+@pytest.mark.parametrize("text", ["\\", r"\q", r"\xF", r"\xFF", r"\{0 a}", r"\{2 a", r"a\n\{x a}"])
+def test_what_is_no_escape_fails(text: str) -> None:
+    with pytest.raises(AssertionError, match="no such escape"):
+        unescaped(text)
+
+
+def test_what_is_expected_has_line_ends() -> None:
+    with pytest.raises(AssertionError, match="line 1"):
+        steps_of([r"S~ OK"])

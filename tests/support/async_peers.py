@@ -10,13 +10,26 @@ from tests.support.processes import PATIENCE
 class AsyncPeer:
     """A stream and its lines."""
 
-    def __init__(self, reader: asyncio.StreamReader, write: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, write: Callable[[bytes], object], write_eof: Callable[[], object],
+        close: Callable[[], object],
+    ) -> None:  # fmt: skip
         self._reader = reader
         self._write = write
+        self._write_eof = write_eof
+        self._close = close
 
     def send(self, data: bytes | str) -> None:
         """Send bytes as they are."""
         self._write(data.encode() if isinstance(data, str) else data)
+
+    def shut_down(self) -> None:
+        """End the sending side, after all that was sent."""
+        self._write_eof()
+
+    async def close(self) -> None:
+        """Go away."""
+        self._close()
 
     async def line(self) -> str:
         """The next line without its LF; "" at the end of the connection."""
@@ -39,12 +52,16 @@ class AsyncPeer:
             return [line.decode() for line in (await self._reader.read()).split(b"\n")[:-1]]
 
 
+LONGEST_LINE = 1 << 23
+"""Bytes: more than a line of a test has."""
+
+
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[AsyncPeer]:
     """A new connection to a daemon."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_LINE)
     try:
-        yield AsyncPeer(reader, writer.write)
+        yield AsyncPeer(reader, writer.write, writer.write_eof, writer.close)
     finally:
         writer.close()
         with suppress(OSError):

@@ -159,7 +159,7 @@ class MemoryPeer(AsyncPeer):
     """A client's end: lines in both directions."""
 
     def __init__(self, transport: MemoryTransport, session: Connection, task: asyncio.Task[None]) -> None:
-        super().__init__(transport.written, transport.receive)
+        super().__init__(transport.written, transport.receive, transport.receive_eof, transport.lose)
         self.transport = transport
         self.session = session
         self.task = task
@@ -222,7 +222,19 @@ async def serving(
         embedded = EmbeddedServer(data, "no")
         stack.push_async_callback(embedded.stop)
         await embedded.start()
-        service = MemoryService(make_store(embedded.url), Settings(watch_buffer=push_limit), users)
+        settings = Settings(watch_buffer=push_limit)
+        yield await stack.enter_async_context(
+            serving_on(make_store(embedded.url), settings, follow=follow, users=users)
+        )
+
+
+@asynccontextmanager
+async def serving_on(
+    store: Store, settings: Settings, *, follow: bool = True, users: Users | None = None
+) -> AsyncIterator[MemoryService]:
+    """The same on a store that is there."""
+    async with AsyncExitStack() as stack:
+        service = MemoryService(store, settings, users)
         await service.store.start()
         stack.push_async_callback(service.close)
         stack.push_async_callback(_cancel, asyncio.create_task(service.run() if follow else service.store.run()))

@@ -1,40 +1,84 @@
 """Transcripts of conversations, as tests/vectors has them, and who plays them."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from tests.support.async_peers import AsyncPeer, connected
+from tests.support.processes import PATIENCE
 
 CLOSED = "<closed>"
+HALF_CLOSE, CLOSE = "<half-close>", "<close>"
 STOP = "the daemon is told to stop"
 SECONDS = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?"
-_PUSHED = ("CHANGE ", "END ")
+LARGE = 4099
+"""Bytes of a piece of what would take too long byte by byte."""
+_ITEMS = ("KEY", "PAIR", "PAIR64", "SIZE", "GONE", "COPY", "CHANGED", "INFO", "HELP")
+_PUSHED = ("CHANGE ", "PROGRESS ", "END ")
+_LINE = re.compile(r"([CS])([2-9]?)([:~])(?: (.*))?")
+_ESCAPE = re.compile(r"\\(?:([nrt\\])|x([0-9a-f]{2})|\{([1-9][0-9]*) ([^}]*)\})")
+_CHARACTERS = {"n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\"}
 
 
 class Step(NamedTuple):
-    """One line of a transcript.  sent: by the client, else expected by it; peer: which connection, STOP for none."""
+    """One line of a transcript.
+
+    sent: by the client, else expected by it.  peer: which connection, STOP for none.  raw: what is sent as it is, with
+    no line end but its own, in the place of text.
+    """
 
     number: int
     sent: bool
     peer: str
     text: str
+    raw: bytes | None = None
 
 
 def steps_of(lines: Iterable[str]) -> list[Step]:
     """Parse a transcript."""
     steps = []
     for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
+        if not line or line.startswith(("#", "D: --")):
             continue
         if line == "D: stop":
             steps.append(Step(number, True, STOP, ""))
             continue
-        match = re.fullmatch(r"([CS])([2-9]?):(?: (.*))?", line)
+        match = _LINE.fullmatch(line)
         assert match, f"line {number} is not of a transcript: {line!r}"
-        steps.append(Step(number, match[1] == "C", match[2], match[3] or ""))
+        peer, text = match[2], match[4] or ""
+        if match[3] == ":":
+            steps.append(Step(number, match[1] == "C", peer, text))
+        elif match[1] == "C":
+            steps.append(Step(number, True, peer, text, unescaped(text)))
+        else:
+            *whole, rest = unescaped(text).split(b"\n")
+            assert not rest, f"line {number}: what is expected ends in \\n"
+            steps += [Step(number, False, peer, one.decode()) for one in whole]
     return steps
+
+
+def options_of(lines: Iterable[str]) -> list[str]:
+    """Those that the daemon is started with."""
+    return [word for line in lines if line.startswith("D: --") for word in line.split(" ")[1:]]
+
+
+def unescaped(text: str) -> bytes:
+    """What `C~` and `S~` stand for."""
+    data, place = b"", 0
+    for match in _ESCAPE.finditer(text):
+        before = text[place : match.start()]
+        assert "\\" not in before, f"no such escape: {text!r}"
+        character, byte, count, repeated = match.groups()
+        data += before.encode()
+        if count:
+            data += int(count) * unescaped(repeated)
+        else:
+            data += _CHARACTERS[character] if character else bytes.fromhex(byte)
+        place = match.end()
+    assert "\\" not in text[place:], f"no such escape: {text!r}"
+    return data + text[place:].encode()
 
 
 Open = Callable[[], Awaitable[AsyncPeer]]
@@ -47,8 +91,9 @@ class Player:
         self, connect: Open, end: str = "\n", pieces: bool = False, *, stop: Callable[[], None] | None = None,
         login: str = "",
     ) -> None:  # fmt: skip
-        """end: str, of each line that is sent.  pieces: whether it is sent byte by byte.  stop: tells the daemon to.
+        """end: str, of each line that is sent.  stop: tells the daemon to.
 
+        pieces: whether it is sent byte by byte, and what is large in pieces.
         login: str, the line with which the player itself says who it is, if it has to.
         """
         self._login = login
@@ -57,6 +102,8 @@ class Player:
         self._end = end
         self._pieces = pieces
         self._peers: dict[str, AsyncPeer] = {}
+        self._shut: set[str] = set()
+        self._amid: set[str] = set()
         self._early: list[tuple[str, str]] = []
         self._store = ""
 
@@ -70,21 +117,38 @@ class Player:
             if step.peer not in self._peers:
                 self._peers[step.peer] = await self._connect()
             if step.sent:
-                self._send(step.peer, await self._with_store(step.text))
+                await self._say(step)
             else:
-                await self._expect(step)
+                async with asyncio.timeout(PATIENCE):
+                    await self._expect(step)
 
     async def finish(self) -> None:
-        """No further line may have come on any open connection."""
+        """No further line may have come on any connection that can still be asked."""
         assert not self._early
         for name, peer in self._peers.items():
-            self._send(name, "PING end")
-            assert await peer.line() == "OK end"
+            if name not in self._shut:
+                self._send(name, b"PING end\n")
+                line = await peer.line()
+                while line.startswith("PROGRESS "):
+                    line = await peer.line()
+                assert line == "OK end"
 
-    def _send(self, name: str, line: str) -> None:
-        data = (line + self._end).encode()
-        for piece in [bytes([byte]) for byte in data] if self._pieces else [data]:
-            self._peers[name].send(piece)
+    async def _say(self, step: Step) -> None:
+        if step.raw is not None:
+            store = (await self._with_store("@STORE")).encode() if b"@STORE" in step.raw else b""
+            self._send(step.peer, step.raw.replace(b"@STORE", store))
+        elif step.text == HALF_CLOSE:
+            self._peers[step.peer].shut_down()
+            self._shut.add(step.peer)
+        elif step.text == CLOSE:
+            await self._peers.pop(step.peer).close()
+        else:
+            self._send(step.peer, (await self._with_store(step.text) + self._end).encode())
+
+    def _send(self, name: str, data: bytes) -> None:
+        size = len(data) if not self._pieces else 1 if len(data) < LARGE else LARGE
+        for start in range(0, len(data), size):
+            self._peers[name].send(data[start : start + size])
 
     async def _expect(self, step: Step) -> None:
         wanted = re.escape(await self._with_store(step.text)).replace(r"\ \.\.\.", "( .*)?")
@@ -94,14 +158,26 @@ class Player:
                 self._early.remove((peer, line))
                 return
         line = await self._peers[step.peer].line()
-        while line.startswith("CHANGE ") and not step.text.startswith(_PUSHED):
-            self._early.append((step.peer, line))
+        while step.peer not in self._amid and self._is_kept(step, line, wanted):
             line = await self._peers[step.peer].line()
         if step.text == CLOSED:
-            assert line == "", f"line {step.number}: the connection goes on"
+            assert line == "", f"line {step.number}: the connection goes on with {line!r}"
             del self._peers[step.peer]
-        else:
-            assert re.fullmatch(wanted, line), f"line {step.number}: wanted {step.text!r}, got {line!r}"
+            self._shut.discard(step.peer)
+            return
+        assert re.fullmatch(wanted, line), f"line {step.number}: wanted {step.text[:200]!r}, got {line[:200]!r}"
+        self._amid.discard(step.peer)
+        if line.partition(" ")[0] in _ITEMS:
+            self._amid.add(step.peer)
+
+    def _is_kept(self, step: Step, line: str, wanted: str) -> bool:
+        """Whether a line that comes between two replies is not the one that is to come now."""
+        if line.startswith("PROGRESS "):
+            return not re.fullmatch(wanted, line)
+        if line.startswith("CHANGE ") and not step.text.startswith(_PUSHED):
+            self._early.append((step.peer, line))
+            return True
+        return False
 
     async def _with_store(self, text: str) -> str:
         if "@STORE" not in text:
