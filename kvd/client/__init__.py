@@ -13,10 +13,14 @@ aio          asyncio's face: requests
 watch        asyncio's face: changes
 sync         the synchronous face: requests
 sync_watch   the synchronous face: changes
+mirror       asyncio's face: a live copy
+sync_mirror  the synchronous face: a live copy
+mirroring    a live copy
 calling      requests, on one connection after another
 following    changes, on one connection after another
 watching     changes, on one connection
 pipelines    many requests in flight
+committing   transactions of both faces
 transaction  writes that are done together
 places       where a position is kept
 tasks        what asyncio's face gives to what both share
@@ -43,6 +47,7 @@ errors       what goes wrong in a client, beside refusals
 from kvd.client.aio import Client, connect
 from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, check_address, parse_address
 from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
+from kvd.client.mirror import Mirror
 from kvd.client.places import FilePosition
 from kvd.client.tls import tls_context
 from kvd.client.watch import Follow, Watch
@@ -62,6 +67,7 @@ __all__ = [
     "FilePosition",
     "Follow",
     "Item",
+    "Mirror",
     "ProtocolError",
     "TimedOut",
     "Unreachable",

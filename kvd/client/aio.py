@@ -2,20 +2,20 @@
 
 import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kvd.client import arguments, limits, listings, pipelines, requests
 from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
+from kvd.client.committing import TaskTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.following import Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
+from kvd.client.mirror import Mirror
 from kvd.client.places import Place
 from kvd.client.requests import Request
 from kvd.client.tasks import TaskFace
 from kvd.client.tls import File, tls_context
-from kvd.client.transaction import Transaction
 from kvd.client.watch import Follow, Watch
 from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
 from kvd.errors import KvdError
@@ -197,7 +197,7 @@ class Client:
         async for outcome in pipelines.in_tasks(self._calling, asked):
             yield outcome
 
-    def transaction(self) -> "TaskTransaction":
+    def transaction(self) -> TaskTransaction:
         """Gather writes in an `async with`, at whose end they are done together, or not at all."""
         return TaskTransaction(self._calling)
 
@@ -225,6 +225,13 @@ class Client:
             connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
         )  # fmt: skip
 
+    def mirror(self, *patterns: str) -> Mirror:
+        """Keep a live copy of what matches, as a mapping."""
+        connect_timeout, timeout = self._limits[:2]
+        return Mirror(
+            self._addresses, *patterns, connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False
+        )
+
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
     ) -> Watch:
@@ -244,18 +251,3 @@ class Client:
                 request = pages.send(page)
             except StopIteration:
                 return
-
-
-class TaskTransaction(Transaction):
-    """A transaction; made by `Client.transaction`."""
-
-    def __init__(self, calling: Calling) -> None:
-        super().__init__()
-        self._calling = calling
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        if kind is None:
-            self.revision = await self._calling.ask(self._request())

@@ -106,6 +106,15 @@ def position(place: str, name: str = "position") -> bytes:
     return word
 
 
+def place(given: int | str) -> int | str:
+    """A revision or a position.  Raises TypeError, Usage."""
+    if isinstance(given, str):
+        return position(given).decode()
+    if not 0 <= _integer(given, "position", "int or str") < words.MAX_NUMBER:
+        raise Usage("invalid position: expected a revision below 2^53, or a position")
+    return given
+
+
 def watch_options(options: WatchOptions | None) -> list[bytes]:
     """The options of a watch.  Raises TypeError, Usage."""
     if options is None:

@@ -59,8 +59,8 @@ class Alarm(typing.Protocol):
     def is_set(self) -> bool:
         """Whether it is set."""
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait; return whether it is set."""
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait, None: for ever; return whether it is set."""
 
 
 class Face(typing.Protocol):

@@ -11,7 +11,7 @@ from kvd.client.faces import Face
 from kvd.client.limits import Limits
 from kvd.client.lines import is_after
 from kvd.client.places import Place
-from kvd.client.watching import Watching
+from kvd.client.watching import SHORTEST_INTERVAL, Watching
 from kvd.client.words import Copy, Event, Progress, WatchOptions
 from kvd.errors import Compacted, ConnectionLost, Future, KvdError, OtherStore, Unavailable
 
@@ -23,6 +23,7 @@ class Following:
     """All changes after a position, each once; a copy where that cannot be.
 
     position: what was taken last, None: nothing yet.
+    moved: is called with the position when it moves without a change.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class Following:
         self._is_loaded = False
         self._gone = ""
         self._not_before = 0.0
+        self._is_hurried = False
+        self.moved: Callable[[str], object] = lambda _: None
         self.position = position
 
     async def open(self) -> None:
@@ -77,6 +80,8 @@ class Following:
             raise ConnectionLost("closed by this program")
         if not watching.copy:
             self.position = watching.position
+        if self._is_hurried:
+            watching.ask_progress(SHORTEST_INTERVAL)
         return watching
 
     async def next(self, until: float | None = None) -> Event | Copy:
@@ -107,7 +112,20 @@ class Following:
         if not isinstance(heard, Progress):
             return heard
         self.save()  # all before it is done with
+        self.moved(heard.position)
         return None
+
+    def hurry(self) -> None:
+        """From now on, learn at once how far the store is."""
+        self._is_hurried = True
+        if self._watching:
+            self._watching.ask_progress(SHORTEST_INTERVAL)
+
+    def relax(self) -> None:
+        """Let it take its time again."""
+        self._is_hurried = False
+        if self._watching:
+            self._watching.ask_progress()
 
     async def _lose(self, error: KvdError) -> None:
         """Let a time pass before it is tried again."""

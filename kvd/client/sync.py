@@ -9,28 +9,28 @@ with connect("127.0.0.1:5830") as kv:
 
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kvd.client import arguments, limits, listings, pipelines, requests
 from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
+from kvd.client.committing import ThreadTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.faces import run
 from kvd.client.following import Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
 from kvd.client.places import Place
 from kvd.client.requests import Request
+from kvd.client.sync_mirror import Mirror
 from kvd.client.sync_watch import Follow, Watch
 from kvd.client.threads import ThreadFace
 from kvd.client.tls import File, tls_context
-from kvd.client.transaction import Transaction
 from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
 from kvd.errors import KvdError
 
 Result = TypeVar("Result")
 
-__all__ = ["Client", "Follow", "Watch", "connect"]
+__all__ = ["Client", "Follow", "Mirror", "Watch", "connect"]
 
 
 def connect(
@@ -207,7 +207,7 @@ class Client:
         """
         return pipelines.in_turn(self._calling, asked)
 
-    def transaction(self) -> "ThreadTransaction":
+    def transaction(self) -> ThreadTransaction:
         """Gather writes in a `with`, at whose end they are done together, or not at all."""
         return ThreadTransaction(self._calling)
 
@@ -235,6 +235,13 @@ class Client:
             connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
         )  # fmt: skip
 
+    def mirror(self, *patterns: str) -> Mirror:
+        """Keep a live copy of what matches, as a mapping."""
+        connect_timeout, timeout = self._limits[:2]
+        return Mirror(
+            self._addresses, *patterns, connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False
+        )
+
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
     ) -> Watch:
@@ -253,18 +260,3 @@ class Client:
                 request = pages.send(page)
             except StopIteration:
                 return
-
-
-class ThreadTransaction(Transaction):
-    """A transaction; made by `Client.transaction`."""
-
-    def __init__(self, calling: Calling) -> None:
-        super().__init__()
-        self._calling = calling
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        if kind is None:
-            self.revision = run(self._calling.ask(self._request()))

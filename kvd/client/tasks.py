@@ -100,9 +100,9 @@ class TaskStream:
 class TaskAlarm(asyncio.Event):
     """Something to wait for."""
 
-    async def wait(self, seconds: float) -> bool:  # type: ignore[override]
-        """Wait; return whether it is set."""
-        if seconds > 0 and not self.is_set():
+    async def wait(self, seconds: float | None) -> bool:  # type: ignore[override]
+        """Wait, None: for ever; return whether it is set."""
+        if not self.is_set() and (seconds is None or seconds > 0):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await super().wait()

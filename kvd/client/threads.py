@@ -154,8 +154,8 @@ class ThreadAlarm:
         self.set = self._event.set
         self.is_set = self._event.is_set
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait; return whether it is set."""
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait, None: for ever; return whether it is set."""
         return self._event.wait(seconds)
 
 

@@ -52,7 +52,7 @@ class Watching:
             self.position = await self._begun(stream)
             self._revision = revision_of(self.position)
             if self._limits.silence is not None:
-                stream.send(requests.progress(self._interval))
+                self.ask_progress()
         except BaseException:
             await stream.close()
             raise
@@ -122,6 +122,11 @@ class Watching:
             return False
         self.position, self._revision = heard.position, heard.revision
         return True
+
+    def ask_progress(self, interval: float | None = None) -> None:
+        """Ask for a sign of life every so many seconds, None: as often as it needs to notice silence."""
+        if self._stream:
+            self._stream.send(requests.progress(interval or self._interval))
 
     async def close(self) -> None:
         """End it."""

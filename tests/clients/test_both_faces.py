@@ -40,9 +40,9 @@ NAMES = map(str, itertools.count())
 
 
 def test_both_faces_have_the_same_names_with_the_same_arguments() -> None:
-    for name in ("connect", "Client", "Watch", "Follow"):
+    for name in ("connect", "Client", "Watch", "Follow", "Mirror"):
         assert _calls(getattr(client, name)) == _calls(getattr(sync, name))
-    assert set(sync.__all__) == {"Client", "Follow", "Watch", "connect"}
+    assert set(sync.__all__) == {"Client", "Follow", "Mirror", "Watch", "connect"}
 
 
 def _calls(one: Any) -> dict[str, list[tuple[str, Any]]]:
@@ -367,7 +367,7 @@ async def test_what_many_requests_come_to_when_the_connection_is_lost(connect: C
         writer.write(b"OK\n")
         for _ in range(3):
             asked.append(await reader.readline())
-            if len(asked) in (1, 5, 6):
+            if len(asked) in (1, 4):
                 writer.write(b"OK 1\n")
         writer.close()
 
@@ -378,5 +378,5 @@ async def test_what_many_requests_come_to_when_the_connection_is_lost(connect: C
             outcomes = [outcome async for outcome in kv.ask_all(both)]
     assert outcomes[0] == b"1"
     assert type(outcomes[1]) is Uncertain
-    assert outcomes[2] == b"1" or len(asked) > 3
+    assert outcomes[2] == b"1"  # it was asked again
     assert asked.count(b"SET a 1\n") == 1

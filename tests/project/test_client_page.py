@@ -4,7 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 import kvd
 from kvd import client, errors
-from kvd.client import Client, Conflict, FilePosition, Follow, Unreachable, Watch, WatchEnded
+from kvd.client import Client, Conflict, FilePosition, Follow, Mirror, Unreachable, Watch, WatchEnded
 from kvd.client.transaction import Transaction
 from tests.support.processes import PATIENCE, ROOT, Daemon
 
@@ -25,7 +25,7 @@ LISTED = {
 }
 """The lines of tables, by the names in their first column."""
 PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
-KINDS = (Client, Watch, Follow, FilePosition)
+KINDS = (Client, Watch, Follow, Mirror, FilePosition)
 EXPORTED = {name: getattr(client, name) for name in client.__all__}
 
 
@@ -41,7 +41,9 @@ def heading(name: str, of: Callable[..., Any]) -> str:
 
 
 def public_methods(kind: type) -> dict[str, Callable[..., Any]]:
-    return {name: method for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
+    known = dir(Mapping) if issubclass(kind, Mapping) else []
+    methods = inspect.getmembers(kind, inspect.isfunction)
+    return {name: method for name, method in methods if name[0] != "_" and name not in known}
 
 
 def test_every_public_method_stands_there_with_its_arguments() -> None:
@@ -69,7 +71,7 @@ def test_every_exported_function_and_class_stands_there() -> None:
         elif one is Client:
             assert "\n## Client\n" in PAGE  # made by connect()
         else:
-            assert heading(name, one if one in (Watch, Follow, FilePosition) else one.__new__) in HEADINGS
+            assert heading(name, one if one in (Watch, Follow, Mirror, FilePosition) else one.__new__) in HEADINGS
 
 
 def test_nothing_stands_there_that_is_not() -> None:
