@@ -4,6 +4,7 @@ __main__     the command `kvd`
 cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
 workers      several processes that serve
+exposure     who can reach the daemon
 server       one process that serves
 service      what serves, without sockets
 session      one connection

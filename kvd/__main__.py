@@ -55,7 +55,7 @@ _OPTION = re.compile(r"--[A-Za-z-]+=?|-\w").match
 
 def _described(option: Option) -> str:
     """Its lines of the help.  None may begin with "-" but the first, or docopt takes it for another option."""
-    name = f"  {option.name} {option.argument}  "
+    name = f"  {option.name} {option.argument}".rstrip() + "  "
     return textwrap.fill(
         f"{option.help} (default: {option.default}).",
         _WIDTH,

@@ -35,7 +35,7 @@ def read(named: Given, options: Iterable[Option]) -> dict[str, Given]:
             raise StartError(f"{path!r}: unknown option {name!r}{_meant(name, known)}; kvd --help lists the options")
         where = f"{name} in {path!r}"
         option = known[name]
-        texts = _texts(value, where, several=option.several)
+        texts = _texts(value, where, several=option.several, is_flag=not option.argument)
         if option.secret and not is_private and any(masked(text) != text for text in texts):
             raise StartError(
                 f"{where}: it holds a password, and others may read the file: give it with {name}-file, or chmod 600"
@@ -66,12 +66,14 @@ def _load(path: str, where: str) -> tuple[Mapping[str, object], bool]:
         ) from None
 
 
-def _texts(value: object, where: str, *, several: bool) -> list[str]:
+def _texts(value: object, where: str, *, several: bool, is_flag: bool = False) -> list[str]:
     """A value as the texts that the command line would give, none for an empty one.  Raises StartError."""
     if isinstance(value, list):
         if not several:
             raise StartError(f"{where}: it may be given once only; expected one value, no list")
         return [text for entry in value for text in _texts(entry, where, several=False)]
+    if isinstance(value, bool) and is_flag:
+        return [str(value)]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise StartError(f"{where}: expected a text or a number{', or a list of them' if several else ''}")
     return [str(value)] if value != "" else []

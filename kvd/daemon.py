@@ -3,6 +3,7 @@
 import logging
 import time
 
+from kvd import exposure
 from kvd.addresses import AnyAddress
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
@@ -52,9 +53,11 @@ class Daemon:
             logger.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
+        exposure.check(self._settings)
         loaded = Reloadable.read(self._settings)
         location = await self._open_store()
         self._listeners = listen(self._settings.listen)
+        exposure.check_bound(self._settings, self.addresses)
         if self._settings.workers == 1:
             self._serving = Server(self._settings, location, self._listeners, loaded, self._start)
         else:

@@ -16,6 +16,7 @@ from kvd.errors import StartError
 
 Reader = Callable[[str, str], Any]
 
+YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 MOST = 2**53
 """Of a number or a size, where no other limit is known; more than any machine has of anything."""
 LONGEST = 1_000_000_000_000
@@ -51,7 +52,8 @@ class Option:
     """One option.
 
     field: the name of its field.  default: for people, as it would be given or in words.
-    argument: what the help calls its value.  help: what it is for.  several: whether it may be repeated.
+    argument: what the help calls its value; "" if it stands alone, for yes.  help: what it is for.
+    several: whether it may be repeated.
     secret: whether it may hold a password.
     """
 
@@ -76,9 +78,11 @@ class Option:
     def given(self, options: Mapping[str, object], environment: Mapping[str, str]) -> Given | None:
         """What docopt found, else what is in the environment; None for nothing, and for an empty text."""
         found, where, place = options.get(self.name), self.name, Place.COMMAND_LINE
-        if found in (None, []):
+        if found in (None, [], False):
             text, where, place = environment.get(self.variable, ""), self.variable, Place.ENVIRONMENT
             found = text.split() if self.several else text
+        if found is True:
+            found = YES[0]
         texts = found if isinstance(found, list) else [str(found)] if found else []
         return Given(texts, where, place) if texts else None
 
@@ -127,6 +131,13 @@ def one_of(*words: str) -> Reader:
         return given
 
     return read
+
+
+def flag(given: str, where: str) -> bool:
+    """Yes or no."""
+    if given.lower() not in (*YES, *NO):
+        raise StartError(f"{where}: invalid value {shown(given)}: expected yes or no")
+    return given.lower() in YES
 
 
 def size(most: int, *, or_none: bool = False) -> Reader:

@@ -11,7 +11,7 @@ from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
 from kvd.model import LARGEST_VALUE
-from kvd.options import MOST, Given, count, milliseconds, one_of, option, options_of, seconds, size, text
+from kvd.options import MOST, Given, count, flag, milliseconds, one_of, option, options_of, seconds, size, text
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -77,6 +77,11 @@ class Settings:
         "", text, "FILE",
         "Note here, a JSON object a line, each AUTH, what was refused, and each change of the users; opened anew at a "
         "SIGHUP; while it cannot be written nobody can log in", shown="none",
+    )  # fmt: skip
+    insecure: bool = option(
+        "no", flag, "",
+        "Let everybody in who can reach the addresses to listen on: those beyond this machine are refused otherwise, "
+        "unless they take TLS and there are users, or certificates of clients",
     )  # fmt: skip
     data: Path = option(  # noqa: RUF009  # it makes a field
         "./kvd-data", _directory, "DIR",

@@ -62,7 +62,7 @@ def listen(addresses: Sequence[AnyAddress]) -> list[Listener]:
                 listeners.append(Listener(bound, address, file))
                 bound.listen(BACKLOG)
                 continue
-            for family, where in _resolve(address):
+            for family, where in resolve(address):
                 bound = _bound(family, where)
                 listeners.append(Listener(bound, _address_of(bound)._replace(tls=address.tls)))
                 bound.listen(BACKLOG)
@@ -92,8 +92,8 @@ def _address_of(bound: socket.socket) -> Address:
     return Address(f"{host}%{_name_of(scope)}" if scope else host, port)
 
 
-def _resolve(address: Address) -> Sequence[tuple[int, Any]]:
-    """Families, and addresses as sockets take them.  Raises OSError, UnicodeError."""
+def resolve(address: Address) -> Sequence[tuple[int, Any]]:
+    """What an address stands for: families, and addresses as sockets take them.  Raises OSError, UnicodeError."""
     host, _, scope = address.host.partition("%")
     found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places = dict.fromkeys((family, where) for family, _, _, _, where in found)

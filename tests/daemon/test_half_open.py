@@ -76,6 +76,7 @@ class Kvd:
 def kvd(data: Path, interval: float, host: str = "127.0.0.1", prefix: Iterable[str] = ()) -> Iterator[Kvd]:
     """A daemon, which must end in order.  prefix: before the command that starts it."""
     command = [sys.executable, "-c", START, str(interval), "--listen", f"{host}:0", "--data", str(data), "--fsync=no"]
+    command.append("--insecure")
     with subprocess.Popen([*prefix, *command], cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             yield Kvd(process, host)

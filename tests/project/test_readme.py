@@ -103,14 +103,14 @@ def test_the_commands_to_start_and_to_test_are_one_line_each() -> None:
 
 def test_the_table_of_options_is_that_of_the_settings() -> None:
     """Each option once, with what it takes and its default, in the help's words."""
-    section = README[README.index("## Options") : README.index("There are no passwords")]
+    section = README[README.index("## Options") : README.index("Other users see a process's arguments")]
     listed: list[tuple[str, str]] = []
     for row in re.findall(r"^\| (`--.*) \|$", section, re.MULTILINE):
         names, _, default = row.split(" | ")
-        options = re.findall(r"`(--[a-z-]+ [A-Z]+)`", names)
+        options = re.findall(r"`(--[a-z-]+(?: [A-Z]+)?)`", names)
         defaults = default.replace("`", "").split(", ") if len(options) > 1 else [default.replace("`", "")]
         listed += zip(options, defaults, strict=True)
-    assert sorted(listed) == sorted((f"{option.name} {option.argument}", option.default) for option in OPTIONS)
+    assert sorted(listed) == sorted((f"{option.name} {option.argument}".strip(), option.default) for option in OPTIONS)
 
 
 def test_pages_name_no_option_and_no_variable_that_there_is_not() -> None:

@@ -16,6 +16,7 @@ from kvd.settings import MIB, OPTIONS, Settings, read
 EVERY = """\
 # All of them, with numbers where there are numbers.
 listen = ["127.0.0.1:1", "[::1]:2"]
+insecure = true
 tls-cert = "/from/cert.pem"
 tls-key = "/from/key.pem"
 tls-client-ca = "/from/ca.pem"
@@ -64,7 +65,7 @@ def test_every_option_is_taken(config: Path) -> None:
 def test_every_option_has_its_name_in_the_file(option: Option, config: Path) -> None:
     """Said by the error that an impossible value is given."""
     with pytest.raises(StartError, match=rf"^{option.name[2:]} in '.*kvd.toml': expected"):
-        read_file(config, f"{option.name[2:]} = true")
+        read_file(config, f"{option.name[2:]} = 2026-01-01")
 
 
 def test_the_command_line_then_the_environment_then_the_file(config: Path) -> None:
@@ -126,6 +127,8 @@ def test_a_password_is_refused_where_others_may_read_it(config: Path) -> None:
         ("history-age = nan", "^history-age in '.*kvd.toml': invalid time 'nan': expected"),
         ("workers = [1, 2]", "^workers in '.*kvd.toml': it may be given once only"),
         ("workers = [1]", "^workers in '.*kvd.toml': it may be given once only"),
+        ("insecure = 'maybe'", "^insecure in '.*kvd.toml': invalid value 'maybe': expected yes or no"),
+        ("workers = true", "^workers in '.*kvd.toml': expected a text or a number$"),
         ("workers = {n = 1}", "^workers in '.*kvd.toml': expected a text or a number$"),
         ("workers = 2026-01-01", "^workers in '.*kvd.toml': expected a text or a number$"),
         ("listen = ['h:1', ['h:2']]", "^listen in '.*kvd.toml': it may be given once only"),

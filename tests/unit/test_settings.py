@@ -167,7 +167,8 @@ def test_the_help_has_every_option_and_no_other() -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_help_says_what_an_option_takes_and_its_default(option: Option) -> None:
     words = " ".join(HELP.split())
-    assert f" {option.name} {option.argument} {option.help} (default: {option.default}). " in words
+    name = f"{option.name} {option.argument}".strip()
+    assert f" {name} {option.help} (default: {option.default}). " in words
     assert max(map(len, HELP.splitlines())) < 120
 
 
@@ -176,8 +177,10 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug"}
+    examples[""] = "yes"
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
-    from_option = read({option.name: [example] if option.several else example}, {})
+    given = example if option.argument else True
+    from_option = read({option.name: [given] if option.several else given}, {})
     from_variable = read({}, {option.variable: example})
     assert option.variable == "KVD_" + option.name[2:].replace("-", "_").upper()
     assert from_option == from_variable != read({}, {})
@@ -186,6 +189,15 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_an_empty_variable_is_as_none(option: Option) -> None:
     assert read({}, {option.variable: ""}) == Settings()
+
+
+def test_a_flag_is_yes_or_no() -> None:
+    for text, wanted in {"yes": True, "TRUE": True, "1": True, "no": False, "off": False, "0": False}.items():
+        assert read({}, {"KVD_INSECURE": text}).insecure is wanted
+    assert read({"--insecure": True}, {"KVD_INSECURE": "no"}).insecure
+    assert read({"--insecure": False}, {"KVD_INSECURE": "yes"}).insecure
+    with pytest.raises(StartError, match=r"^KVD_INSECURE: invalid value 'perhaps': expected yes or no"):
+        read({}, {"KVD_INSECURE": "perhaps"})
 
 
 def test_a_default_is_what_its_text_is_read_as() -> None:

@@ -1,0 +1,52 @@
+"""Who can reach the daemon: an address beyond this machine needs TLS, and a way to know who comes."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+
+from kvd.addresses import Address, AnyAddress
+from kvd.errors import StartError
+from kvd.process.sockets import resolve
+from kvd.settings import Settings
+
+
+def check(settings: Settings) -> None:
+    """See that no address to listen on lets in whoever can reach it.  Raises StartError that says what to add.
+
+    A name that cannot be resolved is left to who listens.
+    """
+    if settings.insecure:
+        return
+    for address in settings.listen:
+        if isinstance(address, Address):
+            with suppress(OSError, UnicodeError):
+                _check(settings, address, (str(where[0]) for _, where in resolve(address)))
+
+
+def check_bound(settings: Settings, bound: Iterable[AnyAddress]) -> None:
+    """The same of the addresses that were found: a name may have got others meanwhile."""
+    if not settings.insecure:
+        for address in bound:
+            if isinstance(address, Address):
+                _check(settings, address, [address.host])
+
+
+def _check(settings: Settings, address: Address, hosts: Iterable[str]) -> None:
+    if all(map(_is_loopback, hosts)):
+        return
+    missing = []
+    if not address.tls:
+        missing.append(f"TLS: --listen {address._replace(tls=True)} with --tls-cert FILE and --tls-key FILE")
+    if not (settings.users or (settings.tls_client_ca and address.tls)):
+        missing.append("users (--users FILE) or certificates of clients (--tls-client-ca FILE)")
+    if missing:
+        raise StartError(
+            f"--listen {address}: other machines can reach it; expected {', and '.join(missing)}; or --insecure to let "
+            "everybody in who can reach it"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address, as sockets have it."""
+    found = ip_address(host.partition("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
