@@ -94,6 +94,10 @@ class MemoryPlan:
         """Bytes of each process's read cache, where `wanted` would do."""
         return min(wanted, self.caches // workers) if self.caches else wanted
 
+    def held_by_each(self, workers: int) -> int:
+        """Bytes that the connections of each process may hold; 0: no limit."""
+        return max(1, self.connections // workers) if self.connections else 0
+
     def retention(self, changes: int, size: int) -> tuple[int, int]:
         """How many changes and bytes of them the log may keep, where these were asked for."""
         if not self.store:

@@ -40,11 +40,16 @@ CATCHING_UP = Metric("lagging-watchers", "Watchers that have not had every chang
 KEYS = Metric("keys", "Keys in the store.", Kind.GAUGE)
 DAEMON_MEMORY = Metric("daemon-memory", "Memory of the daemon's processes, without the store's.", Kind.GAUGE, "bytes")
 USED_MEMORY = Metric("used-memory", "Memory that the store takes.", Kind.GAUGE, "bytes")
+HELD = Metric("held-memory", "Memory of requests in part, of transactions, and of what is unread.", Kind.GAUGE, "bytes")
+LIMITED_MEMORY = Metric(
+    "limited-memory", "Connections that were ended for holding the most of too much memory.", Kind.COUNTER
+)
 REQUESTS = Metric("requests", "Requests that were answered since the daemon started.", Kind.COUNTER)
 CHANGES = Metric("changes", "Changes of the store since the daemon started, whoever made them.", Kind.COUNTER)
 
 METRICS = (
-    ENGINE, UPTIME, CONNECTIONS, WATCHERS, CATCHING_UP, KEYS, DAEMON_MEMORY, USED_MEMORY, REQUESTS, CHANGES,
+    ENGINE, UPTIME, CONNECTIONS, WATCHERS, CATCHING_UP, KEYS, DAEMON_MEMORY, USED_MEMORY, HELD, REQUESTS, CHANGES,
+    LIMITED_MEMORY,
 )  # fmt: skip
 """All of them."""
 
@@ -57,12 +62,18 @@ class Counts(ctypes.Structure):
     watchers: int
     catching_up: int
     requests: int
+    held: int
+    limited_memory: int
     _fields_ = [
-        (name, ctypes.c_uint64) for name in ("process", "connections", "watchers", "catching_up", "requests")
+        (name, ctypes.c_uint64)
+        for name in ("process", "connections", "watchers", "catching_up", "requests", "held", "limited_memory")
     ]  # fmt: skip
 
 
-SUMMED = {CONNECTIONS: "connections", WATCHERS: "watchers", CATCHING_UP: "catching_up", REQUESTS: "requests"}
+SUMMED = {
+    CONNECTIONS: "connections", WATCHERS: "watchers", CATCHING_UP: "catching_up", REQUESTS: "requests", HELD: "held",
+    LIMITED_MEMORY: "limited_memory",
+}  # fmt: skip
 """The metrics that processes count, and where."""
 
 
@@ -113,7 +124,7 @@ class Table:
         ]
         self.own = self._rows[slot.number if slot else 0]
         self.own.process = os.getpid()
-        self.own.connections = self.own.watchers = self.own.catching_up = 0
+        self.own.connections = self.own.watchers = self.own.catching_up = self.own.held = 0
 
     def sums(self) -> dict[Metric, int]:
         """What all processes have counted."""

@@ -13,11 +13,14 @@ from kvd.process import machine
 from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
 from kvd.session.auth import Access
+from kvd.session.budget import Budget
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
 from kvd.session.context import Context
+from kvd.session.limits import Limits, Sizes
 from kvd.session.progress import ProgressTimer
+from kvd.session.rounds import Rounds
 from kvd.settings import Settings
 from kvd.store.redis.store import Store
 from kvd.watch.catching_up import CatchingUp
@@ -64,10 +67,14 @@ class Service:
         self._max_line = max_line(settings.max_value)
         self._complaints = Complaints.new()
         self._access = None if users is None else Access(users, Audit(settings.audit) if settings.audit else None)
+        sizes = Sizes(settings.memory.held_by_each(settings.workers))
+        budget = Budget(sizes.memory, self.counts)
+        self._rounds = Rounds(budget)
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
-            ProgressTimer(), self._committing, self.counts, self._introduce, self._access,
+            ProgressTimer(), self._committing, self.counts, self._introduce,
+            Limits(sizes, self.counts, self._complaints), budget, self._rounds, self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -77,8 +84,9 @@ class Service:
     async def run(self) -> None:
         """Keep the store and its change log going until cancelled.  Raises Superseded."""
         await run_together(
-            self._keep_index(), self.store.run(), self.follower.run(), self.catching_up.run(), self._committing.run()
-        )
+            self._keep_index(), self.store.run(), self.follower.run(), self.catching_up.run(), self._committing.run(),
+            self._rounds.run(),
+        )  # fmt: skip
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":

@@ -118,6 +118,12 @@ class Settings:
         "Memory that the embedded store may take, 0 for no limit; when full, only DEL and TOUCH still write",
         shown="half of what the machine, the container and ulimit allow",
     )  # fmt: skip
+    connection_memory: int | None = option(
+        None, size(MOST, or_none=True), "SIZE",
+        "Memory for what all connections hold, such as lines that have begun, open transactions and what was not read, "
+        "0 for no limit; over it those who hold the most are ended",
+        shown="a share, 15 % of what the machine, the container and ulimit allow",
+    )  # fmt: skip
     watch_buffer: int = option(
         "1MiB", size(LARGEST_BUFFER), "SIZE", "Changes that may queue up for one watcher that reads slowly"
     )  # fmt: skip
@@ -193,6 +199,8 @@ def _leave_one_store(given: dict[str, Given]) -> None:
 def _complete(settings: Settings, given: Container[str], available: Available) -> Settings:
     """With what follows from the options; given: the fields that are not as they are by default."""
     memory = MemoryPlan.of(available, settings.max_memory)
+    if settings.connection_memory is not None:
+        memory = replace(memory, connections=settings.connection_memory)
     if settings.store:
         memory = replace(memory, store=0, asked=0)
     planned = memory.read_cache(settings.read_cache, settings.workers)
@@ -212,7 +220,7 @@ def described(settings: Settings) -> str:
         f"{readable(available.size)} by {available.by}" if available.size else "nobody knows how much there is",
         f"the store {readable(plan.store)}" if plan.store else "the store without limit",
         f"with up to {changes} changes and {readable(size)} of its change log",
-        f"connections {readable(plan.connections)}",
+        f"connections {readable(plan.connections)}" if plan.connections else "connections without limit",
         f"caches {readable(plan.caches)}",
         f"each process keeps {readable(settings.read_cache)} of what was read",
     ]

@@ -11,6 +11,9 @@ progress     PROGRESS: one timer for all connections
 transaction  the writes between BEGIN and COMMIT
 committing   COMMIT
 outcomes     what came of several writes
+limits       what connections are held to, what is said of it, and where it is counted
+budget       one budget of memory for what all connections hold
+rounds       all connections, looked at every few seconds
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

@@ -25,9 +25,9 @@ class CheckedDispatcher(Dispatcher):
 
     def __init__(
         self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None],
-        answered: Callable[[bytes], None], login: Login,
+        answered: Callable[[bytes], None], login: Login, allow: Callable[[int], None],
     ) -> None:  # fmt: skip
-        super().__init__(context, output, watching, go_on, answered, login)
+        super().__init__(context, output, watching, go_on, answered, login, allow)
         self._login = login
         self._at_hand = context.store.kept
         self._kept = self._kept_if_allowed

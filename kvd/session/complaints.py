@@ -9,10 +9,11 @@ logger = logging.getLogger("kvd.session")
 
 
 class Complaints(NamedTuple):
-    """One of each kind for all sessions.  closed: takes a peer and why.  lost: takes a peer and the error."""
+    """One of each kind for all sessions.  closed, limited: take a peer and why.  lost: takes a peer and the error."""
 
     closed: LimitedLog
     lost: LimitedLog
+    limited: LimitedLog
 
     @classmethod
     def new(cls) -> "Complaints":
@@ -22,6 +23,7 @@ class Complaints(NamedTuple):
                 logger, logging.WARNING, "closed the connection of %s: %s", "connections were closed for what they sent"
             ),
             LimitedLog(logger, logging.DEBUG, "lost %s: %s", "connections were lost"),
+            LimitedLog(logger, logging.WARNING, "ended the connection of %s: %s", "connections were ended for a limit"),
         )
 
     def flush(self) -> None:

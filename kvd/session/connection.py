@@ -10,12 +10,13 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from kvd.errors import NotAClient, Usage
+from kvd.errors import LimitReached, NotAClient, Usage
 from kvd.process import unix_sockets
 from kvd.process.identity import Identity, identify
 from kvd.session.checked import CheckedDispatcher
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
+from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
@@ -33,6 +34,8 @@ TURN_LINES = 256
 """Lines answered before others have their turn: 64 KiB of empty lines take a tenth of a second."""
 GONE_INTERVAL = 30.0
 """Seconds between looks whether a peer that only watches is still there."""
+SHUTDOWN = "shutdown"
+"""Why a watch ends when the daemon does."""
 UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
 _TCP_CLOSE = 7
 """The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
@@ -50,10 +53,13 @@ class Connection:
         self._writer = writer
         self._transport: Any = writer.transport
         self._complaints = context.complaints
+        self._limits = context.limits
+        self._budget = context.budget
+        self._rounds = context.rounds
         self.identity = identify(writer.transport)
         self._peer = _name_of(writer, self.identity)
         self._lines = LineBuffer(context.max_line)
-        self._output = Output(writer, context.push_limit)
+        self._output = Output(writer, context.push_limit, self._note)
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
             self._output, context.push_limit,
@@ -63,10 +69,12 @@ class Connection:
             host = _host_of(writer, self.identity)
             login = self._guard = Login(context.access, host, self._watching.look_again, self.identity)
             self._dispatcher: Dispatcher = CheckedDispatcher(
-                context, self._output, self._watching, self._go_on, self._answer, login
+                context, self._output, self._watching, self._go_on, self._answer, login, self._allow
             )
         else:
-            self._dispatcher = Dispatcher(context, self._output, self._watching, self._go_on, self._answer, UNGUARDED)
+            self._dispatcher = Dispatcher(
+                context, self._output, self._watching, self._go_on, self._answer, UNGUARDED, self._allow
+            )
         self._linger = Linger(reader, writer)
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
@@ -88,14 +96,19 @@ class Connection:
         self._yielding = False
         self._ended = False
         self._stopping = False
-        self._crowd = 1
+        # Why a watch ends with the connection: a code, and a text for people.
+        self._farewell = (SHUTDOWN, "the daemon stops")
         self._over = False
+        self._only_watches = False
+        self._is_cut = False
         self._is_amid = False
 
     # ---- the connection
 
     async def run(self) -> None:
         """Serve until the peer is gone or has quit, or until `stop`.  The connection ends with `linger`."""
+        self._rounds.add(self)
+        self._streams.tell(self._note)
         try:
             await self._serve()
         except NotAClient as error:
@@ -118,7 +131,13 @@ class Connection:
 
     async def linger(self) -> None:
         """Close the connection, when the peer has what it was sent."""
-        await self._linger.close(amid=self._is_amid or self._dispatcher.left_lines or self._lines.is_amid)
+        is_amid = self._is_amid or self._dispatcher.left_lines or self._lines.is_amid
+        self._lines.drop()
+        try:
+            await self._linger.close(amid=is_amid)
+        finally:
+            self._streams.tell(None)
+            self._rounds.discard(self)
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""
@@ -126,10 +145,13 @@ class Connection:
 
     def stop(self, crowd: int = 1) -> None:
         """Finish what is being answered, tell a watcher, and end.  crowd: how many connections end with this one."""
+        self._stop(SHUTDOWN, f"{retry_hint(crowd)} the daemon stops")
+
+    def _stop(self, code: str, text: str) -> None:
         self._stopping = True
+        self._farewell = code, text
         self._dispatcher.stop()
-        self._crowd = crowd
-        self._is_amid = self._is_busy() or self._dispatcher.has_more()
+        self._is_amid = self._is_busy() or self._dispatcher.has_more() or self._lines.is_amid
         self._let_go()
         self._linger.drop_input()
         self._called.set()
@@ -138,6 +160,58 @@ class Connection:
     def abort(self) -> None:
         """End at once."""
         self._writer.transport.abort()
+
+    # ---- what it holds
+
+    def held(self) -> int:
+        """Bytes that it holds now (a `budget.Holder`)."""
+        if self._is_cut:
+            return 0
+        parts = (self._lines.held, self._dispatcher.held, self._watching.held, self._output.held)
+        return len(self._kept) + sum(parts)
+
+    def end_for_memory(self) -> None:
+        """Let go of all that it holds (a `budget.Holder`)."""
+        self._end_for(Limit.MEMORY)
+
+    def _note(self) -> None:
+        """It may hold more than before, or less."""
+        self._budget.note(self)
+
+    def _allow(self, more: int) -> None:
+        """Raises LimitReached if it may not hold so many bytes more: that is its last reply."""
+        if self._budget.exceeds(self, more):
+            error = self._reach(Limit.MEMORY)
+            self._dispatcher.drop()
+            self._stop(error.code, str(error))
+            raise error
+
+    def _reach(self, limit: Limit) -> LimitReached:
+        error = self._limits.reached(limit)
+        self._limits.ended(self._peer, error)
+        return error
+
+    def _end_for(self, limit: Limit) -> None:
+        """End it for a limit, and tell who waits for a line that nothing else could be taken for."""
+        error = self._reach(limit)
+        if self._only_watches and not self._output.held:
+            self._watching.end(error.code, str(error))
+        elif self._over or self._stopping or self._owes():
+            self._is_cut = True
+            self._let_go()
+            self._lines.drop()
+            self._dispatcher.drop()
+            self.abort()
+        else:
+            if self._lines.is_amid or self._lines.is_first:
+                self._output.reply(replies.refused(error))
+            self._dispatcher.drop()
+            self._stop(error.code, str(error))
+            self._lines.drop()
+
+    def _owes(self) -> bool:
+        """Whether a reply is still to come, or the peer has not taken all that was sent."""
+        return self._is_busy() or self._dispatcher.has_more() or bool(self._kept) or self._output.held > 0
 
     # ---- the task
 
@@ -153,7 +227,7 @@ class Connection:
         if self._watching.active and not self._dispatcher.quitting and not self._stopping:
             self._watching.close_with_it()
             await self._only_watch()
-        self._watching.end("shutdown", f"{retry_hint(self._crowd)} the daemon stops")
+        self._watching.end(*self._farewell)
         self._output.write()
 
     async def _converse(self) -> None:
@@ -168,6 +242,7 @@ class Connection:
                 work = self._work
                 await work()
                 self._work = None
+                self._note()
                 self._go_on()
 
     async def _only_watch(self) -> None:
@@ -175,6 +250,7 @@ class Connection:
 
         Nothing is read any more, so that keep-alive's finding has to be asked for.
         """
+        self._only_watches = True
         self._called.clear()
         events = {asyncio.ensure_future(self._writer.wait_closed()), asyncio.ensure_future(self._called.wait())}
         connection = self._writer.get_extra_info("socket")
@@ -215,13 +291,15 @@ class Connection:
         self._go_on()
 
     def _feed(self, data: bytes) -> None:
-        self._dispatcher.feed(self._lines.feed(data))
+        size = self._lines.held + len(data)
+        self._dispatcher.feed(self._lines.feed(data), size)
 
     def _keep(self, data: bytes) -> None:
         self._kept += data
         if len(self._kept) > READ_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+            self._note()
 
     def _take_kept(self) -> bytes:
         data, self._kept = self._kept[:READ_BYTES], self._kept[READ_BYTES:]
@@ -249,6 +327,7 @@ class Connection:
         """Have the task do something."""
         self._work = work
         self._called.set()
+        self._note()
 
     def _fail(self, error: Exception) -> None:
         """Have the task raise an error."""
@@ -313,6 +392,8 @@ class Connection:
             self._feed(self._take_kept())
             return True
         self._idle = self._lines.between and not self._dispatcher.in_transaction
+        if not self._idle or self in self._budget:
+            self._note()
         self._turn = 0
         return False
 

@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from kvd.metrics import Counts
 from kvd.session.auth import Access
+from kvd.session.budget import Budget
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
+from kvd.session.limits import Limits
 from kvd.session.progress import ProgressTimer
+from kvd.session.rounds import Rounds
 from kvd.session.watching import Log
 from kvd.store.api import Store
 from kvd.watch.catching_up import CatchingUp
@@ -21,7 +24,8 @@ class Context(NamedTuple):
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
-    introduce: gives those of INFO's lines that anybody may see.  access: None where there are no users.
+    introduce: gives those of INFO's lines that anybody may see.
+    limits, budget, rounds: what connections are held to.  access: None where there are no users.
     """
 
     store: Store
@@ -38,4 +42,7 @@ class Context(NamedTuple):
     committing: Committing
     counts: Counts
     introduce: Callable[[], Awaitable[Iterable[str]]]
+    limits: Limits
+    budget: Budget
+    rounds: Rounds
     access: Access | None = None

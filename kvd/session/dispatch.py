@@ -26,6 +26,8 @@ Work = Callable[[], Awaitable[None]]
 """What the connection's task does."""
 Parsed = tuple[Verb, Any]
 """A verb and its request."""
+LINE_BYTES = 64
+"""Memory of a line beyond its own bytes."""
 
 
 class Dispatcher:
@@ -37,18 +39,23 @@ class Dispatcher:
 
     def __init__(
         self, context: Context, output: Output, watching: Watching, go_on: Callable[[Work | None], None],
-        answered: Callable[[bytes], None], guard: Guard,
+        answered: Callable[[bytes], None], guard: Guard, allow: Callable[[int], None],
     ) -> None:  # fmt: skip
-        """answered: takes the replies to a chunk that `shortcut` took, once the store has given them."""
+        """answered: takes the replies to a chunk that `shortcut` took, once the store has given them.
+
+        allow: raises LimitReached if the connection may not hold so many bytes more.
+        """
         self._context = context
         self._store = context.store
         self._counts = context.counts
         self._output = output
         self._kept = context.store.kept
-        self._handlers = Handlers(context, output, watching, guard)
+        self._handlers = Handlers(context, output, watching, guard, allow)
         self._go_on = go_on
         self._answered = answered
         self._lines: deque[Line] = deque()
+        # Bytes that the lines had together, and those of a group at the store.
+        self._fed = self._grouped = 0
         # What was parsed to see whether it belongs to a group, and did not.
         self._ahead: Parsed | Refusal | NotAClient | None = None
         self.busy = False
@@ -68,6 +75,13 @@ class Dispatcher:
     def in_transaction(self) -> bool:
         """Whether what comes next belongs to a transaction."""
         return self._handlers.pending is not None
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait to be done, or are at the store, or in a transaction."""
+        waiting = self._fed + len(self._lines) * LINE_BYTES if self._lines or self._ahead else 0
+        pending = self._handlers.pending
+        return waiting + (self._grouped if self.busy else 0) + (pending.held if pending else 0)
 
     @property
     def quitting(self) -> bool:
@@ -138,9 +152,10 @@ class Dispatcher:
         self._store.write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
-    def feed(self, lines: Iterable[Line]) -> None:
-        """Take lines that `step` will answer."""
+    def feed(self, lines: Iterable[Line], size: int) -> None:
+        """Take lines that `step` will answer.  size: int, bytes that they have together."""
         self._lines.extend(lines)
+        self._fed = size
 
     def has_more(self) -> bool:
         """Whether there is something for `step`."""
@@ -150,11 +165,17 @@ class Dispatcher:
         """What is done in pieces is to end after the next one."""
         self._handlers.stopping = True
 
+    def drop(self) -> None:
+        """Forget what was not begun, and the transaction."""
+        self._lines.clear()
+        self._ahead = None
+        self._handlers.pending = None
+
     def close(self) -> None:
         """The connection has ended: nobody is told of what is answered yet."""
         self._go_on = self._answered = _tell_nobody
-        self._lines.clear()
-        self._ahead = None
+        self.drop()
+        self._handlers.close()
 
     # ---- what is done
 
@@ -228,6 +249,7 @@ class Dispatcher:
                 self._ahead = request
                 break
             group.append(request)
+        self._grouped = size
         return group
 
     # ---- groups

@@ -23,11 +23,11 @@ from kvd.requests import (
 )
 from kvd.session.context import Context
 from kvd.session.listing import listed
-from kvd.session.login import Guard
+from kvd.session.login import Guard, Permit
 from kvd.session.outcomes import deleted, refuse_any
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
-from kvd.session.watching import Watching
+from kvd.session.watching import Watching, memory_of
 from kvd.verbs import explain
 from kvd.watch.rendering import line_of, pieced
 from kvd.wire import replies
@@ -43,7 +43,11 @@ class Handlers:
     stopping: bool, whether the connection is to end as soon as it can; to be set.
     """
 
-    def __init__(self, context: Context, output: Output, watching: Watching, guard: Guard) -> None:
+    def __init__(
+        self, context: Context, output: Output, watching: Watching, guard: Guard, allow: Callable[[int], None]
+    ) -> None:
+        """allow: raises LimitReached if the connection may not hold so many bytes more."""
+        self._allow = allow
         self._context = context
         self._store = context.store
         self._output = output
@@ -51,6 +55,11 @@ class Handlers:
         self._guard = guard
         self.pending: Pending | None = None
         self.quitting = self.stopping = False
+
+    def close(self) -> None:
+        """The connection has ended."""
+        self.pending = None
+        self._allow = _anything
 
     # ---- those that are work: each gives its reply to the output
 
@@ -126,16 +135,22 @@ class Handlers:
         self._output.reply(replies.ok(b"%d" % sum(counts)))
 
     async def _watch(self, watch: Watch) -> None:
-        await self._watching.watch(self._guard.watch("WATCH", watch), watch.form)
+        await self._watching.watch(self._permit("WATCH", watch), watch.form)
 
     async def _resume(self, request: Resume) -> None:
-        await self._watching.resume(request.position, self._guard.watch("RESUME", request), request.form)
+        await self._watching.resume(request.position, self._permit("RESUME", request), request.form)
 
     async def _sync(self, watch: Watch) -> None:
-        await self._watching.sync(self._guard.watch("SYNC", watch), watch.form)
+        await self._watching.sync(self._permit("SYNC", watch), watch.form)
 
     async def _follow(self, request: Follow) -> None:
-        await self._watching.follow(request.position, self._guard.watch("FOLLOW", request), request.form)
+        await self._watching.follow(request.position, self._permit("FOLLOW", request), request.form)
+
+    def _permit(self, verb: str, request: Any) -> Permit:
+        """What a watch may have.  Raises a refusal."""
+        permit = self._guard.watch(verb, request)
+        self._allow(memory_of(permit.patterns))
+        return permit
 
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
@@ -196,7 +211,7 @@ class Handlers:
         return replies.OK
 
     def _begin_transaction(self, _: Nothing) -> bytes:
-        self.pending = Pending()
+        self.pending = Pending(self._allow)
         return replies.OK
 
     def _abort(self, _: Nothing) -> bytes:
@@ -222,6 +237,10 @@ class Handlers:
         self.quitting = True
         self._watching.drop()
         return replies.ok(b"bye")
+
+
+def _anything(_: int) -> None:
+    """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""
 
 
 AT_ONCE: dict[str, Callable[[Handlers, Any], bytes]] = {

@@ -1,7 +1,7 @@
 """What goes to the peer: replies in order, and pushed lines between them, never inside one."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 FLUSH_BYTES = 64 * 1024
 """Bytes of replies that are collected before they are written, the last reply excepted."""
@@ -13,11 +13,15 @@ watcher whose lines are refused can wait for the socket to drain."""
 class Output:
     """The sending side of one connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter, push_limit: int) -> None:
-        """push_limit: int, bytes that may wait in the socket for pushed lines to be added."""
+    def __init__(self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None]) -> None:
+        """push_limit: int, bytes that may wait in the socket for pushed lines to be added.
+
+        grown: called when more waits than PUSH_ALLOWANCE.
+        """
         self._writer = writer
         self._transport = writer.transport
         self._push_limit = push_limit
+        self._grown = grown
         self._replies: list[bytes] = []
         self._size = 0
         self._held = False
@@ -49,6 +53,15 @@ class Output:
             self._size = 0
 
     @property
+    def held(self) -> int:
+        """Bytes that wait: they were collected, or the socket has not taken them.
+
+        Of a reply of many parts that from which they were made is kept, too.
+        """
+        waiting = self._size + int(self._transport.get_write_buffer_size())
+        return 2 * waiting if self._held else waiting
+
+    @property
     def is_closed(self) -> bool:
         """Whether the peer is gone, or will be sent no more."""
         return bool(self._transport.is_closing())
@@ -77,6 +90,7 @@ class Output:
         self._replies.clear()
         self._late.clear()
         self._size = 0
+        self._grown = _nothing
 
     def close(self) -> None:
         """Close the connection when all is sent."""
@@ -106,8 +120,10 @@ class Output:
         if self._held:
             return False
         waiting = transport.get_write_buffer_size()
-        if waiting > PUSH_ALLOWANCE and waiting + len(data) > self._push_limit:
-            return False
+        if waiting > PUSH_ALLOWANCE:
+            if waiting + len(data) > self._push_limit:
+                return False
+            self._grown()
         self._transport.write(data)
         return True
 
@@ -126,3 +142,7 @@ class Output:
         """Wait until `push` may succeed.  Raises ConnectionError."""
         await self._free.wait()
         await self._writer.drain()
+
+
+def _nothing() -> None:
+    """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""

@@ -12,7 +12,24 @@ class Streams(asyncio.StreamReaderProtocol):
 
     has_early = False
     _receive: Callable[[bytes], None] | None = None
+    _full: Callable[[], None] | None = None
     _end: Callable[[Exception | None], None] | None = None
+
+    def tell(self, full: Callable[[], None] | None) -> None:
+        """Have somebody called when the peer reads so slowly that much waits, and when that has become less."""
+        self._full = full
+
+    def pause_writing(self) -> None:
+        """Called by the transport."""
+        super().pause_writing()
+        if self._full:
+            self._full()
+
+    def resume_writing(self) -> None:
+        """Called by the transport."""
+        super().resume_writing()
+        if self._full:
+            self._full()
 
     def attach(self, receive: Callable[[bytes], None], end: Callable[[Exception | None], None]) -> None:
         """Have all that comes taken.

@@ -1,5 +1,6 @@
 """The writes between BEGIN and COMMIT."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kvd.errors import Aborted, Refusal, TooLong, Usage
@@ -8,14 +9,24 @@ from kvd.verbs import Verb
 from kvd.wire import replies
 from kvd.wire.words import MAX_TRANSACTION, MAX_TRANSACTION_BYTES
 
+WRITE_BYTES = 400
+"""Memory of a write beyond its key and value."""
+
 
 class Pending:
     """The writes of one transaction, until they are done together."""
 
-    def __init__(self) -> None:
+    def __init__(self, permit: Callable[[int], None]) -> None:
+        """permit: raises LimitReached if so many bytes more may not be held."""
+        self._permit = permit
         self._writes: list[Put | Delete | Touch | Increment | Demand] = []
         self._refused = False
         self.size = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes."""
+        return self.size + len(self._writes) * WRITE_BYTES
 
     def answer(self, verb: Verb, arguments: Any) -> bytes:
         """Queue a request, or refuse it and the whole transaction with it; the reply."""
@@ -48,5 +59,6 @@ class Pending:
         size = self.size + len(arguments.key) + (len(arguments.value) if isinstance(arguments, Put) else 0)
         if size > MAX_TRANSACTION_BYTES:
             raise TooLong(f"a transaction has at most {MAX_TRANSACTION_BYTES} bytes of keys and values")
+        self._permit(size - self.size + WRITE_BYTES)
         self._writes.append(arguments)
         self.size = size

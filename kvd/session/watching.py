@@ -1,6 +1,7 @@
 """A connection's watch: at most one at a time."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from kvd.wire import replies
 
 SHORTEST_PROGRESS = 0.05
 """Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
+PATTERN_BYTES = 500
+"""Memory of a pattern beyond its own bytes, which are kept twice."""
 JOIN_TIMEOUT = 10.0
 """Seconds that a WATCH waits for the store's log."""
 
@@ -30,6 +33,11 @@ class Log(Protocol):
 
     def leave(self) -> None:
         """Once for every `join`."""
+
+
+def memory_of(patterns: Sequence[bytes]) -> int:
+    """Bytes that a watch of patterns takes."""
+    return 2 * sum(map(len, patterns)) + PATTERN_BYTES * len(patterns)
 
 
 class Watching:
@@ -55,6 +63,14 @@ class Watching:
         self._waiting: asyncio.Task[None] | None = None
         self._interval = 0.0
         self._turn: Turn | None = None
+        # What the patterns take; and the copy that is being sent.
+        self._size = 0
+        self._copying_now: Copy | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes that its patterns take, and a copy in flight."""
+        return self._size + (self._copying_now.held if self._copying_now else 0)
 
     @property
     def active(self) -> bool:
@@ -99,7 +115,7 @@ class Watching:
         await self._copy(permit, form, reason)
 
     async def _copy(self, permit: Permit, form: Form, reason: str = "") -> None:
-        copy = Copy(self._copying, Patterns(permit.patterns), self._buffer, form)
+        copy = self._copying_now = Copy(self._copying, Patterns(permit.patterns), self._buffer, form)
         self._output.hold()
         try:
             async for lines in copy.portions():
@@ -119,6 +135,7 @@ class Watching:
             self._output.reply(replies.refused(error))
         finally:
             copy.close()
+            self._copying_now = None
             self._output.release()
 
     def _begin(self, permit: Permit, form: Form, position: Position) -> None:
@@ -126,7 +143,7 @@ class Watching:
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
         self._leave()
-        self._permit = permit
+        self._permit, self._size = permit, memory_of(permit.patterns)
         self._watcher = Watcher(
             Patterns(permit.patterns),
             self._output.push,
@@ -198,7 +215,7 @@ class Watching:
     def _leave(self) -> None:
         if self._watcher:
             self._hub.remove(self._watcher)
-            self._watcher = None
+            self._watcher, self._size = None, 0
         self._output.forget_pushed()
         if self._waiting:
             self._waiting.cancel()
@@ -239,7 +256,7 @@ class Watching:
             self._catching_up.add(watcher)
 
     def _ended(self, line: bytes) -> None:
-        self._watcher = None
+        self._watcher, self._size = None, 0
         self._keep_time()
         self._output.push_last(line)
         if self._is_all:

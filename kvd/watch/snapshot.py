@@ -34,6 +34,8 @@ FEWER = 0.9
 """Part of the bytes that were left before that are fewer."""
 SLOW = 0.05
 """Seconds that a reader takes for a portion who is not waited for by other copies."""
+KEY_BYTES = 150
+"""Memory of a key that has changed, or was sent again, at least."""
 REPLACED = "the store's history was replaced under the copy; try again"
 REACH_TIMEOUT = 10.0
 """Seconds that the store's log may take to be read up to what a page has shown."""
@@ -60,6 +62,11 @@ class _Told:
         # Keys whose present records were sent, and as of which revision.
         self._records: dict[bytes, int] = {}
         self._newest = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes."""
+        return KEY_BYTES * (len(self._records) + sum([len(ends) for ends, _ in self._pages.values()]))
 
     def page(self, pattern: bytes, last: bytes, revision: int) -> None:
         """A page was sent."""
@@ -114,6 +121,11 @@ class Copy:
         if self._values:
             self._hub.copied.add(patterns)
         shared.pages.join()
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes, without the page that is being sent."""
+        return KEY_BYTES * len(self._changed) + self._told.held
 
     def close(self) -> None:
         """Follow the changes no longer."""

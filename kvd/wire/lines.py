@@ -80,6 +80,21 @@ class LineBuffer:
         return bool(self._open)
 
     @property
+    def is_first(self) -> bool:
+        """Whether no line has ended yet."""
+        return self._first is not None
+
+    @property
+    def held(self) -> int:
+        """Bytes that the line takes which has begun; what grows is given an eighth to spare."""
+        return len(self._open) * 9 // 8
+
+    def drop(self) -> None:
+        """Forget what has begun: nothing more will be fed."""
+        self._ended = True
+        self._open.clear()
+
+    @property
     def between(self) -> bool:
         """Whether a line has come, and no other has begun: what comes next is a line's beginning."""
         return not (self._open or self._first or self._skipping or self._ended)

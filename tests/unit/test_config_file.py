@@ -26,6 +26,7 @@ store-wait = 0.5
 fsync = "no"
 max-value = 65536
 max-memory = "20MiB"
+connection-memory = "30MiB"
 watch-buffer = "2MiB"
 read-cache = 0
 history-changes = 7

@@ -22,6 +22,16 @@ def test_the_store_gets_what_is_said(text: str, size: int) -> None:
     assert read({}, {"KVD_MAX_MEMORY": text}, Available(1000 * MIB)).memory.store == size
 
 
+def test_connections_get_what_is_said_and_each_process_its_part() -> None:
+    for text, size in (("0", 0), ("20MiB", 20 * MIB)):
+        for available in (Available(), Available(1000 * MIB)):
+            plan = read({"--connection-memory": text}, {}, available).memory
+            assert (plan.connections, plan.held_by_each(1), plan.held_by_each(4)) == (size, size, size // 4)
+    assert read({}, {}, Available(1000 * MIB)).memory.held_by_each(2) == 75 * MIB
+    # Where nobody knows how much there is.
+    assert read({}, {}).memory.held_by_each(2) == 0
+
+
 def test_the_read_caches_of_all_workers_fit_into_their_share() -> None:
     for size in (100, 1000, 100_000):
         for workers in (1, 2, 64):

@@ -1,0 +1,83 @@
+"""One budget of memory for what all connections of a process hold: lines that have begun, input that waits, open
+transactions, patterns, copies in flight, and what their peers have not read.
+
+It is counted where something is kept, not where it passes through: a request that is answered at once costs nothing
+here.  What a connection holds is asked for when it keeps something, and of all of them every few seconds.  Over the
+budget, who holds the most is ended: that is nobody who is served as fast as it asks.
+
+Lines that were pushed to many watchers are counted for each who has not read them, though most share one copy.
+"""
+
+import asyncio
+from typing import Protocol
+
+from kvd.metrics import Counts
+
+LEAST = 4096
+"""Bytes from which on a connection is counted: less is part of what any connection takes."""
+
+
+class Holder(Protocol):
+    """A connection.  Compared by identity."""
+
+    def held(self) -> int:
+        """Bytes that it holds now."""
+
+    def end_for_memory(self) -> None:
+        """Let go of all of it."""
+
+
+class Budget:
+    """Of one process."""
+
+    def __init__(self, limit: int, counts: Counts) -> None:
+        """limit: int, bytes, 0 for none.  counts: where the sum is told."""
+        self._limit = limit
+        self._counts = counts
+        self._held: dict[Holder, int] = {}
+        self._total = 0
+        self._called = False
+
+    def __contains__(self, holder: Holder) -> bool:
+        """Whether it is counted."""
+        return holder in self._held
+
+    def note(self, holder: Holder) -> None:
+        """Count what a connection holds now; somebody may be ended for it, though not before this returns."""
+        held = holder.held()
+        self._count(holder, held if held >= LEAST else 0)
+        if self._total > self._limit > 0 and not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._end_some)
+
+    def forget(self, holder: Holder) -> None:
+        """It is gone."""
+        self._count(holder, 0)
+
+    def exceeds(self, holder: Holder, more: int) -> bool:
+        """Whether a connection would be ended, if it held so many bytes more."""
+        if self._total + more <= self._limit or not self._limit:
+            return False
+        return self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
+
+    def _count(self, holder: Holder, held: int) -> None:
+        before = self._held.get(holder, 0)
+        if held:
+            self._held[holder] = held
+        elif before:
+            del self._held[holder]
+        self._total += held - before
+        self._counts.held = self._total
+
+    def _end_some(self) -> None:
+        """End those who hold the most, until the rest is within the budget."""
+        self._called = False
+        while self._total > self._limit:
+            holder = max(self._held, key=self._held.__getitem__)
+            counted, held = self._held[holder], holder.held()
+            if held < counted:
+                # Its peer has read meanwhile.
+                self._count(holder, held if held >= LEAST else 0)
+            else:
+                self.forget(holder)
+                holder.end_for_memory()

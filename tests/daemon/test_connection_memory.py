@@ -1,0 +1,249 @@
+"""One budget of memory for what all connections hold: who holds the most is ended, and nobody else notices."""
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kvd.settings import MIB
+from tests.support.daemons import one_each
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon, wait_for
+
+LIMIT = 8 * MIB
+CROWD = 40
+"""Connections that would hold some five times as much."""
+FEW_BYTES = 4096
+"""Of a socket's buffer: its peer has soon read enough."""
+
+
+@pytest.fixture(scope="module")
+def budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose connections may hold LIMIT."""
+    daemon = Daemon(
+        tmp_path_factory.mktemp("budget") / "data",
+        ["--fsync", "no", "--connection-memory", f"{LIMIT}", "--read-cache", "0"],
+    )
+    daemon.start()
+    with daemon.connect() as peer:
+        peer.ask("SET large " + "x" * 4000)
+        for number in range(50):
+            peer.ask(f"SET s/{number} " + "x" * 100_000)
+    yield daemon
+    daemon.stop()
+    assert "Traceback" not in daemon.log
+
+
+@pytest.fixture
+def small(start_daemon: StartDaemon) -> Daemon:
+    """A daemon whose connections may hold 600 KiB together."""
+    return start_daemon("--fsync", "no", "--connection-memory", "600KiB")
+
+
+def fact(daemon: Daemon, name: str) -> int:
+    with daemon.connect() as peer:
+        peer.send("INFO\n")
+        facts = dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))
+        return int(facts[name])
+
+
+@contextmanager
+def growing_less_than(size: int, daemon: Daemon) -> Iterator[None]:
+    """Not even for a moment."""
+    process = Path(f"/proc/{daemon.pid}")
+    before = psutil.Process(daemon.pid).memory_info().rss
+    (process / "clear_refs").write_text("5")  # the peak begins anew
+    yield
+    peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+    assert peak
+    assert int(peak[1]) * 1024 - before < size
+
+
+@contextmanager
+def slow_reader(daemon: Daemon) -> Iterator[Peer]:
+    """A connection whose kernel takes little for it."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW_BYTES)
+        connection.connect(("127.0.0.1", daemon.port))
+        peer = Peer(connection)
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+
+def half_a_line(peer: Peer) -> None:
+    peer.send(b"SET k " + b"x" * 1_390_000)
+
+
+def open_transaction(peer: Peer) -> None:
+    peer.send("BEGIN\n" + "".join(f"SET k/{number} {'x' * 8000}\n" for number in range(128)))
+    with suppress(AssertionError):  # it may be cut off in a line
+        peer.lines(129)
+
+
+def patterns(peer: Peer) -> None:
+    peer.send("WATCH " + " ".join(f"{number:0500}*" for number in range(1024)) + "\n")
+
+
+def replies_unread(peer: Peer) -> None:
+    peer.socket.settimeout(0.1)
+    with suppress(TimeoutError):
+        peer.send("GET large\n" * 200_000)
+
+
+def listing_unread(peer: Peer) -> None:
+    peer.send("LIST\n" * 10)
+
+
+def copy_unread(peer: Peer) -> None:
+    peer.send("SYNC\n")
+
+
+HOARDS: dict[str, Callable[[Peer], None]] = {
+    "half a line": half_a_line, "an open transaction": open_transaction, "patterns": patterns,
+    "replies": replies_unread, "a listing": listing_unread, "a copy": copy_unread,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOARDS)
+def test_whatever_is_hoarded_memory_stays_bounded_and_nobody_else_notices(kind: str, budget: Daemon) -> None:
+    ended = fact(budget, "limited-memory")
+    with budget.connect() as watcher, budget.connect() as writer, budget.connect() as other:
+        assert watcher.ask("WATCH mine").startswith("OK ")
+        assert writer.ask("BEGIN") == "OK"
+        assert writer.ask("SET mine 1") == "OK queued"
+        with growing_less_than(3 * LIMIT, budget), ExitStack() as stack:
+            for _ in range(CROWD):
+                peer = stack.enter_context(slow_reader(budget))
+                with suppress(ConnectionError):
+                    HOARDS[kind](peer)
+                assert other.ask("PING") == "OK"
+            wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
+            if kind not in ("a listing", "a copy"):
+                assert fact(budget, "limited-memory") > ended
+        assert writer.ask("COMMIT").startswith("OK ")
+        assert watcher.line().endswith(" SET mine 1")
+    wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+
+
+def test_watchers_that_do_not_read_are_ended(budget: Daemon) -> None:
+    ended = fact(budget, "limited-memory")
+    with ExitStack() as stack, budget.connect() as watcher, budget.connect() as writer:
+        for _ in range(CROWD):
+            assert stack.enter_context(slow_reader(budget)).ask("WATCH w/* v/*").startswith("OK ")
+        watcher.ask("WATCH w/*")
+        for number in range(100):
+            writer.ask(f"SET w/{number} " + "x" * 60_000)
+            assert watcher.line().split(" ", 3)[2] == "SET"
+        wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
+        assert fact(budget, "limited-memory") > ended
+
+
+def test_the_line_that_goes_over_is_refused_and_nothing_of_it_is_done(small: Daemon) -> None:
+    with small.connect() as peer, small.connect() as other:
+        assert other.ask("SET k v") == "OK 1"
+        assert peer.ask("GET k") == "OK v"
+        peer.send("SET k " + "x" * 700_000)
+        assert peer.line().startswith("ERR limit connections hold more than they may together")
+        with suppress(ConnectionError):
+            peer.send("\nSET k 2\n")
+        assert peer.is_closed()
+        assert other.ask("GET k") == "OK v"
+        assert small.says("ended the connection of 127.0.0.1:")
+        assert fact(small, "limited-memory") == 1
+
+
+def test_the_request_in_a_transaction_that_goes_over_is_refused_and_nothing_is_done(small: Daemon) -> None:
+    with small.connect() as peer, small.connect() as other:
+        peer.send("BEGIN\n" + "".join(f"SET k/{number} {'x' * 9000}\n" for number in range(100)) + "COMMIT\n")
+        replies = peer.rest()
+        assert set(replies[1:-1]) == {"OK queued"}
+        assert replies[-1].startswith("ERR limit ")
+        assert 50 < len(replies) < 70
+        assert other.ask("COUNT") == "OK 0"
+
+
+@pytest.mark.parametrize("verb", ["WATCH", "SYNC", "FOLLOW -"])
+def test_the_watch_that_goes_over_is_refused(small: Daemon, verb: str) -> None:
+    with small.connect() as peer:
+        peer.send(f"PING\n{verb} " + " ".join(f"{number:0300}*" for number in range(1024)) + "\n")
+        assert peer.line() == "OK"
+        assert peer.line().startswith("ERR limit ")
+        assert peer.is_closed()
+
+
+def test_a_watch_that_holds_the_most_is_told_where_it_ended(small: Daemon) -> None:
+    with small.connect() as watcher, small.connect() as other:
+        assert other.ask("SET k v") == "OK 1"
+        watcher.send("WATCH k " + " ".join(f"{number:0300}*" for number in range(400)) + "\n")
+        assert watcher.line().startswith("OK 1@")
+        assert other.ask("SET k w") == "OK 2"
+        assert watcher.line().startswith("CHANGE 2@")
+        other.send("SET k " + "x" * 250_000)
+        last = watcher.line().split(" ")
+        assert (last[0], last[1].split("@")[0], last[2]) == ("END", "2", "limit")
+        assert watcher.is_closed()
+        other.send("\n")
+        assert other.line() == "OK 3"
+
+
+def test_a_watch_whose_client_has_shut_down_its_sending_side_is_told_so_too(small: Daemon) -> None:
+    with small.connect() as watcher, small.connect() as other:
+        watcher.send("WATCH k " + " ".join(f"{number:0300}*" for number in range(400)) + "\n")
+        watcher.socket.shutdown(socket.SHUT_WR)
+        assert watcher.line().startswith("OK 0@")
+        other.send("SET k " + "x" * 250_000)
+        assert watcher.line().startswith("END 0@")
+        assert watcher.is_closed()
+        other.send("\n")
+        assert other.line() == "OK 1"
+
+
+def test_who_owes_nothing_and_has_asked_is_closed_without_a_word(small: Daemon) -> None:
+    with small.connect() as idle, small.connect() as other:
+        idle.send("BEGIN\n" + "".join(f"SET k/{number} {'x' * 9000}\n" for number in range(40)))
+        assert idle.lines(41)[-1] == "OK queued"
+        other.send("SET k " + "x" * 300_000)
+        assert idle.is_closed()
+        other.send("\n")
+        assert other.line() == "OK 1"
+
+
+def test_replies_that_nobody_reads_end_without_a_word(small: Daemon) -> None:
+    with slow_reader(small) as peer, small.connect() as other:
+        assert other.ask("SET k " + "x" * 4000) == "OK 1"
+        replies_unread(peer)
+        other.send("SET k " + "x" * 400_000)
+        assert small.says("ended the connection of 127.0.0.1:")
+        other.send("\n")
+        assert other.line() == "OK 2"
+        received = b""
+        with suppress(ConnectionError):
+            while data := peer.socket.recv(65536):
+                received += data
+        assert b"ERR" not in received
+
+
+def test_each_worker_has_its_share(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--workers", "2", "--connection-memory", "1200KiB")
+    with one_each(daemon) as peers:
+        for peer in peers:
+            peer.send("SET k " + "x" * 700_000)
+        assert [peer.line().split(" ")[:2] for peer in peers] == [["ERR", "limit"]] * 2
+    assert fact(daemon, "limited-memory") == 2
+
+
+def test_without_a_budget_everybody_may_hold_as_much_as_before(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--connection-memory", "0")
+    with ExitStack() as stack:
+        peers = [stack.enter_context(daemon.connect()) for _ in range(10)]
+        for peer in peers:
+            peer.send("SET k " + "x" * 1_000_000)
+        for peer in peers:
+            peer.send("\n")
+            assert peer.line().startswith("OK ")
