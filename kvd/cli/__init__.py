@@ -15,7 +15,7 @@ command         what a command is: a row of its group
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input
-password        a password that comes from standard input, or is asked for
+password        passwords, for a daemon and for the file of users
 readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from kvd.cli import readers
 from kvd.cli.output import Output
+from kvd.cli.password import login
 from kvd.cli.readers import Reader
 from kvd.cli.status import USAGE, Failure
 from kvd.client import Client, connect, tls_context
@@ -49,6 +50,12 @@ COMMON = (
     ),
     Option("--cert", "FILE", "A certificate to show to the daemon, in PEM; with TLS", readers.path),
     Option("--key", "FILE", "The private key of that certificate, in PEM", readers.path),
+    Option(
+        "--user", "NAME",
+        "Who you are, for a daemon that has users; the password is taken from\nthe variable KVCTL_PASSWORD",
+        readers.text,
+    ),
+    Option("--password-file", "FILE", "Take the password from the first line of this file", readers.path),
     Option(
         "--timeout", "SECONDS",
         "Give the daemon up when it is silent for so long (unless given, 30,\n"
@@ -98,14 +105,14 @@ def connected(ask: Ask) -> Run:
 
 
 def how(args: Arguments) -> dict[str, Any]:
-    """Give the client's limits of time, in seconds, its own unless --timeout says otherwise; and what TLS needs."""
+    """Give the client's limits of time, its own unless --timeout says otherwise; what TLS needs, and who it is."""
     seconds = args["--timeout"]
     limits = {} if seconds is None else {"connect_timeout": seconds, "timeout": seconds}
     try:
         tls = tls_context(bool(args["--tls"]), args["--ca"], args["--cert"], args["--key"])
     except ValueError as error:
         raise Failure(USAGE, f"--{error}".replace("--cert and key", "--cert and --key")) from None
-    return limits | {"tls": tls or False}
+    return limits | {"tls": tls or False} | login(args)
 
 
 ON_A_TERMINAL = """\

@@ -1,10 +1,40 @@
-"""A password that comes from standard input; on a terminal it is asked for, twice, and not shown."""
+"""Passwords: one for a daemon, and a new one that comes from standard input, or is asked for, twice, and not shown."""
 
 import getpass
 import os
+from pathlib import Path
+from typing import Any
 
-from kvd.access.users import LONGEST_PASSWORD, why_unusable
+from kvd.access.users import LONGEST_PASSWORD, NAME_RULE, is_name, why_unusable
 from kvd.cli.status import USAGE, Failure
+
+VARIABLE = "KVCTL_PASSWORD"
+
+
+def login(args: dict[str, Any]) -> dict[str, str]:
+    """Who says so with --user, and the password: never an argument, which others see.  Raises Failure."""
+    user, path = args["--user"], args["--password-file"]
+    if user is None:
+        if path is not None:
+            raise Failure(USAGE, "--password-file: whose password is it? expected --user NAME beside it")
+        return {}
+    password = os.environ.get(VARIABLE, "") if path is None else _first_line(path)
+    if not password:
+        raise Failure(USAGE, f"--user: no password: expected it in {VARIABLE}, or --password-file FILE")
+    if not is_name(user):
+        raise Failure(USAGE, f"--user: invalid name {user!a}: {NAME_RULE}")
+    if why := why_unusable(os.fsencode(password)):
+        raise Failure(USAGE, f"the password cannot be used: {why}")
+    return {"user": user, "password": password}
+
+
+def _first_line(path: str) -> str:
+    try:
+        with Path(path).open("rb") as opened:
+            line = opened.readline(LONGEST_PASSWORD + 3)
+    except OSError as error:
+        raise Failure(USAGE, f"--password-file: cannot read {path!r} ({error.strerror})") from None
+    return os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r"))
 
 
 def new_password(name: str) -> bytes:

@@ -31,6 +31,7 @@ sockets      a connection, on a socket that a thread waits for
 faces        what both faces give
 dialing      how a daemon is reached
 tls          TLS to a daemon
+login        who a client is
 protocol     the protocol without I/O
 requests     what can be asked
 listings     requests for one page after another

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from kvd.client import requests, tls
 from kvd.client.dialing import Target, dial, parse_target, reason_of, unreachable
 from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
+from kvd.client.login import LOGIN_TIMEOUT, Login
 from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
 from kvd.client.requests import Request
 from kvd.errors import ConnectionLost
@@ -55,10 +56,12 @@ class Connection:
         self._looking = self._look_later()
 
     @classmethod
-    async def open(cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None) -> Self:
-        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.
+    async def open(
+        cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None, login: Login | None = None
+    ) -> Self:
+        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.  login: who it is.
 
-        Raises BadAddress, Unreachable.
+        Raises BadAddress, Unreachable, Refusal.
         """
         target = parse_target(address)
         context = target.context(given)
@@ -66,10 +69,14 @@ class Connection:
             async with asyncio.timeout(connect_timeout):
                 connection = await cls._dialed(address, target, context)
                 await connection.begin(requests.ping())
-                connection._protocol.longest = LONGEST_LINE
-                return connection
+            if login:
+                connect_timeout = max(connect_timeout, LOGIN_TIMEOUT)
+                async with asyncio.timeout(connect_timeout):
+                    await connection.begin(requests.auth(login))
         except (OSError, UnicodeError, ConnectionLost) as error:
             raise unreachable(address, error, connect_timeout) from None
+        connection._protocol.longest = LONGEST_LINE
+        return connection
 
     @classmethod
     async def _dialed(cls, address: str, target: Target, context: ssl.SSLContext | None) -> Self:

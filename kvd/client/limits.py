@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kvd.client import arguments
 from kvd.client.arguments import Seconds
+from kvd.client.login import Login
 
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
@@ -20,7 +21,7 @@ class Limits(NamedTuple):
     connect: for one daemon to answer a first PING.  silence: without a byte while one is due, None: for ever.
     reconnect: for a connection in place of one that was lost, 0: not at all.
     retry_uncertain: whether a write of unknown outcome is sent again.
-    tls: None for a plain connection.
+    tls: None for a plain connection.  login: None for who has not to say who they are.
     """
 
     connect: float
@@ -28,11 +29,12 @@ class Limits(NamedTuple):
     reconnect: float = 0
     retry_uncertain: bool = False
     tls: ssl.SSLContext | None = None
+    login: Login | None = None
 
 
 def checked(
     connect_timeout: Seconds, timeout: Seconds | None, reconnect: Seconds = 0, retry_uncertain: bool = False,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | None = None, login: Login | None = None,
 ) -> Limits:  # fmt: skip
     """The limits of a caller.  Raises TypeError, ValueError."""
     arguments.flag(retry_uncertain, "retry_uncertain")
@@ -42,4 +44,5 @@ def checked(
         arguments.duration(reconnect, "reconnect"),
         retry_uncertain,
         tls,
+        login,
     )

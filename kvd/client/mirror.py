@@ -9,6 +9,7 @@ from kvd.client.arguments import Seconds
 from kvd.client.dialing import Addresses
 from kvd.client.following import Following
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
+from kvd.client.login import login_of
 from kvd.client.mirroring import Mirrored, Mirroring
 from kvd.client.tasks import TaskFace
 from kvd.client.tls import File, tls_context
@@ -24,7 +25,7 @@ class Mirror(Mirrored):
     Entering it waits for the first copy, and raises Unreachable if no daemon answers.  Reading it asks nobody.  It is a
     little behind the store: `reach` waits until it is as far as somewhere.
 
-    tls, ca, cert, key: as `connect` takes them.
+    tls, ca, cert, key, user, password: as `connect` takes them.
     """
 
     def __init__(
@@ -37,8 +38,11 @@ class Mirror(Mirrored):
         ca: File | None = None,
         cert: File | None = None,
         key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
-        face, waits = TaskFace(), limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key))
+        face, login = TaskFace(), login_of(user, password)
+        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
         addresses, options = Addresses(arguments.addresses(address)), WatchOptions(batches=True)
         following = Following(face, addresses, waits, patterns, None, None, True, None, options)
         self._mirroring = Mirroring(face, following)

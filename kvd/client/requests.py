@@ -12,6 +12,7 @@ from kvd.client import arguments, replies
 from kvd.client.arguments import Seconds, Value
 from kvd.client.beside import Beside
 from kvd.client.lines import Reply
+from kvd.client.login import Login
 from kvd.client.words import Changes, Item, WatchOptions, is_text
 from kvd.errors import Usage
 
@@ -149,6 +150,11 @@ def help(verb: str | None = None) -> Request[list[str]]:  # noqa: A001
     """Ask how verbs are written."""
     word = b"" if verb is None else b" " + arguments.verb(verb)
     return Request(b"HELP%b\n" % word, replies.help_lines, most_items=MOST_FACTS)
+
+
+def auth(login: Login) -> Request[None]:
+    """Say who one is."""
+    return Request(b"AUTH %b %b\n" % login, replies.ok)
 
 
 def ping(text: str | None = None) -> Request[str]:

@@ -13,6 +13,7 @@ from kvd.client import requests
 from kvd.client.connection import LONGEST_GREETING, READ_SIZE
 from kvd.client.dialing import dial_blocking, parse_target, reason_of, unreachable
 from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
+from kvd.client.login import LOGIN_TIMEOUT, Login
 from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
 from kvd.client.requests import Request
 from kvd.client.silence import LOOKS
@@ -44,8 +45,10 @@ class SocketConnection:
         self._peer = half_open.Peer(connection)
 
     @classmethod
-    def open(cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None) -> Self:
-        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.
+    def open(
+        cls, address: str, connect_timeout: float, given: ssl.SSLContext | None = None, login: Login | None = None
+    ) -> Self:
+        """Connect, and wait for the answer to a PING.  given: for TLS, if that is wanted.  login: who it is.
 
         Raises BadAddress, Unreachable, Refusal.
         """
@@ -54,21 +57,24 @@ class SocketConnection:
         until = time.monotonic() + connect_timeout
         try:
             connection = cls(address, dial_blocking(target, until, context))
-            connection._greet(until)
+            connection._begin(requests.ping(), until)
+            if login:
+                connect_timeout = max(connect_timeout, LOGIN_TIMEOUT)
+                connection._begin(requests.auth(login), time.monotonic() + connect_timeout)
         except (OSError, UnicodeError, ConnectionLost) as error:
             raise unreachable(address, error, connect_timeout) from None
+        connection._protocol.longest = LONGEST_LINE
         return connection
 
-    def _greet(self, until: float) -> None:
+    def _begin(self, request: Request[Any], until: float) -> None:
         try:
-            self.send(requests.ping())
+            self.send(request)
             while not isinstance(heard := self.next(until), Answer):
                 pass
             heard.result()
         except BaseException:
             self.close()
             raise
-        self._protocol.longest = LONGEST_LINE
 
     def limit_silence(self, limit: float | None) -> None:
         """From now on, raise TimedOut after so many seconds in which something was waited for and no byte came."""

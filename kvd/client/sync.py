@@ -19,6 +19,7 @@ from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.faces import run
 from kvd.client.following import Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
+from kvd.client.login import login_of
 from kvd.client.places import Place
 from kvd.client.requests import Request
 from kvd.client.sync_mirror import Mirror
@@ -44,6 +45,8 @@ def connect(
     ca: File | None = None,
     cert: File | None = None,
     key: File | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> "Client":
     """Connect to the daemon at HOST:PORT, HOST, [IPV6]:PORT or unix:PATH, or to one of several of one store.
 
@@ -54,10 +57,13 @@ def connect(
     retry_uncertain: send a write again of which it is not known whether it was done; it may then be done twice.
     tls: True, or an SSLContext; an address that begins with tls: stands for True.  ca: PEM file of who may have signed
     the daemon's certificate, unless this machine trusts them.  cert, key: PEM files to be shown to the daemon.
+    user, password: who this is, for a daemon that has users.
 
-    Raises BadAddress, Unreachable, TypeError, ValueError.
+    Raises BadAddress, Unreachable, Refusal, TypeError, ValueError.
     """
-    waits = limits.checked(connect_timeout, timeout, reconnect, retry_uncertain, tls_context(tls, ca, cert, key))
+    waits = limits.checked(
+        connect_timeout, timeout, reconnect, retry_uncertain, tls_context(tls, ca, cert, key), login_of(user, password)
+    )
     client = Client(arguments.addresses(address), waits)
     run(client._calling.open())
     return client
@@ -232,15 +238,20 @@ class Client:
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
             options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
+            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
         )  # fmt: skip
 
     def mirror(self, *patterns: str) -> Mirror:
         """Keep a live copy of what matches, as a mapping."""
         connect_timeout, timeout = self._limits[:2]
         return Mirror(
-            self._addresses, *patterns, connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False
-        )
+            self._addresses, *patterns,
+            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+        )  # fmt: skip
+
+    def _login(self) -> dict[str, Any]:
+        login = self._limits.login
+        return {"user": login.user.decode(), "password": login.password.decode()} if login else {}
 
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
@@ -248,7 +259,7 @@ class Client:
         connect_timeout, timeout = self._limits[:2]
         return Watch(
             self._addresses, *patterns, resume=resume, sync=sync, options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False,
+            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
         )  # fmt: skip
 
     def _items(self, pages: listings.Pages) -> Iterator[Item]:

@@ -114,11 +114,11 @@ class TaskFace:
 
     async def link(self, address: str, limits: Limits) -> TaskLink:
         """Connect for requests."""
-        return TaskLink(await Connection.open(address, limits.connect, limits.tls), limits.silence)
+        return TaskLink(await Connection.open(address, limits.connect, limits.tls, limits.login), limits.silence)
 
     async def stream(self, address: str, limits: Limits) -> TaskStream:
         """Connect for a watch."""
-        return TaskStream(await Connection.open(address, limits.connect, limits.tls), limits.silence)
+        return TaskStream(await Connection.open(address, limits.connect, limits.tls, limits.login), limits.silence)
 
     def alarm(self) -> TaskAlarm:
         """Make something to wait for."""

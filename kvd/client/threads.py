@@ -177,11 +177,11 @@ class ThreadFace:
 
     async def link(self, address: str, limits: Limits) -> ThreadLink:
         """Connect for requests."""
-        return ThreadLink(SocketConnection.open(address, limits.connect, limits.tls), limits.silence)
+        return ThreadLink(SocketConnection.open(address, limits.connect, limits.tls, limits.login), limits.silence)
 
     async def stream(self, address: str, limits: Limits) -> ThreadStream:
         """Connect for a watch."""
-        return ThreadStream(SocketConnection.open(address, limits.connect, limits.tls), limits.silence)
+        return ThreadStream(SocketConnection.open(address, limits.connect, limits.tls, limits.login), limits.silence)
 
     def alarm(self) -> ThreadAlarm:
         """Make something to wait for."""

@@ -9,6 +9,7 @@ from kvd.client.arguments import Seconds
 from kvd.client.dialing import Addresses
 from kvd.client.following import Following, Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
+from kvd.client.login import login_of
 from kvd.client.places import Place
 from kvd.client.tasks import TaskFace
 from kvd.client.tls import File, tls_context
@@ -33,7 +34,7 @@ class Watch:
     resume: begin with the changes after this position.  sync: begin with a copy of all there is.
     timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
     three of the intervals of the signs of life.
-    tls, ca, cert, key: as `connect` takes them.
+    tls, ca, cert, key, user, password: as `connect` takes them.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, what `connect` does,
     Refusal and ConnectionLost; taking a change, WatchEnded and ConnectionLost.
@@ -52,10 +53,13 @@ class Watch:
         ca: File | None = None,
         cert: File | None = None,
         key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         begin = requests.beginning(patterns, resume, sync, options)
         addresses = Addresses(arguments.addresses(address))
-        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key))
+        login = login_of(user, password)
+        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
         self._watching = Watching(TaskFace(), addresses, begin, waits, resume or "")
         self.position = ""
         self.copy: Copy | None = None
@@ -99,7 +103,7 @@ class Follow:
     copies: if False, no copy is made: without a position it begins with the present, and where the changes are no
     longer kept Compacted, OtherStore or Future is raised.
     retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
-    tls, ca, cert, key: as `connect` takes them.
+    tls, ca, cert, key, user, password: as `connect` takes them.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, Unreachable if no
     daemon answers.  After that it tries again until it is closed, and raises only Refusal.
@@ -120,9 +124,12 @@ class Follow:
         ca: File | None = None,
         cert: File | None = None,
         key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
         addresses = Addresses(arguments.addresses(address))
-        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key))
+        login = login_of(user, password)
+        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
         self._following = Following(TaskFace(), addresses, waits, patterns, position, place, copies, retrying, options)
 
     @property

@@ -12,7 +12,7 @@ NOT_IN_THE_CLIENT = {
     "ABORT": "a transaction whose body fails is not sent",
     "UNWATCH": "a Watch has a connection of its own, which it closes",
     "QUIT": "close() does it",
-    "AUTH": "connect() is to do it",
+    "AUTH": "connect() does it",
 }
 NOT_IN_KVCTL = {
     "PUT": "set has its options",
