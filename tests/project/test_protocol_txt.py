@@ -16,18 +16,11 @@ from kvd.settings import Settings
 from kvd.verbs import VERBS, find
 from kvd.wire import words
 from kvd.wire.lines import max_line
-from tests.support.processes import ROOT, Daemon, StartDaemon
+from tests.support.page import TEXT, section
+from tests.support.processes import Daemon, StartDaemon
 from tests.support.vectors import Player, Step, steps_of, tcp
 
-TEXT = (ROOT / "kvd" / "protocol.txt").read_text()
 VERB_SECTIONS = range(5, 10)
-
-
-def section(number: int) -> str:
-    """The text of one section, without its title."""
-    match = re.search(rf"^{number}  [^\n]*\n-+\n(.*?)(?=^\d+  [^\n]*\n-+\n|\Z)", TEXT, re.DOTALL | re.MULTILINE)
-    assert match, f"no section {number}"
-    return match[1]
 
 
 def table(text: str) -> dict[str, str]:

@@ -864,6 +864,32 @@ async def test_a_watch_that_cannot_begin_leaves_the_old_one(
     assert shown(await peer.line()) == "CHANGE 2 SET a 2"
 
 
+async def test_a_copy_that_is_given_up_leaves_the_old_watch(
+    peer: MemoryPeer, other: MemoryPeer, store: ObservedStore, service: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after its first PAIR; lines that came due meanwhile follow its ERR."""
+    read, gate = store.page, Gate()
+
+    async def page(pattern: bytes, after: bytes, *, values: bool = True) -> tuple[Page, bytes]:
+        if pattern == b"y":
+            gate.reached.set()
+            await gate.open.wait()
+            raise Unavailable("away")
+        return await read(pattern, after, values=values)
+
+    monkeypatch.setattr(store, "page", page)
+    assert await other.ask("SET x/1 1") == "OK 1"
+    await peer.ask("WATCH a")
+    peer.send("SYNC x/* y\n")
+    await reached(gate)
+    assert await other.ask("SET a 2") == "OK 2"
+    await until(lambda: service.hub.position.revision == 2)
+    gate.open.set()
+    assert [shown(line) for line in await peer.lines(3)] == ["PAIR 1 x/1 1", "ERR unavailable away", "CHANGE 2 SET a 2"]
+    assert await other.ask("SET a 3") == "OK 3"
+    assert shown(await peer.line()) == "CHANGE 3 SET a 3"
+
+
 async def test_a_watch_does_not_begin_while_the_log_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

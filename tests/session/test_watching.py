@@ -312,6 +312,8 @@ def test_a_watcher_whose_place_is_gone_is_told_and_can_begin_anew(start_daemon: 
             assert revision_of(line) == count
             line = stalled.line()
         assert line.startswith(f"END {count}@{store} compacted ")
+        # The store's position, not that of the watch that has ended.
+        assert stalled.ask("UNWATCH") == f"OK 400@{store}"
         stalled.send("SYNC\n")
         copy, _ = read_copy(stalled)
         assert len(copy) == 400

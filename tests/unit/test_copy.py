@@ -283,3 +283,16 @@ async def test_a_page_that_nobody_wants_any_more_fails_in_silence() -> None:
         await asyncio.sleep(0)
     gc.collect()
     assert complaints == []
+
+
+async def test_keys_that_change_faster_than_they_are_read_are_said() -> None:
+    world = World(random.Random(1))
+    copy = Copy(world.shared(), Patterns([b"*"]), 0)
+
+    async def read() -> None:
+        async for _ in copy.portions():
+            world.write_all()
+
+    with pytest.raises(Unavailable, match="the keys change faster than they are read"):
+        await read()
+    copy.close()
