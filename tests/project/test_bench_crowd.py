@@ -53,7 +53,8 @@ def test_copies_come_to_their_end_beside_a_writer(bench: Bench) -> None:
     loads = (copies.Load(2, 100, 32, writes=200), copies.Load(2, 100, 32, writes=200, reads=100_000))
     curve = only(copies.measure(bench, loads))
     assert all(check.met for check in curve.checks)
-    assert all(rate > 0 for rate in curve.columns["changes/s meanwhile"])
+    # The fast copies may be complete before the next change.
+    assert curve.columns["changes/s meanwhile"][1] > 0
 
 
 def test_kept_changes_take_little_memory() -> None:

@@ -60,6 +60,8 @@ class Writer(threading.Thread):
 
 def check(daemon: Daemon, acknowledged: list[str], refused: list[str]) -> None:
     with daemon.connect() as peer:
+        # An engine that was killed may take longer to come back than a request waits.
+        wait_for("the store", lambda: not peer.ask("GET nothing").startswith("ERR unavailable "))
         for start in range(0, len(acknowledged), 500):
             keys = acknowledged[start : start + 500]
             peer.send("".join(f"GET {key}\n" for key in keys))
