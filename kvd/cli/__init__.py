@@ -12,6 +12,11 @@ server          the group for the daemon itself: info, ping
 users           the group for the file of users: user
 command         what a command is: a row of its group
 
+following       where the changes come from that are watched
+latest          the newest change of each key, for who is slower than the changes
+printing        changes, printed
+showing         how changes are written: for programs, and for people
+executing       a command that is run for each change
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input

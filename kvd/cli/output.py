@@ -19,19 +19,23 @@ class Output:
 
     def __init__(self, as_json: bool, raw: bool) -> None:
         self.as_json = as_json
-        self._for_people = not raw and sys.stdout.isatty()
+        self.is_for_people = not raw and sys.stdout.isatty()
 
     def line(self, text: str, **fields: object) -> None:
         """Write one line: the text, or with --json the fields."""
+        self.write(self.encode(text, **fields))
+
+    def encode(self, text: str, **fields: object) -> bytes:
+        """Make such a line."""
         if self.as_json:
             text = json.dumps(fields)
-        elif self._for_people:
+        elif self.is_for_people:
             text = visible(text, kept="\t")
-        self.write(text.encode() + b"\n")
+        return text.encode() + b"\n"
 
     def value(self, value: bytes) -> None:
         """Write the value alone; for people, as whole lines."""
-        if not self._for_people:
+        if not self.is_for_people:
             self.write(value)
             return
         text = visible_value(value)

@@ -29,11 +29,6 @@ def address(name: str, word: str) -> str:
     return word
 
 
-def path(_: str, word: str) -> str:
-    """Read the path of a file."""
-    return word
-
-
 def value(_: str, word: str) -> bytes | None:
     """Read a value, None for the one that comes from standard input."""
     return None if word == "-" else os.fsencode(word)
@@ -71,6 +66,24 @@ def revision(name: str, word: str) -> str:
     """Read a revision, or a position, which begins with one."""
     expected = "one such as 17, or 0 for a key that is not there"
     return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "revision", expected)
+
+
+def position(name: str, word: str) -> str:
+    """Read a position, or a revision."""
+    return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "position", "one such as 17@c3d1a7f0, or a revision such as 17")
+
+
+def kinds(name: str, word: str) -> tuple[str, ...]:
+    """Read kinds of changes, with commas between them."""
+    expected = "some of set, del and expire, with commas between them"
+    return tuple(_check(name, kind.upper(), "SET|DEL|EXPIRE", "kind", expected) for kind in word.split(","))
+
+
+def path(name: str, word: str) -> str:
+    """Read the path of a file, which may have any bytes."""
+    if not word:
+        raise Failure(USAGE, f"{name}: invalid path '': expected that of a file")
+    return word
 
 
 def number(name: str, word: str) -> int:

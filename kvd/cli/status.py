@@ -17,7 +17,9 @@ from kvd.errors import (
     Usage,
 )
 
-DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
+DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, DEADLINE = range(9)
+CANNOT_RUN, INTERRUPTED, TERMINATED = 126, 130, 143
+"""As a shell has them."""
 
 _BY_SERIOUSNESS = (DONE, ABSENT, UNAVAILABLE, USAGE, REFUSED, LOST, UNKNOWN)
 """What may come of one key among several.  Nobody can mend what is unknown by trying again; what is only unavailable

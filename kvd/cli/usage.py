@@ -10,7 +10,7 @@ from kvd.cli.status import USAGE, Failure
 TEXTS = (Option("-h, --help", "", "Print this"), Option("--version", "", "Print the version"))
 """The options that show a text, whatever stands beside them."""
 
-_MARGIN = 17
+_MARGIN = 20
 """Columns before what an option is for."""
 
 _WIDTH = 88
@@ -37,11 +37,12 @@ Exit status:
   1  no such key, or --if does not hold
   2  wrong words: an option, an argument, a key or a value that cannot be
   3  the daemon cannot be reached, was lost or silent while it was asked to read,
-     has ended the watch, or is none: its replies make no sense
+     or is none: its replies make no sense
   4  refused for good: the same again would be refused again
   5  the output could not be written
   6  not done, for the daemon cannot do it now: try again
   7  perhaps done: the daemon, or its store, was lost or silent during a write
+  8  the time of watch --for has passed
 Of several keys the most serious counts: 7, 3, 4, 2, 6, 1.
 """
 

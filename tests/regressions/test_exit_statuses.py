@@ -104,7 +104,7 @@ def test_several_keys_of_which_some_are_lost() -> None:
 def test_the_statuses_stand_in_the_help() -> None:
     text = printed(run("--help")).decode()
     assert [line[2:3] for line in text.partition("Exit status:\n")[2].splitlines() if line[2:3].isdigit()] == [
-        *"01234567"
+        *"012345678"
     ]
 
 

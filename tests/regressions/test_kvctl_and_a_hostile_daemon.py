@@ -57,7 +57,7 @@ def test_a_malformed_line_ends_a_watch(line: bytes) -> None:
         result = run("--addr", address, "watch")
     first, second = result.stderr.decode().splitlines()
     assert (result.returncode, result.stdout) == (3, b"")
-    assert first == "kvctl: watching from 1@a"
+    assert first == "kvctl: watching from 1@a: every key"
     assert second.startswith("kvctl: ")
 
 

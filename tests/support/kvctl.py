@@ -37,10 +37,10 @@ def _run(words: Sequence[Word], **options: Any) -> Result:
     return subprocess.run(command, stderr=subprocess.PIPE, timeout=PATIENCE, check=False, **options)
 
 
-def on_a_terminal(*words: Word) -> bytes:
+def on_a_terminal(*words: Word, **variables: str) -> bytes:
     """Run kvctl to its end with standard output on a terminal; return what that got."""
     terminal, stdout = os.openpty()
-    process = subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=stdout, env=ENVIRONMENT)
+    process = subprocess.Popen([sys.executable, str(PROGRAM), *words], stdout=stdout, env=ENVIRONMENT | variables)
     os.close(stdout)
     try:
         return b"".join(iter(lambda: _read(terminal), b""))
@@ -80,11 +80,17 @@ class Watching:
             command, bufsize=0, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT, **options
         )
         assert self.process.stderr
-        assert self.process.stderr.readline().startswith(b"kvctl: watching from ")
+        self.first = self.process.stderr.readline()
+        assert self.first.startswith(b"kvctl: watching from ")
 
     def line(self) -> bytes:
         assert self.process.stdout
         return self.process.stdout.readline()
+
+    def says(self) -> bytes:
+        """The next line on standard error."""
+        assert self.process.stderr
+        return self.process.stderr.readline()
 
     def end(self) -> tuple[int, bytes]:
         """Wait for its end; return its exit status and what it said last."""

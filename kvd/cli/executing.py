@@ -1,0 +1,60 @@
+"""A command that is run for each change, one after another: --exec."""
+
+import asyncio
+import os
+import tempfile
+
+from kvd.cli.status import CANNOT_RUN, Failure
+from kvd.client import Copy, Event
+
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that has ended a command."""
+
+
+class Commands:
+    """Runs the command; the value of the change is its standard input."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    async def take(self, change: Event | Copy) -> None:
+        """Run it for a change, or for each key of a copy.  Raises Failure: it has failed, and so kvctl ends."""
+        if isinstance(change, Event):
+            await self._run(change)
+            return
+        store = change.position.partition("@")[2]
+        for item in sorted(change.items.values(), key=lambda item: item.revision):
+            await self._run(Event(f"{item.revision}@{store}", item.revision, "SET", item.key, item.value))
+
+    async def _run(self, event: Event) -> None:
+        environment = {
+            "KVD_POSITION": event.position, "KVD_REVISION": f"{event.revision}", "KVD_OP": event.verb,
+            "KVD_KEY": event.key,
+        }  # fmt: skip
+        with tempfile.TemporaryFile() as value:  # a pipe would have to be written while the command runs
+            value.write(event.value or b"")
+            value.seek(0)
+            try:
+                process = await asyncio.create_subprocess_shell(
+                    self._command,
+                    stdin=value,
+                    env=os.environb | {os.fsencode(k): v.encode() for k, v in environment.items()},
+                )
+            except OSError as error:
+                raise Failure(CANNOT_RUN, f"--exec: cannot run a shell ({error.strerror})") from None
+        status = await _ended(process)
+        if status:
+            status = SIGNALLED - status if status < 0 else status
+            raise Failure(status, f"--exec: the command ended with status {status} at {event.position}"
+                                  f" ({event.verb} {event.key})")  # fmt: skip
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Wait for its end, also when kvctl is to end: the next kvctl may run another one."""
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+        raise
