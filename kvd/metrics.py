@@ -41,21 +41,39 @@ KEYS = Metric("keys", "Keys in the store.", Kind.GAUGE)
 DAEMON_MEMORY = Metric("daemon-memory", "Memory of the daemon's processes, without the store's.", Kind.GAUGE, "bytes")
 USED_MEMORY = Metric("used-memory", "Memory that the store takes.", Kind.GAUGE, "bytes")
 HELD = Metric("held-memory", "Memory of requests in part, of transactions, and of what is unread.", Kind.GAUGE, "bytes")
-LIMITED_MEMORY = Metric(
-    "limited-memory", "Connections that were ended for holding the most of too much memory.", Kind.COUNTER
-)
 REQUESTS = Metric("requests", "Requests that were answered since the daemon started.", Kind.COUNTER)
 CHANGES = Metric("changes", "Changes of the store since the daemon started, whoever made them.", Kind.COUNTER)
 
+LIMITED = tuple(
+    Metric(f"limited-{name}", f"{what}.", Kind.COUNTER)
+    for name, what in {
+        "memory": "Connections that were ended for holding the most of too much memory",
+        "line": "Connections that were ended for a line that took too long",
+        "transaction": "Transactions that were open for too long, and given up",
+        "idle": "Connections that were closed for asking nothing for too long",
+        "login": "Connections that were ended for taking too long to log in",
+        "address": "Connections that were refused, for their address had too many",
+        "requests": "Requests that were refused, for too many were in flight",
+        "patterns": "Requests that were refused for too many patterns",
+    }.items()
+)
+"""What was refused or ended for a limit."""
+
 METRICS = (
     ENGINE, UPTIME, CONNECTIONS, WATCHERS, CATCHING_UP, KEYS, DAEMON_MEMORY, USED_MEMORY, HELD, REQUESTS, CHANGES,
-    LIMITED_MEMORY,
+    *LIMITED,
 )  # fmt: skip
 """All of them."""
 
+SUMMED = {
+    CONNECTIONS: "connections", WATCHERS: "watchers", CATCHING_UP: "catching_up", REQUESTS: "requests", HELD: "held",
+    **{metric: metric.name.replace("-", "_") for metric in LIMITED},
+}  # fmt: skip
+"""The metrics that processes count, and where."""
+
 
 class Counts(ctypes.Structure):
-    """What one process counts.  process: its id, 0 for none."""
+    """What one process counts.  process: its id, 0 for none; and the names in SUMMED."""
 
     process: int
     connections: int
@@ -63,18 +81,7 @@ class Counts(ctypes.Structure):
     catching_up: int
     requests: int
     held: int
-    limited_memory: int
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in ("process", "connections", "watchers", "catching_up", "requests", "held", "limited_memory")
-    ]  # fmt: skip
-
-
-SUMMED = {
-    CONNECTIONS: "connections", WATCHERS: "watchers", CATCHING_UP: "catching_up", REQUESTS: "requests", HELD: "held",
-    LIMITED_MEMORY: "limited_memory",
-}  # fmt: skip
-"""The metrics that processes count, and where."""
+    _fields_ = [(name, ctypes.c_uint64) for name in ("process", *SUMMED.values())]  # fmt: skip
 
 
 class Slot(NamedTuple):

@@ -157,10 +157,12 @@ def size(most: int, *, or_none: bool = False) -> Reader:
     return read
 
 
-def count(most: int = MOST) -> Reader:
-    """A whole number, at least 1."""
+def count(most: int = MOST, *, or_none: bool = False) -> Reader:
+    """A whole number, at least 1; or_none: also 0."""
 
     def read(given: str, where: str) -> int:
+        if or_none and given.strip() == "0":
+            return 0
         if not _COUNT(given):
             raise StartError(f"{where}: invalid number {shown(given)}: expected a whole number, at least 1")
         if int(given) > most:

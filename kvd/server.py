@@ -6,9 +6,10 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from kvd.errors import Superseded, Unavailable
+from kvd.errors import Refusal, Superseded, Unavailable
 from kvd.metrics import Start
 from kvd.process import freed_memory, limits
+from kvd.process.addresses import Addresses
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
 from kvd.process.sockets import BACKLOG, Listener, cannot_listen
@@ -18,8 +19,9 @@ from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
 from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.limits import Limit
 from kvd.session.linger import Linger
-from kvd.session.streams import Streams
+from kvd.session.streams import CountingStreams, Streams
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.watch.spread import retry_hint
@@ -56,6 +58,7 @@ class Server:
         self._most = limits.connections()
         self._lingering: dict[Connection, None] = {}
         self._draining = False
+        self._has_idle_time = settings.idle_time > 0
         self._refused = LimitedLog(
             logger, logging.WARNING,
             "refused connections (there are %d, as many as the limit of open files allows); %s",
@@ -65,6 +68,7 @@ class Server:
         self._service = Service(
             location.open(settings), settings, embedded=location.disk is not None, start=start, users=loaded.users
         )
+        self._addresses = Addresses(self._service.limits.sizes.address)
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
@@ -125,7 +129,8 @@ class Server:
 
     def _streams(self) -> Streams:
         loop = asyncio.get_running_loop()
-        return Streams(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
+        kind = CountingStreams if self._has_idle_time else Streams
+        return kind(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
 
     def _tls_streams(self) -> TlsTransport:
         # Those beyond are to hear that there are too many.
@@ -140,12 +145,30 @@ class Server:
         try:
             # Cancelled by `drain` only; asyncio would log that as an error.
             with suppress(asyncio.CancelledError):
-                if self._has_room() or self._make_room():
-                    await self._serve(reader, writer)
-                else:
-                    await self._refuse(reader, writer)
+                address = _address_of(writer)
+                if not self._addresses.take(address):
+                    await self._refuse_address(address, reader, writer)
+                    return
+                try:
+                    await self._admit(reader, writer)
+                finally:
+                    self._addresses.give_back(address)
         finally:
             self._tasks.discard(task)
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._has_room() or self._make_room():
+            await self._serve(reader, writer)
+        else:
+            # The descriptors that are left are for the daemon itself: without them it would lose the store.
+            self._refused.write(self._most, limits.REMEDY)
+            text = f"{retry_hint(self._most)} there are too many connections; try again later"
+            await self._refuse(reader, writer, Unavailable(text))
+
+    async def _refuse_address(self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        error = self._service.limits.reached(Limit.ADDRESS)
+        self._service.limits.ended(address, error)
+        await self._refuse(reader, writer, error)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
@@ -186,15 +209,21 @@ class Server:
                 return True
         return False
 
-    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Keep the descriptors that are left for the daemon itself: without them it would lose the store."""
-        self._refused.write(self._most, limits.REMEDY)
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: Refusal) -> None:
         if not writer.is_closing():
-            text = f"{retry_hint(self._most)} there are too many connections; try again later"
-            writer.write(replies.refused(Unavailable(text)))
+            writer.write(replies.refused(error))
         try:
             if not self._refused_linger.locked():
                 async with self._refused_linger:
                     await Linger(reader, writer).close(amid=True, longest=LINGER_TIME)
         finally:
             writer.close()
+
+
+def _address_of(writer: asyncio.StreamWriter) -> str:
+    """The peer's address without its port, "" for a unix socket's."""
+    # uvloop raises ValueError for a peer that is gone.
+    with suppress(OSError, ValueError):
+        name = writer.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+    return ""

@@ -18,6 +18,7 @@ from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
 from kvd.session.context import Context
+from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits, Sizes
 from kvd.session.progress import ProgressTimer
 from kvd.session.rounds import Rounds
@@ -67,14 +68,14 @@ class Service:
         self._max_line = max_line(settings.max_value)
         self._complaints = Complaints.new()
         self._access = None if users is None else Access(users, Audit(settings.audit) if settings.audit else None)
-        sizes = Sizes(settings.memory.held_by_each(settings.workers))
-        budget = Budget(sizes.memory, self.counts)
-        self._rounds = Rounds(budget)
+        self.limits = Limits(Sizes.of(settings), self.counts, self._complaints)
+        budget = Budget(self.limits.sizes.memory, self.counts)
+        self._rounds = Rounds(budget, self.limits)
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
-            Limits(sizes, self.counts, self._complaints), budget, self._rounds, self._access,
+            self.limits, budget, self._rounds, InFlight(self.limits), self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:

@@ -10,7 +10,7 @@ from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
-from kvd.model import LARGEST_VALUE
+from kvd.model import LARGEST_VALUE, MOST_PATTERNS
 from kvd.options import MOST, Given, count, flag, milliseconds, one_of, option, options_of, seconds, size, text
 
 KIB = 1024
@@ -131,6 +131,32 @@ class Settings:
         "64MiB", size(LARGEST_CACHE, or_none=True), "SIZE",
         "Memory of each process for values that were read before, 0 for none; unused with --store",
         shown="64MiB, less where there is little memory",
+    )  # fmt: skip
+    line_time: float = option(
+        "600", seconds("any"), "SECONDS", "How long a line may take from its first byte to its end, 0 for any time"
+    )  # fmt: skip
+    transaction_time: float = option(
+        "600", seconds("any"), "SECONDS", "How long a transaction may be open, 0 for any time"
+    )  # fmt: skip
+    idle_time: float = option(
+        "0", seconds("any"), "SECONDS",
+        "Close connections that ask nothing for so long, and do not watch, 0 for none of them",
+    )  # fmt: skip
+    login_time: float = option(
+        "60", seconds("any"), "SECONDS",
+        "With --users that have no user default: how long a connection may take for its AUTH, 0 for any time",
+    )  # fmt: skip
+    address_connections: int = option(
+        "0", count(or_none=True), "N", "Connections that one address may have, 0 for any number"
+    )  # fmt: skip
+    requests_in_flight: int = option(
+        "0", count(or_none=True), "N",
+        "Requests that may be at the store at once, 0 for any number; more are refused, so that a slow store has no "
+        "long queue",
+    )  # fmt: skip
+    watch_patterns: int = option(
+        f"{MOST_PATTERNS}", count(MOST_PATTERNS), "N",
+        f"Patterns that a watch, or CHANGES, may have, up to {MOST_PATTERNS}",
     )  # fmt: skip
     history_changes: int = option("100000", count(), "N", "How many of the latest changes the change log keeps")
     history_bytes: int = option("64MiB", size(LARGEST_HISTORY), "SIZE", "How many bytes of them it keeps")

@@ -9,6 +9,7 @@ unix_sockets  those that are files
 tls           the server's side of TLS: certificates, and handshakes in flight
 tls_transport  TLS between a socket's transport and a protocol
 identity      who a peer is, as far as its connection tells
+addresses     how many connections each address has
 half_open     peers that are gone without a word
 limits        the limit of open files
 audit         the audit log

@@ -12,8 +12,9 @@ transaction  the writes between BEGIN and COMMIT
 committing   COMMIT
 outcomes     what came of several writes
 limits       what connections are held to, what is said of it, and where it is counted
+in_flight    how many requests may be at the store at once
 budget       one budget of memory for what all connections hold
-rounds       all connections, looked at every few seconds
+rounds       all connections, looked at every few seconds: what they hold, and what takes them too long
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

@@ -174,6 +174,30 @@ class Connection:
         """Let go of all that it holds (a `budget.Holder`)."""
         self._end_for(Limit.MEMORY)
 
+    # ---- what takes too long
+
+    def begun(self, limit: Limit) -> object | None:
+        """That for which a limit of time counts (a `rounds.Timed`)."""
+        if self._is_busy() or self._kept:
+            # It is not the peer who is waited for; but a login is in flight as often as the peer likes.
+            return self if limit is Limit.LOGIN and not (self._guard.is_known or self._over) else None
+        if limit is Limit.LINE:
+            return self._lines.begun
+        if limit is Limit.TRANSACTION:
+            return self._dispatcher.transaction
+        if limit is Limit.LOGIN:
+            return None if self._guard.is_known else self
+        return None if self._watching.active or self._output.held else self._streams.heard
+
+    def end_for(self, limit: Limit) -> None:
+        """It has taken too long (a `rounds.Timed`)."""
+        if limit is Limit.TRANSACTION:
+            if pending := self._dispatcher.transaction:
+                pending.expire(self._limits.reached(limit))
+                self._note()
+        elif limit is not Limit.LOGIN or not self._is_busy():
+            self._end_for(limit)
+
     def _note(self) -> None:
         """It may hold more than before, or less."""
         self._budget.note(self)

@@ -8,6 +8,7 @@ from kvd.session.auth import Access
 from kvd.session.budget import Budget
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
+from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits
 from kvd.session.progress import ProgressTimer
 from kvd.session.rounds import Rounds
@@ -25,7 +26,7 @@ class Context(NamedTuple):
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
     introduce: gives those of INFO's lines that anybody may see.
-    limits, budget, rounds: what connections are held to.  access: None where there are no users.
+    limits, budget, rounds, in_flight: what connections are held to.  access: None where there are no users.
     """
 
     store: Store
@@ -45,4 +46,5 @@ class Context(NamedTuple):
     limits: Limits
     budget: Budget
     rounds: Rounds
+    in_flight: InFlight
     access: Access | None = None

@@ -16,6 +16,7 @@ from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.login import Guard
 from kvd.session.output import Output
+from kvd.session.transaction import Pending
 from kvd.session.watching import Watching
 from kvd.store.api import Found
 from kvd.verbs import READERS, Kind, Verb, find, kind_of
@@ -50,6 +51,12 @@ class Dispatcher:
         self._counts = context.counts
         self._output = output
         self._kept = context.store.kept
+        in_flight = context.in_flight
+        self._in_flight = in_flight
+        self._most = in_flight.at_once(context.store.batch_items)
+        self._read_then = in_flight.reading(context.store.read_then)
+        self._ask_then = in_flight.reading(context.store.ask_then)
+        self._write_then = in_flight.writing(context.store.write_then)
         self._handlers = Handlers(context, output, watching, guard, allow)
         self._go_on = go_on
         self._answered = answered
@@ -84,6 +91,12 @@ class Dispatcher:
         return waiting + (self._grouped if self.busy else 0) + (pending.held if pending else 0)
 
     @property
+    def transaction(self) -> Pending | None:
+        """The transaction that is open, unless it has been for too long."""
+        pending = self._handlers.pending
+        return None if pending is None or pending.is_expired else pending
+
+    @property
     def quitting(self) -> bool:
         """Whether QUIT was answered."""
         return self._handlers.quitting
@@ -116,7 +129,7 @@ class Dispatcher:
         return True
 
     def _shortcut_reads(self, verb: Verb, word: bytes, chunk: bytes) -> bool:
-        if chunk.count(b"\n") > self._store.batch_items:
+        if chunk.count(b"\n") > self._most:
             return False
         keys = self._reads(word, chunk)
         if keys is None:
@@ -136,20 +149,20 @@ class Dispatcher:
         self.busy = True
         self._counts.requests += len(keys)
         fetch = len(keys) == 1 and verb.wants_value
-        self._store.ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
+        self._ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
     def _shortcut_sets(self, chunk: bytes) -> bool:
         # A piece of a large value, or all of it, is not worth a look.
         if len(chunk) > shortcuts.LONGEST_LINE and chunk.find(b"\n", 0, shortcuts.LONGEST_LINE) < 0:
             return False
-        if chunk.count(b"\n") > self._store.batch_items:
+        if chunk.count(b"\n") > self._most:
             return False
         sets = self._sets(chunk, self._context.max_value)
         if sets is None:
             return False
         self.busy = True
         self._counts.requests += len(sets.keys)
-        self._store.write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
+        self._write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
     def feed(self, lines: Iterable[Line], size: int) -> None:
@@ -239,7 +252,7 @@ class Dispatcher:
         """A request and those after it that may go to the store with it."""
         group = [first]
         kind, size = first[0].kind, first[1].size
-        while self._lines and len(group) < self._store.batch_items:
+        while self._lines and len(group) < self._most:
             request = self._parse(self._lines.popleft())
             if not isinstance(request, tuple) or self._joins(*request) is not kind:
                 self._ahead = request
@@ -257,7 +270,7 @@ class Dispatcher:
     def _read(self, verbs: Sequence[Verb], keys: Sequence[bytes]) -> None:
         self.busy = True
         fetch = len(keys) == 1 and verbs[0].wants_value
-        self._store.read_then(keys, partial(self._answer_reads, verbs, keys), fetch=fetch)
+        self._read_then(keys, partial(self._answer_reads, verbs, keys), fetch=fetch)
 
     def _answer_reads(self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError) -> None:
         work: Work | None = None
@@ -308,7 +321,7 @@ class Dispatcher:
     def _write(self, writes: Sequence[Write]) -> None:
         self.busy = True
         size = sum([write.size for write in writes])
-        self._store.write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
+        self._write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
 
     def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
         assert verb.reply  # noqa: S101
@@ -349,9 +362,13 @@ class Dispatcher:
 
     async def _work(self, verb: Verb, arguments: Any) -> None:
         try:
-            await WORK[verb.name](self._handlers, arguments)
+            with self._in_flight.alone(verb.name):
+                await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
             self._output.reply(replies.refused(error))
+        if verb.name == "COMMIT":
+            # It may have been refused before it was looked at.
+            self._handlers.pending = None
 
 
 def _refused(error: KvdError, count: int) -> bytes:

@@ -22,6 +22,7 @@ from kvd.requests import (
     Watch,
 )
 from kvd.session.context import Context
+from kvd.session.limits import Limit
 from kvd.session.listing import listed
 from kvd.session.login import Guard, Permit
 from kvd.session.outcomes import deleted, refuse_any
@@ -148,12 +149,19 @@ class Handlers:
 
     def _permit(self, verb: str, request: Any) -> Permit:
         """What a watch may have.  Raises a refusal."""
+        self._check_patterns(request)
         permit = self._guard.watch(verb, request)
         self._allow(memory_of(permit.patterns))
         return permit
 
+    def _check_patterns(self, request: Any) -> None:
+        """Raises LimitReached if there are too many."""
+        if len(request.patterns) > self._context.limits.sizes.patterns:
+            raise self._context.limits.reached(Limit.PATTERNS)
+
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
+        self._check_patterns(wanted)
         match, form = Patterns(wanted.patterns).match, wanted.form
         render = line_of(form, self._store.now, item=True)
         position, left = wanted.position, wanted.limit

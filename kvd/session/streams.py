@@ -8,9 +8,11 @@ class Streams(asyncio.StreamReaderProtocol):
     """As `asyncio.start_server` makes them; until somebody is attached, and from `detach` on, input goes to the reader.
 
     has_early: bool, whether input came before anybody was attached; it is in the reader.
+    heard: int, how often input came, if it is a `CountingStreams`.
     """
 
     has_early = False
+    heard = 0
     _receive: Callable[[bytes], None] | None = None
     _full: Callable[[], None] | None = None
     _end: Callable[[Exception | None], None] | None = None
@@ -63,3 +65,12 @@ class Streams(asyncio.StreamReaderProtocol):
         if self._end:
             self._end(exc)
             self.detach()
+
+
+class CountingStreams(Streams):
+    """The same, which counts how often input comes."""
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the transport."""
+        self.heard += 1
+        super().data_received(data)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kvd.errors import Aborted, Refusal, TooLong, Usage
+from kvd.errors import Aborted, LimitReached, Refusal, TooLong, Usage
 from kvd.requests import Delete, DeleteRange, Demand, Increment, Put, Touch, Transaction
 from kvd.verbs import Verb
 from kvd.wire import replies
@@ -21,6 +21,7 @@ class Pending:
         self._permit = permit
         self._writes: list[Put | Delete | Touch | Increment | Demand] = []
         self._refused = False
+        self._expired: LimitReached | None = None
         self.size = 0
 
     @property
@@ -36,18 +37,33 @@ class Pending:
             return self.refuse(error)
         return replies.QUEUED
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether it has been open for too long."""
+        return self._expired is not None
+
+    def expire(self, error: LimitReached) -> None:
+        """It has been open for too long: nothing of it will be done, and the peer is told when it next asks."""
+        self._expired = error
+        self._writes.clear()
+        self.size = 0
+
     def refuse(self, error: Refusal) -> bytes:
         """A request that is none was sent: the transaction will not be done; the reply."""
         self._refused = True
         return replies.refused(error)
 
     def transaction(self) -> Transaction:
-        """What is to be done.  Raises Aborted."""
+        """What is to be done.  Raises Aborted, LimitReached."""
+        if self._expired:
+            raise self._expired
         if self._refused:
             raise Aborted("a request of this transaction was refused; nothing was done")
         return Transaction(tuple(self._writes))
 
     def _queue(self, verb: Verb, arguments: Any) -> None:
+        if self._expired:
+            raise self._expired
         if not isinstance(arguments, Put | Delete | Touch | Increment | Demand):
             name = "DEL of a pattern" if isinstance(arguments, DeleteRange) else verb.name
             raise Usage(

@@ -72,12 +72,21 @@ class LineBuffer:
         self._open = bytearray()
         self._skipping = False
         self._ended = False
+        self._number = 0
         self._first: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
 
     @property
     def is_amid(self) -> bool:
         """Whether a line has begun whose end has not come."""
         return bool(self._open)
+
+    @property
+    def begun(self) -> int | None:
+        """The number of the line that has begun, also of one that is skipped; None: there is none.
+
+        It may leave some out: no two lines have the same.
+        """
+        return self._number if self._open or self._skipping else None
 
     @property
     def is_first(self) -> bool:
@@ -180,6 +189,7 @@ class LineBuffer:
         self._first = None
         if not self._skipping:
             items.append(bytes(self._open))
+        self._number += 1
         self._skipping = False
         self._open.clear()
 

@@ -8,7 +8,7 @@ import binascii
 import re
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, TooLong, Usage
-from kvd.model import BYTES, TEXT, Position
+from kvd.model import BYTES, MOST_PATTERNS, TEXT, Position
 
 MAX_KEY = 512
 """Bytes in a key: long enough for paths, short enough to be an index entry."""
@@ -18,8 +18,7 @@ MAX_NUMBER = 2**53
 """Revisions stay below it: Lua and JavaScript count exactly only up to there."""
 MAX_INTEGER = 2**63 - 1
 """INCR's range, the same on both sides of zero."""
-MAX_PATTERNS = 1024
-"""Patterns in one watch: what one connection may make the hub keep."""
+MAX_PATTERNS = MOST_PATTERNS
 MAX_TRANSACTION = 128
 """Writes in a transaction, and
 MAX_TRANSACTION_BYTES: bytes of keys and values in it: it goes to the store in one piece."""

@@ -279,7 +279,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     default = Settings()
     assert limits["key"] == f"{words.MAX_KEY} bytes"
     assert limits["value"] == f"{default.max_value >> 20} MiB (kvd --max-value)"
-    assert limits["patterns"] == f"{words.MAX_PATTERNS} in a watch, or in CHANGES"
+    assert limits["patterns"] == f"{words.MAX_PATTERNS} in a watch, or in CHANGES (kvd --watch-patterns)"
     assert limits["revision, REV, N"] == f"below 2^53 ({words.MAX_NUMBER})"
     assert words.MAX_NUMBER == 2**53
     assert limits["line"] == "4/3 of the value limit and 2048 bytes, without its end"
