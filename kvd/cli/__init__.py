@@ -10,6 +10,7 @@ watching        the group that goes on: watch
 listing         the group for many keys: keys, list, count
 server          the group for the daemon itself: info, ping
 users           the group for the file of users: user
+terminal        the group for people at a terminal: top, shell
 command         what a command is: a row of its group
 
 following       where the changes come from that are watched
@@ -17,6 +18,9 @@ latest          the newest change of each key, for who is slower than the change
 printing        changes, printed
 showing         how changes are written: for programs, and for people
 executing       a command that is run for each change
+screen          what top shows
+shell           what shell is made of
+
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input
@@ -24,6 +28,7 @@ password        passwords, for a daemon and for the file of users
 readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written
+signals         signals that end what has changed its terminal
 escape          text as it is safe to show to a person
 status          the exit statuses, and the failure that carries one
 """

@@ -1,10 +1,10 @@
 """All commands, group by group."""
 
-from kvd.cli import keys, listing, server, users, watching
+from kvd.cli import keys, listing, server, terminal, users, watching
 from kvd.cli.command import COMMON, Command, Option
 
 COMMANDS: dict[str, Command] = {
-    command.name: command for group in (keys, watching, listing, server, users) for command in group.COMMANDS
+    command.name: command for group in (keys, watching, listing, server, terminal, users) for command in group.COMMANDS
 }
 
 OPTIONS: dict[str, Option] = {

@@ -1,5 +1,6 @@
 """Whether somebody still reads what is written: a pipe, a socket or a terminal that loses its reader."""
 
+import asyncio
 import errno
 import os
 import select
@@ -8,6 +9,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 _GONE = select.POLLHUP | select.POLLERR
 _HALF_CLOSED = getattr(select, "POLLRDHUP", 0)  # Linux's
@@ -27,6 +29,18 @@ def call_at_hangup(descriptor: int, call: Callable[[], object]) -> None:
             call()
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def cancelling() -> Callable[[], None]:
+    """Make what cancels this task, from any thread."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel() -> None:
+        if task:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+
+    return cancel
 
 
 def nobody_reads(error: OSError) -> bool:

@@ -33,6 +33,12 @@ class Output:
             text = visible(text, kept="\t")
         return text.encode() + b"\n"
 
+    def line_of_bytes(self, line: bytes) -> None:
+        """Write one line as it is; for people, escaped."""
+        if self.is_for_people:
+            line = visible(line.decode(errors="backslashreplace"), kept="\t").encode()
+        self.write(line + b"\n")
+
     def value(self, value: bytes) -> None:
         """Write the value alone; for people, as whole lines."""
         if not self.is_for_people:

@@ -11,6 +11,9 @@ from typing import Any
 from kvd.cli.status import USAGE, Failure
 from kvd.client import DEFAULT_ADDRESS, BadAddress, check_address
 
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600
+"""Seconds: more looks nobody could read, and they would be work for the daemon."""
+
 Reader = Callable[[str, Any], Any]
 
 NO_LIMIT = 10**9
@@ -60,6 +63,15 @@ def seconds_or_no_limit(name: str, word: str) -> float:
     if limit > NO_LIMIT:
         raise Failure(USAGE, f"{name}: invalid time {word!a}: expected at most {NO_LIMIT} seconds, or 0 for no limit")
     return limit or NO_LIMIT
+
+
+def interval(name: str, word: str) -> float:
+    """Read the seconds from one look to the next."""
+    limit = seconds(name, word)
+    if not SHORTEST_INTERVAL <= limit <= LONGEST_INTERVAL:
+        expected = f"{SHORTEST_INTERVAL:g} to {LONGEST_INTERVAL} seconds"
+        raise Failure(USAGE, f"{name}: invalid time {word!a}: expected {expected}")
+    return limit
 
 
 def revision(name: str, word: str) -> str:

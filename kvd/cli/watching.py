@@ -4,15 +4,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Protocol
 
 from kvd.cli import readers
 from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, Option, how
 from kvd.cli.executing import Commands
 from kvd.cli.following import GONE, Retrying, State, beginning, gone, present
-from kvd.cli.hangup import call_at_hangup
+from kvd.cli.hangup import call_at_hangup, cancelling
 from kvd.cli.latest import Latest
 from kvd.cli.output import Output, say
 from kvd.cli.printing import Printing
@@ -47,7 +46,7 @@ def check(args: Arguments) -> None:
 async def watch(args: Arguments, out: Output) -> None:
     """Print changes, or run a command for each.  When nobody reads what is printed it is cancelled."""
     command = args["--exec"]
-    cancel = _cancelling()
+    cancel = cancelling()
     if command is None:
         call_at_hangup(1, cancel)
     taker = Commands(command) if command is not None else Printing(out, args["--keys"], in_thread=args["--latest"])
@@ -124,18 +123,6 @@ async def _go_on(args: Arguments, source: Source, taker: Taker, known: str | Non
             left -= 1
             if not left:
                 return
-
-
-def _cancelling() -> Callable[[], None]:
-    """Make what cancels this task, from any thread."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def cancel() -> None:
-        if task:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(task.cancel)
-
-    return cancel
 
 
 def _tell_what(patterns: Sequence[str], position: str) -> None:

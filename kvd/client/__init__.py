@@ -25,6 +25,7 @@ transaction  writes that are done together
 places       where a position is kept
 tasks        what asyncio's face gives to what both share
 connection   a connection, for asyncio
+line_connection  the same, whose lines are taken as they are
 silence      when a daemon that says nothing is given up, for asyncio
 threads      what the synchronous face gives to what both share
 sockets      a connection, on a socket that a thread waits for

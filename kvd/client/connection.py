@@ -105,9 +105,7 @@ class Connection:
 
     def send(self, request: Request[Any], token: Any = None) -> None:
         """Send a request; the token comes back with its answer."""
-        data = self._protocol.send(request, token)
-        self._written += len(data)
-        self._writer.write(data)
+        self.write(self._protocol.send(request, token))
 
     async def drain(self) -> None:
         """Wait until the socket is writable."""
@@ -124,7 +122,13 @@ class Connection:
             raise
         return heard
 
-    async def _receive(self) -> None:
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are, of who reads them with `read`."""
+        self._written += len(data)
+        self._writer.write(data)
+
+    async def read(self) -> bytes:
+        """Return bytes as they come, in the place of `next`; raise ConnectionLost."""
         try:
             data = b"" if self._is_aborted else await self._reader.read(READ_SIZE)
         except ssl.SSLError as error:
@@ -134,6 +138,10 @@ class Connection:
             raise self._lost(reason_of(error)) from None
         if not data:
             raise self._lost("the connection was closed")
+        return data
+
+    async def _receive(self) -> None:
+        data = await self.read()
         try:
             self._protocol.receive(data)
         except ProtocolError as error:

@@ -13,3 +13,9 @@ def without_retry(line: str) -> str:
     rest, found = _RETRY.subn(r"\1", line)
     assert found, line
     return rest
+
+
+ACTING = "".join(
+    map(chr, (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029))
+) + "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\U000e0041"  # fmt: skip
+"""Characters that move the cursor, make the terminal answer, change the direction of text, or are not seen."""
