@@ -1,6 +1,7 @@
 """Where to listen: a TCP address, with TLS or without, or the path of a unix socket."""
 
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from kvd.errors import StartError
@@ -43,6 +44,14 @@ class UnixAddress(NamedTuple):
 
 
 AnyAddress = Address | UnixAddress
+
+
+def is_loopback(address: AnyAddress) -> bool:
+    """Whether only this machine can reach an address; its host is none that must be looked up."""
+    if isinstance(address, UnixAddress):
+        return True
+    found = ip_address(address.host.partition("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def address(given: str, where: str) -> AnyAddress:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import ip_address
 
-from kvd.addresses import Address, AnyAddress
+from kvd.addresses import Address, AnyAddress, is_loopback
 from kvd.errors import StartError
 from kvd.process.sockets import resolve
 from kvd.settings import Settings
@@ -32,7 +31,7 @@ def check_bound(settings: Settings, bound: Iterable[AnyAddress]) -> None:
 
 
 def _check(settings: Settings, address: Address, hosts: Iterable[str]) -> None:
-    if all(map(_is_loopback, hosts)):
+    if all(is_loopback(Address(host, 0)) for host in hosts):
         return
     missing = []
     if not address.tls:
@@ -44,9 +43,3 @@ def _check(settings: Settings, address: Address, hosts: Iterable[str]) -> None:
             f"--listen {address}: other machines can reach it; expected {', and '.join(missing)}; or --insecure to let "
             "everybody in who can reach it"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address, as sockets have it."""
-    found = ip_address(host.partition("%")[0])
-    return (getattr(found, "ipv4_mapped", None) or found).is_loopback

@@ -5,7 +5,9 @@ import logging
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
+from kvd.addresses import is_loopback
 from kvd.errors import Refusal, Superseded, Unavailable
 from kvd.metrics import Start
 from kvd.process import freed_memory, limits
@@ -58,6 +60,7 @@ class Server:
         self._most = limits.connections()
         self._lingering: dict[Connection, None] = {}
         self._draining = False
+        self._is_strict, self._is_wary = settings.first_line == "strict", settings.first_line == "auto"
         self._has_idle_time = settings.idle_time > 0
         self._refused = LimitedLog(
             logger, logging.WARNING,
@@ -81,7 +84,8 @@ class Server:
             except OSError as error:
                 raise cannot_listen(listener.address, error) from None
             create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
-            protocol = self._tls_streams if listener.is_tls else self._streams
+            is_strict = self._is_strict or (self._is_wary and not is_loopback(listener.address))
+            protocol = partial(self._tls_streams if listener.is_tls else self._streams, is_strict)
             self._listeners.append(await create(protocol, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
@@ -127,16 +131,18 @@ class Server:
         self._tls.flush()
         await self._service.close()
 
-    def _streams(self) -> Streams:
+    def _streams(self, is_strict: bool) -> Streams:
         loop = asyncio.get_running_loop()
         kind = CountingStreams if self._has_idle_time else Streams
-        return kind(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
+        streams = kind(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
+        streams.is_strict = is_strict
+        return streams
 
-    def _tls_streams(self) -> TlsTransport:
+    def _tls_streams(self, is_strict: bool) -> TlsTransport:
         # Those beyond are to hear that there are too many.
         if len(self._sessions) + self._tls.in_flight >= self._most + LINGER_COUNT:
             self._tls.make_room()
-        return self._tls.transport(self._streams())
+        return self._tls.transport(self._streams(is_strict))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

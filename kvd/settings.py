@@ -132,6 +132,11 @@ class Settings:
         "Memory of each process for values that were read before, 0 for none; unused with --store",
         shown="64MiB, less where there is little memory",
     )  # fmt: skip
+    first_line: str = option(
+        "auto", one_of("auto", "strict", "any"), "HOW",
+        "Close a connection whose first line begins with no verb, as those of other protocols do: strict; auto: where "
+        "other machines can connect; any: never",
+    )  # fmt: skip
     line_time: float = option(
         "600", seconds("any"), "SECONDS", "How long a line may take from its first byte to its end, 0 for any time"
     )  # fmt: skip

@@ -104,6 +104,11 @@ READERS: dict[bytes, Verb] = {name: row for name, row in _BY_SPELLING.items() if
 _SHOWABLE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]{0,31}").fullmatch
 
 
+def is_verb(word: bytes) -> bool:
+    """Whether a line may begin with a word."""
+    return word in _BY_SPELLING or word.upper() in _BY_SPELLING
+
+
 def find(line: bytes) -> tuple[Verb, bytes | None]:
     """The verb of a line and the rest after its space, None without a space.
 

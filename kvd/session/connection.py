@@ -22,6 +22,7 @@ from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
+from kvd.verbs import is_verb
 from kvd.watch.spread import retry_hint
 from kvd.wire import replies
 from kvd.wire.lines import LineBuffer
@@ -58,7 +59,10 @@ class Connection:
         self._rounds = context.rounds
         self.identity = identify(writer.transport)
         self._peer = _name_of(writer, self.identity)
-        self._lines = LineBuffer(context.max_line)
+        streams = writer.transport.get_protocol()
+        assert isinstance(streams, Streams)  # noqa: S101
+        self._streams = streams
+        self._lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
         self._output = Output(writer, context.push_limit, self._note)
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
@@ -76,9 +80,6 @@ class Connection:
                 context, self._output, self._watching, self._go_on, self._answer, UNGUARDED, self._allow
             )
         self._linger = Linger(reader, writer)
-        streams = writer.transport.get_protocol()
-        assert isinstance(streams, Streams)  # noqa: S101
-        self._streams = streams
         # Input that nobody has looked at yet, and whether reading pauses because of it.
         self._kept = b""
         self._paused = False

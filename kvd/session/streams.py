@@ -9,10 +9,12 @@ class Streams(asyncio.StreamReaderProtocol):
 
     has_early: bool, whether input came before anybody was attached; it is in the reader.
     heard: int, how often input came, if it is a `CountingStreams`.
+    is_strict: bool, whether the first line must begin with a verb; to be set.
     """
 
     has_early = False
     heard = 0
+    is_strict = False
     _receive: Callable[[bytes], None] | None = None
     _full: Callable[[], None] | None = None
     _end: Callable[[Exception | None], None] | None = None

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from collections.abc import Callable
 
 from kvd.errors import NotAClient, TooLong
 
@@ -11,6 +12,8 @@ TELNET_IAC = 0xFF
 _STRANGERS = (b"POST ", b"PROXY ")
 _STRANGER_HEADER = b"host:"
 _LONGEST_MARK = 6
+LONGEST_VERB = 64
+"""Bytes in which a verb must end."""
 _HTTP_REQUEST = re.compile(
     rb"(?:[^ ]+ (?:/|(?i:https?)://)[^ ]*|(?:PRI|OPTIONS) \*) HTTP/[0-9]+(?:\.[0-9]+)?"
 ).fullmatch
@@ -23,6 +26,8 @@ BYTE_ORDER_MARK = "the line begins with a byte order mark; send UTF-8 without on
 NUL = "the line has NUL characters, as UTF-16 has; send UTF-8"
 _NOT_UTF8 = "the first line is not UTF-8 (is it TLS, UTF-16 or Latin-1?); send UTF-8"
 _INTERRUPT = "there is a byte 0xFF, as of telnet's Ctrl-C or of UTF-16; send UTF-8"
+
+NO_VERB = "the first line begins with no verb: this is another protocol (--first-line strict)"
 
 _BOM = codecs.BOM_UTF8
 
@@ -66,9 +71,14 @@ class LineBuffer:
     line that is complete comes out as a line: it has no verb, and the table of verbs then asks `is_stranger`.
     """
 
-    def __init__(self, limit: int) -> None:
-        """limit: int, bytes a line may have without its end."""
+    def __init__(self, limit: int, is_verb: Callable[[bytes], bool] | None = None) -> None:
+        """limit: int, bytes a line may have without its end.
+
+        is_verb: with what the first line that is not empty must begin, or it is a stranger's; None: with anything.
+        """
         self._limit = limit
+        # None once such a line has come.
+        self._is_verb = is_verb
         self._open = bytearray()
         self._skipping = False
         self._ended = False
@@ -106,7 +116,7 @@ class LineBuffer:
     @property
     def between(self) -> bool:
         """Whether a line has come, and no other has begun: what comes next is a line's beginning."""
-        return not (self._open or self._first or self._skipping or self._ended)
+        return not (self._open or self._first or self._is_verb or self._skipping or self._ended)
 
     def feed(self, data: bytes) -> list[Line]:
         """Take the next chunk and give the lines that it completes."""
@@ -120,6 +130,9 @@ class LineBuffer:
         *pieces, tail = _split(data if interrupt < 0 else data[:interrupt])
         items: list[Line] = []
         if pieces and (self._open or self._skipping or self._first):
+            self._hold(pieces.pop(0), items)
+            self._finish(items)
+        while pieces and self._is_verb and not self._ended:
             self._hold(pieces.pop(0), items)
             self._finish(items)
         if pieces and not self._ended:
@@ -159,6 +172,9 @@ class LineBuffer:
         if is_stranger(self._open):
             self._end(STRANGER, items)
             return
+        if not self._begins_well():
+            self._end(NO_VERB, items)
+            return
         self._open.clear()
         self._first = None
         self._skipping = True
@@ -187,11 +203,22 @@ class LineBuffer:
             self._end(STRANGER, items)
             return
         self._first = None
+        if not (self._skipping or self._begins_well()):
+            self._end(STRANGER if is_stranger(self._open) else NO_VERB, items)
+            return
         if not self._skipping:
             items.append(bytes(self._open))
         self._number += 1
         self._skipping = False
         self._open.clear()
+
+    def _begins_well(self) -> bool:
+        """Whether the present line begins as the first one must, or need not."""
+        if self._is_verb and self._open:
+            if not self._is_verb(bytes(self._open[:LONGEST_VERB]).partition(b" ")[0]):
+                return False
+            self._is_verb = None
+        return True
 
     def _too_long(self) -> TooLong:
         return TooLong(f"a line has at most {self._limit} bytes; this one was skipped to its end")

@@ -183,6 +183,7 @@ class MemoryService(Service):
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=READ_BYTES)
         protocol = Streams(reader)
+        protocol.is_strict = self._settings.first_line == "strict"
         transport = MemoryTransport(protocol)
         protocol.connection_made(transport)
         session = self.open_session(reader, asyncio.StreamWriter(transport, protocol, reader, loop))

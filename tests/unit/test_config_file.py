@@ -29,6 +29,7 @@ max-memory = "20MiB"
 connection-memory = "30MiB"
 watch-buffer = "2MiB"
 read-cache = 0
+first-line = "strict"
 line-time = 9
 transaction-time = 9
 idle-time = 9

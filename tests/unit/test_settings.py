@@ -176,7 +176,7 @@ def test_the_help_says_what_an_option_takes_and_its_default(option: Option) -> N
 def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
-    examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug"}
+    examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
     examples[""] = "yes"
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
     given = example if option.argument else True
