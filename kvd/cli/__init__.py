@@ -8,6 +8,8 @@ commands        all commands, group by group
 keys            the group for single keys: get, set, del, ttl, touch, incr
 watching        the group that goes on: watch
 listing         the group for many keys: keys, list, count
+transfer        the group that moves many keys: export, import
+lines           the group for lines of the wire: send, txn
 server          the group for the daemon itself: info, ping
 users           the group for the file of users: user
 terminal        the group for people at a terminal: top, shell
@@ -20,7 +22,14 @@ showing         how changes are written: for programs, and for people
 executing       a command that is run for each change
 screen          what top shows
 shell           what shell is made of
-
+exporting       a copy of the keys, into a file
+importing       a file of keys, looked at and then written
+entries         keys as lines of JSON
+bulk_writing    many writes on a connection, until one is refused
+sending         lines of the wire, sent as they come
+together        lines of the wire, done together
+speaking        a connection on which a command speaks for itself
+progress        how far something long has come
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input

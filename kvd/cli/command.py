@@ -13,7 +13,8 @@ from kvd.client import Client, connect, tls_context
 Arguments = dict[str, Any]
 """What was given for the words of a command's usage and its options, by their names, such as <KEY> and --ttl."""
 
-Run = Callable[[Arguments, Output], Coroutine[Any, Any, None]]
+Run = Callable[[Arguments, Output], Coroutine[Any, Any, None] | None]
+"""Does it, or makes a coroutine that does."""
 Ask = Callable[[Client, Arguments, Output], Coroutine[Any, Any, None]]
 
 

@@ -59,4 +59,6 @@ def perform(command: Command, args: Arguments) -> None:
     """Run a command."""
     with asking():
         command.prepare(args)
-        asyncio.run(command.run(args, Output(as_json=args["--json"], raw=args["--raw"])))
+        running = command.run(args, Output(as_json=args["--json"], raw=args["--raw"]))
+        if running is not None:
+            asyncio.run(running)

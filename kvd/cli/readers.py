@@ -128,5 +128,6 @@ WORDS: dict[str, Reader] = {
     "<VALUE>": value,
     "<SECONDS>": seconds_or_never,
     "<N>": integer,
+    "<FILE>": path,
 }
 """The readers of the words after a command, by what the usage calls them."""

@@ -56,7 +56,12 @@ def asking(*, writing: bool = False) -> Iterator[None]:
     try:
         yield
     except KvdError as error:
-        raise Failure(_status_of(error, writing), _text_of(error)) from None
+        raise failure_of(error, writing=writing) from None
+
+
+def failure_of(error: KvdError, *, writing: bool) -> Failure:
+    """The Failure for an error of kvd."""
+    return Failure(_status_of(error, writing), _text_of(error))
 
 
 def _status_of(error: KvdError, writing: bool) -> int:

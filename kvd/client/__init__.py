@@ -29,6 +29,8 @@ line_connection  the same, whose lines are taken as they are
 silence      when a daemon that says nothing is given up, for asyncio
 threads      what the synchronous face gives to what both share
 sockets      a connection, on a socket that a thread waits for
+raw          a connection for whole lines as they are
+bulk         copies of many keys, and the writes that make them anew
 faces        what both faces give
 dialing      how a daemon is reached
 tls          TLS to a daemon

@@ -80,6 +80,24 @@ class SocketConnection:
         """From now on, raise TimedOut after so many seconds in which something was waited for and no byte came."""
         self._limit, self._quiet = limit, 0.0
 
+    def speak(self, protocol: Protocol) -> None:
+        """Have another one look at what comes from now on."""
+        self._protocol = protocol
+
+    def fileno(self) -> int:
+        """The socket's, to wait for."""
+        return int(self._socket.fileno())
+
+    def finish(self) -> None:
+        """Shut down the sending side; what was not sent is not."""
+        with suppress(OSError):  # it is lost, which whoever receives meets too
+            self._socket.shutdown(socket.SHUT_WR)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended."""
+        return self._error is not None
+
     @property
     def is_asked(self) -> bool:
         """Whether an answer is due."""

@@ -1,0 +1,158 @@
+"""The command for those who would use netcat: send."""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from kvd.cli.command import Arguments
+from kvd.cli.hangup import call_at_hangup
+from kvd.cli.output import Output, say
+from kvd.cli.speaking import Refused, speaking
+from kvd.cli.status import ABSENT, DONE, LOST, USAGE, Failure, failure_of, most_serious
+from kvd.client import replies
+from kvd.client.lines import STATUS, Line, Reply
+from kvd.client.raw import RawLines
+from kvd.errors import ConnectionLost, KvdError
+
+PIECE = 1 << 16
+LOOK = 1.0
+"""Seconds after which it is looked again whether an answer is due, for it is another thread that asks."""
+
+_BEGIN_WATCH = frozenset((b"WATCH", b"RESUME", b"SYNC", b"FOLLOW"))
+_READS = _BEGIN_WATCH.union(
+    (b"GET", b"GETS", b"TTL", b"KEYS", b"LIST", b"COUNT", b"CHANGES", b"UNWATCH", b"PROGRESS", b"PING", b"INFO"),
+    (b"AUTH", b"HELP", b"QUIT", b"BEGIN", b"ABORT", b"CHECK"),
+)
+
+
+def send(args: Arguments, out: Output) -> None:
+    """Send what is on standard input, while what comes is printed."""
+    with speaking(args) as daemon:
+        Sending(daemon, out if sys.stdout.isatty() and not args["--raw"] else None).run()
+
+
+class Sending:
+    """Lines that one thread sends, and whose replies another one prints."""
+
+    def __init__(self, daemon: RawLines, screen: Output | None) -> None:
+        """screen: where a terminal is to be kept from what comes."""
+        self._daemon, self._screen = daemon, screen
+        self._asked: deque[tuple[int, bytes]] = deque()
+        """Lines without an answer, with their numbers."""
+        self._is_watching = self._nobody_reads = self._is_sent = False
+        self._unreadable: OSError | None = None
+        self._status = DONE
+
+    def run(self) -> None:
+        """Raises Failure, with the most serious status."""
+        call_at_hangup(1, self._hang_up)
+        threading.Thread(target=self._send, daemon=True).start()
+        try:
+            while True:
+                self._take(self._receive())
+        except ConnectionLost as error:
+            self._end(error)
+
+    # ---- the thread that sends
+
+    def _send(self) -> None:
+        try:
+            self._send_all()
+        except OSError as error:
+            self._unreadable = error
+        self._is_sent = True
+        self._daemon.finish()
+
+    def _send_all(self) -> None:
+        """Send lines as they come, up to QUIT: what stands after it would not be run."""
+        number = 1
+        begun: list[bytes] = []
+        while data := os.read(0, PIECE):
+            ended, found, rest = data.rpartition(b"\n")
+            if found:
+                lines = b"".join((*begun, ended)).split(b"\n")
+                if not self._ask(number, lines):
+                    return
+                number += len(lines)
+                begun = []
+            begun.append(rest)
+        if any(begun):
+            self._ask(number, [b"".join(begun)])
+
+    def _ask(self, number: int, lines: Sequence[bytes]) -> bool:
+        """Send some; return whether more may be sent."""
+        for place, line in enumerate(lines):
+            self._asked.append((number + place, line))
+            if _verb(line) == b"QUIT":
+                self._daemon.send_all(b"\n".join((*lines[: place + 1], b"")))
+                return False
+        self._daemon.send_all(b"\n".join((*lines, b"")))
+        return True
+
+    # ---- the thread that receives
+
+    def _receive(self) -> list[bytes]:
+        while True:
+            self._daemon.expect(bool(self._asked))
+            try:
+                return self._daemon.receive(time.monotonic() + LOOK)
+            except TimeoutError:
+                pass
+
+    def _take(self, came: Sequence[bytes]) -> None:
+        if self._screen:
+            for line in came:
+                self._screen.line(line.decode(errors="backslashreplace"))
+        else:
+            sys.stdout.buffer.write(b"\n".join((*came, b"")))
+        sys.stdout.buffer.flush()
+        for line in came:
+            word = line.partition(b" ")[0]
+            if word in STATUS and self._asked:
+                self._answer(word, line, *self._asked.popleft())
+            elif word == b"END":
+                self._is_watching = False
+                self._status = most_serious((self._status, LOST))
+
+    def _answer(self, word: bytes, line: bytes, number: int, asked: bytes) -> None:
+        if word == b"ERR":
+            self._refuse(line, number, asked)
+        elif word in (b"NONE", b"CONFLICT"):
+            self._status = most_serious((self._status, ABSENT))
+        elif _verb(asked) in _BEGIN_WATCH:
+            self._is_watching = True
+        elif _verb(asked) == b"UNWATCH":
+            self._is_watching = False
+
+    def _refuse(self, line: bytes, number: int, asked: bytes) -> None:
+        try:
+            replies.answer(Reply(Line(*line.partition(b" "))), replies.ok)
+        except KvdError as error:
+            refused = Refused(number, asked, error)
+            self._status = most_serious((self._status, refused.status))
+            say(str(refused))
+
+    def _hang_up(self) -> None:
+        self._nobody_reads = True
+        self._daemon.close()
+
+    def _end(self, error: ConnectionLost) -> None:
+        """What it means that nothing more comes."""
+        if self._nobody_reads:
+            return
+        if self._unreadable:
+            raise Failure(USAGE, f"cannot read standard input ({self._unreadable.strerror})")
+        unanswered = [*self._asked]
+        if unanswered or self._is_watching or not self._is_sent:
+            lost = failure_of(error, writing=any(_verb(line) not in _READS for _, line in unanswered))
+            number = f"line {unanswered[0][0]} and those after it have no answer: " if unanswered else ""
+            raise Failure(most_serious((self._status, lost.status)), f"{number}{lost}")
+        if self._status:
+            raise Failure(self._status)
+
+
+def _verb(line: bytes) -> bytes:
+    return line.removesuffix(b"\r").partition(b" ")[0].upper()

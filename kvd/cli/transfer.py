@@ -1,0 +1,40 @@
+"""The commands that move many keys: export, import."""
+
+from kvd.cli.command import PATTERN, Arguments, Command, Option
+from kvd.cli.output import Output
+
+
+def export(args: Arguments, out: Output) -> None:
+    from kvd.cli import exporting
+
+    exporting.export(args, out)
+
+
+def import_(args: Arguments, out: Output) -> None:
+    from kvd.cli import importing
+
+    importing.import_(args, out)
+
+
+COMMANDS = (
+    Command(
+        "export", "[<PATTERN>] [<FILE>]", "Use export to write the keys in kv store to a file, at one position", export,
+        notes=(PATTERN, """\
+export writes a JSON object a line with key, revision, and value, or base64 where it
+is not UTF-8; with ttl, the seconds that it has left, or with, the key with which it
+lives.  All is as it was at one position; nothing is written before all is there.
+Without <FILE> it goes to standard output."""),
+    ),
+    Command(
+        "import", "[<FILE>]", "Use import to write the keys of such a file into kv store", import_,
+        options=(
+            Option("--dry-run", "", "Write nothing: only look at all lines"),
+            Option("--create-only", "", "Leave keys as they are that are there"),
+        ),
+        notes=("""\
+import reads what export and list --json write, from <FILE> or standard input, and
+looks at all lines first: if one is bad it is named, and nothing is written.  Times
+to live begin anew.  Other keys stay.  If it is refused on the way it says how many
+keys were written; to run it again is safe.""",),
+    ),
+)  # fmt: skip
