@@ -9,13 +9,19 @@
 Its errors are those of kvd.errors, and BadAddress, Unreachable, TimedOut, ProtocolError, Conflict and WatchEnded.
 Arguments of a wrong type are a TypeError, before anything is sent.
 
-aio          asyncio's face: requests
+aio          asyncio's face: its client
+aio_calls    asyncio's face: requests
 watch        asyncio's face: changes
-sync         the synchronous face: requests
+sync         the synchronous face: its client
+sync_calls   the synchronous face: requests
 sync_watch   the synchronous face: changes
 mirror       asyncio's face: a live copy
 sync_mirror  the synchronous face: a live copy
 mirroring    a live copy
+lock         asyncio's face: leases, locks, elections
+sync_lock    the synchronous face: leases, locks, elections
+leasing      a key that lives as long as this program
+locking      locks and elections
 calling      requests, on one connection after another
 following    changes, on one connection after another
 watching     changes, on one connection
@@ -50,7 +56,8 @@ errors       what goes wrong in a client, beside refusals
 
 from kvd.client.aio import Client, connect
 from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, check_address, parse_address
-from kvd.client.errors import BadAddress, Conflict, ProtocolError, TimedOut, Unreachable, WatchEnded
+from kvd.client.errors import BadAddress, Conflict, LeaseLost, ProtocolError, TimedOut, Unreachable, WatchEnded
+from kvd.client.lock import Election, Lease, Lock
 from kvd.client.mirror import Mirror
 from kvd.client.places import FilePosition
 from kvd.client.tls import tls_context
@@ -67,10 +74,14 @@ __all__ = [
     "Client",
     "Conflict",
     "Copy",
+    "Election",
     "Event",
     "FilePosition",
     "Follow",
     "Item",
+    "Lease",
+    "LeaseLost",
+    "Lock",
     "Mirror",
     "ProtocolError",
     "TimedOut",

@@ -1,25 +1,26 @@
 """A client for asyncio: requests, by any number of tasks."""
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
-from kvd.client import arguments, limits, listings, pipelines, requests
+from kvd.client import arguments, limits
+from kvd.client.aio_calls import Calls
 from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
 from kvd.client.committing import TaskTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.following import Retrying
 from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
+from kvd.client.lock import Election, Lease, Lock, Told
+from kvd.client.locking import LEASE, Locks, token
 from kvd.client.login import login_of
 from kvd.client.mirror import Mirror
 from kvd.client.places import Place
-from kvd.client.requests import Request
 from kvd.client.tasks import TaskFace
 from kvd.client.tls import File, tls_context
 from kvd.client.watch import Follow, Watch
-from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
-from kvd.errors import KvdError
+from kvd.client.words import WatchOptions
 
 Result = TypeVar("Result")
 
@@ -59,7 +60,7 @@ async def connect(
     return client
 
 
-class Client:
+class Client(Calls):
     """Requests, of any number of tasks at once; made by `connect`.
 
     They are pipelined.  A call that is cancelled disturbs no other: its reply is read and dropped,
@@ -75,8 +76,8 @@ class Client:
 
     def __init__(self, addresses: Sequence[str], waits: Limits) -> None:
         self._addresses, self._limits = addresses, waits
-        self._calling = Calling(TaskFace(), Addresses(addresses), waits)
-        self._ask = self._calling.ask
+        self._locks = Locks(TaskFace(), addresses, waits)
+        super().__init__(Calling(TaskFace(), Addresses(addresses), waits))
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,121 +88,6 @@ class Client:
     async def close(self) -> None:
         """Close the connection; calls that still wait raise ConnectionLost."""
         await self._calling.close()
-
-    async def get(self, key: str) -> bytes | None:
-        """Return the key's value, None if there is no such key."""
-        return await self._ask(requests.get(key))
-
-    async def get_text(self, key: str) -> str | None:
-        """Return the key's value, which is UTF-8, None if there is no such key; raise UnicodeDecodeError."""
-        return as_text(await self.get(key))
-
-    async def get_json(self, key: str) -> Any:
-        """Return what the key's value says, which is JSON, None if there is no such key; raise ValueError."""
-        return as_json(await self.get(key))
-
-    async def gets(self, key: str) -> Item | None:
-        """Return the key's value and revision, None if there is no such key."""
-        return await self._ask(requests.gets(key))
-
-    async def set(
-        self, key: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None,
-        if_revision: int | str | None = None,
-    ) -> int:  # fmt: skip
-        """Set the key and return the revision that this took; raise Conflict.
-
-        ttl: seconds until the key expires, None for never.  owner: another key, with which it goes, instead.
-        if_revision: only if the key has this revision or position; 0: only if there is no such key.
-        """
-        return await self._ask(requests.set(key, value, ttl, owner, if_revision))
-
-    async def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None) -> Item:
-        """Set a new key, of the prefix and the revision that this takes, in 16 digits, and return it.
-
-        So the keys of a prefix are never twice the same, and in the order in which they were made.
-        """
-        return await self._ask(requests.append(prefix, value, ttl, owner))
-
-    async def delete(self, key: str, *, if_revision: int | str | None = None) -> int | None:
-        """Delete the key and return the revision that this took, None if there is no such key.
-
-        if_revision: only if the key has this revision or position, else raise Conflict.
-        """
-        return await self._ask(requests.delete(key, if_revision))
-
-    async def delete_all(self, pattern: str, limit: int | None = None) -> int:
-        """Delete the keys that match and were there when it began, and return how many; `*` needs a limit."""
-        return await self._ask(requests.delete_all(pattern, limit))
-
-    async def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> bool:
-        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key.
-
-        if_revision: only if the key has this revision or position, else raise Conflict.
-        """
-        return await self._ask(requests.touch(key, ttl, if_revision))
-
-    async def ttl(self, key: str) -> float | None:
-        """Return the seconds until the key expires, math.inf: never, None: there is no such key."""
-        return await self._ask(requests.ttl(key))
-
-    async def incr(self, key: str, n: int = 1) -> int:
-        """Add n to the number that the key holds, and return the sum; raise NotANumber, Overflow."""
-        return await self._ask(requests.incr(key, n))
-
-    async def count(self, pattern: str = "*") -> int:
-        """Return how many keys match."""
-        return await self._ask(requests.count(pattern))
-
-    async def keys(
-        self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
-        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
-    ) -> AsyncIterator[str]:  # fmt: skip
-        """Yield the keys that match, in the order of their bytes.  Read in pages: not one snapshot.
-
-        after, before: only keys between these, which need not exist.  limit: end after so many, at least 1.
-        reverse: from the last to the first.  fold: of all keys that have this after what the pattern names, what they
-        begin with up to there, once.  owner: only keys that live with this one.
-        """
-        async for item in self._items(listings.listing(b"KEYS", pattern, after, limit, before, reverse, fold, owner)):
-            yield item.key
-
-    async def list(
-        self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
-        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
-    ) -> AsyncIterator[Item]:  # fmt: skip
-        """Yield the keys that match with their values and revisions; for the rest, like `keys`."""
-        async for item in self._items(listings.listing(b"LIST", pattern, after, limit, before, reverse, fold, owner)):
-            yield item
-
-    async def changes(
-        self, position: str, *patterns: str, limit: int | None = None, options: WatchOptions | None = None
-    ) -> Changes:
-        """Return the changes after a position, `limit` (100 unless given) at the most, and up to where they are all.
-
-        Raises Compacted, OtherStore, Future.
-        """
-        return await self._ask(requests.changes(position, patterns, limit, options))
-
-    async def info(self) -> dict[str, str]:
-        """Return what the daemon says of itself, by name."""
-        return await self._ask(requests.info())
-
-    async def help(self, verb: str | None = None) -> Sequence[str]:
-        """Return lines that say how the verbs of the wire are written, or one of them."""
-        return await self._ask(requests.help(verb))
-
-    async def ping(self, text: str | None = None) -> str:
-        """Return the text that the daemon sends back, "" without one."""
-        return await self._ask(requests.ping(text))
-
-    async def ask_all(self, asked: Iterable[Request[Result]]) -> AsyncIterator[Result | KvdError]:
-        """Ask many requests without waiting for each reply, and yield what each comes to, in their order.
-
-        asked: what functions of kvd.client.requests make.  Each comes to what the call of its name returns, or to the
-        error that this would raise.  They are taken as replies come, so there may be any number of them.
-        """
-        async for outcome in pipelines.in_tasks(self._calling, asked):
-            yield outcome
 
     def transaction(self) -> TaskTransaction:
         """Gather writes in an `async with`, at whose end they are done together, or not at all."""
@@ -243,6 +129,34 @@ class Client:
         login = self._limits.login
         return {"user": login.user.decode(), "password": login.password.decode()} if login else {}
 
+    def lease(
+        self, ttl: Seconds = LEASE, *, key: str | None = None, value: Value | None = None, lost: Told | None = None
+    ) -> Lease:
+        """Hold a key that is there as long as this program is, for others to live with (`owner`).
+
+        ttl: seconds after which it ends if this program does not renew it.  lost: is told if it ends so.
+        """
+        return Lease(self._locks.leasing(f"lease/{token()}" if key is None else key, value, ttl), lost)
+
+    def lock(
+        self, name: str, ttl: Seconds = LEASE, *, value: Value | None = None, timeout: Seconds | None = None,
+        lease: Lease | None = None, lost: Told | None = None,
+    ) -> Lock:  # fmt: skip
+        """Wait in turn for a lock, at most `timeout` seconds, and hold it; entering raises TimeoutError, LeaseLost.
+
+        value: what others see of the holder.  lease: live with this one.  lost: is told if the lock is lost.
+        """
+        locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
+        return Lock(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
+
+    def election(
+        self, name: str, value: Value, ttl: Seconds = LEASE, *, timeout: Seconds | None = None,
+        lease: Lease | None = None, lost: Told | None = None,
+    ) -> Election:  # fmt: skip
+        """Wait in turn to lead, and lead; for the rest, like `lock`."""
+        locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
+        return Election(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
+
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
     ) -> Watch:
@@ -251,14 +165,3 @@ class Client:
             self._addresses, *patterns, resume=resume, sync=sync, options=options,
             connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
         )  # fmt: skip
-
-    async def _items(self, pages: listings.Pages) -> AsyncIterator[Item]:
-        request: Request[Any] | None = next(pages, None)
-        while request:
-            page = await self._ask(request)
-            for item in page:
-                yield item
-            try:
-                request = pages.send(page)
-            except StopIteration:
-                return

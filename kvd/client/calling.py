@@ -52,11 +52,13 @@ class Calling:
         """The present connection, None: it is lost."""
         return self._link if self._link and not self._link.lost else None
 
-    async def ask(self, request: Request[Result]) -> Result:
+    async def ask(self, request: Request[Result], *, retry_uncertain: bool | None = None) -> Result:
         """Ask, and return what the reply says.
 
-        A read whose reply did not come is asked again, and a write that was not sent; another write if that is wished.
+        A read whose reply did not come is asked again, and a write that was not sent; another write if that is wished,
+        None: in general.
         """
+        retries = self._limits.retry_uncertain if retry_uncertain is None else retry_uncertain
         until: float | None = None
         while True:
             try:
@@ -67,7 +69,7 @@ class Calling:
                 result = await link.ask(request)
             except (ConnectionLost, Uncertain) as error:
                 until = until or self._deadline()
-                if self._is_final(error) or time.monotonic() >= until:
+                if self._is_final(error, retries) or time.monotonic() >= until:
                     raise
                 if link and not link.lost:  # the daemon itself says so: it is not to be asked again at once
                     await self._closed.wait(self._backoff.next())
@@ -78,11 +80,11 @@ class Calling:
     def _deadline(self) -> float:
         return time.monotonic() + self._limits.reconnect
 
-    def _is_final(self, error: KvdError) -> bool:
+    def _is_final(self, error: KvdError, retries: bool) -> bool:
         """Whether to ask again is no use, or was not wished."""
         if self._closed.is_set() or isinstance(error, ProtocolError):
             return True
-        return isinstance(error, Uncertain) and not self._limits.retry_uncertain
+        return isinstance(error, Uncertain) and not retries
 
     async def _another(self, until: float) -> Link:
         """Connect in place of what was lost, by one caller for all.  Raises ConnectionLost, Unavailable."""

@@ -5,7 +5,7 @@ from typing import Self
 
 from kvd.client.calling import Calling
 from kvd.client.faces import run
-from kvd.client.transaction import Transaction
+from kvd.client.transaction import Transaction, request_of
 
 
 class TaskTransaction(Transaction):
@@ -20,7 +20,7 @@ class TaskTransaction(Transaction):
 
     async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         if kind is None:
-            self.revision = await self._calling.ask(self._request())
+            self.revision = await self._calling.ask(request_of(self))
 
 
 class ThreadTransaction(Transaction):
@@ -35,4 +35,4 @@ class ThreadTransaction(Transaction):
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         if kind is None:
-            self.revision = run(self._calling.ask(self._request()))
+            self.revision = run(self._calling.ask(request_of(self)))

@@ -61,6 +61,10 @@ class WatchEnded(KvdError):
         self.position, self.code, self.text, self.retry = position, code, text, retry
 
 
+class LeaseLost(KvdError):
+    """A lease, or a lock, is over before it was given back: it could not be renewed in time, or somebody deleted it."""
+
+
 def shown(data: bytes | str) -> str:
     """What somebody else sent, quoted for a message: escaped, in one line, and not too long."""
     text = ascii(data[:SHOWN]).removeprefix("b")

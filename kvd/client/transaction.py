@@ -58,6 +58,11 @@ class Transaction:
         )
 
 
+def request_of(transaction: Transaction) -> Request[int]:
+    """What does a transaction."""
+    return transaction._request()
+
+
 class _Commit(Request[int]):
     """BEGIN, what is queued, and COMMIT."""
 

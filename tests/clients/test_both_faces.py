@@ -40,13 +40,13 @@ NAMES = map(str, itertools.count())
 
 
 def test_both_faces_have_the_same_names_with_the_same_arguments() -> None:
-    for name in ("connect", "Client", "Watch", "Follow", "Mirror"):
+    for name in ("connect", "Client", "Watch", "Follow", "Mirror", "Lease", "Lock", "Election"):
         assert _calls(getattr(client, name)) == _calls(getattr(sync, name))
-    assert set(sync.__all__) == {"Client", "Follow", "Mirror", "Watch", "connect"}
+    assert set(sync.__all__) == {"Client", "Election", "Follow", "Lease", "Lock", "Mirror", "Watch", "connect"}
 
 
 def _calls(one: Any) -> dict[str, list[tuple[str, Any]]]:
-    named = {"": one} | {name: call for name, call in vars(one).items() if name[0] != "_" and callable(call)}
+    named = {"": one} | {name: call for name, call in inspect.getmembers(one, inspect.isfunction) if name[0] != "_"}
     return {name: [(word.name, word.default) for word in inspect.signature(call).parameters.values()]
             for name, call in named.items()}  # fmt: skip
 

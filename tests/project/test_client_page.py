@@ -12,7 +12,19 @@ import pytest
 
 import kvd
 from kvd import client, errors
-from kvd.client import Client, Conflict, FilePosition, Follow, Mirror, Unreachable, Watch, WatchEnded
+from kvd.client import (
+    Client,
+    Conflict,
+    Election,
+    FilePosition,
+    Follow,
+    Lease,
+    Lock,
+    Mirror,
+    Unreachable,
+    Watch,
+    WatchEnded,
+)
 from kvd.client.transaction import Transaction
 from tests.support.processes import PATIENCE, ROOT, Daemon
 
@@ -25,7 +37,10 @@ LISTED = {
 }
 """The lines of tables, by the names in their first column."""
 PROGRAMS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
-KINDS = (Client, Watch, Follow, Mirror, FilePosition)
+MADE = (Client, Lock, Election, Lease)
+"""Classes that a program gets by a call."""
+PROPERTIES = [name for name, _ in inspect.getmembers(Lock, lambda one: isinstance(one, property))] + ["name"]
+KINDS = (Client, Watch, Follow, Mirror, FilePosition, Lock, Election, Lease)
 EXPORTED = {name: getattr(client, name) for name in client.__all__}
 
 
@@ -68,8 +83,8 @@ def test_every_exported_function_and_class_stands_there() -> None:
             assert shown in (HEADINGS if callable(one) else PAGE)
         elif issubclass(one, Exception):
             assert f"`{one.__mro__[1].__name__}` |" in LISTED[name].split("|", 2)[2]
-        elif one is Client:
-            assert "\n## Client\n" in PAGE  # made by connect()
+        elif one in MADE:
+            assert f"\n## {name}\n" in PAGE
         else:
             assert heading(name, one if one in (Watch, Follow, Mirror, FilePosition) else one.__new__) in HEADINGS
 
@@ -78,7 +93,7 @@ def test_nothing_stands_there_that_is_not() -> None:
     methods = {name for kind in KINDS for name in public_methods(kind)} | {"check"}
     functions = {name: one for name, one in EXPORTED.items() if callable(one)}
     names = {text.partition("(")[0] for text in HEADINGS}
-    attributes = {*public_attributes(Watch("a")), *public_attributes(Transaction())}
+    attributes = {*public_attributes(Watch("a")), *public_attributes(Transaction()), *PROPERTIES}
     assert names - methods - set(functions) == attributes
 
 

@@ -9,8 +9,8 @@ from kvd.client import sync
 from kvd.client.transaction import Transaction
 
 END = object()
-MAKES = ("watch", "resume", "sync", "follow", "transaction")
-LISTS = ("keys", "list", "ask_all")
+MAKES = ("watch", "resume", "sync", "follow", "transaction", "lease", "lock", "election")
+LISTS = ("keys", "list", "ask_all", "holders")
 
 Connect = Callable[..., Awaitable[Any]]
 
@@ -29,6 +29,8 @@ class InThreads:
             return lambda *words, **options: InThreads(found(*words, **options))
         if name == "mirror":
             return lambda *words: MirrorInThreads(found(*words))
+        if name == "fence":
+            return found
         if name in LISTS:
             return lambda *words, **options: _listed(found(*words, **options))
         return lambda *words, **options: asyncio.to_thread(found, *words, **options)

@@ -41,6 +41,12 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
+    def cut(self) -> None:
+        """Cut all connections that there are."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
     async def close(self) -> None:
         self._server.close()
         for task in self._tasks:

@@ -1,0 +1,136 @@
+"""Leases, locks and elections, for asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Self
+
+from kvd.client.calling import Calling
+from kvd.client.errors import LeaseLost
+from kvd.client.leasing import Leasing
+from kvd.client.locking import Locking, first_in_queue
+from kvd.client.transaction import Transaction
+from kvd.client.words import Item
+
+Told = Callable[[LeaseLost], object]
+
+
+class _Cancelling:
+    """Ends the body of an `async with` when what it holds is lost, as asyncio.timeout does in time."""
+
+    def __init__(self, lost: Told | None) -> None:
+        self._lost = lost
+        self._task: asyncio.Task[object] | None = None
+        self._requests = 0
+        self._why: LeaseLost | None = None
+
+    def enter(self) -> None:
+        """The body begins."""
+        self._task = asyncio.current_task()
+        self._requests = self._task.cancelling() if self._task else 0
+
+    async def lose(self, why: LeaseLost) -> None:
+        """It is lost."""
+        task, self._task = self._task, None
+        if task:
+            self._why = why
+            if self._lost:
+                self._lost(why)
+            task.cancel()
+
+    def leave(self, kind: type[BaseException] | None) -> None:
+        """The body has ended.  Raises LeaseLost if it was for that."""
+        task, self._task = asyncio.current_task(), None
+        if self._why and task and task.uncancel() <= self._requests and kind in (None, asyncio.CancelledError):
+            raise self._why
+
+
+class Lease:
+    """A key that is there as long as this program is, and goes with all that lives with it; made by `Client.lease`."""
+
+    def __init__(self, leasing: Leasing, lost: Told | None) -> None:
+        self._leasing, self._body = leasing, _Cancelling(lost)
+        leasing.told = self._body.lose
+
+    @property
+    def key(self) -> str:
+        """What others live with."""
+        return self._leasing.key
+
+    @property
+    def revision(self) -> int:
+        """That of its key."""
+        return self._leasing.revision
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is certainly there."""
+        return self._leasing.is_held
+
+    async def __aenter__(self) -> Self:
+        await self._leasing.open()
+        self._body.enter()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._body.leave(kind)
+        finally:
+            await self._leasing.close()
+
+
+class Lock:
+    """A lock that one program has at a time, in the order in which they asked; made by `Client.lock`."""
+
+    def __init__(self, locking: Locking, calling: Calling, name: str, timeout: float | None, lost: Told | None) -> None:
+        self._locking, self._calling, self._timeout = locking, calling, timeout
+        self._body = _Cancelling(lost)
+        locking.told = self._body.lose
+        self.name = name
+
+    @property
+    def key(self) -> str:
+        """The key that is the lock's.  Raises LeaseLost: it is not held."""
+        return self._locking.held.key
+
+    @property
+    def revision(self) -> int:
+        """The fence: the key's revision, greater than that of every earlier holder.  Raises LeaseLost: not held."""
+        return self._locking.held.revision
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is certainly held."""
+        return self._locking.is_held
+
+    def fence(self, together: Transaction) -> None:
+        """Let a transaction be done only if the lock is still held then.  Raises LeaseLost: it is not held now."""
+        together.check(self.key, if_revision=self.revision)
+
+    async def holder(self) -> Item | None:
+        """Return who has it, whoever that is: its key, value and revision; None: nobody."""
+        found = await self._calling.ask(first_in_queue(self.name))
+        return found[0] if found else None
+
+    async def holders(self) -> AsyncIterator[Item | None]:
+        """Yield who has it, now and whenever that changes."""
+        leading = self._locking.leading()
+        try:
+            while True:
+                yield await leading.next()
+        finally:
+            await leading.close()
+
+    async def __aenter__(self) -> Self:
+        await self._locking.acquire(self._timeout)
+        self._body.enter()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self._body.leave(kind)
+        finally:
+            await self._locking.release()
+
+
+class Election(Lock):
+    """A lock whose holder leads; its value says who that is; made by `Client.election`."""

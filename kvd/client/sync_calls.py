@@ -1,0 +1,147 @@
+"""The calls of the synchronous face that ask for one thing each."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from kvd.client import listings, pipelines, requests
+from kvd.client.arguments import Seconds, Value
+from kvd.client.calling import Calling
+from kvd.client.faces import run
+from kvd.client.requests import Request
+from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
+from kvd.errors import KvdError
+
+Result = TypeVar("Result")
+
+
+class Calls:
+    """What a Client can ask; it says more."""
+
+    def __init__(self, calling: Calling) -> None:
+        self._calling = calling
+
+    def _ask(self, request: Request[Result]) -> Result:
+        return run(self._calling.ask(request))
+
+    def get(self, key: str) -> bytes | None:
+        """Return the key's value, None if there is no such key."""
+        return self._ask(requests.get(key))
+
+    def get_text(self, key: str) -> str | None:
+        """Return the key's value, which is UTF-8, None if there is no such key; raise UnicodeDecodeError."""
+        return as_text(self.get(key))
+
+    def get_json(self, key: str) -> Any:
+        """Return what the key's value says, which is JSON, None if there is no such key; raise ValueError."""
+        return as_json(self.get(key))
+
+    def gets(self, key: str) -> Item | None:
+        """Return the key's value and revision, None if there is no such key."""
+        return self._ask(requests.gets(key))
+
+    def set(
+        self, key: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None,
+        if_revision: int | str | None = None,
+    ) -> int:  # fmt: skip
+        """Set the key and return the revision that this took; raise Conflict.
+
+        ttl: seconds until the key expires, None for never.  owner: another key, with which it goes, instead.
+        if_revision: only if the key has this revision or position; 0: only if there is no such key.
+        """
+        return self._ask(requests.set(key, value, ttl, owner, if_revision))
+
+    def append(self, prefix: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None) -> Item:
+        """Set a new key, of the prefix and the revision that this takes, in 16 digits, and return it.
+
+        So the keys of a prefix are never twice the same, and in the order in which they were made.
+        """
+        return self._ask(requests.append(prefix, value, ttl, owner))
+
+    def delete(self, key: str, *, if_revision: int | str | None = None) -> int | None:
+        """Delete the key and return the revision that this took, None if there is no such key.
+
+        if_revision: only if the key has this revision or position, else raise Conflict.
+        """
+        return self._ask(requests.delete(key, if_revision))
+
+    def delete_all(self, pattern: str, limit: int | None = None) -> int:
+        """Delete the keys that match and were there when it began, and return how many; `*` needs a limit."""
+        return self._ask(requests.delete_all(pattern, limit))
+
+    def touch(self, key: str, ttl: Seconds | None, *, if_revision: int | str | None = None) -> bool:
+        """Let the key expire in `ttl` seconds, None: never; return whether there is such a key.
+
+        if_revision: only if the key has this revision or position, else raise Conflict.
+        """
+        return self._ask(requests.touch(key, ttl, if_revision))
+
+    def ttl(self, key: str) -> float | None:
+        """Return the seconds until the key expires, math.inf: never, None: there is no such key."""
+        return self._ask(requests.ttl(key))
+
+    def incr(self, key: str, n: int = 1) -> int:
+        """Add n to the number that the key holds, and return the sum; raise NotANumber, Overflow."""
+        return self._ask(requests.incr(key, n))
+
+    def count(self, pattern: str = "*") -> int:
+        """Return how many keys match."""
+        return self._ask(requests.count(pattern))
+
+    def keys(
+        self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
+        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
+    ) -> Iterator[str]:  # fmt: skip
+        """Yield the keys that match, in the order of their bytes.  Read in pages: not one snapshot.
+
+        after, before: only keys between these, which need not exist.  limit: end after so many, at least 1.
+        reverse: from the last to the first.  fold: of all keys that have this after what the pattern names, what they
+        begin with up to there, once.  owner: only keys that live with this one.
+        """
+        for item in self._items(listings.listing(b"KEYS", pattern, after, limit, before, reverse, fold, owner)):
+            yield item.key
+
+    def list(
+        self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
+        before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
+    ) -> Iterator[Item]:  # fmt: skip
+        """Yield the keys that match with their values and revisions; for the rest, like `keys`."""
+        yield from self._items(listings.listing(b"LIST", pattern, after, limit, before, reverse, fold, owner))
+
+    def changes(
+        self, position: str, *patterns: str, limit: int | None = None, options: WatchOptions | None = None
+    ) -> Changes:
+        """Return the changes after a position, `limit` (100 unless given) at the most, and up to where they are all.
+
+        Raises Compacted, OtherStore, Future.
+        """
+        return self._ask(requests.changes(position, patterns, limit, options))
+
+    def info(self) -> dict[str, str]:
+        """Return what the daemon says of itself, by name."""
+        return self._ask(requests.info())
+
+    def help(self, verb: str | None = None) -> Sequence[str]:
+        """Return lines that say how the verbs of the wire are written, or one of them."""
+        return self._ask(requests.help(verb))
+
+    def ping(self, text: str | None = None) -> str:
+        """Return the text that the daemon sends back, "" without one."""
+        return self._ask(requests.ping(text))
+
+    def ask_all(self, asked: Iterable[Request[Result]]) -> Iterator[Result | KvdError]:
+        """Ask many requests without waiting for each reply, and yield what each comes to, in their order.
+
+        asked: what functions of kvd.client.requests make.  Each comes to what the call of its name returns, or to the
+        error that this would raise.  They are taken as replies come, so there may be any number of them.
+        """
+        return pipelines.in_turn(self._calling, asked)
+
+    def _items(self, pages: listings.Pages) -> Iterator[Item]:
+        request: Request[Any] | None = next(pages, None)
+        while request:
+            page = self._ask(request)
+            yield from page
+            try:
+                request = pages.send(page)
+            except StopIteration:
+                return

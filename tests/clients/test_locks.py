@@ -1,0 +1,180 @@
+"""Leases, locks and elections, with both faces of the library."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kvd import client
+from kvd.client import Conflict, LeaseLost, sync
+from tests.support.faces import Connect, connect_in_threads
+from tests.support.processes import Daemon
+
+NAMES = map(str, itertools.count())
+"""Of keys that no other test has."""
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def queued(kv: Any, name: str, number: int) -> None:
+    """Wait until so many stand in a lock's queue."""
+    while await kv.count(f"{name}/*") < number:
+        await kv.ping()
+
+
+async def test_a_lease_is_there_while_it_is_held(shared_daemon: Daemon, connect: Connect) -> None:
+    root = f"lease{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv:
+        async with kv.lease(0.9, key=f"{root}/me", value="it is me") as lease:
+            assert (lease.key, await kv.get(lease.key)) == (f"{root}/me", b"it is me")
+            await kv.set(f"{root}/here", "1", owner=lease.key)
+            await asyncio.sleep(1.5)
+            assert lease.is_held
+            assert await kv.get(f"{root}/here") == b"1"
+            with pytest.raises(Conflict):
+                await kv.set(lease.key, "", if_revision=lease.revision + 1)
+        assert not lease.is_held
+        assert await kv.count(f"{root}/*") == 0
+
+
+async def test_a_lost_lease_is_told(shared_daemon: Daemon, connect: Connect) -> None:
+    told: list[LeaseLost] = []
+    async with await connect(shared_daemon.addr) as kv:
+        with pytest.raises(LeaseLost, match="is gone or another's"):  # noqa: PT012
+            async with kv.lease(0.6, lost=told.append) as lease:
+                await kv.delete(lease.key)
+                await until(lambda: not lease.is_held)
+                if connect is not connect_in_threads:
+                    await asyncio.sleep(60)  # which is cancelled
+    assert len(told) == 1
+
+
+async def test_a_lock_is_held_by_one_at_a_time_in_order(shared_daemon: Daemon, connect: Connect) -> None:
+    name = f"lock{next(NAMES)}"
+    order: list[int] = []
+    fences: list[int] = []
+    holding = 0
+
+    async def work(kv: Any, number: int) -> None:
+        nonlocal holding
+        async with kv.lock(name, 5) as lock:
+            holding += 1
+            assert holding == 1
+            assert lock.is_held
+            order.append(number)
+            fences.append(lock.revision)
+            async with kv.transaction() as together:
+                lock.fence(together)
+                together.set(f"{name}.guarded", str(number))
+            await asyncio.sleep(0.01)
+            holding -= 1
+
+    async with await connect(shared_daemon.addr) as kv:
+        waiting = []
+        async with kv.lock(name, 5):
+            for number in range(4):
+                waiting.append(asyncio.create_task(work(kv, number)))
+                await queued(kv, name, number + 2)
+        await asyncio.gather(*waiting)
+        assert order == list(range(4))
+        assert fences == sorted(fences)
+        assert await kv.count(f"{name}*") == 1
+
+
+async def test_waiting_asks_nothing(shared_daemon: Daemon, connect: Connect) -> None:
+    name = f"lock{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv, kv.lock(name, 60):
+        others = [asyncio.create_task(_entered(kv.lock(name, 60, timeout=1.2))) for _ in range(4)]
+        await queued(kv, name, 5)
+        await asyncio.sleep(0.2)
+        before = int((await kv.info())["requests"])
+        await asyncio.sleep(0.6)
+        assert int((await kv.info())["requests"]) - before < 5
+        results = await asyncio.gather(*others, return_exceptions=True)
+        assert [type(result) for result in results] == [TimeoutError] * 4
+        assert await kv.count(f"{name}/*") == 1
+
+
+async def _entered(lock: Any) -> None:
+    async with lock:
+        pass
+
+
+async def test_a_lock_that_somebody_breaks_is_told(shared_daemon: Daemon, connect: Connect) -> None:
+    name, told = f"lock{next(NAMES)}", list[LeaseLost]()
+    async with await connect(shared_daemon.addr) as kv:
+        with pytest.raises(LeaseLost):  # noqa: PT012
+            async with kv.lock(name, 0.6, lost=told.append) as lock:
+                await kv.delete(lock.key)
+                fenced = kv.transaction()
+                with pytest.raises(Conflict) as caught:  # noqa: PT012
+                    async with fenced as together:
+                        lock.fence(together)
+                        together.set(f"{name}.guarded", "too late")
+                assert caught.value.key.startswith(f"{name}/")
+                await until(lambda: not lock.is_held)
+                with pytest.raises(LeaseLost):
+                    lock.revision  # noqa: B018
+                if connect is not connect_in_threads:
+                    await asyncio.sleep(60)  # which is cancelled
+        assert len(told) == 1
+        assert await kv.count(f"{name}*") == 0
+
+
+async def test_locks_may_share_a_lease(shared_daemon: Daemon, connect: Connect) -> None:
+    name = f"lock{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv, kv.lease(5) as lease:
+        given = lease._one if connect is connect_in_threads else lease
+        async with kv.lock(f"{name}/a", lease=given) as first, kv.lock(f"{name}/b", lease=given) as second:
+            assert [key async for key in kv.keys(f"{name}*", owner=lease.key)] == [first.key, second.key]
+            with pytest.raises(TimeoutError):
+                await _entered(kv.lock(f"{name}/a", lease=given, timeout=0.1))
+            assert first.is_held
+        assert await kv.count(f"{name}*") == 0
+        assert lease.is_held
+
+
+async def test_an_election_says_who_leads(shared_daemon: Daemon, connect: Connect) -> None:
+    name = f"leader{next(NAMES)}"
+    async with await connect(shared_daemon.addr) as kv:
+        seen = kv.election(name, "an observer").holders()
+        assert await anext(seen) is None
+        async with kv.election(name, "node-1", 5) as term:
+            leader = await anext(seen)
+            assert (leader.value, leader.revision) == (b"node-1", term.revision)
+            assert await term.holder() == leader
+            waiting = asyncio.create_task(_led(kv, name))
+            await queued(kv, name, 2)
+        assert (await anext(seen)).value == b"node-2"
+        assert await waiting == b"node-2"
+        assert await anext(seen) is None
+        await seen.aclose()
+
+
+async def _led(kv: Any, name: str) -> bytes:
+    async with kv.election(name, "node-2", 5) as term:
+        value: bytes = (await term.holder()).value
+        return value
+
+
+async def test_a_body_that_is_cancelled_by_others_is_no_loss(shared_daemon: Daemon) -> None:
+    name = f"lock{next(NAMES)}"
+    async with await client.connect(shared_daemon.addr) as kv:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1), kv.lock(name, 5):
+                await asyncio.sleep(60)
+        assert await kv.count(f"{name}*") == 0
+
+
+def test_an_error_of_the_program_passes(shared_daemon: Daemon) -> None:
+    with sync.connect(shared_daemon.addr) as kv:
+        with pytest.raises(RuntimeError, match="of the program"), kv.lock(f"lock{next(NAMES)}", 5):
+            raise RuntimeError("of the program")
+        lock = kv.lock(f"lock{next(NAMES)}", 5)
+        with pytest.raises(LeaseLost, match="not held"):
+            lock.fence(kv.transaction())
