@@ -2,12 +2,14 @@
 
 history          what happened: requests, replies, watches and their lines
 connection       a recording client
-workload         who writes and reads
+workload, crew   who writes and reads
 watchers         who watches
 faults           what is done to the daemon
 processes        how it is ended and comes back
 run, report      all of it put together, and what was done
 timeline         the changes, as the story of each key
+numbered         keys that the server makes
+families         keys that live with others
 attribution      which request made which change
 linearizability  whether an order of requests exists that explains every reply
 expiry, watching, reading, refusals, checks

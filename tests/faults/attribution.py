@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from tests.faults import families, numbered
 from tests.faults.history import Change, History, Operation, Read, Transaction, Violation, Write
 from tests.faults.timeline import Timeline, Version
 
@@ -10,7 +11,8 @@ Effects = dict[int, tuple[int, int]]
 
 
 def attribute(history: History, timeline: Timeline) -> Effects:
-    """What every operation did.  Raises Violation."""
+    """What every operation did; what has no key yet gets it.  Raises Violation."""
+    numbered.name(history)
     return _Attribution(history, timeline).effects()
 
 
@@ -19,6 +21,8 @@ class _Attribution:
         self._operations = history.operations
         self._timeline = timeline
         self._seen = history.seen
+        self._along = families.along(timeline)
+        self._went = {revision for last, first in self._along.items() for revision in range(first, last)}
         self._makers: dict[int, int] = {}
         self._effects: Effects = {}
 
@@ -65,7 +69,7 @@ class _Attribution:
                 other = self._operations[self._makers[revision]]
                 raise Violation(f"revision {revision} was taken by two requests: {operation} and {other}")
             self._makers[revision] = index
-        self._effects[index] = first, first + len(writes) - 1
+        self._effects[index] = self._along.get(first, first), first + len(writes) - 1
 
     def _settle_the_rest(self) -> None:
         """Changes that nobody was told of: each must be that of a request whose outcome nobody knows.
@@ -78,7 +82,7 @@ class _Attribution:
             if operation.unknown and isinstance(operation.what, Write) and not operation.what.value:
                 unknown[operation.what.key].append(index)
         for change in self._timeline.changes:
-            if change.revision in self._makers or change.verb == "EXPIRE":
+            if change.revision in self._makers or change.revision in self._went or change.verb == "EXPIRE":
                 continue
             maker = next((index for index in unknown[change.key] if self._may_have_made(change, index)), None)
             if maker is None:

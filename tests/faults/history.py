@@ -24,9 +24,10 @@ class HistoryReplaced(Violation):
 class Write(NamedTuple):
     """One write.
 
-    verb: SET, PUT, DEL, INCR or TOUCH.  value: as `form` gives it; no two writes have the same, nor the
-    same amount.
+    verb: SET, PUT, DEL, INCR or TOUCH; NEW for a PUT whose key nobody knows yet.  value: as `form` gives it; no two
+    writes have the same, nor the same amount.
     ttl: seconds, 0 for none.  condition: the revision that if= names, -1 without if=.
+    owner: with which key it is to live, "" for none.
     """
 
     verb: str
@@ -35,6 +36,7 @@ class Write(NamedTuple):
     amount: int = 0
     ttl: float = 0
     condition: int = -1
+    owner: str = ""
 
 
 class Read(NamedTuple):
@@ -186,6 +188,7 @@ class History:
     read_sent: when the latest of the reads that were answered had been sent.
     ends: why watches ended, or were not begun, and how often.
     mortal: the keys that were the last to get a time to live, for others to look at.
+    wards: those that were the last to live with another, each with that one.
     """
 
     operations: list[Operation] = field(default_factory=list)
@@ -196,6 +199,7 @@ class History:
     full: list[tuple[float, float]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
     mortal: deque[str] = field(default_factory=lambda: deque(maxlen=MORTAL))
+    wards: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=MORTAL))
     final: Listing | None = None
     acknowledged: int = 0
     read_sent: float = 0
@@ -210,6 +214,8 @@ class History:
             self.acknowledged += operation.done
             if isinstance(operation.what, Write) and operation.what.ttl:
                 self.mortal.append(operation.what.key)
+            if isinstance(operation.what, Write) and operation.what.owner:
+                self.wards.append((operation.what.key, operation.what.owner))
 
     def see(self, change: Change, now: float) -> Change:
         """Record a change that a watcher saw; the same object for all who saw the same."""

@@ -55,7 +55,9 @@ class Reading:
             if reply.word == "CONFLICT":
                 yield self._conflict(operation, reply, reply.key)
         elif isinstance(what, Write):
-            if reply.word == "CONFLICT":
+            if reply.word == "CONFLICT" and what.owner and reply.key == what.owner:
+                yield self._absent(operation, what.owner)
+            elif reply.word == "CONFLICT":
                 yield self._conflict(operation, reply, what.key)
             elif reply.word == "NONE":
                 yield self._absent(operation, what.key)

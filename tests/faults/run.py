@@ -15,13 +15,13 @@ from tests.faults import expiry
 from tests.faults.attribution import attribute
 from tests.faults.checks import check
 from tests.faults.connection import Connection, Lost, pair
+from tests.faults.crew import workers
 from tests.faults.faults import Faults, small_disk
 from tests.faults.history import History, HistoryReplaced, Listing, Violation
 from tests.faults.processes import end, start, until
 from tests.faults.report import report, save
 from tests.faults.timeline import Timeline, Version
 from tests.faults.watchers import watchers
-from tests.faults.workload import workers
 from tests.support.processes import PATIENCE, ROOT, Daemon
 
 WATCH_BUFFER = "64KiB"

@@ -903,3 +903,119 @@ def test_nothing_is_done_behind_the_watchers_back(story: Story) -> None:
     story.revision = 2
     story.finish(Pair(1, "a", "1"))
     story.reject("nobody saw more than 1")
+
+
+# keys that the server makes
+
+
+def append(story: Story, value: str, reply: Reply | None, number: int = 0) -> None:
+    """A PUT q#/*, and its change, if it was done, with a number in its key."""
+    story.do(Write("NEW", "q#/", value), reply)
+    if number:
+        story.change("SET", f"q#/{number:016}", value)
+
+
+def test_numbered_keys_are_of_their_revisions(story: Story) -> None:
+    story.put("a", "1")
+    append(story, "x", Reply("OK", 2), 2)
+    append(story, "y", None, 3)
+    append(story, "z", UNAVAILABLE)
+    append(story, "lost", UNCERTAIN)
+    story.do(Read("GETS", "q#/0000000000000003"), Reply("OK", 3, "y"))
+    story.do(Write("DEL", "q#/0000000000000002", condition=2), Reply("OK", 4))
+    story.change("DEL", "q#/0000000000000002")
+    story.finish(Pair(1, "a", "1"), Pair(3, "q#/0000000000000003", "y"))
+    story.accept()
+
+
+@pytest.mark.parametrize(
+    ("reply", "number", "because"),
+    [
+        (Reply("OK", 1), 2, "the number in the key is not the revision"),
+        (Reply("OK", 2), 1, "revision 2 should be"),
+        (Reply("CONFLICT", 1), 0, "a conflict where the condition holds"),
+        (UNAVAILABLE, 1, "refused, and done all the same"),
+        (Reply("OK", 1), 0, "revision 1 should be"),
+    ],
+)
+def test_a_numbered_key_that_is_another_is_found(story: Story, reply: Reply, number: int, because: str) -> None:
+    append(story, "x", reply, number)
+    story.reject(because)
+
+
+def test_no_number_is_given_twice(story: Story) -> None:
+    append(story, "x", Reply("OK", 1), 1)
+    append(story, "y", Reply("OK", 1))
+    story.reject("revision 1 should be")
+
+
+# keys that live with others
+
+OWNER = "f/one/1/1"
+
+
+def family(story: Story, size: int = 2) -> None:
+    story.put(OWNER, "o")
+    for number in range(size):
+        key = f"{OWNER}/{number}"
+        story.do(Write("PUT", key, f"w{number}", owner=OWNER), Reply("OK", story.revision + 1))
+        story.change("SET", key, f"w{number}")
+
+
+def end_of_family(story: Story, *keys: str) -> None:
+    """A DEL of the owner, and what goes in front of it."""
+    story.do(Write("DEL", OWNER), Reply("OK", story.revision + len(keys) + 1))
+    for key in (*keys, OWNER):
+        story.change("DEL", key)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_lives_with_a_key_goes_with_it(story: Story, *, told: bool) -> None:
+    family(story)
+    if told:
+        end_of_family(story, f"{OWNER}/0", f"{OWNER}/1")
+    else:
+        story.do(Write("DEL", OWNER), None)
+        for key in (f"{OWNER}/0", f"{OWNER}/1", OWNER):
+            story.change("DEL", key)
+    late = Write("PUT", f"{OWNER}/2", "w2", owner=OWNER)
+    story.do(late, Reply("CONFLICT", key=OWNER))
+    story.get(f"{OWNER}/0", "")
+    story.get(OWNER, "")
+    story.finish()
+    story.accept()
+
+
+def test_nothing_is_left_of_a_family(story: Story) -> None:
+    family(story)
+    end_of_family(story, f"{OWNER}/1")
+    story.reject("has left behind what lived with it")
+
+
+def test_nobody_leaves_a_family_alone(story: Story) -> None:
+    family(story)
+    story.change("DEL", f"{OWNER}/0")
+    story.put("a", "1")
+    story.reject("went without its owner")
+
+
+def test_a_reader_sees_all_of_a_family_or_nothing(story: Story) -> None:
+    family(story)
+    end_of_family(story, f"{OWNER}/0", f"{OWNER}/1")
+    story.get(f"{OWNER}/0", "")
+    story.get(OWNER, "o")
+    story.reject("not linearizable")
+
+
+def test_a_family_that_is_there_refuses_nobody(story: Story) -> None:
+    family(story)
+    story.do(Write("PUT", f"{OWNER}/2", "w2", owner=OWNER), Reply("CONFLICT", key=OWNER))
+    story.reject("not linearizable")
+
+
+@pytest.mark.parametrize("verb", ["WATCH", "SYNC"])
+def test_no_watch_begins_within_the_end_of_a_family(story: Story, verb: str) -> None:
+    family(story)
+    end_of_family(story, f"{OWNER}/0", f"{OWNER}/1")
+    story.watch(verb, "none", 4)
+    story.reject("begins at 4, within a transaction")

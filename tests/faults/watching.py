@@ -7,9 +7,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from tests.faults import families
 from tests.faults.attribution import Effects
 from tests.faults.expiry import Deadline
-from tests.faults.history import Change, History, Mark, Pair, Transaction, Violation, Watch
+from tests.faults.history import Change, History, Mark, Pair, Violation, Watch
 from tests.faults.reading import as_copy
 from tests.faults.timeline import Timeline, Version
 
@@ -82,13 +83,12 @@ def check_pairs(
 
 
 def check_transactions(history: History, timeline: Timeline, effects: Effects) -> None:
-    """The changes of a transaction reach every watcher in one piece.  Raises Violation."""
-    ends = {
-        revision: last
-        for index, (first, last) in effects.items()
-        if isinstance(history.operations[index].what, Transaction)
-        for revision in range(first, last)
-    }
+    """The changes of a transaction, and of a key with what lives with it, reach every watcher in one piece.
+
+    Raises Violation.
+    """
+    pieces = {last: first for first, last in effects.values()} | families.along(timeline)
+    ends = {revision: last for last, first in pieces.items() for revision in range(first, last)}
     for watch in history.watches:
         # RESUME alone may begin inside, where a connection was lost.
         if watch.verb != "RESUME" and watch.begin in ends:

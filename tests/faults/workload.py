@@ -1,12 +1,12 @@
-"""Who writes and reads.  What each does follows from the seed; when, from the machine."""
+"""Who writes and reads; `crew` has some more.  What each does follows from the seed; when, from the machine."""
 
 import asyncio
 import base64
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from itertools import count
 
+from tests.faults import numbered
 from tests.faults.connection import Client, Connection, Lost, Request
 from tests.faults.history import History, Read, Reply, Transaction, Write, form
 
@@ -88,15 +88,22 @@ class Worker(ABC):
             return base64.b64encode(b"\xfe" + text.encode()).decode(), True
         return text, False
 
-    def put(self, key: str, *, ttl: float = 0, condition: int = -1, plain: bool = False) -> Request:
+    def put(self, key: str, *, ttl: float = 0, condition: int = -1, plain: bool = False, owner: str = "") -> Request:
         """A SET or PUT of a new value."""
         text, is_base64 = self.value()
-        write = Write("PUT", key, form(text, base64=is_base64), ttl=ttl, condition=condition)
+        write = Write("PUT", key, form(text, base64=is_base64), ttl=ttl, condition=condition, owner=owner)
         if plain and not is_base64:
             return Request(f"SET {key} {text}\n".encode(), write._replace(verb="SET"))
         options = (f" ttl={ttl:g}" if ttl else "") + (f" if={condition}" if condition >= 0 else "")
-        options += " base64" if is_base64 else ""
+        options += (f" with={owner}" if owner else "") + (" base64" if is_base64 else "")
         return Request(f"PUT {key}{options} = {text}\n".encode(), write)
+
+    def append(self) -> Request:
+        """A PUT of a new value to a key that the server makes."""
+        text, is_base64 = self.value()
+        options = " base64" if is_base64 else ""
+        write = Write("NEW", numbered.QUEUE, form(text, base64=is_base64))
+        return Request(f"PUT {numbered.QUEUE}*{options} = {text}\n".encode(), write)
 
     @staticmethod
     def delete(key: str, condition: int = -1) -> Request:
@@ -169,6 +176,10 @@ class Reader(Worker):
     async def step(self) -> None:
         if self._history.mortal and self.chance.random() < 0.3:
             await self._look_at_mortals()
+            return
+        if self._history.wards and self.chance.random() < 0.1:
+            # If what lives with another is gone, that is gone, too.
+            await self.ask(*(self.read("GET", key) for key in self.chance.choice(self._history.wards)))
             return
         beginning = self.chance.choice(list(SHARED))
         if self.chance.random() < 0.1:
@@ -267,13 +278,3 @@ class Expirer(Worker):
             await self.ask(Request(f"TOUCH {key} ttl={f'{ttl:g}' if ttl else '-'}\n".encode(), write))
         else:
             await self.ask(self.read(self.chance.choice(("GET", "GETS")), key))
-
-
-def workers(history: History, port: int, seed: str, features: Sequence[str]) -> list[Worker]:
-    """All of them."""
-    kinds: list[type[Worker]] = [Writer] * 3 + [Swapper] * 3 + [Counter] * 2 + [Reader] * 2 + [Expirer] * 2 + [Seldom]
-    if "transactions" in features:
-        kinds += [Transactor] * 3
-    if "checks" in features:
-        kinds += [Fenced] * 2
-    return [kind(history, port, seed, number) for number, kind in enumerate(kinds, 1)]
