@@ -8,7 +8,7 @@ and those whose reply is another one are given up; so are those whose changes ar
 import base64
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import permutations, product
 from pathlib import Path
@@ -123,6 +123,42 @@ class Form(NamedTuple):
 PLAIN = Form()
 
 
+class Page(NamedTuple):
+    """What KEYS and LIST are asked for."""
+
+    pattern: str
+    after: str = ""
+    before: str = ""
+    limit: int = 0
+    fold: str = ""
+    reverse: bool = False
+    owner: str = ""
+
+    def __str__(self) -> str:
+        options = {"after": self.after, "before": self.before, "limit": self.limit, "fold": self.fold}
+        words = [f"{name}={value}" for name, value in options.items() if value]
+        words += ["reverse"] * self.reverse + [f"with={self.owner}"] * bool(self.owner)
+        return " ".join([self.pattern, *words])
+
+    def of(self, owners: Mapping[str, str]) -> list[tuple[str, bool]]:
+        """The lines, by what they are of, and whether that is what fold= has made.  owners: of all keys in order."""
+        lines: dict[tuple[str, bool], None] = {}
+        for key, owner in owners.items():
+            name = self._folded(key)
+            within = key.encode() > self.after.encode() and (not self.before or key.encode() < self.before.encode())
+            # After such a line is after all that it stands for.
+            if is_of(key, self.pattern) and within and self.owner in ("", owner) and name != self.after:
+                lines[name or key, bool(name)] = None
+        found = list(lines)[::-1] if self.reverse else list(lines)
+        return found[: self.limit or None]
+
+    def _folded(self, key: str) -> str:
+        """The line that stands for a key, "" if it stands for itself."""
+        begin = len(self.pattern.removesuffix("*"))
+        place = key.find(self.fold, begin) if self.fold else -1
+        return key[: place + len(self.fold)] if place >= 0 else ""
+
+
 class World:
     """One state that the store may be in, and how it came to be."""
 
@@ -188,7 +224,7 @@ class World:
             if isinstance(failing, Check) and failing.since >= 0:
                 return self._changed_since(failing)
             if key.endswith("*"):
-                key = self._page(key, "", 1)[0]
+                key = self.matching(key)[0]
             return exactly(f"CONFLICT {there[key].revision if key in there else 0} {key}")
         trial = self.copy()
         trial.sent, trial.answered = self.sent, self.answered
@@ -223,7 +259,7 @@ class World:
             hidden = [key for key, entry in self.entries.items() if entry.hidden and is_of(key, write.key)]
             return not hidden and not self._changes_of(write.key, write.since)
         if isinstance(write, Check) and write.key.endswith("*"):
-            return not self._page(write.key, "", 1)
+            return not self.matching(write.key)
         if write.condition is None:
             return not isinstance(write, Check) or write.key in self.there()
         entry = self.there().get(write.key)
@@ -326,15 +362,19 @@ class World:
 
         return allowed
 
-    def page_of_keys(self, pattern: str, after: str, limit: int, owner: str = "") -> Allowed:
-        found = self._page(pattern, after, limit, owner)
-        return exactly(f"OK {len(found)}", items=[f"KEY {key}" for key in found])
-
-    def page_of_pairs(self, pattern: str, after: str, limit: int, owner: str = "") -> Allowed:
-        return exactly(f"OK {self.position()}", items=self.pairs(self._page(pattern, after, limit, owner)))
+    def page(self, verb: str, wanted: "Page") -> Allowed:
+        found = wanted.of({key: entry.owner for key, entry in self.there().items()})
+        if verb == "KEYS":
+            return exactly(f"OK {len(found)}", items=[f"KEY {name}" for name, _ in found])
+        lines = [f"KEY {name}" if folded else self.pairs([name])[0] for name, folded in found]
+        return exactly(f"OK {self.position()}", items=lines)
 
     def count(self, pattern: str) -> Allowed:
-        return exactly(f"OK {len(self._page(pattern, '', 0))}")
+        return exactly(f"OK {len(self.matching(pattern))}")
+
+    def matching(self, pattern: str) -> list[str]:
+        """The keys that are there and match, in order."""
+        return [key for key in self.there() if is_of(key, pattern)]
 
     def sync(self, patterns: list[str], form: "Form") -> Allowed:
         # A copy is that of the history: a key whose time is over is in it until its EXPIRE.
@@ -358,13 +398,6 @@ class World:
 
     def position(self) -> str:
         return f"{self.revision}@{self.store}"
-
-    def _page(self, pattern: str, after: str, limit: int, owner: str = "") -> list[str]:
-        found = [
-            key for key, entry in self.there().items()
-            if is_of(key, pattern) and key.encode() > after.encode() and owner in ("", entry.owner)
-        ]  # fmt: skip
-        return found[: limit or None]
 
     def pairs(self, keys: list[str]) -> list[str]:
         entries = [(key, self.entries[key]) for key in keys]
@@ -482,7 +515,7 @@ MORTAL = ["a/mortal", "mortal"]
 PATTERNS = ["*", "a*", "a/*", "b*", "mortal", "n", "zzz*", "k" * 512]
 WRONG = [
     ("", "unknown-verb"), ("NOPE a", "unknown-verb"), (" GET a", "unknown-verb"), ("HELLO x", "unknown-verb"),
-    ("AUTH x", "usage"), ("AUTH x y", "auth"),
+    ("AUTH x", "usage"),
     ("GET", "usage"), ("GET a b", "usage"), ("SET a", "usage"), ("SET", "usage"), ("PUT a", "usage"),
     ("PUT a x", "usage"), ("PUT a ttl=0 = x", "usage"), ("PUT a ttl=1 ttl=1 = x", "usage"), ("PUT a if= = x", "usage"),
     ("PUT a/* if=0 = x", "usage"), ("PUT a*b = x", "bad-key"), ("SET a/* x", "bad-key"), ("INCR a/*", "bad-key"),
@@ -498,6 +531,8 @@ WRONG = [
     ("INCR a 9223372036854775808", "overflow"), ("INCR a -9223372036854775808", "overflow"),
     ("GET a*", "bad-key"), ("SET  x", "bad-key"), ("GET \u00a0", "bad-key"), ("GET " + "k" * 513, "bad-key"),
     ("KEYS limit=1", "usage"), ("KEYS * limit=0", "usage"), ("LIST * after=", "usage"), ("LIST * after=* ", "usage"),
+    ("KEYS * fold=", "usage"), ("KEYS * fold=a*", "bad-key"), ("LIST * before=", "usage"),
+    ("KEYS * reverse=1", "usage"), ("LIST * reverse reverse", "usage"), ("COUNT * reverse", "usage"),
     ("KEYS a*b", "bad-key"), ("WATCH **", "bad-key"), ("WATCH a  b", "bad-key"), ("COUNT a b", "usage"),
     ("RESUME", "usage"), ("RESUME 1", "usage"), ("RESUME 1@", "usage"), ("RESUME x@y", "usage"), ("PROGRESS", "usage"),
     ("PROGRESS -1", "usage"), ("PROGRESS 0.0", "usage"), ("UNWATCH a", "usage"), ("BEGIN a", "usage"),
@@ -516,9 +551,12 @@ values = st.one_of(
 )
 who = st.integers(0, 2)
 any_key = st.sampled_from(KEYS + MORTAL)
-afters = st.sampled_from(["", "", "a", "a/2", "zzz", "k" * 512])
+afters = st.sampled_from(["", "", "a", "a/", "a/2", "queue/", "zzz", "k" * 512])
+befores = st.sampled_from(["", "", "", "a/2", "b", "a/", "q", "k" * 512])
 amounts = st.sampled_from((1, -1, 5, -7, 0, LIMIT, -LIMIT))
 limits = st.sampled_from((0, 1, 3, 1000))
+folds = st.sampled_from(("", "", "/", "00", "a"))
+pages = st.builds(Page, st.sampled_from(PATTERNS), afters, befores, limits, folds, st.booleans(), st.just(""))
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
 forms = st.builds(Form, st.booleans(), st.sampled_from(("", "SET", "DEL,EXPIRE", "EXPIRE,SET", "SET,EXPIRE,DEL")))
 conditions = st.sampled_from(["", "", "absent", "present", "position", "stale", "other store"])
@@ -667,8 +705,8 @@ class Conversations(RuleBasedStateMachine):
 
     @rule(who=who, verb=st.sampled_from(("KEYS", "LIST")), pattern=st.sampled_from(PATTERNS), owner=any_key)
     def page_of_an_owner(self, who: int, verb: str, pattern: str, owner: str) -> None:
-        page = World.page_of_keys if verb == "KEYS" else World.page_of_pairs
-        self.do(self.clients[who], f"{verb} {pattern} with={owner}", lambda world: page(world, pattern, "", 0, owner))
+        wanted = Page(pattern, owner=owner)
+        self.do(self.clients[who], f"{verb} {wanted}", lambda world: world.page(verb, wanted))
 
     @rule(who=who, prefix=st.sampled_from(("a/", "queue/", "")), value=values, ttl=st.sampled_from((0, 0, *LONG_LIVES)))
     def put_numbered(self, who: int, prefix: str, value: bytes, ttl: float) -> None:
@@ -726,13 +764,9 @@ class Conversations(RuleBasedStateMachine):
     def read(self, who: int, key: str, verb: str) -> None:
         self.do(self.clients[who], f"{verb} {key}", lambda world: getattr(world, verb.lower())(key))
 
-    @rule(
-        who=who, verb=st.sampled_from(("KEYS", "LIST")), pattern=st.sampled_from(PATTERNS), after=afters, limit=limits
-    )
-    def page(self, who: int, verb: str, pattern: str, after: str, limit: int) -> None:
-        line = f"{verb} {pattern}" + f" after={after}" * bool(after) + f" limit={limit}" * bool(limit)
-        page = World.page_of_keys if verb == "KEYS" else World.page_of_pairs
-        self.do(self.clients[who], line, lambda world: page(world, pattern, after, limit))
+    @rule(who=who, verb=st.sampled_from(("KEYS", "LIST")), wanted=pages)
+    def page(self, who: int, verb: str, wanted: Page) -> None:
+        self.do(self.clients[who], f"{verb} {wanted}", lambda world: world.page(verb, wanted))
 
     @rule(who=who, pattern=st.sampled_from(PATTERNS))
     def count(self, who: int, pattern: str) -> None:
