@@ -24,7 +24,9 @@ screen          what top shows
 shell           what shell is made of
 exporting       a copy of the keys, into a file
 importing       a file of keys, looked at and then written
+writes          what a file of keys stands for, kept until it is written
 entries         keys as lines of JSON
+foreign         what etcd, Consul and Redis have
 bulk_writing    many writes on a connection, until one is refused
 sending         lines of the wire, sent as they come
 together        lines of the wire, done together

@@ -88,27 +88,31 @@ class Reader:
         """Read a line.  Raises BadEntry."""
         entry = _object(line)
         key, owner = entry.get("key"), entry.get("with")
-        value = self._value(entry)
+        value = _value(entry)
         if not isinstance(key, str):
-            raise BadEntry(f'expected a "key", which is a string, not {_shown(key)}' if "key" in entry else 'no "key"')
+            raise BadEntry(f'expected a "key", which is a string, not {shown(key)}' if "key" in entry else 'no "key"')
         if "with" in entry and not isinstance(owner, str):
-            raise BadEntry(f'"with": expected a key, not {_shown(owner)}')
+            raise BadEntry(f'"with": expected a key, not {shown(owner)}')
+        return self.write(key, value, _ttl(entry), owner)
+
+    def write(self, key: str, value: bytes, ttl: float | None = None, owner: str | None = None) -> Entry:
+        """The write of a key.  Raises BadEntry."""
+        if len(value) > self._max_value:
+            raise BadEntry(f"the value has {len(value)} bytes, and this daemon takes at most {self._max_value}")
         try:
-            return Entry(key, put(key, value, _ttl(entry), owner, create_only=self._create_only), owner)
+            return Entry(key, put(key, value, ttl, owner, create_only=self._create_only), owner)
         except Refusal as error:
             raise BadEntry(str(error)) from None
 
-    def _value(self, entry: dict[str, Any]) -> bytes:
-        if ("value" in entry) == ("base64" in entry):
-            raise BadEntry('expected a "value" or a "base64", one of them')
-        name = "value" if "value" in entry else "base64"
-        text = entry[name]
-        if not isinstance(text, str):
-            raise BadEntry(f'"{name}": expected a string, not {_shown(text)}')
-        value = _BYTES[name](text)
-        if len(value) > self._max_value:
-            raise BadEntry(f"the value has {len(value)} bytes, and this daemon takes at most {self._max_value}")
-        return value
+
+def _value(entry: dict[str, Any]) -> bytes:
+    if ("value" in entry) == ("base64" in entry):
+        raise BadEntry('expected a "value" or a "base64", one of them')
+    name = "value" if "value" in entry else "base64"
+    text = entry[name]
+    if not isinstance(text, str):
+        raise BadEntry(f'"{name}": expected a string, not {shown(text)}')
+    return _BYTES[name](text)
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -117,11 +121,11 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise BadEntry("expected UTF-8") from None
     except (ValueError, RecursionError):  # also for a number of thousands of digits
-        raise BadEntry(f"expected a JSON object, not {_shown(line.decode())}") from None
+        raise BadEntry(f"expected a JSON object, not {shown(line.decode())}") from None
     if not isinstance(entry, dict):
-        raise BadEntry(f"expected a JSON object, not {_shown(entry)}")
+        raise BadEntry(f"expected a JSON object, not {shown(entry)}")
     if unknown := [name for name in entry if name not in _NAMES]:
-        raise BadEntry(f"unknown name {_shown(unknown[0])}: expected key, value or base64, ttl or with, and revision")
+        raise BadEntry(f"unknown name {shown(unknown[0])}: expected key, value or base64, ttl or with, and revision")
     return entry
 
 
@@ -131,7 +135,7 @@ def _ttl(entry: dict[str, Any]) -> float | None:
     if ttl is None:
         return None
     if not isinstance(ttl, int | float) or isinstance(ttl, bool) or not SHORTEST_TTL <= ttl <= LONGEST_TTL:
-        raise BadEntry(f'"ttl": expected seconds, {SHORTEST_TTL} to {LONGEST_TTL}, or null, not {_shown(ttl)}')
+        raise BadEntry(f'"ttl": expected seconds, {SHORTEST_TTL} to {LONGEST_TTL}, or null, not {shown(ttl)}')
     if "with" in entry:
         raise BadEntry('expected a "ttl" or a "with", not both')
     return float(ttl)
@@ -144,17 +148,18 @@ def _utf8(text: str) -> bytes:
         raise BadEntry('"value": half of a surrogate pair is no text; give bytes as "base64"') from None
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
+    """Read base64.  Raises BadEntry."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
         raise BadEntry('"base64": expected base64, padded and without white space') from None
 
 
-_BYTES: dict[str, Callable[[str], bytes]] = {"value": _utf8, "base64": _decoded}
+_BYTES: dict[str, Callable[[str], bytes]] = {"value": _utf8, "base64": decoded}
 
 
-def _shown(thing: object) -> str:
+def shown(thing: object) -> str:
     """What stands there, for a message."""
     text = thing.strip() if isinstance(thing, str) else json.dumps(thing)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -98,6 +98,11 @@ def path(name: str, word: str) -> str:
     return word
 
 
+def system(name: str, word: str) -> str:
+    """Read the name of another system."""
+    return _check(name, word, "etcd|consul|redis", "system", "etcd, consul or redis")
+
+
 def number(name: str, word: str) -> int:
     """Read how many keys."""
     return int(_check(name, word, "[1-9][0-9]{0,15}", "number", "a whole number, at least 1"))

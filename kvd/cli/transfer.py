@@ -1,5 +1,6 @@
 """The commands that move many keys: export, import."""
 
+from kvd.cli import readers
 from kvd.cli.command import PATTERN, Arguments, Command, Option
 from kvd.cli.output import Output
 
@@ -30,11 +31,15 @@ Without <FILE> it goes to standard output."""),
         options=(
             Option("--dry-run", "", "Write nothing: only look at all lines"),
             Option("--create-only", "", "Leave keys as they are that are there"),
+            Option("--from", "SYSTEM", "Read what another system has: etcd, consul or redis", readers.system),
         ),
         notes=("""\
 import reads what export and list --json write, from <FILE> or standard input, and
 looks at all lines first: if one is bad it is named, and nothing is written.  Times
 to live begin anew.  Other keys stay.  If it is refused on the way it says how many
-keys were written; to run it again is safe.""",),
+keys were written; to run it again is safe.""", """\
+import --from etcd reads what etcdctl get --prefix -w json prints, and --from consul
+what consul kv export does.  import --from redis reads the strings of a Redis, with
+their times to live; its URL is in the place of <FILE>."""),
     ),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """kvctl export and import: any bytes, times to live and owners, at one position; all lines are looked at first."""
 
+import base64
 import json
 import math
 import os
@@ -57,6 +58,10 @@ def exported(daemon: Daemon, *words: Word) -> list[dict[str, Any]]:
 
 def imported(daemon: Daemon, *entries: object) -> Result:
     return ctl(daemon, "import", stdin=b"".join(json.dumps(entry).encode() + b"\n" for entry in entries))
+
+
+def said(result: Result) -> list[str]:
+    return result.stderr.decode().splitlines()
 
 
 def stored(daemon: Daemon) -> dict[str, bytes]:
@@ -248,7 +253,7 @@ def test_ten_bad_lines_are_named_and_the_others_counted(small: Daemon) -> None:
     result = ctl(small, "import", stdin=b"no\n" * 25)
     lines = result.stderr.decode().splitlines()
     assert [line.split(":")[1] for line in lines[:10]] == [f" line {number}" for number in range(1, 11)]
-    assert lines[10:] == ["kvctl: and 15 lines more", "kvctl: nothing was written"]
+    assert lines[10:] == ["kvctl: and 15 more", "kvctl: nothing was written"]
 
 
 def test_a_file_that_is_not_there(small: Daemon, tmp_path: Path) -> None:
@@ -281,6 +286,84 @@ def test_an_owner_that_is_not_there(empty: Daemon) -> None:
         "kvctl: b is to live with nobody, and there is no such key",
         "kvctl: 1 of 2 keys were written; to run import again is safe",
     ]
+
+
+# From other systems
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def from_system(daemon: Daemon, system: str, document: object, *words: str) -> Result:
+    return ctl(daemon, "import", "--from", system, *words, stdin=json.dumps(document).encode())
+
+
+def test_what_etcdctl_prints(empty: Daemon) -> None:
+    about = {"create_revision": 2, "mod_revision": 3, "version": 1}
+    kvs = [
+        {"key": b64("/config/é"), "value": b64("{}"), **about},
+        {"key": b64("empty"), **about},
+        {"key": b64("leased"), "value": b64("x"), "lease": 7587862094806107652, **about},
+    ]
+    result = from_system(empty, "etcd", {"header": {"revision": 5}, "kvs": kvs, "count": 3})
+    assert (result.returncode, result.stdout) == (0, b"3 keys written\n")
+    assert said(result) == ["kvctl: 1 keys have a lease, whose time is not in the file: they will not expire"]
+    assert stored(empty) == {"/config/é": b"{}", "empty": b"", "leased": b"x"}
+    assert printed(from_system(empty, "etcd", {"header": {}})) == b"0 keys written\n"
+    kvs += [{"key": b64("two words"), "value": b64("x")}, {"value": b64("x")}, {"key": "/w==", "value": ""}]
+    result = from_system(empty, "etcd", {"kvs": kvs}, "--dry-run")
+    assert result.returncode == 2
+    assert [line.partition(": ")[2][:30] for line in said(result)[1:4]] == [
+        "key 4: invalid key 'two words'", 'key 5: expected a "key", and a', "key 6: the key b'\\xff' is not "
+    ]  # fmt: skip
+    assert said(result)[-1] == "kvctl: nothing was written"
+    assert from_system(empty, "etcd", {"kvs": [], "more": True}).returncode == 2
+
+
+def test_what_consul_prints(empty: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "consul.json"
+    file.write_text(json.dumps([
+        {"key": "web/", "flags": 0, "value": ""},
+        {"key": "web/port", "flags": 42, "value": b64("80")},
+        {"key": "web/none", "flags": 0, "value": None},
+    ]))  # fmt: skip
+    assert printed(ctl(empty, "import", "--from", "consul", str(file))) == b"3 keys written\n"
+    assert stored(empty) == {"web/": b"", "web/port": b"80", "web/none": b""}
+    documents: list[object] = [{}, [5], [{"key": 5}], [{"key": "k", "value": "?"}], [{"key": "k", "value": 5}], "no"]
+    for document in documents:
+        result = from_system(empty, "consul", document)
+        assert result.returncode == 2
+        assert said(result)[-1] == "kvctl: nothing was written"
+    assert b"which is JSON" in ctl(empty, "import", "--from", "consul", stdin=b"[").stderr
+
+
+@pytest.mark.slow
+def test_the_strings_of_a_redis_with_their_times_to_live(empty: Daemon, redis: Redis) -> None:
+    for words in (("SET", "a", "1"), ("SET", "b", "x\ny"), ("PEXPIRE", "b", "500500"), ("LPUSH", "list", "x")):
+        redis.cli(*words)
+    redis.cli("EVAL", "for i = 1, 2000 do redis.call('SET', 'many/' .. i, i) end", "0")
+    result = ctl(empty, "import", "--from", "redis", redis.tcp_url)
+    assert (result.returncode, result.stdout) == (0, b"2002 keys written\n")
+    assert said(result) == ["kvctl: 1 keys are no strings, and left out"]
+    with connect(empty.addr) as kv:
+        assert (kv.get("a"), kv.get("b"), kv.count("many/*")) == (b"1", b"x\ny", 2000)
+        assert kv.ttl("a") == math.inf
+        assert 400 < (kv.ttl("b") or 0) <= 500.5
+    redis.cli("SET", "two words", "x")
+    result = ctl(empty, "import", "--from", "redis", redis.unix_url)
+    assert result.returncode == 2
+    assert said(result)[1].startswith("kvctl: key two words: invalid key 'two words'")
+
+
+def test_a_redis_that_is_not_there(empty: Daemon, tmp_path: Path) -> None:
+    result = ctl(empty, "import", "--from", "redis", f"unix://:secret@{tmp_path}/no")
+    assert result.returncode == 3
+    assert b"import --from redis: " in result.stderr
+    assert b"secret" not in result.stderr
+    for words in ([], ["127.0.0.1"], ["ftp://x"]):
+        assert ctl(empty, "import", "--from", "redis", *words).returncode == 2
+    assert "expected etcd, consul or redis" in complaint(ctl(empty, "import", "--from", "zookeeper"), 2)
 
 
 # On the way
@@ -409,7 +492,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(empty: Daemon, tmp_path: 
     assert b"reading" in shown
     assert b"5,000 of 5,000" in shown
     shown = progress_of("--addr", empty.addr, "import", str(file))
-    assert b"checking" in shown
+    assert b"reading" in shown
     assert b"writing" in shown
     assert b"5,000 of 5,000" in shown
     assert ctl(empty, "export", "*", str(file)).stderr.startswith(b"kvctl: exported 5000 keys at ")
