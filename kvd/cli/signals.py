@@ -1,4 +1,4 @@
-"""Signals that end a program which has changed its terminal: it is put in order first."""
+"""Signals that end, or stop, a program which has changed its terminal: it is put in order first."""
 
 import asyncio
 import os
@@ -29,3 +29,8 @@ def ended_by_signals() -> Iterator[None]:
             loop.remove_signal_handler(number)  # that is now as it was: it ends the program
         if came:
             os.kill(os.getpid(), came[0])
+
+
+def stop() -> None:
+    """Stop as Ctrl-Z does; it returns when the program goes on."""
+    os.kill(os.getpid(), signal.SIGSTOP)

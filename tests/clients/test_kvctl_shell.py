@@ -11,7 +11,18 @@ import pytest
 from kvd.cli.status import LOST, REFUSED, USAGE
 from tests.support.kvctl import complaint, run
 from tests.support.processes import Daemon
-from tests.support.terminal import ALT_ENTER, CTRL_C, CTRL_D, ENTER, TAB, UP, Terminal, on_a_terminal, without_package
+from tests.support.terminal import (
+    ALT_ENTER,
+    CTRL_C,
+    CTRL_D,
+    CTRL_Z,
+    ENTER,
+    TAB,
+    UP,
+    Terminal,
+    on_a_terminal,
+    without_package,
+)
 from tests.support.text import ACTING
 
 PROMPT = "kvd>"
@@ -142,6 +153,19 @@ def test_a_signal_leaves_the_terminal_as_it_was(number: int, shared_daemon: Daem
         assert not terminal.is_as_before
         terminal.signal(number)
         assert terminal.finish() == -number
+        assert terminal.is_as_before
+
+
+def test_suspended_it_leaves_the_terminal_and_comes_back(shared_daemon: Daemon, tmp_path: Path) -> None:
+    with shell(shared_daemon, tmp_path) as terminal:
+        terminal.type("PING half" + CTRL_Z)
+        terminal.comes_to("it is suspended", lambda: terminal.is_stopped)
+        terminal.signal(signal.SIGCONT)
+        terminal.stands_at(f"{PROMPT} PING half")
+        terminal.type("way" + ENTER)
+        terminal.shows("OK halfway")
+        terminal.type(CTRL_D)
+        assert terminal.finish() == 0
         assert terminal.is_as_before
 
 

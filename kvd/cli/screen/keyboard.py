@@ -52,8 +52,3 @@ def signals(resized: Callable[[], object], suspended: Callable[[], object]) -> I
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
-
-
-def stop() -> None:
-    """Stop as Ctrl-Z does; it returns when the program goes on."""
-    os.kill(os.getpid(), signal.SIGSTOP)

@@ -10,10 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from kvd.cli.screen import drawing
-from kvd.cli.screen.keyboard import keys, signals, stop
+from kvd.cli.screen.keyboard import keys, signals
 from kvd.cli.screen.looking import Looking
 from kvd.cli.screen.prefixes import Prefixes, PrefixWatch
-from kvd.cli.signals import ended_by_signals
+from kvd.cli.signals import ended_by_signals, stop
 
 LOOKS = 200
 """Of the past that the curves show."""

@@ -19,13 +19,16 @@ MOST_KEPT = 256
 LONGEST_LINE = 4096
 """Bytes of a line that are kept: one without a value is shorter."""
 
-_CHANGED = re.compile(rb"^CHANGE [^ \n]+ [A-Z0-9]+ ([^/ \n]+/?)", re.MULTILINE).findall
+_CHANGED = re.compile(rb"^CHANGE [^ \n]+ [A-Z0-9]+ (/?[^/ \n]*/?)", re.MULTILINE).findall
 _REFUSED = re.compile(rb"^(?:ERR|END [^ \n]+) ([^\n]*)", re.MULTILINE).search
 _WATCH = b"WATCH *keys *"
 
 
 class Prefixes:
-    """Counts changes by the beginnings of their keys, up to the first `/`; a key without one counts for itself."""
+    """Counts changes by the beginnings of their keys, up to the first `/` that is not their first character.
+
+    A key without one counts for itself.
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[bytes] = Counter()

@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.filters import completion_is_selected
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.styles import default_ui_style
 
 from kvd.cli.escape import visible
 from kvd.cli.shell.asking import Asking
@@ -20,7 +20,7 @@ from kvd.cli.shell.history import history
 from kvd.cli.shell.own_words import HELP, Wrong, encoded, is_own, request_of
 from kvd.cli.shell.session import Session, Shown
 from kvd.cli.shell.shown import for_people, style_of
-from kvd.cli.signals import ended_by_signals
+from kvd.cli.signals import ended_by_signals, stop
 from kvd.client.line_connection import Connect
 
 REPLY_WAIT = 0.3
@@ -38,12 +38,19 @@ class Prompt:
         self._address, self._raw = address, raw
         self._session = Session(address, connect, self._show)
         self._asking = Asking(connect, lambda: self._session.memory.login)
+        os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # answers of the terminal would come amid what is typed
+        self._prompts: PromptSession[str] = PromptSession(
+            message=self._message, history=history(), completer=WordCompleter(self._asking), key_bindings=_bindings(),
+            multiline=True, prompt_continuation="...> ", complete_while_typing=False,
+            enable_history_search=True,
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Read and send lines.  Raises KvdError: there is no daemon at first."""
         await self._session.open()
         try:
-            with ended_by_signals(), _no_interrupt():
+            # Between two prompts, too, what is typed is a key: not shown, and no signal.
+            with ended_by_signals(), self._prompts.input.raw_mode():
                 await self._remark(f"connected to kvd at {self._address}; HELP lists the verbs, Ctrl-D ends the shell")
                 await self._go_on()
         finally:
@@ -63,15 +70,9 @@ class Prompt:
             task.result()
 
     async def _type(self) -> None:
-        os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # answers of the terminal would come amid what is typed
-        prompts: PromptSession[str] = PromptSession(
-            message=self._message, history=history(), completer=WordCompleter(self._asking), key_bindings=_bindings(),
-            multiline=True, prompt_continuation="...> ", complete_while_typing=False, enable_suspend=True,
-            enable_history_search=True,
-        )  # fmt: skip
         while True:
             try:
-                text = await prompts.prompt_async(handle_sigint=False)
+                text = await self._prompts.prompt_async(handle_sigint=False)
             except EOFError:
                 return
             lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip()]
@@ -103,12 +104,17 @@ class Prompt:
     async def _show(self, shown: Sequence[Shown]) -> None:
         if not shown:
             return
-        async with in_terminal():
-            if self._raw:
-                sys.stdout.buffer.write(b"".join(b"%b\n" % (one.line or one.remark.encode()) for one in shown))
-                sys.stdout.flush()
-            else:
-                print_formatted_text(FormattedText(map(_styled, shown)), end="")
+        app = self._prompts.app
+        if app.is_running:
+            app.renderer.erase()
+        if self._raw:
+            sys.stdout.buffer.write(b"".join(b"%b\n" % (one.line or one.remark.encode()) for one in shown))
+            sys.stdout.flush()
+        else:
+            print_formatted_text(app.output, FormattedText(map(_styled, shown)), default_ui_style())
+        if app.is_running:
+            app.renderer.reset()
+            app.invalidate()
         await asyncio.sleep(PAUSE)
 
 
@@ -125,6 +131,10 @@ def _bindings() -> KeyBindings:
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.reset()
 
+    @bindings.add("c-z")
+    def _(event: KeyPressEvent) -> None:  # noqa: ARG001
+        run_in_terminal(stop)
+
     @bindings.add("enter", filter=~completion_is_selected)
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.validate_and_handle()
@@ -138,14 +148,3 @@ def _bindings() -> KeyBindings:
         event.current_buffer.insert_text("\n")
 
     return bindings
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Let Ctrl-C between two prompts do nothing; at a prompt it is a key."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
