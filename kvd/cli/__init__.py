@@ -5,8 +5,9 @@ arguments       the command line, taken apart
 usage           the pages: one for each command, and one of all together
 commands        all commands, group by group
 
-keys            the group for single keys: get, set, del, ttl, touch, incr
+keys            the group for single keys: get, set, append, del, edit, ttl, touch, incr
 watching        the group that goes on: watch
+waiting         the group that waits: wait
 listing         the group for many keys: keys, list, count
 transfer        the group that moves many keys: export, import
 lines           the group for lines of the wire: send, txn
@@ -32,9 +33,10 @@ sending         lines of the wire, sent as they come
 together        lines of the wire, done together
 speaking        a connection on which a command speaks for itself
 progress        how far something long has come
+editing         a value in an editor
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
-standard_input  a value that comes from standard input
+standard_input  a value that comes from standard input, or from a file
 password        passwords, for a daemon and for the file of users
 readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error

@@ -29,7 +29,7 @@ def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
         if word == "--":
             words += rest
             break
-        if _is_word(word) or _is_verbatim(words):
+        if _is_word(word) or (_is_verbatim(words) and not _is_instead(words, word, rest)):
             words.append(word)
             continue
         options.append(_complete(word, rest))
@@ -57,7 +57,7 @@ def parse(command: Command, options: list[str], words: list[str]) -> Arguments:
         given = docopt(page(command), [*options, *words], options_first=True)
     except DocoptExit:
         raise wrong_arguments(command, [option.partition("=")[0] for option in options], words[1:]) from None
-    known = readers.WORDS | {option.name: option.read for option in (*command.options, *COMMON)}
+    known = readers.WORDS | dict(command.reads) | {option.name: option.read for option in (*command.options, *COMMON)}
     args = {name: _read(known[name], name.strip("<>"), word) for name, word in given.items() if name in known}
     if args["--addr"] is None:
         args["--addr"] = readers.address("KVCTL_ADDR", os.environ.get("KVCTL_ADDR") or DEFAULT_ADDRESS)
@@ -71,6 +71,11 @@ def _is_word(word: str) -> bool:
 def _is_verbatim(words: list[str]) -> bool:
     """Whether what comes after these words is taken as it is."""
     return bool(words) and words[0] in COMMANDS and len(words) == COMMANDS[words[0]].verbatim
+
+
+def _is_instead(words: list[str], word: str, rest: deque[str]) -> bool:
+    """Whether an option with its argument stands where the word is that is taken as it is."""
+    return word == COMMANDS[words[0]].instead and bool(rest) and _is_word(rest[0])
 
 
 def _read(reader: readers.Reader, name: str, given: object) -> object:

@@ -22,7 +22,7 @@ class Option(NamedTuple):
     """An option.
 
     argument: what the page calls its argument, "" for none.  help: what it is for, in lines.
-    several: whether it may be given several times.
+    several: whether it may be given several times.  in_words: it stands among the words of the usage.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Option(NamedTuple):
     help: str
     read: Reader = readers.flag
     several: bool = False
+    in_words: bool = False
 
     @property
     def usage(self) -> str:
@@ -82,6 +83,8 @@ class Command(NamedTuple):
     options: its own.  prepare: does what cannot be done in an event loop, before `run`; raises Failure.
     verbatim: how many words stand before the one that is taken as it is, even if it begins with "-"; 0: there is none.
     endless: whether Ctrl-C is the way to end it.
+    instead: an option that may stand, with its argument as the next word, where the word is that is taken as it is.
+    reads: readers of its words, where they are not the usual ones.
     """
 
     name: str
@@ -93,6 +96,8 @@ class Command(NamedTuple):
     prepare: Callable[[Arguments], None] = _nothing
     verbatim: int = 0
     endless: bool = False
+    instead: str = ""
+    reads: tuple[tuple[str, Reader], ...] = ()
 
 
 def connected(ask: Ask) -> Run:

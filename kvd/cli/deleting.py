@@ -1,15 +1,51 @@
 """The command that takes any number of keys: del."""
 
+import asyncio
+import os
 from contextlib import suppress
 
-from kvd.cli.command import Arguments
-from kvd.cli.output import Output
+from kvd.cli.command import Arguments, how
+from kvd.cli.output import Output, agreed
 from kvd.cli.pipelining import each
-from kvd.cli.status import ABSENT, Failure, absent, asking, most_serious
-from kvd.client import Client
+from kvd.cli.status import ABSENT, USAGE, Failure, absent, asking, most_serious
+from kvd.client import Client, connect
 
 Outcome = int | Failure
 """The revision that a key's deletion took, or why there is none."""
+
+
+CHUNK = 10_000
+"""Keys in one request of --prefix: some tenths of a second, so that a daemon is not taken for silent."""
+
+
+def check_deletion(args: Arguments) -> None:
+    """Look at the options, and ask on a terminal whether all that begin so are meant.  Raises Failure."""
+    prefix = args["--prefix"]
+    if args["--if"] and (prefix is not None or len(args["<KEY>"]) > 1):
+        raise Failure(USAGE, "--if goes with one key, for no two keys have the same revision")
+    if prefix is not None and not args["--yes"] and os.isatty(0):
+        number = asyncio.run(_count(args))
+        what = f"{number} key{'s' if number != 1 else ''} that begin{'s' if number == 1 else ''} with {prefix!a}"
+        if number and not agreed(f"delete {what}? [y/N] "):
+            raise Failure(ABSENT, "nothing was deleted")
+
+
+async def _count(args: Arguments) -> int:
+    async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
+        return await kv.count(f"{args['--prefix']}*")
+
+
+async def _delete_all(kv: Client, prefix: str, out: Output) -> None:
+    deleted = 0
+    try:
+        while True:
+            with asking(writing=True):
+                number = await kv.delete_all(f"{prefix}*", CHUNK)
+            deleted += number
+            if number < CHUNK:
+                return
+    finally:
+        out.line(f"{deleted}", prefix=prefix, deleted=deleted)
 
 
 async def delete(kv: Client, args: Arguments, out: Output) -> None:
@@ -23,6 +59,9 @@ async def delete(kv: Client, args: Arguments, out: Output) -> None:
             return failure
         return absent(key) if revision is None else revision
 
+    if args["--prefix"] is not None:
+        await _delete_all(kv, args["--prefix"], out)
+        return
     keys = args["<KEY>"]
     outcomes: list[Outcome | None] = [None] * len(keys)
     try:

@@ -1,5 +1,7 @@
 """The commands for many keys: keys, list, count."""
 
+from typing import Any
+
 from kvd.cli import readers
 from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, Option, connected
 from kvd.cli.output import Output, as_on_the_wire, json_value
@@ -8,13 +10,16 @@ from kvd.client import Client
 
 @connected
 async def keys(kv: Client, args: Arguments, out: Output) -> None:
-    async for key in kv.keys(_pattern(args), args["--after"], args["--limit"]):
+    async for key in kv.keys(_pattern(args), **_part(args)):
         out.line(key, key=key)
 
 
 @connected
 async def list_(kv: Client, args: Arguments, out: Output) -> None:
-    async for key, value, revision, *_ in kv.list(_pattern(args), args["--after"], args["--limit"]):
+    async for key, value, revision, *_ in kv.list(_pattern(args), **_part(args)):
+        if not revision:  # of --fold, for all that begin so
+            out.line(f"KEY {key}", key=key)
+            continue
         word, text = as_on_the_wire("PAIR", value)
         out.line(f"{word} {revision} {key} {text}", key=key, revision=revision, **json_value(value))
 
@@ -29,9 +34,22 @@ def _pattern(args: Arguments) -> str:
     return "*" if args["<PATTERN>"] is None else args["<PATTERN>"]
 
 
+def _part(args: Arguments) -> dict[str, Any]:
+    return {name: args[f"--{name}"] for name in ("after", "before", "limit", "reverse", "fold")}
+
+
 PART = (
-    Option("--after", "KEY", "Begin after this key", readers.text),
+    Option("--after", "KEY", "Only keys after this one", readers.text),
+    Option("--before", "KEY", "Only keys before this one", readers.text),
     Option("--limit", "N", "End after so many keys", readers.number),
+    Option("--reverse", "", "From the last key to the first"),
+    Option(
+        "--fold",
+        "TEXT",
+        "Of all keys that have this text after what the pattern names,\n"
+        "what they begin with up to there, once: --fold / is one directory",
+        readers.text,
+    ),
 )
 
 COMMANDS = (
@@ -43,7 +61,8 @@ COMMANDS = (
         "list", "[<PATTERN>]", "Use list to list the keys in kv store with their values", list_, options=PART,
         notes=(PATTERN, """\
 list prints lines PAIR REV KEY VALUE; a value that is not one line of text is in
-base64, and the word before it is PAIR64.""", ON_A_TERMINAL),
+base64, and the word before it is PAIR64.  With --fold, KEY and what keys begin with
+stand for all of these.""", ON_A_TERMINAL),
     ),
     Command("count", "[<PATTERN>]", "Use count to count the keys in kv store", count, notes=(PATTERN,)),
 )  # fmt: skip

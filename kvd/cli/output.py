@@ -39,10 +39,10 @@ class Output:
             line = visible(line.decode(errors="backslashreplace"), kept="\t").encode()
         self.write(line + b"\n")
 
-    def value(self, value: bytes) -> None:
-        """Write the value alone; for people, as whole lines."""
+    def value(self, value: bytes, *, is_line: bool = False) -> None:
+        """Write the value alone; for people, as whole lines.  is_line: a line's end follows in any case."""
         if not self.is_for_people:
-            self.write(value)
+            self.write(value + b"\n" * is_line)
             return
         text = visible_value(value)
         self.write((text if text.endswith("\n") else f"{text}\n").encode())
@@ -58,6 +58,14 @@ def say(text: str, status: int = DONE) -> int:
     """Write a line to standard error, escaped; return the status."""
     _to_stderr(f"kvctl: {visible(text)}\n")
     return status
+
+
+def agreed(question: str) -> bool:
+    """Ask on standard error whether it is to be done; no is the answer to anything but yes."""
+    _to_stderr(visible(question))
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def report(failure: Failure) -> None:

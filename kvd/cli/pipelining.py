@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from kvd.errors import KvdError
 
 Outcome = TypeVar("Outcome")
 
@@ -21,3 +23,13 @@ async def each(ask: Callable[[str], Awaitable[Outcome]], words: Sequence[str], o
     async with asyncio.TaskGroup() as group:
         for _ in range(min(IN_FLIGHT, len(words))):
             group.create_task(ask_on())
+
+
+async def every(ask: Callable[[str], Awaitable[Outcome]], words: Sequence[str]) -> list[Outcome]:
+    """Ask for every word; return what came, in order.  Raises what the first one raised that failed."""
+    outcomes: list[Outcome | None] = [None] * len(words)
+    try:
+        await each(ask, words, outcomes)
+    except* KvdError as errors:
+        raise errors.exceptions[0] from None
+    return cast(list[Outcome], outcomes)

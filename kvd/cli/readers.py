@@ -37,6 +37,11 @@ def value(_: str, word: str) -> bytes | None:
     return None if word == "-" else os.fsencode(word)
 
 
+def literal(_: str, word: str) -> bytes:
+    """Read a value that is the word itself, whatever it is."""
+    return os.fsencode(word)
+
+
 def text(name: str, word: str) -> str:
     """Read a key or a pattern as UTF-8, whatever the locale made of it."""
     data = os.fsencode(word)
@@ -44,6 +49,11 @@ def text(name: str, word: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise Failure(USAGE, f"{name}: invalid text {data!r}: expected UTF-8") from None
+
+
+def prefix(name: str, word: str) -> str:
+    """Read what keys begin with; a '*' may stand at its end."""
+    return text(name, word).removesuffix("*")
 
 
 def seconds(name: str, word: str, other: str = "") -> float:
@@ -127,6 +137,7 @@ def _check(name: str, word: str, pattern: str, kind: str, expected: str) -> str:
 WORDS: dict[str, Reader] = {
     "<KEY>": text,
     "<PATTERN>": text,
+    "<PREFIX>": prefix,
     "<ACTION>": text,
     "<NAME>": text,
     "<RIGHT>": text,

@@ -1,4 +1,4 @@
-"""A value that comes from standard input."""
+"""A value that comes from standard input, or from a file."""
 
 import asyncio
 import os
@@ -29,12 +29,28 @@ def value_on_stdin(args: Arguments) -> bytes:
     return value
 
 
+def value_in_file(args: Arguments) -> bytes:
+    """Read the file of --file, in the same way."""
+    path = args["--file"]
+    with _reading(path):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        most = asyncio.run(_longest_value(args))
+        with _reading(path):
+            value = _read(most + 1, file)
+    finally:
+        os.close(file)
+    if len(value) > most:
+        raise Failure(USAGE, f"the value in {path} is too long: this daemon takes at most {most} bytes")
+    return value
+
+
 @contextmanager
-def _reading() -> Iterator[None]:
+def _reading(what: str = "standard input") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Failure(USAGE, f"cannot read standard input ({error.strerror})") from None
+        raise Failure(USAGE, f"cannot read {what} ({error.strerror})") from None
 
 
 async def _longest_value(args: Arguments) -> int:
@@ -44,9 +60,9 @@ async def _longest_value(args: Arguments) -> int:
     return min(int(said), LARGEST_VALUE) if re.fullmatch("[0-9]{1,15}", said) else LARGEST_VALUE
 
 
-def _read(most: int) -> bytes:
+def _read(most: int, file: int = 0) -> bytes:
     pieces = []
-    while most > 0 and (piece := os.read(0, min(most, PIECE))):
+    while most > 0 and (piece := os.read(file, min(most, PIECE))):
         pieces.append(piece)
         most -= len(piece)
     return b"".join(pieces)

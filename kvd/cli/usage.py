@@ -1,10 +1,10 @@
 """The pages of kvctl: one for each command, which docopt reads, and one of all together."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kvd.cli.command import COMMON, Command, Option
-from kvd.cli.commands import COMMANDS, OPTIONS
+from kvd.cli.commands import COMMANDS
 from kvd.cli.status import USAGE, Failure
 
 TEXTS = (Option("-h, --help", "", "Print this"), Option("--version", "", "Print the version"))
@@ -42,7 +42,7 @@ Exit status:
   5  the output could not be written
   6  not done, for the daemon cannot do it now: try again
   7  perhaps done: the daemon, or its store, was lost or silent during a write
-  8  the time of watch --for has passed
+  8  the time of --for has passed
 Of several keys the most serious counts: 7, 3, 4, 2, 6, 1.
 """
 
@@ -65,8 +65,13 @@ def whole() -> str:
         usages="\n".join(map(_usage, COMMANDS.values())),
         commands="".join(f"  {command.name:8}{command.help}\n" for command in COMMANDS.values()),
         notes="\n\n".join(dict.fromkeys(note for command in COMMANDS.values() for note in command.notes)),
-        options=_options((*OPTIONS.values(), *TEXTS)),
+        options=_options((*dict.fromkeys(_all_options()), *TEXTS)),
     )
+
+
+def _all_options() -> Iterator[Option]:
+    for command in COMMANDS.values():
+        yield from (*COMMON, *command.options)
 
 
 def page(command: Command) -> str:
@@ -98,7 +103,9 @@ def wrong_command(words: list[str]) -> Failure:
 
 
 def _usage(command: Command) -> str:
-    options = (f"[{option.usage}]{'...' if option.several else ''}" for option in command.options)
+    options = (
+        f"[{option.usage}]{'...' if option.several else ''}" for option in command.options if not option.in_words
+    )
     text = " ".join(filter(None, ("kvctl [options]", command.name, command.words, *options)))
     return textwrap.fill(
         text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False

@@ -1,0 +1,76 @@
+"""The command that changes a value in an editor: edit."""
+
+import asyncio
+import os
+import shlex
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from kvd.cli.command import Arguments, connected, how
+from kvd.cli.output import Output, say
+from kvd.cli.status import CANNOT_RUN, UNWRITTEN, Failure, asking
+from kvd.client import Client, Conflict, Item, connect
+
+EDITORS = ("VISUAL", "EDITOR")
+DEFAULT_EDITOR = "vi"
+
+
+def prepare_edit(args: Arguments) -> None:
+    """Fetch the value and let the person edit it, outside of an event loop.  Raises Failure."""
+    found = asyncio.run(_fetch(args))
+    old = found.value if found else b""
+    try:
+        name = tempfile.mkstemp(prefix="kvctl-", suffix=PurePosixPath(args["<KEY>"]).suffix[:20])[1]
+        file = Path(name)
+        file.write_bytes(old)
+        _run_editor(file)
+        new = file.read_bytes()
+    except OSError as error:
+        raise Failure(UNWRITTEN, f"edit: cannot use a temporary file ({error.strerror})") from None
+    if not old.endswith(b"\n") and new != old:
+        new = new.removesuffix(b"\n")  # of the editor, which ends every line
+    args["file"], args["found"] = file, found
+    args["edited"] = None if new == old else new
+
+
+def _run_editor(file: Path) -> None:
+    editor = next((os.environ[name] for name in EDITORS if os.environ.get(name)), DEFAULT_EDITOR)
+    try:
+        words = shlex.split(editor)
+        status = subprocess.run([*words, str(file)], check=False).returncode  # noqa: S603
+    except (OSError, ValueError) as error:
+        file.unlink()
+        raise Failure(CANNOT_RUN, f"edit: cannot run {editor!a} ({error}); VISUAL or EDITOR names another") from None
+    if status:
+        file.unlink()
+        raise Failure(CANNOT_RUN, f"edit: {editor!a} ended with status {status}; nothing was changed")
+
+
+async def _fetch(args: Arguments) -> Item | None:
+    async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
+        return await kv.gets(args["<KEY>"])
+
+
+async def _edit(kv: Client, args: Arguments, out: Output) -> None:
+    key, value, found, file = args["<KEY>"], args["edited"], args["found"], args["file"]
+    if value is None:
+        say("nothing was changed")
+        file.unlink(missing_ok=True)
+        return
+    try:
+        with asking(writing=True):
+            left = await kv.ttl(key)
+            ttl = None if left is None or left == float("inf") else max(left, 0.001)
+            revision = await kv.set(key, value, ttl=ttl, if_revision=found.revision if found else 0)
+    except Failure as failure:
+        is_conflict = isinstance(failure.__cause__ or failure.__context__, Conflict)
+        why = "the key was written meanwhile" if is_conflict else str(failure)
+        raise Failure(failure.status, f"not written, for {why}; what you have edited is in {file}") from None
+    with suppress(OSError):
+        file.unlink()
+    out.line(f"{revision}", key=key, revision=revision)
+
+
+edit = connected(_edit)

@@ -1,0 +1,185 @@
+"""kvctl's daily commands on several keys, with files, editors and prefixes, and waiting."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, Word, complaint, printed, run
+from tests.support.processes import Daemon, wait_for
+
+Ctl = Callable[..., Result]
+
+
+@pytest.fixture
+def ctl(shared_daemon: Daemon) -> Ctl:
+    def ctl(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
+        return run("--addr", shared_daemon.addr, *words, stdin=stdin, **variables)
+
+    return ctl
+
+
+def test_get_takes_several_keys_and_shows_revisions(ctl: Ctl) -> None:
+    one = int(printed(ctl("set", "g/1", "one")))
+    printed(ctl("set", "g/2", "-", stdin=b"\xff\n"))
+    assert printed(ctl("get", "g/1")) == b"one"
+    assert printed(ctl("get", "g/2", "g/1")) == b"\xff\n\none\n"
+    assert printed(ctl("get", "g/1", "--show-rev")) == b"%d one\n" % one
+    assert printed(ctl("--show-rev", "get", "g/1", "g/2")) == b"%d one\n%d \xff\n\n" % (one, one + 1)
+    result = ctl("get", "g/1", "g/x", "g/2", "g/y", "--json")
+    assert [json.loads(line)["key"] for line in result.stdout.splitlines()] == ["g/1", "g/2"]
+    assert complaint(result, 1) == "kvctl: no such key: g/x, g/y\n"
+
+
+def test_set_takes_a_file_and_creates(ctl: Ctl, tmp_path: Path) -> None:
+    file = tmp_path / "value"
+    file.write_bytes(bytes(range(256)) * 100)
+    for words in (["set", "f", "--file", str(file)], ["set", "--file", str(file), "f"], ["set", f"--file={file}", "f"]):
+        printed(ctl(*words))
+        assert printed(ctl("get", "f")) == file.read_bytes()
+    printed(ctl("set", "f", "--file"))
+    assert printed(ctl("get", "f")) == b"--file"
+    assert "--if does not hold" in complaint(ctl("set", "f", "x", "--create"), 1)
+    printed(ctl("set", "--create", "f/new", "x"))
+    file.write_bytes(b"x" * ((1 << 20) + 1))
+    assert "is too long: this daemon takes at most 1048576 bytes" in complaint(ctl("set", "f", "--file", str(file)), 2)
+
+
+def test_append_makes_keys_in_order(ctl: Ctl) -> None:
+    keys = [printed(ctl("append", "q/", value)).decode().rstrip() for value in ("a", "-x", "c")]
+    assert keys == sorted(keys)
+    assert all(key.startswith("q/") and len(key) == 18 for key in keys)
+    assert printed(ctl("get", *keys)) == b"a\n-x\nc\n"
+    printed(ctl("append", "q/*", "-", "--ttl", "100", stdin=b"\n"))
+    assert printed(ctl("count", "q/*")) == b"4\n"
+
+
+def test_del_of_a_prefix_says_how_many(ctl: Ctl) -> None:
+    for number in range(3):
+        printed(ctl("set", f"dp/{number}", "v"))
+    printed(ctl("set", "dp", "v"))
+    assert printed(ctl("del", "--prefix", "dp/")) == b"3\n"
+    assert printed(ctl("del", "--prefix", "dp/*", "--json")) == b'{"prefix": "dp/", "deleted": 0}\n'
+    assert printed(ctl("get", "dp")) == b"v"
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, b"2\n"), (b"\n", 1, b"2\n"), (b"y\n", 0, b"0\n")])
+def test_del_of_a_prefix_asks_on_a_terminal(
+    ctl: Ctl, shared_daemon: Daemon, answer: bytes, status: int, left: bytes
+) -> None:
+    printed(ctl("set", "ask/1", "v"))
+    printed(ctl("set", "ask/2", "v"))
+    shown, ended = at_a_terminal(shared_daemon, ["del", "--prefix", "ask/"], b"[y/N] ", answer)
+    assert b"delete 2 keys that begin with 'ask/'? [y/N] " in shown
+    assert ended == status
+    assert printed(ctl("count", "ask/*")) == left
+    printed(ctl("del", "--prefix", "ask/", "--yes"))
+
+
+def at_a_terminal(daemon: Daemon, words: list[str], prompt: bytes, answer: bytes) -> tuple[bytes, int]:
+    """Run a command on a terminal and answer it."""
+    master, slave = pty.openpty()
+    command = [sys.executable, str(PROGRAM), *words]
+    variables = ENVIRONMENT | {"KVCTL_ADDR": daemon.addr}
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=variables)
+    os.close(slave)
+    shown = b""
+    while prompt not in shown:
+        shown += os.read(master, 1024)
+    os.write(master, answer)
+    try:
+        return shown, process.wait(PATIENCE)
+    finally:
+        os.close(master)
+
+
+def editor(tmp_path: Path, script: str) -> str:
+    file = tmp_path / "an editor"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return f"'{file}' "
+
+
+def test_edit_writes_back_what_was_changed(ctl: Ctl, tmp_path: Path) -> None:
+    printed(ctl("set", "e.json", "old", "--ttl", "100"))
+    changes = editor(tmp_path, 'case "$1" in *.json) ;; *) exit 9;; esac; printf "%s new\\n" "$(cat "$1")" > "$1"')
+    revision = printed(ctl("edit", "e.json", EDITOR=changes, TMPDIR=str(tmp_path)))
+    assert printed(ctl("get", "e.json", "--show-rev")) == revision.rstrip() + b" old new\n"
+    assert 0 < float(printed(ctl("ttl", "e.json"))) <= 100
+    assert list(tmp_path.glob("kvctl-*")) == []
+    result = ctl("edit", "e.json", VISUAL="true", EDITOR="false")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"kvctl: nothing was changed\n")
+    printed(ctl("edit", "e/new", EDITOR=editor(tmp_path, 'echo first > "$1"')))
+    assert printed(ctl("get", "e/new")) == b"first"
+    assert "ended with status 1; nothing was changed" in complaint(ctl("edit", "e/new", EDITOR="false"), 126)
+    assert "cannot run '/nowhere/ed'" in complaint(ctl("edit", "e/new", EDITOR="/nowhere/ed"), 126)
+
+
+def test_edit_does_not_overwrite_what_another_wrote(ctl: Ctl, shared_daemon: Daemon, tmp_path: Path) -> None:
+    printed(ctl("set", "e/race", "old"))
+    other = f"{sys.executable} {PROGRAM} --addr {shared_daemon.addr} set e/race theirs"
+    script = editor(tmp_path, f'echo mine > "$1"; {other} > /dev/null')
+    said = complaint(ctl("edit", "e/race", EDITOR=script, TMPDIR=str(tmp_path)), 1)
+    assert said.startswith("kvctl: not written, for the key was written meanwhile; what you have edited is in ")
+    assert Path(said.rstrip().rpartition(" ")[2]).read_text() == "mine\n"
+    assert printed(ctl("get", "e/race")) == b"theirs"
+
+
+def test_listing_a_part(ctl: Ctl) -> None:
+    for key in ("l/a", "l/b/1", "l/b/2", "l/c", "l/d"):
+        printed(ctl("set", key, "v"))
+    assert printed(ctl("keys", "l/*", "--reverse", "--limit", "2")) == b"l/d\nl/c\n"
+    assert printed(ctl("keys", "l/*", "--after", "l/a", "--before", "l/c")) == b"l/b/1\nl/b/2\n"
+    assert printed(ctl("keys", "l/*", "--fold", "/")) == b"l/a\nl/b/\nl/c\nl/d\n"
+    listed = [line.split()[0] for line in printed(ctl("list", "l/*", "--fold", "/", "--before", "l/d")).splitlines()]
+    assert listed == [b"PAIR", b"KEY", b"PAIR"]
+
+
+def test_wait_for_what_is_there_and_for_what_comes(ctl: Ctl, shared_daemon: Daemon) -> None:
+    printed(ctl("set", "w", "here"))
+    assert printed(ctl("wait", "w")) == b"here"
+    assert printed(ctl("wait", "w", "here")) == b""
+    assert printed(ctl("wait", "w/none", "--gone")) == b""
+    for words in (["w", "other"], ["w", "--gone"], ["w/none"], ["w", "here", "--gone"]):
+        result = ctl("wait", *words, "--for", "0.05")
+        assert complaint(result, 8) == "kvctl: it did not come within 0.05 s\n"
+    with waiting(shared_daemon, "w", "-") as process:
+        for value in (b"almost", b"-"):
+            assert process.poll() is None
+            printed(ctl("set", "w", "-", stdin=value))
+        assert process.wait(PATIENCE) == 0
+    with waiting(shared_daemon, "w", "--gone") as process:
+        printed(ctl("del", "w"))
+        assert process.wait(PATIENCE) == 0
+    with waiting(shared_daemon, "w", "--json") as process:
+        revision = int(printed(ctl("set", "w", "new")))
+        assert process.wait(PATIENCE) == 0
+        assert process.stdout
+        assert json.loads(process.stdout.read()) == {"key": "w", "revision": revision, "value": "new"}
+
+
+def waiting(daemon: Daemon, *words: str) -> "subprocess.Popen[bytes]":
+    """Begin to wait; return when the daemon knows of it."""
+
+    def watchers() -> int:
+        facts = json.loads(printed(run("--addr", daemon.addr, "info", "--json")))
+        return int(facts["watchers"])
+
+    wait_for("the last one to be gone", lambda: watchers() == 0)
+    command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "wait", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    wait_for("kvctl to wait", lambda: watchers() == 1)
+    return process
+
+
+def test_wait_lasts_through_a_restart(daemon: Daemon) -> None:
+    with waiting(daemon, "k", "v") as process:
+        daemon.stop()
+        daemon.start()
+        printed(run("--addr", daemon.addr, "set", "k", "v"))
+        assert process.wait(PATIENCE) == 0
