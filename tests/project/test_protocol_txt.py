@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -110,8 +111,13 @@ def test_the_client_in_python_works(daemon: Daemon) -> None:
         assert client.ask("GET nope") == ("NONE", "", [])
         assert client.ask("KEYS") == ("OK", "1", [("KEY", "greeting")])
         assert client.ask("FROB")[:1] == ("ERR",)
-        with pytest.raises(ValueError, match="one line"):
-            client.ask("GET a\nDEL a")
+        store = dict(text.split(" ", 1) for _, text in client.ask("INFO")[2])["store"]
+        changed = [("TIME", ANY), ("CHANGED", f"1@{store} SIZE greeting 11")]
+        assert client.ask(f"CHANGES 0@{store} *keys *time") == ("OK", f"1@{store}", changed)
+        assert client.ask("SYNC *keys")[2] == [("SIZE", "1 greeting 11")]
+        for end in "\n", "\r", "\r\n":
+            with pytest.raises(ValueError, match="one line"):
+                client.ask(f"GET a{end}DEL a")
 
 
 # ---- verbs
