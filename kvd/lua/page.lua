@@ -5,8 +5,8 @@
 --   0: in the order from the last to the first; fold: of all keys that have this, "" for none, after the first `prefix`
 --   bytes, give once, in the place of them, what they begin with up to its end; values 1 or 0: of records, also large
 --   ones; owner: only those that live with it, "" for all
--- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), then
---   for each key: key, or key record value; record is "" of what several were folded to; value is "" unless the
+-- RETURNS: the position's revision, its store, the place after which the next page begins ("" at the end), the clock,
+--   then for each key: key, or key record value; record is "" of what several were folded to; value is "" unless the
 --   record says that it is kept apart, and it is wanted
 local CHUNK = 64
 local FOLDED_CHUNK = 8 -- where each key may be all that is needed of many
@@ -36,7 +36,7 @@ local function wanted(keys)
   return given
 end
 
-local page, size, given, looked = {kept[2], kept[3], ''}, 0, 0, 0
+local page, size, given, looked = {kept[2], kept[3], '', string.format('%.0f', now)}, 0, 0, 0
 local function add(key, record)
   page[#page + 1] = key
   size = size + #key

@@ -91,3 +91,20 @@ async def test_a_folded_listing_costs_what_it_returns(store: Store, redis: Redis
     assert b"many/" in [key async for _, items in store.pages(wanted, records=False) for key, _ in items]
     (line,) = [line for line in redis.cli("INFO", "commandstats").splitlines() if "zrangebylex" in line]
     assert int(line.split("calls=")[1].split(",")[0]) < 30
+
+
+async def test_who_reads_pages_knows_the_clock_of_their_moment(redis: Redis) -> None:
+    """Else a copy would tell that keys live longer than they do, where another daemon has the later clock."""
+    store = Store(redis.unix_url)
+    # Not run: nothing else looks at the clock.
+    await store.start()
+    try:
+        begin = store.now()
+        redis.cli("HSET", "{kvd}:meta", "clock", str(begin + 1_000_000))
+        await store.page(b"*", b"")
+        assert begin + 1_000_000 <= store.now() < begin + 1_500_000
+        redis.cli("HSET", "{kvd}:meta", "clock", str(begin + 2_000_000))
+        await store.records([b"k"])
+        assert begin + 2_000_000 <= store.now() < begin + 2_500_000
+    finally:
+        await store.close()

@@ -454,6 +454,16 @@ def test_time_is_told_once_for_all_changes_of_an_entry() -> None:
     assert some.taken == ["TIME 1000", texts[0], "TIME 1000", texts[3]]
 
 
+def test_no_key_that_was_just_set_lives_longer_than_it_was_told_to() -> None:
+    """Another daemon may have written it, whose clock is later than what this one knows."""
+    hub = Hub(clock=lambda: 1000)
+    client = Client("*", form=Form(ttl=True))
+    hub.add(client.watcher)
+    change = Change(1, b"SET", b"k", deadline=1040 + 1 + 300, moment=Moment(1, 1040))
+    hub.publish(STORE, [change])
+    assert client.taken == ["CHANGE 1@s SET k ", "TTL 0.3 k"]
+
+
 def test_what_is_left_of_a_life_is_told_as_of_now_also_to_who_comes_later() -> None:
     clock = [1000]
     hub = Hub(RecentChanges(1 << 20), clock=lambda: clock[0])

@@ -68,7 +68,8 @@ class Ranges:
     async def records(self, keys: Sequence[bytes], *, values: bool) -> Page:
         """See `api.Store`.  Raises Unavailable."""
         packed = script("records", [DATA, BIG, META], [PAGE_BYTES, int(values), *keys])
-        revision, store, *flat = await self._channel.call(packed)
+        revision, store, clock, *flat = await self._channel.call(packed)
+        self._clock.see(int(clock))
         pairs = zip(keys, flat[::2], flat[1::2], strict=False)
         items = [(key, unpack(raw, value) if raw else None) for key, raw, value in pairs]
         return Page(Position(int(revision), store), items)
@@ -88,7 +89,8 @@ class Ranges:
                                          int(reverse), fold, prefix, int(values), owner]  # fmt: skip
             return script("page", [DATA, BIG, INDEX, TTL, META, OWNED], arguments)
 
-        revision, store, last, *flat = await self._channel.call(packed)
+        revision, store, last, clock, *flat = await self._channel.call(packed)
+        self._clock.see(int(clock))
         items: list[tuple[bytes, Any]]
         if records:
             triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
