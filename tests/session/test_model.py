@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import NamedTuple
@@ -147,7 +148,7 @@ class Page(NamedTuple):
             name = self._folded(key)
             within = key.encode() > self.after.encode() and (not self.before or key.encode() < self.before.encode())
             # After such a line is after all that it stands for.
-            if is_of(key, self.pattern) and within and self.owner in ("", owner) and name != self.after:
+            if is_of(key, self.pattern) and within and self.owner in ("", owner) and not (name and name == self.after):
                 lines[name or key, bool(name)] = None
         found = list(lines)[::-1] if self.reverse else list(lines)
         return found[: self.limit or None]
@@ -551,12 +552,13 @@ values = st.one_of(
 )
 who = st.integers(0, 2)
 any_key = st.sampled_from(KEYS + MORTAL)
-afters = st.sampled_from(["", "", "a", "a/", "a/2", "queue/", "zzz", "k" * 512])
-befores = st.sampled_from(["", "", "", "a/2", "b", "a/", "q", "k" * 512])
+afters = st.sampled_from([*[""] * 6, "a", "a/", "a/2", "queue/", "zzz", "k" * 512])
+befores = st.sampled_from([*[""] * 6, "a/2", "b", "a/", "q", "k" * 512])
 amounts = st.sampled_from((1, -1, 5, -7, 0, LIMIT, -LIMIT))
 limits = st.sampled_from((0, 1, 3, 1000))
-folds = st.sampled_from(("", "", "/", "00", "a"))
-pages = st.builds(Page, st.sampled_from(PATTERNS), afters, befores, limits, folds, st.booleans(), st.just(""))
+folds = st.sampled_from(("", "/", "/", "00", "a"))
+ranges = st.sampled_from([*PATTERNS, "*", "*", "a*", "a*", "a/*", "a/*", "queue/*"])
+pages = st.builds(Page, ranges, afters, befores, limits, folds, st.booleans(), st.just(""))
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=3)
 forms = st.builds(Form, st.booleans(), st.sampled_from(("", "SET", "DEL,EXPIRE", "EXPIRE,SET", "SET,EXPIRE,DEL")))
 conditions = st.sampled_from(["", "", "absent", "present", "position", "stale", "other store"])
@@ -764,9 +766,10 @@ class Conversations(RuleBasedStateMachine):
     def read(self, who: int, key: str, verb: str) -> None:
         self.do(self.clients[who], f"{verb} {key}", lambda world: getattr(world, verb.lower())(key))
 
-    @rule(who=who, verb=st.sampled_from(("KEYS", "LIST")), wanted=pages)
-    def page(self, who: int, verb: str, wanted: Page) -> None:
-        self.do(self.clients[who], f"{verb} {wanted}", lambda world: world.page(verb, wanted))
+    @rule(who=who, verb=st.sampled_from(("KEYS", "LIST")), several=st.lists(pages, min_size=4, max_size=12))
+    def list_pages(self, who: int, verb: str, several: list[Page]) -> None:
+        for wanted in several:
+            self.do(self.clients[who], f"{verb} {wanted}", partial(World.page, verb=verb, wanted=wanted))
 
     @rule(who=who, pattern=st.sampled_from(PATTERNS))
     def count(self, who: int, pattern: str) -> None:
