@@ -94,6 +94,27 @@ async def test_the_next_address_is_tried(daemon: Daemon, connect: Connect) -> No
         await connect([])
 
 
+async def test_a_daemon_that_asks_to_come_later_is_asked_later(connect: Connect) -> None:
+    """At the door it says when."""
+    came: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(asyncio.get_running_loop().time())
+        assert await reader.readline() == b"PING\n"
+        writer.write(b"ERR unavailable retry=0.700 a crowd\n" if len(came) == 2 else b"OK\n")
+        if len(came) == 3:
+            assert await reader.readline() == b"GET a\n"
+            writer.write(b"OK at last\n")
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with await connect(f"{host}:{port}") as kv:
+            assert await kv.get("a") == b"at last"
+    assert came[2] - came[1] >= 0.69  # its own pause would be 0.4 at the most
+
+
 async def test_it_gives_up_in_time(daemon: Daemon, connect: Connect) -> None:
     async with await connect(daemon.addr, reconnect=0.3) as kv, await connect(daemon.addr, reconnect=0) as other:
         await asyncio.to_thread(daemon.stop)
