@@ -1,4 +1,4 @@
-"""Pages of the store's keys for copies: one that several need is read and rendered once."""
+"""Pages of the store's keys for copies: one that several need is rendered once, unless it has times to live."""
 
 import asyncio
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from kvd.model import PLAIN, Form, Position
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
-from kvd.watch.rendering import age_of, pair
+from kvd.watch.rendering import pair
 
 KEPT_BYTES = 2 * 1024 * 1024
 """Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
@@ -14,8 +14,8 @@ KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
 
 
-_Name = tuple[bytes, bytes, Form, int]
-"""A pattern, the key after which the page begins, the form of its lines, and `rendering.age_of`."""
+_Name = tuple[bytes, bytes, Form]
+"""A pattern, the key after which the page begins, and the form of its lines."""
 
 
 class Page(NamedTuple):
@@ -58,13 +58,16 @@ class Pages:
         """
         # Of the form, what a copy is rendered by.
         form = PLAIN._replace(keys=form.keys, ttl=form.ttl)
-        name = (pattern, after, form, age_of(form, self._clock))
+        name = (pattern, after, form)
+        if form.ttl:
+            # A TOUCH since another copy has read it is no change that the index knows.
+            return await self._fetch(*name)
         page = self._kept.get(name)
         if page and self._is_fresh(page):
             return page
         task = self._reading.get(name)
         if task is None:
-            task = self._reading[name] = asyncio.create_task(self._read(*name))
+            task = self._reading[name] = asyncio.create_task(self._read(name))
             # If all have gone when it fails, nobody needs to know.
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         # A caller that goes away meanwhile leaves it to the others.
@@ -78,18 +81,19 @@ class Pages:
             and self._hub.index.covers(page.position.revision)
         )
 
-    async def _read(self, pattern: bytes, after: bytes, form: Form, age: int) -> Page:
-        name = (pattern, after, form, age)
+    async def _read(self, name: _Name) -> Page:
         try:
-            (position, items), last = await self._store.page(pattern, after, values=not form.keys)
-            page = Page(
-                position, b"".join([pair(key, record, form, self._clock) for key, record in items if record]), last
-            )
+            page = await self._fetch(*name)
         finally:
             del self._reading[name]
         if self._users:
             self._keep(name, page)
         return page
+
+    async def _fetch(self, pattern: bytes, after: bytes, form: Form) -> Page:
+        (position, items), last = await self._store.page(pattern, after, values=not form.keys)
+        lines = [pair(key, record, form, self._clock) for key, record in items if record]
+        return Page(position, b"".join(lines), last)
 
     def _keep(self, name: _Name, page: Page) -> None:
         self._kept[name] = page

@@ -399,6 +399,19 @@ def test_a_copy_tells_how_long_its_keys_live_now(shared_daemon: Daemon) -> None:
             assert 90 < left(lines[2], "life/b") <= 100
 
 
+def test_a_copy_tells_what_a_touch_has_done_beside_another_copy(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer, shared_daemon.connect() as slow, shared_daemon.connect() as copier:
+        keys = [f"beside/{number:04}" for number in range(2000)]
+        peer.send("".join(f"PUT {key} ttl=1000 = {'x' * 4000}\n" for key in keys))
+        peer.lines(len(keys))
+        # It does not read, so that its copy goes on, and what it has read is kept for others.
+        slow.send("SYNC *ttl beside/*\n")
+        for ttl in (500, 2000) * 5:
+            reply(copier, "SYNC *ttl beside/0000*")
+            assert peer.ask(f"TOUCH beside/0000 ttl={ttl}") == "OK"
+            assert ttl - 10 < left(reply(copier, "SYNC *ttl beside/0000*")[1], "beside/0000") <= ttl
+
+
 def test_what_lives_with_another_key_is_told_with_which(shared_daemon: Daemon) -> None:
     with shared_daemon.connect() as peer, shared_daemon.connect() as watcher, shared_daemon.connect() as copier:
         begin, store = where(peer)
