@@ -11,6 +11,7 @@ waiting         the group that waits: wait
 listing         the group for many keys: keys, list, count
 transfer        the group that moves many keys: export, import
 lines           the group for lines of the wire: send, txn
+locks           the group that runs a command while it holds a lock: lock, elect
 server          the group for the daemon itself: info, ping
 users           the group for the file of users: user
 terminal        the group for people at a terminal: top, shell
@@ -29,6 +30,8 @@ writes          what a file of keys stands for, kept until it is written
 entries         keys as lines of JSON
 foreign         what etcd, Consul and Redis have
 bulk_writing    many writes on a connection, until one is refused
+holding         a command that is run while a lock is held
+guard           a process that ends that command when the lock is lost
 sending         lines of the wire, sent as they come
 together        lines of the wire, done together
 speaking        a connection on which a command speaks for itself

@@ -85,6 +85,7 @@ class Command(NamedTuple):
     endless: whether Ctrl-C is the way to end it.
     instead: an option that may stand, with its argument as the next word, where the word is that is taken as it is.
     reads: readers of its words, where they are not the usual ones.
+    failure: the exit status where it cannot begin, 0: as of all others.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Command(NamedTuple):
     endless: bool = False
     instead: str = ""
     reads: tuple[tuple[str, Reader], ...] = ()
+    failure: int = 0
 
 
 def connected(ask: Ask) -> Run:

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
         elif VERSION in options:
             sys.stdout.write(f"kvctl {__version__}\n")
         elif command:
-            perform(command, parse(command, options, words))
+            perform(command, parsed(command, options, words))
         else:
             raise wrong_command(words)
         return DONE
@@ -52,7 +52,16 @@ def run(argv: list[str]) -> int:
         return DONE if command and command.endless else INTERRUPTED
     except Failure as failure:
         report(failure)
-        return failure.status
+        meant = command or next((COMMANDS[word] for word in argv if word in COMMANDS), None)
+        return failure.status if command or not meant else meant.failure or failure.status
+
+
+def parsed(command: Command, options: list[str], words: list[str]) -> Arguments:
+    """What was given to a command.  Raises Failure."""
+    try:
+        return parse(command, options, words)
+    except Failure as failure:
+        raise Failure(command.failure or failure.status, *failure.messages, usage=failure.usage) from None
 
 
 def perform(command: Command, args: Arguments) -> None:

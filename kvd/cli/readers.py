@@ -42,6 +42,11 @@ def literal(_: str, word: str) -> bytes:
     return os.fsencode(word)
 
 
+def verbatim(_: str, word: str) -> str:
+    """Read a word of a command."""
+    return word
+
+
 def text(name: str, word: str) -> str:
     """Read a key or a pattern as UTF-8, whatever the locale made of it."""
     data = os.fsencode(word)
@@ -145,5 +150,6 @@ WORDS: dict[str, Reader] = {
     "<SECONDS>": seconds_or_never,
     "<N>": integer,
     "<FILE>": path,
+    "<CMD>": verbatim,
 }
 """The readers of the words after a command, by what the usage calls them."""

@@ -42,6 +42,7 @@ class Leasing:
 
     key, revision: those of its key; 0 before it is there.
     told: is called when it is lost.
+    renewed: is called whenever it is renewed, with the time of `clock` up to which it then is held.
     """
 
     def __init__(self, face: Face, addresses: Addresses, limits: Limits, key: str, value: Value, ttl: float) -> None:
@@ -58,6 +59,12 @@ class Leasing:
         self._held: dict[tuple[str, int], Lost] = {}
         self.key, self.revision = key, 0
         self.told: Lost | None = None
+        self.renewed: Callable[[float], object] | None = None
+
+    @property
+    def until(self) -> float:
+        """The time of `clock` up to which it is held."""
+        return self._until
 
     @property
     def is_held(self) -> bool:
@@ -111,6 +118,8 @@ class Leasing:
                 continue
             else:
                 self._until, pause = begun + SAFE * self._ttl, self._ttl / RENEWALS
+                if self.renewed:
+                    self.renewed(self._until)
 
     def _renewal(self, held: list[tuple[str, int]]) -> Request[Any]:
         if not held:
