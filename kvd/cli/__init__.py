@@ -15,6 +15,7 @@ locks           the group that runs a command while it holds a lock: lock, elect
 server          the group for the daemon itself: info, ping
 users           the group for the file of users: user
 terminal        the group for people at a terminal: top, shell
+helping         the group that tells of kvctl itself: help, completion
 command         what a command is: a row of its group
 
 following       where the changes come from that are watched
@@ -37,6 +38,9 @@ together        lines of the wire, done together
 speaking        a connection on which a command speaks for itself
 progress        how far something long has come
 editing         a value in an editor
+contexts        settings that no option gives: the environment, and a file
+completing      what completes kvctl's words in a shell
+manual          the manual page
 deleting        what deletes any number of keys
 pipelining      many requests of one kind on a connection
 standard_input  a value that comes from standard input, or from a file

@@ -1,13 +1,13 @@
 """The command line, taken apart into a command, its words and its options."""
 
-import os
 from collections import deque
 
 from docopt import DocoptExit, docopt
 
 from kvd.cli import readers
-from kvd.cli.command import COMMON, Arguments, Command
+from kvd.cli.command import COMMON, SETTINGS, Arguments, Command
 from kvd.cli.commands import COMMANDS, OPTIONS
+from kvd.cli.contexts import given as settings
 from kvd.cli.status import USAGE, Failure
 from kvd.cli.usage import page, wrong_arguments
 from kvd.client import DEFAULT_ADDRESS
@@ -59,9 +59,18 @@ def parse(command: Command, options: list[str], words: list[str]) -> Arguments:
         raise wrong_arguments(command, [option.partition("=")[0] for option in options], words[1:]) from None
     known = readers.WORDS | dict(command.reads) | {option.name: option.read for option in (*command.options, *COMMON)}
     args = {name: _read(known[name], name.strip("<>"), word) for name, word in given.items() if name in known}
-    if args["--addr"] is None:
-        args["--addr"] = readers.address("KVCTL_ADDR", os.environ.get("KVCTL_ADDR") or DEFAULT_ADDRESS)
+    if not command.is_local:
+        _add_settings(args)
     return args
+
+
+def _add_settings(args: Arguments) -> None:
+    """Fill in what the environment and a context say."""
+    given = settings({name: bool(option.argument) for name, option in SETTINGS.items()}, args["--context"])
+    for name, (source, value) in given.items():
+        if args[name] is None or args[name] is False:
+            args[name] = SETTINGS[name].read(source, value)
+    args["--addr"] = args["--addr"] or (DEFAULT_ADDRESS,)
 
 
 def _is_word(word: str) -> bool:

@@ -1,7 +1,8 @@
 """What a command of kvctl is: one row, from which its page, its usage and its options follow."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 from kvd.cli import readers
 from kvd.cli.output import Output
@@ -9,6 +10,9 @@ from kvd.cli.password import login
 from kvd.cli.readers import Reader
 from kvd.cli.status import USAGE, Failure
 from kvd.client import Client, connect, tls_context
+from kvd.errors import ConnectionLost, Unavailable
+
+Made = TypeVar("Made")
 
 Arguments = dict[str, Any]
 """What was given for the words of a command's usage and its options, by their names, such as <KEY> and --ttl."""
@@ -41,9 +45,10 @@ class Option(NamedTuple):
 COMMON = (
     Option(
         "--addr", "ADDR",
-        "The daemon, as HOST:PORT, HOST, [IPV6]:PORT or unix:PATH; without it\n"
-        "the variable KVCTL_ADDR, or else 127.0.0.1:5830", readers.address,
+        "The daemon, as HOST:PORT, HOST, [IPV6]:PORT or unix:PATH; several of\n"
+        "one store with commas between them; unless given, 127.0.0.1:5830", readers.addresses,
     ),
+    Option("--context", "NAME", "Take what is not given from this context of the file of settings", readers.text),
     Option("--tls", "", "Speak TLS, as with an ADDR that begins with tls:"),
     Option(
         "--ca", "FILE",
@@ -71,6 +76,13 @@ COMMON = (
 )  # fmt: skip
 """What every command takes."""
 
+SETTINGS = {
+    option.name: option
+    for option in COMMON
+    if option.name in ("--addr", "--tls", "--ca", "--cert", "--key", "--user", "--password-file", "--timeout")
+}
+"""Those that may come from the environment and from a context."""
+
 
 def _nothing(_: Arguments) -> None:
     """Most commands prepare nothing."""
@@ -86,6 +98,7 @@ class Command(NamedTuple):
     instead: an option that may stand, with its argument as the next word, where the word is that is taken as it is.
     reads: readers of its words, where they are not the usual ones.
     failure: the exit status where it cannot begin, 0: as of all others.
+    is_local: it needs no daemon, and so none of the settings.
     """
 
     name: str
@@ -100,6 +113,7 @@ class Command(NamedTuple):
     instead: str = ""
     reads: tuple[tuple[str, Reader], ...] = ()
     failure: int = 0
+    is_local: bool = False
 
 
 def connected(ask: Ask) -> Run:
@@ -110,6 +124,14 @@ def connected(ask: Ask) -> Run:
             await ask(kv, args, out)
 
     return run
+
+
+async def reach(connect: Callable[..., Awaitable[Made]], addresses: Sequence[str], **how: Any) -> Made:
+    """Make something of the first address that lets it.  Raises what the last one raised."""
+    for address in addresses[:-1]:
+        with suppress(ConnectionLost, Unavailable):
+            return await connect(address, **how)
+    return await connect(addresses[-1], **how)
 
 
 def how(args: Arguments) -> dict[str, Any]:

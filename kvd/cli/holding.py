@@ -46,9 +46,7 @@ async def hold(args: Arguments, value: bytes | None) -> None:
         try:
             with asking():
                 limits = limits_of(**how(args))
-                locking = Locks(TaskFace(), [args["--addr"]], limits).locking(
-                    args["<NAME>"], args["--ttl"], value, None
-                )
+                locking = Locks(TaskFace(), args["--addr"], limits).locking(args["<NAME>"], args["--ttl"], value, None)
                 item = await locking.acquire(args["--wait"])
         except TimeoutError:
             raise Failure(NOT_BEGUN, f"{args['<NAME>']} was not to be had in {args['--wait']:g} s") from None
@@ -108,7 +106,7 @@ class Holding:
     def __init__(self, args: Arguments, limits: Limits, locking: Locking, item: Item) -> None:
         self._locking, self._item = locking, item
         self._following = Following(
-            TaskFace(), Addresses([args["--addr"]]), limits, (item.key,), None, None, True, None, None
+            TaskFace(), Addresses(args["--addr"]), limits, (item.key,), None, None, True, None, None
         )
         self.lost: LeaseLost | None = None
 

@@ -20,8 +20,12 @@ NO_LIMIT = 10**9
 """Seconds, the most that a client waits: thirty years."""
 
 
-def address(name: str, word: str) -> str:
-    """Read an address of a daemon."""
+def addresses(name: str, word: str) -> tuple[str, ...]:
+    """Read the addresses of the daemons of one store, with commas between them."""
+    return tuple(_address(name, one) for one in word.split(","))
+
+
+def _address(name: str, word: str) -> str:
     try:
         # Digits alone are a port to most people, and an IPv4 address to the system.
         if word.isdecimal():

@@ -1,7 +1,7 @@
 """The pages of kvctl: one for each command, which docopt reads, and one of all together."""
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from kvd.cli.command import COMMON, Command, Option
 from kvd.cli.commands import COMMANDS
@@ -16,8 +16,34 @@ _MARGIN = 20
 _WIDTH = 88
 """Columns of a line of the usage."""
 
+TITLE = "kvctl: read, write and watch the keys of kvd"
+
+STATUSES = (
+    (0, "done"),
+    (1, "no such key, or --if does not hold"),
+    (2, "wrong words: an option, an argument, a key or a value that cannot be"),
+    (
+        3,
+        "the daemon cannot be reached, was lost or silent while it was asked to read,\n"
+        "or is none: its replies make no sense",
+    ),
+    (4, "refused for good: the same again would be refused again"),
+    (5, "the output could not be written"),
+    (6, "not done, for the daemon cannot do it now: try again"),
+    (7, "perhaps done: the daemon, or its store, was lost or silent during a write"),
+    (8, "the time of --for has passed"),
+)
+SEVERAL = "Of several keys the most serious counts: 7, 3, 4, 2, 6, 1."
+
+ENVIRONMENT = """\
+What no option says comes from a variable: KVCTL_ADDR, KVCTL_TLS, KVCTL_CA,
+KVCTL_CERT, KVCTL_KEY, KVCTL_USER, KVCTL_PASSWORD_FILE, KVCTL_TIMEOUT; or else from
+the context that KVCTL_CONTEXT names in the file of settings, KVCTL_CONFIG or
+~/.config/kvd/kvctl.toml (below XDG_CONFIG_HOME, if that is set).  What the context
+of --context says is stronger than the variables."""
+
 _HELP = """\
-kvctl: read, write and watch the keys of kvd
+{title}
 
 Usage:
 {usages}
@@ -29,21 +55,14 @@ kvctl COMMAND --help shows the part of this page that is about one command.
 
 {notes}
 
+{environment}
+
 Options:
 {options}
 
 Exit status:
-  0  done
-  1  no such key, or --if does not hold
-  2  wrong words: an option, an argument, a key or a value that cannot be
-  3  the daemon cannot be reached, was lost or silent while it was asked to read,
-     or is none: its replies make no sense
-  4  refused for good: the same again would be refused again
-  5  the output could not be written
-  6  not done, for the daemon cannot do it now: try again
-  7  perhaps done: the daemon, or its store, was lost or silent during a write
-  8  the time of --for has passed
-Of several keys the most serious counts: 7, 3, 4, 2, 6, 1.
+{statuses}
+{several}
 """
 
 _PAGE = """\
@@ -62,23 +81,38 @@ kvctl --help shows all commands, and the exit statuses.
 def whole() -> str:
     """All commands on one page."""
     return _HELP.format(
-        usages="\n".join(map(_usage, COMMANDS.values())),
-        commands="".join(f"  {command.name:8}{command.help}\n" for command in COMMANDS.values()),
-        notes="\n\n".join(dict.fromkeys(note for command in COMMANDS.values() for note in command.notes)),
-        options=_options((*dict.fromkeys(_all_options()), *TEXTS)),
+        title=TITLE,
+        usages="\n".join(map(usage, COMMANDS.values())),
+        commands="".join(f"  {f'{command.name}  ':8}{command.help}\n" for command in COMMANDS.values()),
+        notes="\n\n".join(all_notes()),
+        environment=ENVIRONMENT,
+        options=_options((*all_options(), *TEXTS)),
+        statuses="\n".join(f"  {number}  {text}".replace("\n", "\n     ") for number, text in STATUSES),
+        several=SEVERAL,
     )
 
 
-def _all_options() -> Iterator[Option]:
-    for command in COMMANDS.values():
-        yield from (*COMMON, *command.options)
+def options_of(command: Command) -> tuple[Option, ...]:
+    """What may be given with a command."""
+    return (*command.options, *COMMON, *TEXTS)
+
+
+def all_options() -> list[Option]:
+    """Every option that does something, with what it does for each command."""
+    options = (option for command in COMMANDS.values() for option in (*COMMON, *command.options))
+    return list(dict.fromkeys(options))
+
+
+def all_notes() -> list[str]:
+    """The paragraphs of all pages."""
+    return list(dict.fromkeys(note for command in COMMANDS.values() for note in command.notes))
 
 
 def page(command: Command) -> str:
     """The page of one command."""
     return _PAGE.format(
         help=command.help,
-        usage=_usage(command),
+        usage=usage(command),
         notes="".join(f"{note}\n\n" for note in command.notes),
         options=_options((*command.options, *COMMON, *TEXTS)),
     )
@@ -94,15 +128,16 @@ def wrong_arguments(command: Command, options: list[str], words: list[str]) -> F
         text += f": repeated option {repeated}"
     elif "[<PATTERN>]" in command.words and len(words) > 1:
         text += ": expected one pattern, quoted if it has a '*', or the shell puts names of files in its place"
-    return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[_usage(command)])
+    return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[usage(command)])
 
 
 def wrong_command(words: list[str]) -> Failure:
     text = f"no such command: {words[0]!a}" if words else "no command"
-    return Failure(USAGE, f"{text}; see kvctl --help", usage=list(map(_usage, COMMANDS.values())))
+    return Failure(USAGE, f"{text}; see kvctl --help", usage=list(map(usage, COMMANDS.values())))
 
 
-def _usage(command: Command) -> str:
+def usage(command: Command) -> str:
+    """How a command is written."""
     options = (
         f"[{option.usage}]{'...' if option.several else ''}" for option in command.options if not option.in_words
     )

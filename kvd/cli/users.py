@@ -179,6 +179,7 @@ COMMANDS = (
     Command(
         "user", "<ACTION> [<NAME>] [<RIGHT>] [<KEY>]",
         "Use user add|passwd|del|list|can to edit and question the file of users", user, prepare=prepare,
+        is_local=True,
         options=(
             Option(FILE, "FILE", f"The file of users (kvd --users); without it the variable {VARIABLE}", readers.text),
             Option(

@@ -27,7 +27,6 @@ NOT_IN_KVCTL = {
     "CHECK": "txn takes it as a line",
     "COMMIT": "txn sends it",
     "ABORT": "txn has all of it before it begins",
-    "HELP": "it is for people on a bare connection",
     "AUTH": "--user is to do it",
     "QUIT": "every command ends by itself",
 }

@@ -66,7 +66,7 @@ def test_help_tells_the_commands() -> None:
         assert f"\n  {line}\n" in text
     for command in COMMANDS:
         assert f"\n  kvctl [options] {command}" in text
-        assert f"\n  {command:8}Use {command}" in text
+        assert f"\n  {f'{command}  ':8}Use {command}" in text
     assert max(len(line) for line in text.splitlines()) <= 88
 
 

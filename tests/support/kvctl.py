@@ -15,7 +15,9 @@ from tests.support.processes import ROOT
 PROGRAM = ROOT / "kvctl.py"
 PATIENCE = 60  # seconds until a program that hangs fails its test
 
-ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("KVCTL_ADDR", "PYTHONUNBUFFERED")}
+ENVIRONMENT = {
+    name: text for name, text in os.environ.items() if not name.startswith("KVCTL_") and name != "PYTHONUNBUFFERED"
+} | {"XDG_CONFIG_HOME": "/nowhere"}
 """Without what would give another address, or hide that kvctl does not flush."""
 
 Word = str | bytes
