@@ -89,7 +89,7 @@ async def test_a_lock_is_held_by_one_at_a_time_in_order(shared_daemon: Daemon, c
 async def test_waiting_asks_nothing(shared_daemon: Daemon, connect: Connect) -> None:
     name = f"lock{next(NAMES)}"
     async with await connect(shared_daemon.addr) as kv, kv.lock(name, 60):
-        others = [asyncio.create_task(_entered(kv.lock(name, 60, timeout=1.2))) for _ in range(4)]
+        others = [asyncio.create_task(_entered(kv.lock(name, 60, timeout=4))) for _ in range(4)]
         await queued(kv, name, 5)
         await asyncio.sleep(0.2)
         before = int((await kv.info())["requests"])

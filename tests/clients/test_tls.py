@@ -236,7 +236,7 @@ def test_kvctl_speaks_tls(daemon: Daemon, authority: Authority, certificate: tup
     assert refused.returncode == 3
     assert b"(no TLS: the certificate is refused: " in refused.stderr
     for wrong, said in [
-        (("--ca", "/nowhere"), b"kvctl: --ca: cannot read '/nowhere': No such file or directory"),
+        (("--ca", ca + ".no"), f"kvctl: --ca: cannot read '{ca}.no': No such file or directory".encode()),
         (("--cert", cert), b"kvctl: --cert and --key: one of them is given; expected both"),
         (("--cert", ca, "--key", ca), b"kvctl: --cert and --key: "),
     ]:

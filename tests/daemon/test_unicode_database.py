@@ -82,6 +82,8 @@ def test_the_unicode_database_travels_whole(daemon: Daemon, tmp_path: Path) -> N
         wait_for("both watches to see all", lambda: all(ending in p.read_text() for p in (by_nc, by_kvctl)))
         daemon.kill()
         daemon.wait()
+        # nc ends with the daemon, and kvctl waits for the next one.
+        watches[1].terminate()
         for watch in watches:
             watch.wait(PATIENCE)
     nc_lines = [line.removeprefix("CHANGE ") for line in by_nc.read_bytes().decode().split("\n") if line]
