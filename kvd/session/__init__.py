@@ -1,6 +1,7 @@
 """One connection.
 
 login        who the peer is, and what it may do
+peer         what the kernel knows of it
 identified   whom the transport says that the peer is, as a user
 auth         the users of one process, and all logins
 listing      ranges of keys, as far as the peer may read them

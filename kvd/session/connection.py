@@ -6,13 +6,10 @@ that is much, no more is read.  So requests are answered in their order, and mos
 """
 
 import asyncio
-import socket
-from contextlib import suppress
 from typing import Any
 
 from kvd.errors import LimitReached, NotAClient, Usage
-from kvd.process import unix_sockets
-from kvd.process.identity import Identity, identify
+from kvd.process.identity import identify
 from kvd.session.checked import CheckedDispatcher
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
@@ -20,6 +17,7 @@ from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
+from kvd.session.peer import host_of, is_gone, name_of
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
 from kvd.verbs import is_verb
@@ -38,8 +36,6 @@ GONE_INTERVAL = 30.0
 SHUTDOWN = "shutdown"
 """Why a watch ends when the daemon does."""
 UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
-_TCP_CLOSE = 7
-"""The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
 
 
 class Connection:
@@ -58,7 +54,7 @@ class Connection:
         self._budget = context.budget
         self._rounds = context.rounds
         self.identity = identify(writer.transport)
-        self._peer = _name_of(writer, self.identity)
+        self._peer = name_of(writer, self.identity)
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
@@ -70,7 +66,7 @@ class Connection:
         )  # fmt: skip
         self._guard: Guard = UNGUARDED
         if context.access:
-            host = _host_of(writer, self.identity)
+            host = host_of(writer, self.identity)
             login = self._guard = Login(context.access, host, self._watching.look_again, self.identity)
             self._dispatcher: Dispatcher = CheckedDispatcher(
                 context, self._output, self._watching, self._go_on, self._answer, login, self._allow
@@ -281,7 +277,7 @@ class Connection:
         connection = self._writer.get_extra_info("socket")
         try:
             while not (await asyncio.wait(events, timeout=GONE_INTERVAL, return_when=asyncio.FIRST_COMPLETED))[0]:
-                if _is_gone(connection):
+                if is_gone(connection):
                     self.abort()
             for event in events:
                 if event.done():
@@ -430,27 +426,3 @@ class Connection:
         self._is_amid |= bool(self._kept)
         self._over = True
         self._called.set()
-
-
-def _is_gone(connection: Any) -> bool:
-    """Whether the kernel knows that a peer is gone; False where it does not say."""
-    if connection is not None and connection.family == socket.AF_UNIX:
-        return unix_sockets.is_hung_up(connection)
-    if connection is None or not hasattr(socket, "TCP_INFO"):
-        return False
-    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
-
-
-def _host_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
-    """The peer's address without its port."""
-    return _name_of(writer, identity).rpartition(":")[0] or "this machine"
-
-
-def _name_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
-    """The peer's address, for the log: asked while it is there, for uvloop raises ValueError when it is not."""
-    peer = None
-    with suppress(OSError, ValueError):
-        peer = writer.get_extra_info("peername")
-    if isinstance(peer, tuple):
-        return f"{peer[0]}:{peer[1]}" + (f" ({identity.certificate})" if identity.certificate else "")
-    return "a peer" if identity.user is None else f"user {identity.user} of this machine"
