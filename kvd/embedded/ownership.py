@@ -25,6 +25,8 @@ logger = logging.getLogger("kvd.embedded")
 INNER = "kvd"
 """The directory that is used in one that is not for kvd alone."""
 RUN = "run"
+LOST_FOUND = "lost+found"
+"""Every disk has one, which is root's."""
 MOST_LINKS = 40
 """Symbolic links that lead to one another, as the kernel has it."""
 ANOTHER = "or choose another directory with --data DIR"
@@ -64,6 +66,8 @@ def secure(given: Path) -> Secured:
         why = f"is {_who(status)}"
     elif status.st_mode & stat.S_ISVTX and status.st_mode & _OTHERS_WRITE and not _holds_store(directory):
         why = "is for everybody's files"
+    elif status.st_mode & _OTHERS and not _holds_store(directory) and _holds_other_files(path, directory):
+        why = "holds other files than kvd's, and is open to others"
     else:
         exposed = _close(path, directory)
         if not os.fstat(directory).st_mode & _OTHERS_WRITE:
@@ -166,6 +170,17 @@ def _holds_store(directory: int, *owners: int) -> bool:
     return False
 
 
+def _holds_other_files(path: Path, directory: int) -> bool:
+    """Whether somebody keeps in a directory what is not kvd's: it is not to be closed to those who use that.
+
+    Raises StartError if something there is another user's or leads elsewhere.
+    """
+    _look(path, directory)
+    return any(
+        not (name in (*_DIRECTORIES, INNER, LOST_FOUND) or _FILES.fullmatch(name)) for name in os.listdir(directory)
+    )
+
+
 def _close(path: Path, directory: int) -> frozenset[str]:
     """Take all rights on the directory, and on what is kvd's in it, from others; which files others could open.
 
@@ -197,8 +212,8 @@ def _look(path: Path, directory: int, *, close: bool = False, inner: bool = Fals
                 _look_into(path / name, directory, close=close)
             elif close:
                 _refuse_other_kind(path / name, status, inner=inner)
-                if stat.S_ISREG(status.st_mode):
-                    _close_file(directory, name, status, ours=inner or bool(_FILES.fullmatch(name)))
+                if stat.S_ISREG(status.st_mode) and (inner or _FILES.fullmatch(name)):
+                    _close_file(directory, name, status)
                     exposed += [name] if status.st_mode & _OTHERS else []
     return exposed
 
@@ -216,20 +231,18 @@ def _look_into(path: Path, outer: int, *, close: bool) -> None:
         os.close(directory)
 
 
-def _close_file(directory: int, name: str, status: os.stat_result, *, ours: bool) -> None:
-    """ours: kvd's own file, no other that somebody keeps there.  Raises OSError if kvd cannot use it."""
+def _close_file(directory: int, name: str, status: os.stat_result) -> None:
+    """Raises OSError if kvd cannot use it."""
     mode = stat.S_IMODE(status.st_mode)
-    kept = mode & (0o600 if ours else 0o700)
-    if mode != kept:
-        os.chmod(name, kept, dir_fd=directory)
-    if ours:
-        os.close(open_file(directory, name, os.O_RDWR))
+    if mode & ~0o600:
+        os.chmod(name, mode & 0o600, dir_fd=directory)
+    os.close(open_file(directory, name, os.O_RDWR))
 
 
 def _refuse_stranger(path: Path, status: os.stat_result) -> None:
     """Raises StartError for what another user made, or what is also elsewhere."""
     if not _is_ours(status):
-        if path.name == "lost+found" and status.st_uid == 0:  # every disk has one
+        if path.name == LOST_FOUND and status.st_uid == 0:
             return
         what = f"is {_who(status)}"
     elif stat.S_ISLNK(status.st_mode):

@@ -291,3 +291,27 @@ def test_an_older_daemon_that_still_runs_keeps_its_locks(daemon: Daemon) -> None
         path.chmod(0o644)
     assert f"is in use by another kvd (process {daemon.pid})" in one_line_error(run_kvd("--data", str(daemon.data)))
     wait_for("a request", lambda: daemon.redis_pid() > 0)
+
+
+def test_a_directory_with_other_files_stays_open_to_who_uses_them(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    (project / "notes.txt").write_text("for all")
+    before = {path: path.stat().st_mode for path in (project, *project.iterdir())}
+    daemon = start_daemon(data=project)
+    assert f"{project} holds other files than kvd's, and is open to others; the data directory is" in daemon.log
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+    daemon.stop()
+    assert {path: path.stat().st_mode for path in before} == before
+    assert all(mode in (0o600, 0o700) for mode in modes(project / "kvd").values())
+    with start_daemon(data=project).connect() as peer:
+        assert peer.ask("GET a") == "OK 1"
+
+
+def test_a_start_that_fails_has_not_closed_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "kvd").write_text("in the way")
+    tmp_path.chmod(0o755)
+    assert "kvd, which would be used instead, cannot be used" in one_line_error(run_kvd("--data", str(tmp_path)))
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
