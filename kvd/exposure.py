@@ -10,7 +10,7 @@ from kvd.settings import Settings
 
 
 def check(settings: Settings) -> None:
-    """See that no address to listen on lets in whoever can reach it.  Raises StartError that says what to add.
+    """See that no address to listen on lets in everybody who can reach it.  Raises StartError that says what to add.
 
     A name that cannot be resolved is left to who listens.
     """

@@ -42,7 +42,7 @@ DAEMON_MEMORY = Metric("daemon-memory", "Memory of the daemon's processes, witho
 USED_MEMORY = Metric("used-memory", "Memory that the store takes.", Kind.GAUGE, "bytes")
 HELD = Metric("held-memory", "Memory of requests in part, of transactions, and of what is unread.", Kind.GAUGE, "bytes")
 REQUESTS = Metric("requests", "Requests that were answered since the daemon started.", Kind.COUNTER)
-CHANGES = Metric("changes", "Changes of the store since the daemon started, whoever made them.", Kind.COUNTER)
+CHANGES = Metric("changes", "Changes of the store since the daemon started, of all daemons.", Kind.COUNTER)
 
 LIMITED = tuple(
     Metric(f"limited-{name}", f"{what}.", Kind.COUNTER)

@@ -1,6 +1,6 @@
 """Failed logins: the next ones of the same user from the same address have to wait.
 
-So whoever guesses passwords is slow, and nobody else is: neither others behind the same address, nor the same user
+So one who guesses passwords is slow, and nobody else is: neither others behind the same address, nor the same user
 elsewhere.
 """
 

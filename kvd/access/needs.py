@@ -157,7 +157,7 @@ CONSIDERED: dict[type, frozenset[str]] = {
     Help: frozenset({"verb"}),
     Nothing: frozenset(),
 }
-"""The fields of each request that the rows above are written for: whoever adds one says here that it needs no right
+"""The fields of each request that the rows above are written for: who adds one says here that it needs no right
 that is not asked for there, or asks for it."""
 
 

@@ -1,5 +1,5 @@
 """Hashes of passwords: argon2id, with the first of the parameters that OWASP recommends (its Password Storage Cheat
-Sheet).  Each takes tens of milliseconds and 19 MiB, outside of Python's lock: whoever has an event loop leaves them to
+Sheet).  Each takes tens of milliseconds and 19 MiB, outside of Python's lock: callers with an event loop leave them to
 threads.
 """
 

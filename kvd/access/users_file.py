@@ -1,4 +1,4 @@
-"""The file of users: read, and edited by one program at a time; whoever reads it finds the old one or the new one."""
+"""The file of users: read, and edited by one program at a time; readers find the old one or the new one."""
 
 import errno
 import fcntl

@@ -4,7 +4,7 @@ Changes are read as fast as they come.  One that waits to be taken is replaced b
 its place at the end.  So no more wait than there are keys, and the last one that is taken is true.
 
 The position that is kept is the last one up to which every change was taken, or was replaced by one that comes after
-that position: whoever begins there gets it.
+that position: who begins there gets it.
 """
 
 import asyncio

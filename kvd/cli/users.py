@@ -18,7 +18,7 @@ from kvd.errors import StartError
 
 FILE, RULE, NO_PASSWORD, KEEP_OLD, DROP_OLD = "--file", "--rule", "--no-password", "--keep-old", "--drop-old"
 VARIABLE = "KVD_USERS"
-OWNERS = "whoever may write a key deletes with it the keys that live with it (with=), whatever the rules say of those"
+OWNERS = "who may write a key deletes with it the keys that live with it (with=), whatever the rules say of those"
 
 
 def prepare(args: Arguments) -> None:
@@ -195,7 +195,7 @@ user add <NAME> and user passwd <NAME> take the password from standard input; on
 terminal they ask for it, twice.  user can <NAME> <RIGHT> <KEY> says whether a user
 may read, write or watch a key, or all of a pattern; status 1: no.  A running kvd
 takes the file anew when it gets SIGHUP.
-Note: whoever may write a key deletes with it the keys that live with it (with=),
+Note: who may write a key deletes with it the keys that live with it (with=),
 whatever the rules say of those.""",),
     ),
 )  # fmt: skip

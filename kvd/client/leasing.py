@@ -1,7 +1,7 @@
 """A key that lives as long as this program is there, for either face.
 
 It is renewed long before its end, and by this program's clock it is over before it is by the store's: that began to
-count when the renewal was done, and this one when it was sent.  So whoever finds the key gone may rely on it that its
+count when the renewal was done, and this one when it was sent.  So one who finds the key gone may rely on it that its
 holder knows, unless the holder was stopped between looking at the clock and doing something; against that there are
 fences.
 """

@@ -39,7 +39,7 @@ class Mirroring:
         try:
             while True:
                 self._apply(await self._following.next())
-        except Exception as error:  # whoever waits learns of it
+        except Exception as error:  # who waits learns of it
             self._error = error
             with self._guard:
                 for _, alarm in self._waiting:

@@ -18,7 +18,7 @@ class Place(typing.Protocol):
 
 
 class FilePosition:
-    """Keeps a position in a file, which is replaced as a whole: whoever reads it finds the old one or the new one.
+    """Keeps a position in a file, which is replaced as a whole: readers find the old one or the new one.
 
     A power failure may bring back an older one, whose changes then come again, unless `fsync` is true, which takes
     milliseconds for each.

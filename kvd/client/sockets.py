@@ -27,7 +27,7 @@ class SocketConnection:
     """Requests to, and what comes from, a daemon.
 
     Any thread may send, and close; one at a time may receive.  What the socket does not take at once is sent by
-    whoever receives: a daemon that is not read does not read either.
+    the one who receives: a daemon that is not read does not read either.
     """
 
     def __init__(self, address: str, connection: Any) -> None:
@@ -90,7 +90,7 @@ class SocketConnection:
 
     def finish(self) -> None:
         """Shut down the sending side; what was not sent is not."""
-        with suppress(OSError):  # it is lost, which whoever receives meets too
+        with suppress(OSError):  # it is lost, which the receiver meets too
             self._socket.shutdown(socket.SHUT_WR)
 
     @property
@@ -124,7 +124,7 @@ class SocketConnection:
 
     def _push(self) -> None:
         """Send what the socket takes."""
-        with suppress(OSError):  # it is full; or it is lost, which whoever receives meets too
+        with suppress(OSError):  # it is full; or it is lost, which the receiver meets too
             while self._unsent:
                 sent = self._socket.send(self._unsent[0])
                 self._quiet = 0.0
@@ -227,7 +227,7 @@ class SocketConnection:
             return self._protocol.unanswered()
 
     def close(self) -> None:
-        """Close at once, whoever uses it; nothing follows."""
+        """Close at once, in use or not; nothing follows."""
         self._error = self._error or ConnectionLost("closed by this program")
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

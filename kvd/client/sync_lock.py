@@ -95,7 +95,7 @@ class Lock:
         together.check(self.key, if_revision=self.revision)
 
     def holder(self) -> Item | None:
-        """Return who has it, whoever that is: its key, value and revision; None: nobody."""
+        """Return the present holder, this one or another: its key, value and revision; None: nobody."""
         found = run(self._calling.ask(first_in_queue(self.name)))
         return found[0] if found else None
 

@@ -128,7 +128,7 @@ class TlsSocket:
                 raise BlockingIOError from None
 
     def shutdown(self, how: int) -> None:
-        """End the connection, without a word of TLS, so that whoever receives is woken."""
+        """End the connection, without a word of TLS, so that the receiving thread is woken."""
         socket.socket.shutdown(self._socket, how)
 
     def close(self) -> None:

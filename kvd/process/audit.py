@@ -1,7 +1,7 @@
 """The audit log: who came, what was refused and when the rules changed, a JSON object a line.
 
 Lines that are alike but for their key are counted: the first is written at once, the others of the same second and
-peer together.  A line that cannot be written is lost, and said to be: whoever must not act unseen asks first.
+peer together.  A line that cannot be written is lost, and said to be: a verb that must not act unseen asks first.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ class Listener(NamedTuple):
 
         TCP: the kernel gives each new connection to one of those that listen.  Who does not ask to share, as `listen`
         does not, is refused the address while any of them listens.
-        Unix: it is the same socket, whose connections go to whoever comes first.
+        Unix: it is the same socket, whose connections go to the process that comes first.
         """
         if self.socket.family == socket.AF_UNIX:
             return Listener(self.socket.dup(), self.address)

@@ -1,6 +1,6 @@
 """The server's side of TLS: its certificates, and the handshakes in flight.
 
-A handshake has a deadline, and only so many at once take OpenSSL's memory, the oldest of which makes way: whoever stops
+A handshake has a deadline, and only so many at once take OpenSSL's memory, the oldest of which makes way: one who stops
 in the middle holds little, and not for long.  The costly step of each, the signature, has a turn of the event loop of
 its own, so that a crowd that comes at once does not keep others from theirs.
 """

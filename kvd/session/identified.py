@@ -1,7 +1,7 @@
 """Whom a connection's transport says that its peer is, as a user: nobody has to log in who is known already.
 
 With a client certificate that is the user of the name in it.  On a unix socket it is the user who has the name of the
-peer's user of this machine; root, and whoever runs the daemon, may do everything, as they may to its data.
+peer's user of this machine; root, and the daemon's own user, may do everything, as they may to its data.
 """
 
 import os

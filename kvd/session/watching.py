@@ -250,7 +250,7 @@ class Watching:
             self._waiting = asyncio.get_running_loop().create_task(self._wait_for_room(self._watcher))
 
     async def _wait_for_room(self, watcher: Watcher) -> None:
-        # A connection that breaks is the business of whoever reads from it.
+        # A connection that breaks is noticed by the reading side.
         with suppress(OSError):
             await self._output.writable()
             self._catching_up.add(watcher)

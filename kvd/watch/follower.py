@@ -52,7 +52,7 @@ class ChangeLog(Protocol):
 
 
 class Audience(Protocol):
-    """Whoever the changes are for: the hub."""
+    """Takes the changes: the hub."""
 
     def start(self, position: Position) -> None:
         """The history is followed from here on."""
