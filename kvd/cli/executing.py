@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import signal
 import tempfile
+from contextlib import suppress
 
 from kvd.cli.status import CANNOT_RUN, Failure
 from kvd.client import Copy, Event
 
+LOOK = 0.02
+"""Seconds between looks whether what a shell has left behind is gone: nobody is told of the end of others' children."""
 SIGNALLED = 128
 """What a shell adds to the number of the signal that has ended a command."""
 
@@ -39,6 +43,7 @@ class Commands:
                     self._command,
                     stdin=value,
                     env=os.environb | {os.fsencode(k): v.encode() for k, v in environment.items()},
+                    process_group=0,  # so that all that the shell runs can be ended with it
                 )
             except OSError as error:
                 raise Failure(CANNOT_RUN, f"--exec: cannot run a shell ({error.strerror})") from None
@@ -55,6 +60,15 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
         return await process.wait()
     except asyncio.CancelledError:
         if process.returncode is None:
-            process.terminate()
-            await process.wait()
+            await _end_group(process)
         raise
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """End the shell and all that it runs, and wait for their ends."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        await process.wait()
+        while True:
+            os.killpg(process.pid, 0)
+            await asyncio.sleep(LOOK)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import threading
@@ -201,12 +202,14 @@ def test_of_a_command_that_fails_the_position_is_not_kept(shared_daemon: Daemon,
     assert watch(shared_daemon, "fail/*", "--since", str(begin), "--exec", "kill -9 $$").returncode == 137
 
 
+@pytest.mark.parametrize("form", ["{}", "sh -c {}; true"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_command_does_not_outlive_it(shared_daemon: Daemon, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_command_does_not_outlive_it(shared_daemon: Daemon, tmp_path: Path, how: signal.Signals, form: str) -> None:
     state, begun, ended = (tmp_path / name for name in ("position", "begun", "ended"))
     begin = write(shared_daemon, sets("long/a", 0))
     write(shared_daemon, sets("long/a", 1))
-    command = f"trap 'touch {ended}; exit 1' TERM; touch {begun}; while :; do sleep 0.01; done"
+    loop = f"trap 'sleep 0.3; touch {ended}; exit 1' TERM; touch {begun}; while :; do sleep 0.01; done"
+    command = loop if form == "{}" else form.format(shlex.quote(loop))
     words = ["long/*", "--since", str(begin), "--state", str(state), "--exec", command]
     with watching(shared_daemon.addr, *words) as follower:
         wait_for("the command to run", begun.exists)
