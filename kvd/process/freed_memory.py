@@ -23,6 +23,12 @@ MOST_OF_TIME = 0.01
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 
 
+def give_back_now() -> None:
+    """Give freed memory back at once, where that can be done."""
+    if _trim:
+        _trim(0)
+
+
 async def give_back() -> None:
     """Give freed memory back now and then, for ever; returns where the C library or the system has no way to."""
     if _trim is None or not resident():
@@ -34,6 +40,6 @@ async def give_back() -> None:
         pause = INTERVAL
         if resident() > least + SPARE_BYTES:
             began = time.monotonic()
-            _trim(0)
+            give_back_now()
             pause = max(INTERVAL, (time.monotonic() - began) / MOST_OF_TIME)
             least = min(least, resident())

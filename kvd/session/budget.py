@@ -12,6 +12,7 @@ import asyncio
 from typing import Protocol
 
 from kvd.metrics import Counts
+from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 
 LEAST = 4096
 """Bytes from which on a connection is counted: less is part of what any connection takes."""
@@ -36,6 +37,9 @@ class Budget:
         self._counts = counts
         self._held: dict[Holder, int] = {}
         self._total = 0
+        # Of those who were ended, since what they held was given back to the system: a crowd that is ended one by one
+        # within a moment leaves it in pieces, which the next ones find no use for.
+        self._freed = 0
         self._called = False
 
     def __contains__(self, holder: Holder) -> bool:
@@ -81,3 +85,7 @@ class Budget:
             else:
                 self.forget(holder)
                 holder.end_for_memory()
+                self._freed += counted
+        if self._freed >= min(self._limit // 4, SPARE_BYTES):
+            self._freed = 0
+            asyncio.get_running_loop().call_soon(give_back_now)

@@ -164,7 +164,8 @@ def test_the_request_in_a_transaction_that_goes_over_is_refused_and_nothing_is_d
         replies = peer.rest()
         assert set(replies[1:-1]) == {"OK queued"}
         assert replies[-1].startswith("ERR limit ")
-        assert 50 < len(replies) < 70
+        # What has arrived and was not looked at yet counts, too.
+        assert 40 < len(replies) < 70
         assert other.ask("COUNT") == "OK 0"
 
 
@@ -216,12 +217,10 @@ def test_who_owes_nothing_and_has_asked_is_closed_without_a_word(small: Daemon) 
 
 def test_replies_that_nobody_reads_end_without_a_word(small: Daemon) -> None:
     with slow_reader(small) as peer, small.connect() as other:
-        assert other.ask("SET k " + "x" * 4000) == "OK 1"
+        assert other.ask("SET large " + "x" * 4000) == "OK 1"
         replies_unread(peer)
-        other.send("SET k " + "x" * 400_000)
         assert small.says("ended the connection of 127.0.0.1:")
-        other.send("\n")
-        assert other.line() == "OK 2"
+        assert other.ask("SET k v") == "OK 2"
         received = b""
         with suppress(ConnectionError):
             while data := peer.socket.recv(65536):

@@ -309,12 +309,12 @@ def test_an_embedded_store_keeps_its_history_over_a_restart_in_order(start_daemo
         write(peer)
     daemon.stop()
     daemon.start()
-    with daemon.connect() as peer:
+    with daemon.connect() as peer, daemon.connect() as writer:
         assert peer.ask(f"RESUME {start}") == f"OK {start}"
         assert len(peer.lines(5)) == 5
         # Nor does a crash of the engine alone, which loses nothing that was acknowledged since.
         os.kill(daemon.redis_pid(), signal.SIGKILL)
-        wait_for("the store", lambda: peer.ask("SET after v").startswith("OK"))
+        wait_for("the store", lambda: writer.ask("SET after v").startswith("OK"))
         assert peer.line().endswith(f"@{start.split('@')[1]} SET after v")
     assert "taken for another" not in daemon.log
 

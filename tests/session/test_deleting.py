@@ -10,7 +10,7 @@ import pytest
 
 from kvd.store.redis import listing
 from tests.support.memory import serving
-from tests.support.processes import Daemon, Redis, StartDaemon
+from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 
 KEYS = 5000
 
@@ -129,5 +129,5 @@ def test_a_store_that_is_lost_amid_leaves_it_uncertain_and_it_goes_on(start_daem
         assert gone > 0
         left = int(other.ask("COUNT k/*").split(" ")[1])
         assert gone <= 20_000 - left
-        assert peer.ask("DEL k/*").startswith("OK ")
+        wait_for("the store", lambda: peer.ask("DEL k/*").startswith("OK "))
         assert other.ask("COUNT k/*") == "OK 0"
