@@ -31,6 +31,20 @@ class Commands:
             await self._run(Event(f"{item.revision}@{store}", item.revision, "SET", item.key, item.value))
 
     async def _run(self, event: Event) -> None:
+        beginning = asyncio.ensure_future(self._begin(event))
+        try:
+            # Shielded, for asyncio kills what it has begun when it is told to stop amid.
+            process = await asyncio.shield(beginning)
+            status = await process.wait()
+        except asyncio.CancelledError:  # kvctl is to end; and the next kvctl may run another command
+            await _end_group(await beginning)
+            raise
+        if status:
+            status = SIGNALLED - status if status < 0 else status
+            raise Failure(status, f"--exec: the command ended with status {status} at {event.position}"
+                                  f" ({event.verb} {event.key})")  # fmt: skip
+
+    async def _begin(self, event: Event) -> asyncio.subprocess.Process:
         environment = {
             "KVD_POSITION": event.position, "KVD_REVISION": f"{event.revision}", "KVD_OP": event.verb,
             "KVD_KEY": event.key,
@@ -39,7 +53,7 @@ class Commands:
             value.write(event.value or b"")
             value.seek(0)
             try:
-                process = await asyncio.create_subprocess_shell(
+                return await asyncio.create_subprocess_shell(
                     self._command,
                     stdin=value,
                     env=os.environb | {os.fsencode(k): v.encode() for k, v in environment.items()},
@@ -47,25 +61,12 @@ class Commands:
                 )
             except OSError as error:
                 raise Failure(CANNOT_RUN, f"--exec: cannot run a shell ({error.strerror})") from None
-        status = await _ended(process)
-        if status:
-            status = SIGNALLED - status if status < 0 else status
-            raise Failure(status, f"--exec: the command ended with status {status} at {event.position}"
-                                  f" ({event.verb} {event.key})")  # fmt: skip
-
-
-async def _ended(process: asyncio.subprocess.Process) -> int:
-    """Wait for its end, also when kvctl is to end: the next kvctl may run another one."""
-    try:
-        return await process.wait()
-    except asyncio.CancelledError:
-        if process.returncode is None:
-            await _end_group(process)
-        raise
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:
     """End the shell and all that it runs, and wait for their ends."""
+    if process.returncode is not None:
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         await process.wait()

@@ -17,7 +17,7 @@ MOST_DESCRIPTORS = 4096
 
 
 class Guard:
-    """Made while this program has one thread; it does nothing until `begin`, and ends with this program."""
+    """Made while this program has one thread; it does nothing until there is a command, and ends with this program."""
 
     def __init__(self, grace: float) -> None:
         """grace: seconds between SIGTERM and SIGKILL."""
@@ -31,14 +31,19 @@ class Guard:
                 os._exit(0)
         os.close(theirs)
 
-    def begin(self, target: int, until: float) -> None:
-        """End a process, or a group with its number negated, unless that time of `clock` is moved on."""
+    def command(self, sign: int) -> None:
+        """Called by the command before it is what it is to be, so that there is no moment in which nobody would end it.
+
+        sign: 1, it is to be ended alone; -1, with its group.
+        """
+        os.write(self._pipe, f"target {sign * os.getpid()}\n".encode())
+
+    def begun(self, target: int) -> None:
+        """Know which process it is, or which group with its number negated."""
         self._target = target
-        self._tell(f"target {target}")
-        self.extend(until)
 
     def extend(self, until: float) -> None:
-        """Move the time on."""
+        """End the command unless that time of `clock` is moved on."""
         self._tell(f"until {until!r}")
 
     def lose(self) -> None:
@@ -75,7 +80,7 @@ def _watch(pipe: int, grace: float) -> None:
     target, until, told = 0, math.inf, b""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
-    while clock() < until:
+    while not target or clock() < until:
         if not poll.poll(min(until - clock(), LOOK) * 1000 if target else None):
             continue
         came = os.read(pipe, 1 << 12)

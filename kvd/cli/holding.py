@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from kvd.cli.command import Arguments, how
 from kvd.cli.guard import Guard
@@ -113,9 +114,14 @@ class Holding:
     async def run(self, words: Sequence[str], guard: Guard, signals: Signals) -> int:
         """Run the command; return its status, as subprocess has it.  Raises Failure."""
         self._guard = guard
-        process = await self._started(words)
+        guard.extend(self._locking.lease.until)
+        try:
+            process = await self._started(words)
+        except Failure:
+            guard.done()
+            raise
         target = process.pid if is_foreground() else -process.pid
-        guard.begin(target, self._locking.lease.until)
+        guard.begun(target)
         signals.pass_on(target)
         self._locking.lease.renewed = guard.extend
         self._locking.told = self._lose
@@ -132,11 +138,13 @@ class Holding:
 
     async def _started(self, words: Sequence[str]) -> asyncio.subprocess.Process:
         environment = {"KVD_LOCK_KEY": self._item.key, "KVD_LOCK_REVISION": f"{self._item.revision}"}
+        alone = is_foreground()
         try:
             return await asyncio.create_subprocess_exec(
                 *words,
                 env=os.environb | {name.encode(): text.encode() for name, text in environment.items()},
-                process_group=-1 if is_foreground() else 0,
+                process_group=-1 if alone else 0,
+                preexec_fn=partial(self._guard.command, 1 if alone else -1),
             )
         except FileNotFoundError:
             raise Failure(NOT_FOUND, f"{words[0]}: there is no such command") from None

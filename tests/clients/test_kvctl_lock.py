@@ -194,6 +194,15 @@ def test_the_command_ends_when_kvctl_is_killed_or_stopped(shared_daemon: Daemon,
     assert keys(shared_daemon, "job*") == []
 
 
+@pytest.mark.parametrize("chance", range(3))
+def test_a_command_that_kills_kvctl_as_it_begins_is_ended(shared_daemon: Daemon, chance: int) -> None:
+    with locking(
+        shared_daemon.addr, f"early/{chance}", "--ttl=2", "--", "sh", "-c", "kill -9 $PPID; echo $$; exec sleep 100"
+    ) as process:
+        pid = int(says(process))
+        wait_for("its end", lambda: not is_running(pid))
+
+
 def wait_for_child(pid: int) -> int:
     wait_for("its child", lambda: psutil.Process(pid).children())
     return int(psutil.Process(pid).children()[0].pid)

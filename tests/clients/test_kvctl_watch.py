@@ -219,6 +219,18 @@ def test_a_command_does_not_outlive_it(shared_daemon: Daemon, tmp_path: Path, ho
     assert not state.exists()  # the next one begins at --since again
 
 
+@pytest.mark.parametrize("how", ["TERM", "INT"])
+def test_a_command_that_ends_kvctl_as_it_begins_is_ended_in_order(
+    shared_daemon: Daemon, tmp_path: Path, how: str
+) -> None:
+    ended = tmp_path / "ended"
+    begin = write(shared_daemon, sets("soon/a", 0))
+    write(shared_daemon, sets("soon/a", 1))
+    command = f"trap 'touch {ended}; exit 1' TERM; kill -{how} $PPID; while :; do sleep 0.01; done"
+    watch(shared_daemon, "soon/*", "--since", str(begin), "--exec", command)
+    assert ended.exists()
+
+
 @pytest.mark.slow
 def test_a_slow_command_gets_the_newest_change_of_each_key(shared_daemon: Daemon, tmp_path: Path) -> None:
     """It waits in the first change until all others are made, twice as many as the daemon keeps."""
