@@ -27,6 +27,16 @@ class Read(NamedTuple):
         return (self.key,)
 
 
+class LateRead(NamedTuple):
+    """GET, GETS with min=: look at one key once the daemon shows a position."""
+
+    key: bytes
+    reached: Position
+
+    def touches(self) -> Touched:
+        return (self.key,)
+
+
 class Put(NamedTuple):
     """SET, PUT: write one key.
 
@@ -189,6 +199,7 @@ class KeyRange(NamedTuple):
     reverse: bool, from the last to the first.
     fold: bytes, give once what keys begin with up to this, which comes after what the pattern names; b"" for none.
     owner: bytes, only those that live with this key; b"" for all.
+    reached: a position that the daemon is to show first, None for none.
     """
 
     pattern: bytes
@@ -198,6 +209,7 @@ class KeyRange(NamedTuple):
     reverse: bool = False
     fold: bytes = b""
     owner: bytes = b""
+    reached: Position | None = None
 
     def touches(self) -> Touched:
         return (self.pattern,)
@@ -298,6 +310,6 @@ Write = Put | Delete | Touch | Increment | Transaction
 Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (
-    Read | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
+    Read | LateRead | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
     | Interval | Auth | Ping | Help | Nothing
 )  # fmt: skip

@@ -21,6 +21,7 @@ from kvd.session.context import Context
 from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits, Sizes
 from kvd.session.progress import ProgressTimer
+from kvd.session.reaching import Reaching
 from kvd.session.rounds import Rounds
 from kvd.settings import Settings
 from kvd.store.redis.store import Store
@@ -34,7 +35,7 @@ from kvd.wire.lines import max_line
 from kvd.wire.requests import ALL
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth"
+FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min"
 
 
 class Service:
@@ -75,7 +76,8 @@ class Service:
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
-            self.limits, budget, self._rounds, InFlight(self.limits), self._access,
+            self.limits, budget, self._rounds, InFlight(self.limits),
+            Reaching(store, self.hub, settings.max_stale), self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:

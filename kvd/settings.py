@@ -171,6 +171,11 @@ class Settings:
         "When each process knows which keys the changes in the change log are of: while anybody watches (watched), or "
         "always, so that the first RESUME after a start need not wait for the log to be read",
     )  # fmt: skip
+    max_stale: float = option(
+        "5", seconds("none"), "SECONDS",
+        "How long GET, GETS, KEYS, LIST and COUNT with min=POSITION wait for this daemon to have seen the position, "
+        "before they are refused",
+    )  # fmt: skip
     owner_keys: int = option(
         "100", count(MOST_OWNER_KEYS), "N",
         f"How many keys may live with one other (PUT with=), up to {MOST_OWNER_KEYS}: they go in one piece, for which "

@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Record
-from kvd.requests import DeleteRange, Request
+from kvd.requests import DeleteRange, LateRead, Request
 from kvd.wire import replies, requests
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
@@ -42,11 +42,12 @@ class Verb:
 
 
 _ROWS = (
-    Verb("GET", requests.read, "GET key", "the value of a key", Kind.READ,
+    Verb("GET", requests.read, "GET key [min=POSITION]",
+         "the value of a key, once this daemon has seen a position", Kind.READ,
          replies.value, replies.values),
-    Verb("GETS", requests.read, "GETS key", "a key's revision and value, in one read", Kind.READ,
+    Verb("GETS", requests.read, "GETS key [min=POSITION]", "a key's revision and value, in one read", Kind.READ,
          replies.value_with_revision, replies.values_with_revisions),
-    Verb("TTL", requests.read, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
+    Verb("TTL", requests.one_key, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
          replies.ttl, replies.no_ttls, wants_value=False),
     Verb("SET", requests.set_, "SET key value",
          "sets a key to the rest of the line", Kind.WRITE),
@@ -63,10 +64,10 @@ _ROWS = (
     Verb("COMMIT", requests.nothing, "COMMIT", "does all of a transaction, or nothing"),
     Verb("ABORT", requests.nothing, "ABORT", "gives a transaction up"),
     Verb("KEYS", requests.key_range, "KEYS [pattern [option ...]]",
-         "the keys that match: after=KEY before=KEY with=OWNER limit=N reverse fold=TEXT"),
+         "the keys that match: after= before= with= limit= reverse fold= min="),
     Verb("LIST", requests.key_range, "LIST [pattern [option ...]]",
          "the keys that match, with revisions and values; options as of KEYS"),
-    Verb("COUNT", requests.count, "COUNT [pattern]", "how many keys match"),
+    Verb("COUNT", requests.count, "COUNT [pattern [min=POSITION]]", "how many keys match"),
     Verb("WATCH", requests.patterns, "WATCH [option ...] [pattern ...]",
          "from now on, each change that matches; options: *keys *only= *batches *time *ttl"),
     Verb("RESUME", requests.resume, "RESUME position [option ...] [pattern ...]",
@@ -94,8 +95,8 @@ _BY_SPELLING: dict[bytes, Verb] = VERBS | {name.lower(): row for name, row in VE
 
 
 def kind_of(verb: Verb, request: Request) -> Kind:
-    """How a request is done: DEL of a range is one of its own."""
-    return Kind.OTHER if isinstance(request, DeleteRange) else verb.kind
+    """How a request is done: DEL of a range, and what waits for a position, is one of its own."""
+    return Kind.OTHER if isinstance(request, (DeleteRange, LateRead)) else verb.kind
 
 
 READERS: dict[bytes, Verb] = {name: row for name, row in _BY_SPELLING.items() if row.kind is Kind.READ}

@@ -22,6 +22,7 @@ from kvd.requests import (
     Increment,
     Interval,
     KeyRange,
+    LateRead,
     Nothing,
     Ping,
     Put,
@@ -54,7 +55,7 @@ Needs = Iterable[Need]
 Row = Who | Callable[[Any], Needs]
 
 
-def _read(request: Read) -> Needs:
+def _read(request: Read | LateRead) -> Needs:
     return (Need(READ, request.key),)
 
 
@@ -137,6 +138,7 @@ ROWS: dict[str, Row] = {
 
 CONSIDERED: dict[type, frozenset[str]] = {
     Read: frozenset({"key"}),
+    LateRead: frozenset({"key", "reached"}),
     Put: frozenset({"key", "kind", "value", "ttl", "condition", "owner"}),
     Delete: frozenset({"key", "condition"}),
     DeleteRange: frozenset({"pattern", "limit"}),
@@ -146,7 +148,7 @@ CONSIDERED: dict[type, frozenset[str]] = {
     CheckNone: frozenset({"pattern"}),
     CheckSince: frozenset({"pattern", "since", "reached", "newest"}),
     Transaction: frozenset({"writes"}),
-    KeyRange: frozenset({"pattern", "after", "limit", "before", "reverse", "fold", "owner"}),
+    KeyRange: frozenset({"pattern", "after", "limit", "before", "reverse", "fold", "owner", "reached"}),
     Watch: frozenset({"patterns", "form"}),
     Resume: frozenset({"position", "patterns", "form"}),
     Follow: frozenset({"position", "patterns", "form"}),

@@ -150,6 +150,9 @@ On a terminal what would act on it, control characters and those that change the
 direction of text or are not seen, is shown as \\x1b or \\u202e, and a byte that is
 not UTF-8 as \\xff; --raw writes the bytes there, too."""
 
+MIN = Option(
+    "--min", "POSITION", "Wait until the daemon has seen this position", readers.whole_position
+)  # fmt: skip
 PATTERN = """\
 A <PATTERN> is a key, or a prefix and one '*', for every key that begins with it.
 Quote it: a shell puts the names of files in the place of a '*'."""

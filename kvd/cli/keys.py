@@ -1,9 +1,10 @@
 """The commands for single keys: get, set, append, del, edit, ttl, touch, incr."""
 
 import math
+from functools import partial
 
 from kvd.cli import readers
-from kvd.cli.command import ON_A_TERMINAL, Arguments, Command, Option, connected
+from kvd.cli.command import MIN, ON_A_TERMINAL, Arguments, Command, Option, connected
 from kvd.cli.deleting import check_deletion, delete
 from kvd.cli.editing import edit, prepare_edit
 from kvd.cli.output import Output, json_value
@@ -16,7 +17,7 @@ from kvd.client import Client, Item
 @connected
 async def get(kv: Client, args: Arguments, out: Output) -> None:
     keys = args["<KEY>"]
-    items = await every(kv.gets, keys)
+    items = await every(partial(kv.gets, min_position=args["--min"]), keys)
     for item in items:
         if item is not None:
             _show(item, out, is_line=args["--show-rev"] or len(keys) > 1, revision=args["--show-rev"])
@@ -108,7 +109,7 @@ REVISIONS = "set and del print the revision that the change took."
 COMMANDS = (
     Command(
         "get", "<KEY>...", "Use get <KEY> to fetch the value of that key from kv store", get,
-        options=(Option("--show-rev", "", "Print the revision and a space before the value"),),
+        options=(Option("--show-rev", "", "Print the revision and a space before the value"), MIN),
         notes=("""\
 get writes the value's bytes and nothing else; on a terminal, also a line's end.  Of
 several keys, or with --show-rev, each value is followed by a line's end.""", ON_A_TERMINAL),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kvd.cli import readers
-from kvd.cli.command import ON_A_TERMINAL, PATTERN, Arguments, Command, Option, connected
+from kvd.cli.command import MIN, ON_A_TERMINAL, PATTERN, Arguments, Command, Option, connected
 from kvd.cli.output import Output, as_on_the_wire, json_value
 from kvd.client import Client
 
@@ -26,7 +26,7 @@ async def list_(kv: Client, args: Arguments, out: Output) -> None:
 
 @connected
 async def count(kv: Client, args: Arguments, out: Output) -> None:
-    number = await kv.count(_pattern(args))
+    number = await kv.count(_pattern(args), min_position=args["--min"])
     out.line(f"{number}", count=number)
 
 
@@ -35,7 +35,8 @@ def _pattern(args: Arguments) -> str:
 
 
 def _part(args: Arguments) -> dict[str, Any]:
-    return {name: args[f"--{name}"] for name in ("after", "before", "limit", "reverse", "fold")}
+    part = {name: args[f"--{name}"] for name in ("after", "before", "limit", "reverse", "fold")}
+    return {**part, "min_position": args["--min"]}
 
 
 PART = (
@@ -50,6 +51,7 @@ PART = (
         "what they begin with up to there, once: --fold / is one directory",
         readers.text,
     ),
+    MIN,
 )
 
 COMMANDS = (
@@ -64,5 +66,5 @@ list prints lines PAIR REV KEY VALUE; a value that is not one line of text is in
 base64, and the word before it is PAIR64.  With --fold, KEY and what keys begin with
 stand for all of these.""", ON_A_TERMINAL),
     ),
-    Command("count", "[<PATTERN>]", "Use count to count the keys in kv store", count, notes=(PATTERN,)),
+    Command("count", "[<PATTERN>]", "Use count to count the keys in kv store", count, options=(MIN,), notes=(PATTERN,)),
 )  # fmt: skip

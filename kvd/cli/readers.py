@@ -104,6 +104,11 @@ def position(name: str, word: str) -> str:
     return _check(name, word, "[0-9]{1,16}(@[!-~]+)?", "position", "one such as 17@c3d1a7f0, or a revision such as 17")
 
 
+def whole_position(name: str, word: str) -> str:
+    """Read a position."""
+    return _check(name, word, "[0-9]{1,16}@[!-~]+", "position", "one such as 17@c3d1a7f0")
+
+
 def kinds(name: str, word: str) -> tuple[str, ...]:
     """Read kinds of changes, with commas between them."""
     expected = "some of set, del and expire, with commas between them"

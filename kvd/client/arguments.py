@@ -106,6 +106,11 @@ def position(place: str, name: str = "position") -> bytes:
     return word
 
 
+def least(position_: str | None) -> bytes:
+    """The option `min=`, b"" for None.  Raises TypeError, Usage."""
+    return b"" if position_ is None else b" min=" + position(position_, "min_position")
+
+
 def place(given: int | str) -> int | str:
     """A revision or a position.  Raises TypeError, Usage."""
     if isinstance(given, str):

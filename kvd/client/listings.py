@@ -19,11 +19,14 @@ Pages = Generator[Request[list[Item]], list[Item], None]
 
 def listing(
     verb: bytes, pattern: str, after: str | None, limit: int | None, before: str | None, reverse: bool,
-    fold: str | None, owner: str | None,
+    fold: str | None, owner: str | None, min_position: str | None = None,
 ) -> Pages:  # fmt: skip
     """KEYS or LIST, a page after another."""
     options = (
-        arguments.flag(reverse, "reverse") + arguments.option(fold, "fold") + arguments.option(owner, "owner", "with")
+        arguments.flag(reverse, "reverse")
+        + arguments.option(fold, "fold")
+        + arguments.option(owner, "owner", "with")
+        + arguments.least(min_position)
     )
     request = b"%b %b%b" % (verb, arguments.pattern(pattern), options)
     read = replies.keys if verb == b"KEYS" else replies.pairs if fold is None else replies.pairs_and_keys

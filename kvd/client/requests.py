@@ -50,19 +50,19 @@ class Request(Generic[Result]):
         return replies.answer(came[0], self.read)
 
 
-def get(key: str) -> Request[bytes | None]:
+def get(key: str, min_position: str | None = None) -> Request[bytes | None]:
     """Ask for a value."""
-    return Request(b"GET %b\n" % arguments.key(key), replies.value)
+    return Request(b"GET %b%b\n" % (arguments.key(key), arguments.least(min_position)), replies.value)
 
 
-def gets(key: str) -> Request[Item | None]:
+def gets(key: str, min_position: str | None = None) -> Request[Item | None]:
     """Ask for a value and its revision."""
 
     def read(reply: Reply) -> Item | None:
         found = replies.value_with_revision(reply)
         return found and Item(key, *found)
 
-    return Request(b"GETS %b\n" % arguments.key(key), read)
+    return Request(b"GETS %b%b\n" % (arguments.key(key), arguments.least(min_position)), read)
 
 
 def set(  # noqa: A001
@@ -136,9 +136,9 @@ def incr(key: str, n: int = 1) -> Request[int]:
     return Request(b"INCR %b %b\n" % (arguments.key(key), arguments.amount(n)), replies.integer, is_write=True)
 
 
-def count(pattern: str = "*") -> Request[int]:
+def count(pattern: str = "*", min_position: str | None = None) -> Request[int]:
     """Ask how many keys match."""
-    return Request(b"COUNT %b\n" % arguments.pattern(pattern), replies.number)
+    return Request(b"COUNT %b%b\n" % (arguments.pattern(pattern), arguments.least(min_position)), replies.number)
 
 
 def info() -> Request[dict[str, str]]:

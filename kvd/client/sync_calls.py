@@ -23,9 +23,12 @@ class Calls:
     def _ask(self, request: Request[Result]) -> Result:
         return run(self._calling.ask(request))
 
-    def get(self, key: str) -> bytes | None:
-        """Return the key's value, None if there is no such key."""
-        return self._ask(requests.get(key))
+    def get(self, key: str, *, min_position: str | None = None) -> bytes | None:
+        """Return the key's value, None if there is no such key.
+
+        min_position: wait until the daemon has seen this position; raise Unavailable if that takes too long.
+        """
+        return self._ask(requests.get(key, min_position))
 
     def get_text(self, key: str) -> str | None:
         """Return the key's value, which is UTF-8, None if there is no such key; raise UnicodeDecodeError."""
@@ -35,9 +38,9 @@ class Calls:
         """Return what the key's value says, which is JSON, None if there is no such key; raise ValueError."""
         return as_json(self.get(key))
 
-    def gets(self, key: str) -> Item | None:
-        """Return the key's value and revision, None if there is no such key."""
-        return self._ask(requests.gets(key))
+    def gets(self, key: str, *, min_position: str | None = None) -> Item | None:
+        """Return the key's value and revision, None if there is no such key; min_position as of `get`."""
+        return self._ask(requests.gets(key, min_position))
 
     def set(
         self, key: str, value: Value, *, ttl: Seconds | None = None, owner: str | None = None,
@@ -83,29 +86,33 @@ class Calls:
         """Add n to the number that the key holds, and return the sum; raise NotANumber, Overflow."""
         return self._ask(requests.incr(key, n))
 
-    def count(self, pattern: str = "*") -> int:
-        """Return how many keys match."""
-        return self._ask(requests.count(pattern))
+    def count(self, pattern: str = "*", *, min_position: str | None = None) -> int:
+        """Return how many keys match; min_position as of `get`."""
+        return self._ask(requests.count(pattern, min_position))
 
     def keys(
         self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
         before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
+        min_position: str | None = None,
     ) -> Iterator[str]:  # fmt: skip
         """Yield the keys that match, in the order of their bytes.  Read in pages: not one snapshot.
 
         after, before: only keys between these, which need not exist.  limit: end after so many, at least 1.
         reverse: from the last to the first.  fold: of all keys that have this after what the pattern names, what they
-        begin with up to there, once.  owner: only keys that live with this one.
+        begin with up to there, once.  owner: only keys that live with this one.  min_position: as of `get`.
         """
-        for item in self._items(listings.listing(b"KEYS", pattern, after, limit, before, reverse, fold, owner)):
+        pages = listings.listing(b"KEYS", pattern, after, limit, before, reverse, fold, owner, min_position)
+        for item in self._items(pages):
             yield item.key
 
     def list(
         self, pattern: str = "*", after: str | None = None, limit: int | None = None, *,
         before: str | None = None, reverse: bool = False, fold: str | None = None, owner: str | None = None,
+        min_position: str | None = None,
     ) -> Iterator[Item]:  # fmt: skip
         """Yield the keys that match with their values and revisions; for the rest, like `keys`."""
-        yield from self._items(listings.listing(b"LIST", pattern, after, limit, before, reverse, fold, owner))
+        pages = listings.listing(b"LIST", pattern, after, limit, before, reverse, fold, owner, min_position)
+        yield from self._items(pages)
 
     def changes(
         self, position: str, *patterns: str, limit: int | None = None, options: WatchOptions | None = None

@@ -11,6 +11,7 @@ from kvd.session.complaints import Complaints
 from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits
 from kvd.session.progress import ProgressTimer
+from kvd.session.reaching import Reaching
 from kvd.session.rounds import Rounds
 from kvd.session.watching import Log
 from kvd.store.api import Store
@@ -26,6 +27,7 @@ class Context(NamedTuple):
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
     introduce: gives those of INFO's lines that anybody may see.
+    reaching: for min=.
     limits, budget, rounds, in_flight: what connections are held to.  access: None where there are no users.
     """
 
@@ -47,4 +49,5 @@ class Context(NamedTuple):
     budget: Budget
     rounds: Rounds
     in_flight: InFlight
+    reaching: Reaching
     access: Access | None = None

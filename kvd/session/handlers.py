@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from kvd.errors import Refusal, Unavailable, Uncertain, Usage
-from kvd.model import Patterns, Position
+from kvd.model import Patterns, Position, Record
 from kvd.requests import (
     Auth,
     Delete,
@@ -16,6 +16,7 @@ from kvd.requests import (
     History,
     Interval,
     KeyRange,
+    LateRead,
     Nothing,
     Ping,
     Resume,
@@ -64,6 +65,24 @@ class Handlers:
 
     # ---- those that are work: each gives its reply to the output
 
+    async def _get(self, wanted: LateRead) -> None:
+        self._output.reply(replies.value(await self._late_record("GET", wanted)))
+
+    async def _gets(self, wanted: LateRead) -> None:
+        self._output.reply(replies.value_with_revision(await self._late_record("GETS", wanted)))
+
+    async def _late_record(self, verb: str, wanted: LateRead) -> Record | None:
+        await self._reach(wanted.reached)
+        self._guard.permit(verb, wanted)
+        return await self._store.fetch(wanted.key)
+
+    async def _reach(self, position: Position | None) -> None:
+        """Wait until the daemon shows a position, if there is one.  Raises OtherStore, Unavailable."""
+        if position:
+            # What was answered before must not wait for it.
+            self._output.write()
+            await self._context.reaching.reach(position, lambda: self.stopping)
+
     async def _keys(self, wanted: KeyRange) -> None:
         await self._list_pages(wanted, records=False)
 
@@ -72,6 +91,7 @@ class Handlers:
 
     async def _list_pages(self, wanted: KeyRange, *, records: bool) -> None:
         """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
+        await self._reach(wanted.reached)
         count = 0
         first: Position | None = None
         self._output.hold()
@@ -132,6 +152,7 @@ class Handlers:
         return deletes, {key for key, record in pairs if record.has_others}
 
     async def _count(self, wanted: KeyRange) -> None:
+        await self._reach(wanted.reached)
         counts = [await self._store.count(part) for part in self._guard.readable(wanted.pattern)]
         self._output.reply(replies.ok(b"%d" % sum(counts)))
 
@@ -261,6 +282,8 @@ AT_ONCE: dict[str, Callable[[Handlers, Any], bytes]] = {
     "QUIT": Handlers._quit,
 }
 WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
+    "GET": Handlers._get,
+    "GETS": Handlers._gets,
     "KEYS": Handlers._keys,
     "LIST": Handlers._list,
     "DEL": Handlers._delete_range,

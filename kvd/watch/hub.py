@@ -63,7 +63,8 @@ class Hub:
         # What is being copied with its values.
         self.copied: set[Patterns] = set()
         self._watchers: set[Watcher] = set()
-        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        # What is to be called, and once which revision is published.
+        self._waiting: dict[Callable[[], None], int] = {}
         self._portions = Portions()
         self.position = Position(0, b"")
 
@@ -135,8 +136,8 @@ class Hub:
         self._portions.clear()
         self.index.start(position.revision)
         self.position = position
-        waiting, self._waiting = self._waiting, []
-        for _, callback in waiting:
+        waiting, self._waiting = self._waiting, {}
+        for callback in waiting:
             callback()
 
     def end_all(self, code: str, text: str) -> None:
@@ -247,15 +248,18 @@ class Hub:
 
     def when_reached(self, revision: int, callback: Callable[[], None]) -> None:
         """Have something called once a revision is published, or the history begins anew."""
-        self._waiting.append((revision, callback))
+        self._waiting[callback] = revision
+
+    def wait_no_longer(self, callback: Callable[[], None]) -> None:
+        """Have something not called that was to be called once a revision is published."""
+        self._waiting.pop(callback, None)
 
     def _call_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for revision, callback in waiting:
-            if revision <= self.position.revision:
-                callback()
-            else:
-                self._waiting.append((revision, callback))
+        reached = [callback for callback, revision in self._waiting.items() if revision <= self.position.revision]
+        for callback in reached:
+            del self._waiting[callback]
+        for callback in reached:
+            callback()
 
     def progress(self, watcher: Watcher) -> None:
         """Tell a watcher how far it has come, if there is room for the line."""

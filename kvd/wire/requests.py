@@ -20,6 +20,7 @@ from kvd.requests import (
     Increment,
     Interval,
     KeyRange,
+    LateRead,
     Nothing,
     Ping,
     Put,
@@ -41,9 +42,21 @@ FLAGS = frozenset((b"keys", b"batches", b"time", b"ttl"))
 """Options of a watch that have no value, and
 FORM: all that say what its lines are to be."""
 FORM = FLAGS | {b"only"}
+RANGE = frozenset((b"after", b"before", b"limit", b"fold", b"reverse", b"with", b"min"))
+"""Options of KEYS and LIST."""
 
 
-def read(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
+def read(rest: bytes | None, max_value: int) -> Read | LateRead:
+    """KEY [min=POSITION]."""
+    if rest is None or b" " not in rest:
+        return one_key(rest, max_value)
+    key, *options = rest.split(b" ")
+    if not options[0].startswith(b"min="):
+        raise Usage("expected one key, and after it nothing but min=POSITION")
+    return LateRead(words.key(key), words.position(_options(options, {b"min"})[b"min"]))
+
+
+def one_key(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
     """KEY."""
     if rest is None or b" " in rest:
         raise Usage("expected one key")
@@ -153,29 +166,32 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
 
 
 def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
-    """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse] [with=OWNER]."""
+    """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse] [with=OWNER] [min=POSITION]."""
     if rest is None:
         return KeyRange(ALL)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
         raise Usage("options come after a pattern; for every key say *")
-    given = _options(options, {b"after", b"before", b"limit", b"fold", b"reverse", b"with"}, bare={b"reverse"})
+    given = _options(options, RANGE, bare={b"reverse"})
     limit = _limit(given)
     if given.get(b"reverse"):
         raise Usage("reverse takes no value")
     after, before, fold, owner = (
         words.key(given[name]) if name in given else b"" for name in (b"after", b"before", b"fold", b"with")
     )
-    return KeyRange(words.pattern(first), after, limit, before, b"reverse" in given, fold, owner)
+    reached = words.position(given[b"min"]) if b"min" in given else None
+    return KeyRange(words.pattern(first), after, limit, before, b"reverse" in given, fold, owner, reached)
 
 
 def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
-    """[PATTERN]."""
+    """[PATTERN] [min=POSITION]."""
     if rest is None:
         return KeyRange(ALL)
-    if b" " in rest:
-        raise Usage("expected at most one pattern")
-    return KeyRange(words.pattern(rest))
+    pattern, *options = rest.split(b" ")
+    if options and not options[0].startswith(b"min="):
+        raise Usage("expected at most one pattern, and after it nothing but min=POSITION")
+    given = _options(options, {b"min"})
+    return KeyRange(words.pattern(pattern), reached=words.position(given[b"min"]) if given else None)
 
 
 def patterns(rest: bytes | None, max_value: int) -> Watch:  # noqa: ARG001

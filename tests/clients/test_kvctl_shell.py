@@ -245,7 +245,7 @@ def test_bytes_of_any_value(shared_daemon: Daemon, tmp_path: Path) -> None:
 def test_help_has_the_daemons_verbs_and_the_shells_own(shared_daemon: Daemon, tmp_path: Path) -> None:
     with shell(shared_daemon, tmp_path, rows=60, columns=140) as terminal:
         terminal.type("help" + ENTER)
-        terminal.shows("HELP GET key")
+        terminal.shows("HELP GET key [min=POSITION]")
         terminal.shows("  .bytes KEY TEXT   sets a key to any bytes")
 
 

@@ -42,6 +42,7 @@ history-bytes = "1MiB"
 history-age = 3600
 change-index = "always"
 owner-keys = 9
+max-stale = 1
 workers = 2
 users = "users.toml"
 audit = "audit.log"

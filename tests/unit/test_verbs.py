@@ -20,6 +20,7 @@ from kvd.requests import (
     Increment,
     Interval,
     KeyRange,
+    LateRead,
     Nothing,
     Ping,
     Put,
@@ -36,7 +37,7 @@ from kvd.wire.lines import is_stranger
 
 EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"GET": (b"GET k", Read(b"k")),
-    b"GETS": (b"GETS k", Read(b"k")),
+    b"GETS": (b"GETS k min=7@c3", LateRead(b"k", Position(7, b"c3"))),
     b"TTL": (b"TTL k", Read(b"k")),
     b"SET": (b"SET k v w", Put(b"k", b"t", b"v w")),
     b"PUT": (b"PUT k if=0 = v w", Put(b"k", b"t", b"v w", 0, b"0")),
@@ -95,8 +96,8 @@ def test_verbs_that_read_and_no_others_have_a_reply() -> None:
 
 def test_every_other_verb_has_its_handler() -> None:
     others = {verb.name for verb in VERBS.values() if verb.kind is Kind.OTHER}
-    # Of a range it is one of them.
-    others.add("DEL")
+    # Of a range, and with min=, these are some of them.
+    others |= {"DEL", "GET", "GETS"}
     assert others == {*handlers.AT_ONCE, *handlers.WORK}
     assert not handlers.AT_ONCE.keys() & handlers.WORK.keys()
 

@@ -1,0 +1,66 @@
+"""min=: reads that wait until the daemon has seen a position."""
+
+import signal
+
+import pytest
+
+from kvd.client import connect
+from kvd.errors import OtherStore, Unavailable
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon
+
+
+def here(peer: Peer) -> str:
+    """The store's position."""
+    return peer.ask("UNWATCH").removeprefix("OK ")
+
+
+def later(position: str, by: int) -> str:
+    """The position so many changes after one."""
+    revision, _, store = position.partition("@")
+    return f"{int(revision) + by}@{store}"
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_a_read_waits_for_the_position_that_it_names(shared_daemon: Daemon, is_followed: bool) -> None:
+    with shared_daemon.connect() as writer, shared_daemon.connect() as reader, shared_daemon.connect() as watcher:
+        if is_followed:
+            assert watcher.ask("WATCH").startswith("OK ")
+        assert writer.ask("SET waited 1").startswith("OK ")
+        wanted = later(here(writer), 2)
+        reader.send(f"PING\nGET waited min={wanted}\nGETS waited min={wanted}\nCOUNT waited min={wanted}\nGET waited\n")
+        assert reader.line() == "OK", "what was answered before does not wait"
+        assert writer.ask("SET waited 2").startswith("OK ")
+        revision = writer.ask("SET waited 3").removeprefix("OK ")
+        assert reader.lines(4) == ["OK 3", f"OK {revision} 3", "OK 1", "OK 3"]
+
+
+def test_a_daemon_that_stops_waits_for_no_position(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--max-stale", "600")
+    with daemon.connect() as reader:
+        reader.send(f"PING\nGET a min={later(here(reader), 1)}\n")
+        assert reader.line() == "OK"
+        daemon.kill(signal.SIGTERM)
+        assert reader.line().startswith("ERR unavailable "), "it is not cut off"
+
+
+async def test_the_client_reads_from_a_position_on(shared_daemon: Daemon) -> None:
+    async with await connect(shared_daemon.addr) as kv:
+        await kv.set("client/a", "x")
+        with shared_daemon.connect() as peer:
+            position = here(peer)
+        assert await kv.get("client/a", min_position=position) == b"x"
+        assert await kv.count("client/*", min_position=position) == 1
+        assert [key async for key in kv.keys("client/*", min_position=position)] == ["client/a"]
+        assert [item.value async for item in kv.list("client/*", min_position=position)] == [b"x"]
+        with pytest.raises(OtherStore):
+            await kv.gets("client/a", min_position="1@nostore")
+
+
+async def test_the_client_is_told_that_a_position_does_not_come(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--max-stale", "0.05")
+    async with await connect(daemon.addr, reconnect=0) as kv:
+        with daemon.connect() as peer:
+            position = later(here(peer), 1)
+        with pytest.raises(Unavailable):
+            await kv.get("a", min_position=position)
