@@ -238,6 +238,35 @@ class Auth(NamedTuple):
         return f"Auth(user={self.user!r})"
 
 
+class ClientName(NamedTuple):
+    """What a connection is called: the id of its process, and how manieth it is there."""
+
+    process: int
+    number: int
+
+    def __bytes__(self) -> bytes:
+        return b"%d-%d" % self
+
+
+class ClientRange(NamedTuple):
+    """CLIENTS: the connections after one (None: from the first on), `limit` (int) at the most, 0 for all."""
+
+    after: ClientName | None = None
+    limit: int = 0
+
+    def touches(self) -> Touched:
+        return ()
+
+
+class Kick(NamedTuple):
+    """KICK: the connection that is to end."""
+
+    name: ClientName
+
+    def touches(self) -> Touched:
+        return ()
+
+
 class Ping(NamedTuple):
     """PING: the text to give back, None for none."""
 
@@ -311,5 +340,5 @@ Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (
     Read | LateRead | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
-    | Interval | Auth | Ping | Help | Nothing
+    | Interval | Auth | ClientRange | Kick | Ping | Help | Nothing
 )  # fmt: skip

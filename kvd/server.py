@@ -20,6 +20,7 @@ from kvd.process.tls import Tls
 from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
+from kvd.session.clients import Answer, Others, Question
 from kvd.session.connection import READ_BYTES, Connection
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
@@ -44,11 +45,11 @@ class Server:
 
     def __init__(
         self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], loaded: Reloadable = NOTHING,
-        start: Start | None = None,
+        start: Start | None = None, others: Others | None = None,
     ) -> None:  # fmt: skip
         """listeners: bound; from now on they are the server's.  loaded: until `reload` gives other.
 
-        start: as Service takes it.  Raises StartError if the store's URL is none.
+        start, others: as Service takes them.  Raises StartError if the store's URL is none.
         """
         self._tls = Tls()
         self._load(loaded)
@@ -69,8 +70,9 @@ class Server:
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
         self._service = Service(
-            location.open(settings), settings, embedded=location.disk is not None, start=start, users=loaded.users
-        )
+            location.open(settings), settings, embedded=location.disk is not None, start=start, users=loaded.users,
+            others=others,
+        )  # fmt: skip
         self._addresses = Addresses(self._service.limits.sizes.address)
 
     async def start(self) -> None:
@@ -103,6 +105,10 @@ class Server:
         """Take what was read anew, all of it at one moment."""
         self._load(loaded)
         self._service.change_users(loaded.users)
+
+    def answer(self, question: Question) -> Answer:
+        """What another process of the daemon asks of this one's connections."""
+        return self._service.clients.answer(question)
 
     def _load(self, loaded: Reloadable) -> None:
         if loaded.certificates:

@@ -14,6 +14,7 @@ from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
 from kvd.session.auth import Access
 from kvd.session.budget import Budget
+from kvd.session.clients import Clients, Others
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
@@ -35,7 +36,9 @@ from kvd.wire.lines import max_line
 from kvd.wire.requests import ALL
 
 PROTOCOL = 1
-FEATURES = "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min"
+FEATURES = (
+    "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min clients"
+)
 
 
 class Service:
@@ -49,10 +52,12 @@ class Service:
         embedded: bool,
         start: Start | None = None,
         users: Users | None = None,
+        others: Others | None = None,
     ) -> None:
         """embedded: whether the store is the daemon's own, with the limits that it was given.
 
         start: of the daemon; None: just now, with an empty store.  users: None if everybody may do everything.
+        others: the other processes of the daemon, None if there are none.
         """
         self.store = store
         self._start = start or Start(time.monotonic(), Position(0, b""))
@@ -72,12 +77,13 @@ class Service:
         self.limits = Limits(Sizes.of(settings), self.counts, self._complaints)
         budget = Budget(self.limits.sizes.memory, self.counts)
         self._rounds = Rounds(budget, self.limits)
+        self.clients = Clients(others)
         self._context = Context(
             store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
             self.limits, budget, self._rounds, InFlight(self.limits),
-            Reaching(store, self.hub, settings.max_stale), self._access,
+            Reaching(store, self.hub, settings.max_stale), self.clients, self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:

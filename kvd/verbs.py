@@ -84,6 +84,9 @@ _ROWS = (
     Verb("PING", requests.text, "PING [text]", "answers OK [text]"),
     Verb("INFO", requests.nothing, "INFO", "the daemon, its store and its limits"),
     Verb("AUTH", requests.auth, "AUTH user password", "says who you are, where there are users"),
+    Verb("CLIENTS", requests.clients, "CLIENTS [after=ID] [limit=N]",
+         "who is connected, since when, what they watch and hold"),
+    Verb("KICK", requests.kick, "KICK id", "ends a connection"),
     Verb("HELP", requests.verb, "HELP [verb]", "this list, or one verb"),
     Verb("QUIT", requests.nothing, "QUIT", "answers OK and closes the connection"),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from kvd.requests import (
     Check,
     CheckNone,
     CheckSince,
+    ClientRange,
     Delete,
     DeleteRange,
     Demand,
@@ -22,6 +23,7 @@ from kvd.requests import (
     Increment,
     Interval,
     KeyRange,
+    Kick,
     LateRead,
     Nothing,
     Ping,
@@ -34,6 +36,7 @@ from kvd.requests import (
 )
 
 READ, WRITE, WATCH = Right.READ, Right.WRITE, Right.WATCH
+ALL_KEYS = b"*"
 
 
 class Need(NamedTuple):
@@ -88,6 +91,10 @@ def _conditional(request: Put | Delete | Touch) -> Needs:
     return (Need(WRITE, request.key), *((Need(READ, request.key),) if tells else ()))
 
 
+def _administer(_: ClientRange | Kick) -> Needs:
+    return (Need(Right.ADMIN, ALL_KEYS),)
+
+
 def _demand(request: Demand) -> Needs:
     return (Need(READ, request.key),)
 
@@ -131,6 +138,8 @@ ROWS: dict[str, Row] = {
     "PING": Who.ANYBODY,
     # It tells less before AUTH.
     "INFO": Who.ANYBODY,
+    "CLIENTS": _administer,
+    "KICK": _administer,
     "HELP": Who.ANYBODY,
     "AUTH": Who.ANYBODY,
     "QUIT": Who.ANYBODY,
@@ -155,6 +164,8 @@ CONSIDERED: dict[type, frozenset[str]] = {
     History: frozenset({"position", "patterns", "limit", "form"}),
     Interval: frozenset({"milliseconds"}),
     Auth: frozenset({"user", "password"}),
+    ClientRange: frozenset({"after", "limit"}),
+    Kick: frozenset({"name"}),
     Ping: frozenset({"text"}),
     Help: frozenset({"verb"}),
     Nothing: frozenset(),

@@ -12,7 +12,7 @@ listing         the group for many keys: keys, list, count
 transfer        the group that moves many keys: export, import
 lines           the group for lines of the wire: send, txn
 locks           the group that runs a command while it holds a lock: lock, elect
-server          the group for the daemon itself: info, ping
+server          the group for the daemon itself: info, ping, clients, kick
 users           the group for the file of users: user
 terminal        the group for people at a terminal: top, shell
 helping         the group that tells of kvctl itself: help, completion

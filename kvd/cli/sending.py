@@ -23,7 +23,20 @@ LOOK = 1.0
 
 _BEGIN_WATCH = frozenset((b"WATCH", b"RESUME", b"SYNC", b"FOLLOW"))
 _READS = _BEGIN_WATCH.union(
-    (b"GET", b"GETS", b"TTL", b"KEYS", b"LIST", b"COUNT", b"CHANGES", b"UNWATCH", b"PROGRESS", b"PING", b"INFO"),
+    (
+        b"GET",
+        b"GETS",
+        b"TTL",
+        b"KEYS",
+        b"LIST",
+        b"COUNT",
+        b"CHANGES",
+        b"UNWATCH",
+        b"PROGRESS",
+        b"PING",
+        b"INFO",
+        b"CLIENTS",
+    ),
     (b"AUTH", b"HELP", b"QUIT", b"BEGIN", b"ABORT", b"CHECK"),
 )
 

@@ -62,7 +62,7 @@ from kvd.client.mirror import Mirror
 from kvd.client.places import FilePosition
 from kvd.client.tls import tls_context
 from kvd.client.watch import Follow, Watch
-from kvd.client.words import Changes, Copy, Event, Item, WatchOptions, is_text
+from kvd.client.words import Changes, Connected, Copy, Event, Item, WatchOptions, is_text
 from kvd.model import LARGEST_VALUE
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "Changes",
     "Client",
     "Conflict",
+    "Connected",
     "Copy",
     "Election",
     "Event",

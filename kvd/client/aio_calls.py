@@ -7,10 +7,11 @@ from kvd.client import listings, pipelines, requests
 from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
 from kvd.client.requests import Request
-from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
+from kvd.client.words import Changes, Connected, Item, WatchOptions, as_json, as_text
 from kvd.errors import KvdError
 
 Result = TypeVar("Result")
+Listed = TypeVar("Listed")
 
 
 class Calls:
@@ -125,6 +126,21 @@ class Calls:
         """Return what the daemon says of itself, by name."""
         return await self._ask(requests.info())
 
+    async def clients(self, after: str | None = None, limit: int | None = None) -> AsyncIterator[Connected]:
+        """Yield who is connected to the daemon, those after one of them, `limit` at the most.
+
+        It is for who may administer the daemon.
+        """
+        async for connected in self._items(listings.connections(after, limit)):
+            yield connected
+
+    async def kick(self, id: str) -> bool:  # noqa: A002  # as the wire calls it
+        """End a connection to the daemon; return whether there was one.
+
+        It is for who may administer the daemon.  A client that was not asked to stay away comes back.
+        """
+        return await self._ask(requests.kick(id))
+
     async def help(self, verb: str | None = None) -> Sequence[str]:
         """Return lines that say how the verbs of the wire are written, or one of them."""
         return await self._ask(requests.help(verb))
@@ -142,7 +158,7 @@ class Calls:
         async for outcome in pipelines.in_tasks(self._calling, asked):
             yield outcome
 
-    async def _items(self, pages: listings.Pages) -> AsyncIterator[Item]:
+    async def _items(self, pages: listings.Pages[Listed]) -> AsyncIterator[Listed]:
         request: Request[Any] | None = next(pages, None)
         while request:
             page = await self._ask(request)

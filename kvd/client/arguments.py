@@ -144,6 +144,14 @@ def verb(word: str) -> bytes:
     return str.encode(word)
 
 
+def connection(word: str) -> bytes:
+    """The name of a connection.  Raises TypeError, Usage."""
+    if not isinstance(word, str):
+        _wrong_type("id", "str", word)
+    words.client(str.encode(word, errors="replace"))
+    return str.encode(word)
+
+
 def option(word: str | None, name: str, option: str = "") -> bytes:
     """An option that is a key, by the name of the argument unless it has another; b"" for None.
 

@@ -13,7 +13,7 @@ from kvd.wire import words
 Result = TypeVar("Result")
 
 STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
-ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"SIZE", b"GONE", b"COPY", b"CHANGED", b"INFO", b"HELP"))
+ITEMS = frozenset((b"KEY", b"PAIR", b"PAIR64", b"SIZE", b"GONE", b"COPY", b"CHANGED", b"INFO", b"HELP", b"CLIENT"))
 
 LONGEST_RETRY = 60.0
 """Seconds: no daemon asks anybody to stay away for longer."""

@@ -2,25 +2,29 @@
 
 from collections.abc import Callable, Generator
 from functools import partial
+from typing import TypeVar
 
-from kvd.client import arguments, replies
+from kvd.client import arguments, replies, requests
 from kvd.client.lines import Reply
 from kvd.client.requests import Request
-from kvd.client.words import Item
+from kvd.client.words import Connected, Item
 
 KEYS_PAGE = 1000
 """Keys in a page, half a megabyte at the most."""
+CLIENTS_PAGE = 1000
+"""Connections in a page, half a megabyte at the most."""
 LIST_PAGE = 100
 """Items in a page, whose values may be a megabyte each."""
 
-Pages = Generator[Request[list[Item]], list[Item], None]
+Listed = TypeVar("Listed")
+Pages = Generator[Request[list[Listed]], list[Listed], None]
 """Yields requests for pages, and takes the pages."""
 
 
 def listing(
     verb: bytes, pattern: str, after: str | None, limit: int | None, before: str | None, reverse: bool,
     fold: str | None, owner: str | None, min_position: str | None = None,
-) -> Pages:  # fmt: skip
+) -> Pages[Item]:  # fmt: skip
     """KEYS or LIST, a page after another."""
     options = (
         arguments.flag(reverse, "reverse")
@@ -44,6 +48,18 @@ def listing(
             before = page[-1].key
         else:
             after = page[-1].key
+        left = None if left is None else left - most
+
+
+def connections(after: str | None, limit: int | None) -> Pages[Connected]:
+    """CLIENTS, a page after another."""
+    left = arguments.limit(limit)
+    while left != 0:
+        most = CLIENTS_PAGE if left is None else min(CLIENTS_PAGE, left)
+        page = yield requests.clients(after, most)
+        if len(page) < most:
+            return
+        after = page[-1].id
         left = None if left is None else left - most
 
 

@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeVar
+from urllib.parse import unquote
 
 from kvd.client import lines
 from kvd.client.beside import BESIDE, Beside
 from kvd.client.errors import Conflict
 from kvd.client.lines import Line, Reply, check
 from kvd.client.pushed import pair
-from kvd.client.words import LIFETIMES, Changes, Event, Item, Lifetime
+from kvd.client.words import LIFETIMES, Changes, Connected, Event, Item, Lifetime
 from kvd.errors import REFUSALS, Refusal, Unavailable
 from kvd.wire import words
 
@@ -177,6 +178,27 @@ def facts(reply: Reply) -> dict[str, str]:
     """INFO."""
     _word(reply, b"OK")
     return dict(lines.read(line, _fact) for line in reply.items)
+
+
+def connections(reply: Reply) -> list[Connected]:
+    """CLIENTS."""
+    check(number(reply) == len(reply.items))
+    return [lines.read(line, _connection) for line in reply.items]
+
+
+def _connection(line: Line) -> Connected:
+    """What this version does not know of it is passed over."""
+    check(line.word == b"CLIENT")
+    name, *told = line.text.split(b" ")
+    words.client(name)
+    facts = [word.partition(b"=") for word in told]
+    known = {what: said for what, equals, said in facts if equals}
+    address, user = (unquote(known[what].decode()).removeprefix("-") for what in (b"address", b"user"))
+    since, requests, held, patterns = (
+        words.number(known[what]) for what in (b"since", b"requests", b"held", b"patterns")
+    )
+    watched = tuple(words.pattern(said).decode() for what, _, said in facts if what == b"watch")
+    return Connected(name.decode(), address, user, since / 1000, requests, held, patterns, watched)
 
 
 def help_lines(reply: Reply) -> list[str]:

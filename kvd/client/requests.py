@@ -13,7 +13,7 @@ from kvd.client.arguments import Seconds, Value
 from kvd.client.beside import Beside
 from kvd.client.lines import Reply
 from kvd.client.login import Login
-from kvd.client.words import Changes, Item, WatchOptions, is_text
+from kvd.client.words import Changes, Connected, Item, WatchOptions, is_text
 from kvd.errors import Usage
 
 Result = TypeVar("Result")
@@ -150,6 +150,17 @@ def help(verb: str | None = None) -> Request[list[str]]:  # noqa: A001
     """Ask how verbs are written."""
     word = b"" if verb is None else b" " + arguments.verb(verb)
     return Request(b"HELP%b\n" % word, replies.help_lines, most_items=MOST_FACTS)
+
+
+def clients(after: str | None, most: int) -> Request[list[Connected]]:
+    """Ask who is connected, for so many connections at the most."""
+    name = b"" if after is None else b" after=" + arguments.connection(after)
+    return Request(b"CLIENTS%b limit=%d\n" % (name, most), replies.connections, most_items=most)
+
+
+def kick(id: str) -> Request[bool]:  # noqa: A002  # as the wire calls it
+    """Ask for a connection to be ended."""
+    return Request(b"KICK %b\n" % arguments.connection(id), replies.done, is_write=True)
 
 
 def auth(login: Login) -> Request[None]:

@@ -8,10 +8,11 @@ from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
 from kvd.client.faces import run
 from kvd.client.requests import Request
-from kvd.client.words import Changes, Item, WatchOptions, as_json, as_text
+from kvd.client.words import Changes, Connected, Item, WatchOptions, as_json, as_text
 from kvd.errors import KvdError
 
 Result = TypeVar("Result")
+Listed = TypeVar("Listed")
 
 
 class Calls:
@@ -127,6 +128,20 @@ class Calls:
         """Return what the daemon says of itself, by name."""
         return self._ask(requests.info())
 
+    def clients(self, after: str | None = None, limit: int | None = None) -> Iterator[Connected]:
+        """Yield who is connected to the daemon, those after one of them, `limit` at the most.
+
+        It is for who may administer the daemon.
+        """
+        yield from self._items(listings.connections(after, limit))
+
+    def kick(self, id: str) -> bool:  # noqa: A002  # as the wire calls it
+        """End a connection to the daemon; return whether there was one.
+
+        It is for who may administer the daemon.  A client that was not asked to stay away comes back.
+        """
+        return self._ask(requests.kick(id))
+
     def help(self, verb: str | None = None) -> Sequence[str]:
         """Return lines that say how the verbs of the wire are written, or one of them."""
         return self._ask(requests.help(verb))
@@ -143,7 +158,7 @@ class Calls:
         """
         return pipelines.in_turn(self._calling, asked)
 
-    def _items(self, pages: listings.Pages) -> Iterator[Item]:
+    def _items(self, pages: listings.Pages[Listed]) -> Iterator[Listed]:
         request: Request[Any] | None = next(pages, None)
         while request:
             page = self._ask(request)

@@ -81,6 +81,24 @@ class Copy(NamedTuple):
     items: dict[str, Item]
 
 
+class Connected(NamedTuple):
+    """A connection to the daemon.
+
+    id: its name, for `kick`.  address: HOST:PORT, or unix:USER; "" if it is not known.  user: who has logged in, ""
+    for nobody.  since: seconds since 1970.  requests: how many it has sent.  held: bytes of the daemon's memory that it
+    takes.  patterns: how many it watches, 0 if it does not watch.  watched: the first of them.
+    """
+
+    id: str
+    address: str
+    user: str
+    since: float
+    requests: int
+    held: int
+    patterns: int
+    watched: tuple[str, ...] = ()
+
+
 class Changes(NamedTuple):
     """A part of the past: these are all changes that match up to the position, from which to ask again."""
 

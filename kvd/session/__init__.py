@@ -17,6 +17,7 @@ reaching     requests that wait for a position
 in_flight    how many requests may be at the store at once
 budget       one budget of memory for what all connections hold
 rounds       all connections, looked at every few seconds: what they hold, and what takes them too long
+clients      who is connected, in all processes of the daemon
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer

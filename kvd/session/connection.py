@@ -11,13 +11,15 @@ from typing import Any
 from kvd.errors import LimitReached, NotAClient, Usage
 from kvd.process.identity import identify
 from kvd.session.checked import CheckedDispatcher
+from kvd.session.clients import Facts
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
+from kvd.session.identified import user_name
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
-from kvd.session.peer import host_of, is_gone, name_of
+from kvd.session.peer import address_of, host_of, is_gone, name_of
 from kvd.session.streams import Streams
 from kvd.session.watching import Watching
 from kvd.verbs import is_verb
@@ -34,7 +36,9 @@ TURN_LINES = 256
 GONE_INTERVAL = 30.0
 """Seconds between looks whether a peer that only watches is still there."""
 SHUTDOWN = "shutdown"
-"""Why a watch ends when the daemon does."""
+"""Why a watch ends when the daemon does, and
+KICKED: when KICK has ended its connection."""
+KICKED = "kicked", "an administrator has ended this connection"
 UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
 
 
@@ -55,6 +59,9 @@ class Connection:
         self._rounds = context.rounds
         self.identity = identify(writer.transport)
         self._peer = name_of(writer, self.identity)
+        self._address = address_of(writer, self.identity)
+        self._clients = context.clients
+        self._task: asyncio.Task[None] | None = None
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
@@ -105,6 +112,8 @@ class Connection:
     async def run(self) -> None:
         """Serve until the peer is gone or has quit, or until `stop`.  The connection ends with `linger`."""
         self._rounds.add(self)
+        self._task = asyncio.current_task()
+        self._name = self._clients.add(self)
         self._streams.tell(self._note)
         try:
             await self._serve()
@@ -118,7 +127,7 @@ class Connection:
             # copy, until the garbage collector comes.
             error.__traceback__ = None
         finally:
-            self._error = self._work = None
+            self._error = self._work = self._task = None
             self._over = True
             self._let_go()
             self._dispatcher.close()
@@ -135,6 +144,7 @@ class Connection:
         finally:
             self._streams.tell(None)
             self._rounds.discard(self)
+            self._clients.discard(self._name)
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""
@@ -157,6 +167,28 @@ class Connection:
     def abort(self) -> None:
         """End at once."""
         self._writer.transport.abort()
+
+    # ---- what is told of it, and what an administrator does
+
+    def facts(self) -> Facts:
+        """See `clients.Client`."""
+        user = self.identity.user
+        address = self._address if user is None else f"unix:{user_name(user) or user}"
+        return Facts(address, self._guard.user, self._dispatcher.requests, self.held(), self._watching.patterns)
+
+    def kick(self) -> None:
+        """End it when what is in flight is answered, unless that takes time: then at once (a `clients.Client`)."""
+        # Its own KICK is no work that others would wait for.
+        is_own = self._work is not None and asyncio.current_task() is self._task
+        takes_time = not is_own and (self._work is not None or self._output.held > 0)
+        if self._only_watches and not takes_time:
+            self._watching.end(*KICKED)
+        elif self._over or self._stopping or takes_time:
+            self._cut()
+        else:
+            self._dispatcher.drop()
+            self._stop(*KICKED)
+            self._lines.drop()
 
     # ---- what it holds
 
@@ -218,17 +250,21 @@ class Connection:
         if self._only_watches and not self._output.held:
             self._watching.end(error.code, str(error))
         elif self._over or self._stopping or self._owes():
-            self._is_cut = True
-            self._let_go()
-            self._lines.drop()
-            self._dispatcher.drop()
-            self.abort()
+            self._cut()
         else:
             if self._lines.is_amid or self._lines.is_first:
                 self._output.reply(replies.refused(error))
             self._dispatcher.drop()
             self._stop(error.code, str(error))
             self._lines.drop()
+
+    def _cut(self) -> None:
+        """End it at once, and let go of all that it holds."""
+        self._is_cut = True
+        self._let_go()
+        self._lines.drop()
+        self._dispatcher.drop()
+        self.abort()
 
     def _owes(self) -> bool:
         """Whether a reply is still to come, or the peer has not taken all that was sent."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from kvd.metrics import Counts
 from kvd.session.auth import Access
 from kvd.session.budget import Budget
+from kvd.session.clients import Clients
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.in_flight import InFlight
@@ -27,7 +28,7 @@ class Context(NamedTuple):
     describe: gives INFO's lines.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
     introduce: gives those of INFO's lines that anybody may see.
-    reaching: for min=.
+    reaching: for min=.  clients: all connections.
     limits, budget, rounds, in_flight: what connections are held to.  access: None where there are no users.
     """
 
@@ -50,4 +51,5 @@ class Context(NamedTuple):
     rounds: Rounds
     in_flight: InFlight
     reaching: Reaching
+    clients: Clients
     access: Access | None = None

@@ -35,7 +35,7 @@ class Dispatcher:
     """Does what lines ask for, and gives the replies to an output.
 
     busy: bool, whether a group is at the store; `go_on` is called when it is answered, and with what is left to do.
-    left_lines: bool, whether there were lines after a QUIT.
+    left_lines: bool, whether there were lines after a QUIT.  requests: int, how many were taken up.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Dispatcher:
         self._ahead: Parsed | Refusal | NotAClient | None = None
         self.busy = False
         self.left_lines = False
+        self.requests = 0
 
     # Where there are users, others take the places of these.
     _is_key = staticmethod(shortcuts.is_key)
@@ -74,6 +75,10 @@ class Dispatcher:
     _sets = staticmethod(shortcuts.sets)
     _joins: Callable[[Verb, Request], Kind | None] = staticmethod(kind_of)
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
+
+    def _count(self, requests: int) -> None:
+        self.requests += requests
+        self._counts.requests += requests
 
     def _check_readable(self, verb: Verb, key: bytes) -> None:
         """Raises a refusal if it is not."""
@@ -120,6 +125,7 @@ class Dispatcher:
         record = self._kept(key)
         if record is not None:
             assert verb.reply  # noqa: S101
+            self.requests += 1
             self._counts.requests += 1
             self._output.send(verb.reply(record, 0))
             return True
@@ -137,7 +143,7 @@ class Dispatcher:
         records = self._store.kept_all(keys)
         if records is not None:
             assert verb.reply_all  # noqa: S101
-            self._counts.requests += len(keys)
+            self._count(len(keys))
             self._output.send(verb.reply_all(records))
             return True
         if not shortcuts.are_keys(keys):
@@ -147,7 +153,7 @@ class Dispatcher:
 
     def _ask(self, verb: Verb, keys: Sequence[bytes]) -> None:
         self.busy = True
-        self._counts.requests += len(keys)
+        self._count(len(keys))
         fetch = len(keys) == 1 and verb.wants_value
         self._ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
@@ -161,7 +167,7 @@ class Dispatcher:
         if sets is None:
             return False
         self.busy = True
-        self._counts.requests += len(sets.keys)
+        self._count(len(sets.keys))
         self._write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
@@ -197,7 +203,7 @@ class Dispatcher:
         before = len(self._lines) + (self._ahead is not None)
         self._answer_next()
         taken = before - len(self._lines) - (self._ahead is not None)
-        self._counts.requests += taken
+        self._count(taken)
         return taken
 
     def _answer_next(self) -> None:

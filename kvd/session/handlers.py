@@ -1,5 +1,6 @@
 """Requests that are done alone: those that are answered at once, and those that are work for the connection's task."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from kvd.errors import Refusal, Unavailable, Uncertain, Usage
 from kvd.model import Patterns, Position, Record
 from kvd.requests import (
     Auth,
+    ClientRange,
     Delete,
     DeleteRange,
     Demand,
@@ -16,12 +18,14 @@ from kvd.requests import (
     History,
     Interval,
     KeyRange,
+    Kick,
     LateRead,
     Nothing,
     Ping,
     Resume,
     Watch,
 )
+from kvd.session.clients import PAGE
 from kvd.session.context import Context
 from kvd.session.limits import Limit
 from kvd.session.listing import listed
@@ -213,6 +217,31 @@ class Handlers:
         describe = self._context.describe if self._guard.is_known else self._context.introduce
         self._output.reply(replies.items("INFO", await describe()) + replies.OK)
 
+    async def _clients(self, wanted: ClientRange) -> None:
+        """Item lines page by page, and how many."""
+        after, left, count = wanted.after, wanted.limit or sys.maxsize, 0
+        self._output.hold()
+        try:
+            while left:
+                asked = ClientRange(after, min(left, PAGE))
+                found = await self._context.clients.page(asked)
+                self._guard.permit("CLIENTS", wanted)
+                self._output.reply_all(b"CLIENT %b\n" % line for _, line in found)
+                count += len(found)
+                left -= len(found)
+                if len(found) < asked.limit:
+                    break
+                after = found[-1][0]
+                await self._output.flush_if_full()
+            self._output.reply(replies.ok(b"%d" % count))
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
+
+    async def _kick(self, wanted: Kick) -> None:
+        self._output.reply(replies.OK if await self._context.clients.kick(wanted) else replies.NONE)
+
     async def _auth(self, auth: Auth) -> None:
         if self._watching.active:
             raise Usage("AUTH while a watch is open: UNWATCH first")
@@ -297,6 +326,8 @@ WORK: dict[str, Callable[[Handlers, Any], Awaitable[None]]] = {
     "COMMIT": Handlers._commit,
     "INFO": Handlers._info,
     "AUTH": Handlers._auth,
+    "CLIENTS": Handlers._clients,
+    "KICK": Handlers._kick,
 }
 
 ENDS_TRANSACTION = ("COMMIT", "ABORT", "QUIT")

@@ -20,14 +20,14 @@ _EVERYTHING = ((ALL, frozenset(Right)),)
 def user_of(identity: Identity, access: Access) -> User | None:
     """The user who a peer is before it logs in: DEFAULT, if there is one, for whom nobody knows."""
     if identity.user in (ROOT, os.getuid()):
-        return User(_name_of(identity.user) or "root", (), _EVERYTHING, Rights(_EVERYTHING))
-    name = identity.certificate if identity.user is None else _name_of(identity.user)
+        return User(user_name(identity.user) or "root", (), _EVERYTHING, Rights(_EVERYTHING))
+    name = identity.certificate if identity.user is None else user_name(identity.user)
     found = access.user(name, None) if name and name != DEFAULT else None
     return found or access.default
 
 
 @lru_cache(1000)
-def _name_of(number: int) -> str | None:
+def user_name(number: int) -> str | None:
     """A user's name on this machine; asked once, for a directory that is far away may take its time."""
     try:
         return pwd.getpwuid(number).pw_name

@@ -32,6 +32,10 @@ class Guard(Protocol):
     def is_known(self) -> bool:
         """Whether the peer may ask for more than anybody may."""
 
+    @property
+    def user(self) -> str:
+        """The user's name, "" if there is none."""
+
     def refusal(self, verb: str, request: Any) -> Refusal | None:
         """Why a request is not allowed; None: it is."""
 
@@ -61,6 +65,7 @@ class Unguarded:
     """Where there are no users, everybody may do everything."""
 
     is_known = True
+    user = ""
 
     def refusal(self, verb: str, request: Any) -> Refusal | None:  # noqa: ARG002
         """See `Guard`."""
@@ -118,6 +123,11 @@ class Login:
     def is_known(self) -> bool:
         """See `Guard`."""
         return self._user is not None
+
+    @property
+    def user(self) -> str:
+        """See `Guard`."""
+        return self._user.name if self._user else ""
 
     def close(self) -> None:
         """See `Guard`."""
@@ -221,6 +231,8 @@ class Login:
             return NotAuthenticated(FIRST)
         for right, touched, partly in needs:
             if not (rights.allowed if partly else rights.allow)(right, touched):
+                if right is Right.ADMIN:
+                    return Denied(f"{self._user.name} may not administer the daemon: a rule for * with admin allows it")
                 what = (
                     "anything of this"
                     if partly

@@ -26,6 +26,15 @@ def host_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
     return name_of(writer, identity).rpartition(":")[0] or "this machine"
 
 
+def address_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
+    """The peer's address as HOST:PORT, with brackets for IPv6; "" on a unix socket, and for one that is gone."""
+    with suppress(OSError, ValueError):
+        peer = writer.get_extra_info("peername")
+        if identity.user is None and isinstance(peer, tuple):
+            return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+    return ""
+
+
 def name_of(writer: asyncio.StreamWriter, identity: Identity) -> str:
     """The peer's address, for the log: asked while it is there, for uvloop raises ValueError when it is not."""
     peer = None

@@ -73,6 +73,11 @@ class Watching:
         return self._size + (self._copying_now.held if self._copying_now else 0)
 
     @property
+    def patterns(self) -> Sequence[bytes]:
+        """Those that are watched."""
+        return self._permit.patterns if self._watcher and self._permit else ()
+
+    @property
     def active(self) -> bool:
         """Whether there is a watch."""
         return self._watcher is not None

@@ -12,6 +12,7 @@ from kvd.requests import (
     Check,
     CheckNone,
     CheckSince,
+    ClientRange,
     Delete,
     DeleteRange,
     Follow,
@@ -20,6 +21,7 @@ from kvd.requests import (
     Increment,
     Interval,
     KeyRange,
+    Kick,
     LateRead,
     Nothing,
     Ping,
@@ -247,6 +249,19 @@ def auth(rest: bytes | None, max_value: int) -> Auth:  # noqa: ARG001
     if why := words.why_no_password(password):
         raise BadValue(f"the password is none: {why}")
     return Auth(user, password)
+
+
+def clients(rest: bytes | None, max_value: int) -> ClientRange:  # noqa: ARG001
+    """[after=ID] [limit=N]."""
+    given = {} if rest is None else _options(rest.split(b" "), {b"after", b"limit"})
+    return ClientRange(words.client(given[b"after"]) if b"after" in given else None, _limit(given))
+
+
+def kick(rest: bytes | None, max_value: int) -> Kick:  # noqa: ARG001
+    """ID."""
+    if rest is None or b" " in rest:
+        raise Usage("expected the id of one connection, as CLIENTS gives it")
+    return Kick(words.client(rest))
 
 
 def text(rest: bytes | None, max_value: int) -> Ping:

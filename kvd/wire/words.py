@@ -9,6 +9,7 @@ import re
 
 from kvd.errors import BadKey, BadValue, NotANumber, Overflow, TooLong, Usage
 from kvd.model import BYTES, MOST_PATTERNS, TEXT, Position
+from kvd.requests import ClientName
 
 MAX_KEY = 512
 """Bytes in a key: long enough for paths, short enough to be an index entry."""
@@ -172,6 +173,14 @@ def milliseconds(word: bytes) -> int:
         if 1 <= value <= MAX_SECONDS * 1000:
             return value
     raise Usage("seconds are 0.001 to 1000000000, a plain decimal with at most three digits after the point")
+
+
+def client(word: bytes) -> ClientName:
+    """What a connection is called, as CLIENTS gives it.  Raises Usage."""
+    process, dash, own = word.partition(b"-")
+    if not dash:
+        raise Usage("expected the id of a connection, as CLIENTS gives it")
+    return ClientName(number(process), number(own))
 
 
 def integer(word: bytes) -> bytes:

@@ -16,24 +16,26 @@ from kvd.process.child import die_with
 from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
 from kvd.server import Server
-from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, take_reloaded
+from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Answered, Asked, Message, Task, take_message
+from kvd.workers.others import Asking
 
 STDIN, STDOUT = 0, 1
 EXIT_FAILED = 1
 
 
-def _end_with_parent(reload: Callable[[Reloadable], None]) -> None:
-    """Pass on what the parent has read anew, until the end of the input: it is gone, and its store goes with it."""
-    while (loaded := take_reloaded(STDIN)) is not None:
-        reload(loaded)
+def _end_with_parent(take: Callable[[Message], None]) -> None:
+    """Pass on what the parent gives, until the end of the input: it is gone, and its store goes with it."""
+    while (message := take_message(STDIN)) is not None:
+        take(message)
     os._exit(EXIT_FAILED)
 
 
 class Serving:
     """A server in the event loop of the main thread, and what another thread wants of it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, asking: Asking) -> None:
         self.server = server
+        self._asking = asking
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -42,17 +44,22 @@ class Serving:
         self._loop = asyncio.get_running_loop()
         _say(READY)
 
-    def reload(self, loaded: Reloadable) -> None:
+    def take(self, message: Message) -> None:
         """Called by the other thread, one time after the other."""
         assert self._loop  # noqa: S101
         # The loop may be closed: this process ends.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._begin, loaded)
+            self._loop.call_soon_threadsafe(self._begin, message)
 
-    def _begin(self, loaded: Reloadable) -> None:
-        self._task = asyncio.create_task(self._take(loaded))
+    def _begin(self, message: Message) -> None:
+        if isinstance(message, Asked):
+            self._asking.answer(message, self.server.answer)
+        elif isinstance(message, Answered):
+            self._asking.answered(message)
+        else:
+            self._task = asyncio.create_task(self._reload(message))
 
-    async def _take(self, loaded: Reloadable) -> None:
+    async def _reload(self, loaded: Reloadable) -> None:
         await self.server.reload(loaded)
         _say(RELOADED)
 
@@ -78,8 +85,11 @@ def _serve(task: Task) -> int:
     service.log_to_stderr(task.settings.log_level, of_many=True)
     listeners = [Listener(socket.socket(fileno=number), address) for number, address in task.listeners]
     try:
-        serving = Serving(Server(task.settings, task.location, listeners, task.loaded, task.start))
-        threading.Thread(target=_end_with_parent, args=[serving.reload], daemon=True).start()
+        asking = Asking(_say)
+        serving = Serving(
+            Server(task.settings, task.location, listeners, task.loaded, task.start, others=asking), asking
+        )  # fmt: skip
+        threading.Thread(target=_end_with_parent, args=[serving.take], daemon=True).start()
         service.run(serving.server, serving.ready)
     except StartError as error:
         _say(f"{error}\n".encode())

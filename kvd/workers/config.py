@@ -1,5 +1,5 @@
 """What a worker is told by its parent, on its standard input; the input ends when the parent does.  After its
-task that is only what was read anew.
+task that is what was read anew, and what workers ask each other and answer.
 
 The first line says what code the parent runs.  A worker that was started from other code, because kvd was changed on
 disk meanwhile, reads no further.
@@ -40,7 +40,24 @@ def code_on_disk() -> bytes:
 
 
 _LENGTH = 8
-"""Bytes of the length that goes before what was read anew."""
+"""Bytes of the length that goes before a message."""
+
+
+class Asked(NamedTuple):
+    """Another worker's question, as `others` writes it, to be answered under that number."""
+
+    number: int
+    question: bytes
+
+
+class Answered(NamedTuple):
+    """The other workers' answers to the question of that number; None: one of them is silent."""
+
+    number: int
+    answers: tuple[bytes, ...] | None
+
+
+Message = Reloadable | Asked | Answered
 
 
 class Task(NamedTuple):
@@ -82,15 +99,15 @@ class Task(NamedTuple):
         return task
 
 
-def give_reloaded(loaded: Reloadable, to: IO[bytes]) -> None:
-    """Write for a worker what was read anew.  Raises OSError if it is gone."""
-    data = pickle.dumps(loaded)
+def give_message(message: Message, to: IO[bytes]) -> None:
+    """Write something for a worker.  Raises OSError if it is gone."""
+    data = pickle.dumps(message)
     to.write(len(data).to_bytes(_LENGTH) + data)
     to.flush()
 
 
-def take_reloaded(descriptor: int) -> Reloadable | None:
-    """Wait for what `give_reloaded` writes; None: the parent is gone.
+def take_message(descriptor: int) -> Message | None:
+    """Wait for what `give_message` writes; None: the parent is gone.
 
     To be called by a thread that is not waited for: one that waits in a file object's read would abort the process at
     its end, so that is no place for one.
@@ -99,9 +116,9 @@ def take_reloaded(descriptor: int) -> Reloadable | None:
     data = length and _read(descriptor, int.from_bytes(length))
     if not data:
         return None
-    loaded = pickle.loads(data)  # noqa: S301  # from our own parent
-    assert isinstance(loaded, Reloadable)  # noqa: S101
-    return loaded
+    message = pickle.loads(data)  # noqa: S301  # from our own parent
+    assert isinstance(message, Message)  # noqa: S101
+    return message
 
 
 def _read(descriptor: int, size: int) -> bytes | None:

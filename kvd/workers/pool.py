@@ -18,7 +18,8 @@ from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions
-from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Task, code_on_disk, give_reloaded
+from kvd.workers.config import EXIT_SUPERSEDED, READY, RELOADED, Message, Task, code_on_disk, give_message
+from kvd.workers.others import LONGEST_LINE, Exchange
 
 logger = logging.getLogger("kvd")
 
@@ -41,11 +42,11 @@ class Workers:
         keeps = location.disk is not None and settings.read_cache > 0
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
         counts = _counts(settings.workers, self._held)
-        code = code_on_disk()
+        code, exchange = code_on_disk(), Exchange()
         self._workers = [
             Worker(
                 number, settings, location._replace(slot=slot), bound, inherited, code, loaded,
-                start._replace(slot=counts and counts._replace(number=number)),
+                start._replace(slot=counts and counts._replace(number=number)), exchange,
             )
             for number, slot in enumerate(slots, 1)
         ]  # fmt: skip
@@ -96,8 +97,12 @@ class Worker(Child):
         code: bytes,
         loaded: Reloadable,
         start: Start,
+        exchange: Exchange,
     ) -> None:
-        """bound: sockets at the addresses where it will listen.  code: what its own must be, as Task.give takes it."""
+        """bound: sockets at the addresses where it will listen.  code: what its own must be, as Task.give takes it.
+
+        exchange: of all workers.
+        """
         super().__init__()
         self.name = f"worker {number}"
         self._settings = settings
@@ -108,6 +113,8 @@ class Worker(Child):
         self._code = code
         self._loaded = loaded
         self._start = start
+        self._exchange = exchange
+        self._writing = asyncio.Lock()
         self._said = b""
         self._ready, self._reloaded = asyncio.Event(), asyncio.Event()
         self._hearing: asyncio.Task[None] | None = None
@@ -128,14 +135,25 @@ class Worker(Child):
         process, hearing = self._process, self._hearing
         if not (process and hearing):
             return
-        assert process.stdin  # noqa: S101
         # Before it listens it reads nothing.
         if await self._happens(self._ready, hearing):
             self._reloaded.clear()
-            with suppress(OSError):
-                # It may be stopped, and there may be more to write than a pipe holds.
-                await asyncio.to_thread(give_reloaded, loaded, process.stdin)
+            await self.tell(loaded)
             await self._happens(self._reloaded, hearing)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is there to answer."""
+        return self._ready.is_set() and self._hearing is not None and not self._hearing.done()
+
+    async def tell(self, message: Message) -> None:
+        """Give it something; returns when it has it, or is gone."""
+        async with self._writing:
+            process = self._process
+            if process and process.stdin and not process.stdin.closed:
+                with suppress(OSError):
+                    # It may be stopped, and there may be more to write than a pipe holds.
+                    await asyncio.to_thread(give_message, message, process.stdin)
 
     async def _happens(self, event: asyncio.Event, hearing: asyncio.Task[None]) -> bool:
         """Wait for an event, or for the end of the process: False."""
@@ -192,18 +210,20 @@ class Worker(Child):
     async def _hear(self, process: subprocess.Popen[bytes]) -> None:
         """What it says, until its end."""
         loop = asyncio.get_running_loop()
-        lines = asyncio.StreamReader()
+        lines = asyncio.StreamReader(LONGEST_LINE)
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
         try:
             self._said = await lines.readline()
             if self._said == READY:
+                self._exchange.begin(self)
                 self._ready.set()
             while said := await lines.readline():
                 if said == RELOADED:
                     self._reloaded.set()
-                else:
+                elif not self._exchange.hear(self, said):
                     self._said = said
         finally:
+            self._exchange.end(self)
             transport.close()
 
     async def _release(self) -> None:

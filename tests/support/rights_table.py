@@ -12,6 +12,7 @@ K, ANY_K = b"k", b"k*"
 R, W = Need(READ, K), Need(WRITE, K)
 PART = Need(READ, ANY_K, partly=True)
 WATCHES = Need(WATCH, ANY_K)
+ADMIN = Need(Right.ADMIN, b"*")
 
 NEEDS: dict[str, set[Need]] = {
     "GET k": {R},
@@ -65,6 +66,8 @@ NEEDS: dict[str, set[Need]] = {
     "FOLLOW 7@s *keys k*": {WATCHES, PART},
     "CHANGES 7@s k*": {WATCHES},
     "CHANGES 7@s *limit=5 *keys k*": {WATCHES},
+    "CLIENTS after=7-1 limit=5": {ADMIN},
+    "KICK 7-1": {ADMIN},
 }
 FREE = {
     "BEGIN": Who.USER, "COMMIT": Who.USER, "ABORT": Who.USER, "PROGRESS 5": Who.USER, "UNWATCH": Who.USER,

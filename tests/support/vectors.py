@@ -15,7 +15,7 @@ STOP = "the daemon is told to stop"
 SECONDS = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,3})?"
 LARGE = 4099
 """Bytes of a piece of what would take too long byte by byte."""
-_ITEMS = ("KEY", "PAIR", "PAIR64", "SIZE", "GONE", "COPY", "CHANGED", "INFO", "HELP")
+_ITEMS = ("KEY", "PAIR", "PAIR64", "SIZE", "GONE", "COPY", "CHANGED", "INFO", "CLIENT", "HELP")
 _PUSHED = ("CHANGE ", "PROGRESS ", "END ")
 _LINE = re.compile(r"([CS])([2-9]?)([:~])(?: (.*))?")
 _ESCAPE = re.compile(r"\\(?:([nrt\\])|x([0-9a-f]{2})|\{([1-9][0-9]*) ([^}]*)\})")

@@ -1,0 +1,216 @@
+"""CLIENTS and KICK: who is connected, to whichever process of the daemon, and how a connection is ended."""
+
+import os
+import pwd
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kvd.client import sync
+from kvd.errors import Denied
+from kvd.session.clients import PAGE
+from tests.support import kvctl
+from tests.support.access import PASSWORD, users_text
+from tests.support.daemons import one_each
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon, wait_for
+
+
+def clients(peer: Peer, options: str = "") -> dict[str, dict[str, list[str]]]:
+    """What CLIENTS tells of each connection, by its id."""
+    peer.send(f"CLIENTS{options}\n")
+    found: dict[str, dict[str, list[str]]] = {}
+    while not (line := peer.line()).startswith("OK "):
+        word, name, *told = line.split(" ")
+        assert word == "CLIENT"
+        facts = found.setdefault(name, {})
+        for fact in told:
+            what, _, said = fact.partition("=")
+            facts.setdefault(what, []).append(said)
+    assert line == f"OK {len(found)}"
+    return found
+
+
+def address_of(peer: Peer) -> str:
+    host, port = peer.socket.getsockname()[:2]
+    return f"{host}:{port}"
+
+
+def id_of(asked: Peer, peer: Peer) -> str:
+    return next(name for name, facts in clients(asked).items() if facts["address"] == [address_of(peer)])
+
+
+@pytest.fixture(params=[1, 3], ids=["one process", "three workers"])
+def peers(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Iterator[tuple[Daemon, list[Peer]]]:
+    """A daemon, and a connection to each of its processes that serve."""
+    daemon = start_daemon("--workers", f"{request.param}")
+    if request.param == 1:
+        with daemon.connect() as peer:
+            yield daemon, [peer]
+    else:
+        with one_each(daemon) as found:
+            yield daemon, found
+
+
+def test_who_is_asked_tells_of_the_connections_of_all_processes(peers: tuple[Daemon, list[Peer]]) -> None:
+    daemon, asked = peers
+    with ExitStack() as stack:
+        more = [stack.enter_context(daemon.connect()) for _ in range(7)]
+        for peer in more:
+            assert peer.ask("PING") == "OK"
+        everybody = {address_of(peer) for peer in (*asked, *more)}
+        for peer in asked:
+            assert everybody <= {facts["address"][0] for facts in clients(peer).values()}
+        gone = {address_of(peer) for peer in more}
+    for peer in asked:
+        wait_for("their ends", partial(are_gone, peer, gone))
+
+
+def are_gone(asking: Peer, addresses: set[str]) -> bool:
+    return not addresses & {facts["address"][0] for facts in clients(asking).values()}
+
+
+def test_a_connection_of_any_process_is_kicked(peers: tuple[Daemon, list[Peer]]) -> None:
+    _, asked = peers
+    asking, *others = asked
+    for peer in others:
+        assert asking.ask(f"KICK {id_of(asking, peer)}") == "OK"
+        assert peer.line() == ""
+    own = id_of(asking, asking)
+    asking.send(f"SET a 1\nKICK {own}\nSET b 2\n")
+    assert asking.lines(2) == ["OK 1", "OK"]
+    assert asking.line() == ""
+
+
+def test_pages_have_each_connection_once(peers: tuple[Daemon, list[Peer]]) -> None:
+    daemon, (asking, *_) = peers
+    with ExitStack() as stack:
+        for _ in range(PAGE + 20):
+            assert stack.enter_context(daemon.connect()).ask("PING") == "OK"
+        everybody = clients(asking)
+        assert len(everybody) >= PAGE + 21
+        names: list[str] = []
+        while page := clients(asking, " limit=50" + (f" after={names[-1]}" if names else "")):
+            assert len(page) <= 50
+            names += page
+        assert names == list(everybody)
+        with sync.connect(f"127.0.0.1:{daemon.port}") as kv:
+            assert [one.id for one in kv.clients() if one.id in everybody] == names
+            assert len(list(kv.clients(limit=PAGE + 5))) == PAGE + 5
+
+
+def test_a_process_that_is_stopped_keeps_nobody_waiting_for_long(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--workers", "2")
+    with one_each(daemon) as (asking, other):
+        first, second = daemon.worker_pids()
+        name = id_of(asking, other)
+        os.kill(second, signal.SIGSTOP)
+        try:
+            assert asking.ask(f"KICK {name}").startswith("ERR unavailable ")
+            assert asking.ask("PING") == "OK"
+        finally:
+            os.kill(second, signal.SIGCONT)
+        # What it was asked while it was stopped, it does when it goes on.
+        assert other.line() == ""
+        wait_for("an answer", lambda: name not in clients(asking))
+        os.kill(second, signal.SIGKILL)
+        wait_for("another worker", lambda: set(daemon.worker_pids()) - {first, second} != set())
+        assert [facts["address"] for facts in clients(asking).values()] == [[address_of(asking)]]
+
+
+def test_a_line_tells_what_is_known_of_a_connection(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    path = tmp_path / "kvd.sock"
+    began = int(time.time() * 1000)
+    daemon = start_daemon("--listen", "127.0.0.1:0", "--listen", f"unix:{path}")
+    with daemon.connect() as asking, daemon.connect() as peer, sync.connect(f"unix:{path}") as kv:
+        for _ in range(3):
+            assert peer.ask("GET a") == "NONE"
+        peer.ask("WATCH a b*")
+        facts = clients(asking)[id_of(asking, peer)]
+        assert facts == facts | {"user": ["-"], "requests": ["4"], "patterns": ["2"], "watch": ["a", "b*"]}
+        assert began <= int(facts["since"][0]) <= time.time() * 1000 + 1
+        peer.send("SET a " + "v" * 100_000)
+        wait_for("a line that has begun", lambda: int(clients(asking)[id_of(asking, peer)]["held"][0]) > 100_000)
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        (own,) = (one for one in kv.clients() if one.address == f"unix:{me}")
+        assert (own.user, own.patterns, own.watched) == ("", 0, ())
+        assert kv.kick("1-1") is False
+        (found,) = (one for one in kv.clients() if one.address == address_of(peer))
+        assert (found.patterns, found.watched) == (2, ("a", "b*"))
+
+
+def test_patterns_are_told_as_far_as_there_is_space_for_them(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer:
+        patterns = ["a" * 100, "b" * 100, "c" * 100, "d" * 50]
+        peer.ask(f"WATCH {' '.join(patterns)}")
+        facts = clients(peer)[id_of(peer, peer)]
+        assert (facts["patterns"], facts["watch"]) == (["4"], patterns[:2])
+        peer.ask("WATCH " + " ".join(f"k{number}" for number in range(1000)))
+        facts = clients(peer)[id_of(peer, peer)]
+        assert (facts["patterns"], len(facts["watch"])) == (["1000"], 10)
+
+
+def test_a_connection_that_is_kicked_ends_and_a_watch_is_told(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as asking, shared_daemon.connect() as peer, shared_daemon.connect() as half:
+        position = peer.ask("WATCH").removeprefix("OK ")
+        assert half.ask("WATCH") == f"OK {position}"
+        half.socket.shutdown(socket.SHUT_WR)
+        for one in (peer, half):
+            name = id_of(asking, one)
+            assert asking.ask(f"KICK {name}") == "OK"
+            assert one.line().startswith(f"END {position} kicked ")
+            assert one.line() == ""
+            wait_for("its end", lambda: asking.ask(f"KICK {name}") == "NONE")  # noqa: B023
+
+
+def test_who_does_not_read_is_cut_off(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as asking, shared_daemon.connect() as peer:
+        asking.ask("SET large " + "v" * 1_000_000)
+        peer.send("GET large\n" * 30)
+        name = id_of(asking, peer)
+        wait_for("what is not read", lambda: int(clients(asking)[name]["held"][0]) > 50_000)
+        assert asking.ask(f"KICK {name}") == "OK"
+        wait_for("its end", lambda: name not in clients(asking))
+        asking.ask("DEL large")
+
+
+def test_where_there_are_users_it_takes_the_right_admin(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    rules = {"root": {"*": "admin"}, "all": {"*": "read,write,watch"}}
+    file = tmp_path / "users.toml"
+    file.write_text(users_text(rules))
+    daemon = start_daemon("--users", str(file))
+    with (
+        sync.connect(f"127.0.0.1:{daemon.port}", user="all", password=PASSWORD) as all_,
+        sync.connect(f"127.0.0.1:{daemon.port}", user="root", password=PASSWORD) as root,
+    ):
+        with pytest.raises(Denied, match="admin"):
+            list(all_.clients())
+        found = {one.user: one.id for one in root.clients()}
+        assert found.keys() == {"root", "all"}
+        with pytest.raises(Denied, match="admin"):
+            all_.kick(found["root"])
+        assert root.kick(found["all"])
+        wait_for("its end", lambda: found["all"] not in {one.id for one in root.clients()})
+
+
+def test_kvctl_lists_and_ends_connections(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as peer:
+        peer.ask("WATCH lock/*")
+        done = kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "clients")
+        (line,) = (line for line in done.stdout.decode().splitlines() if f"address={address_of(peer)} " in line)
+        assert line.endswith(" patterns=1 watch=lock/*")
+        name = line.split(" ")[0]
+        done = kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", name)
+        assert (done.returncode, done.stdout) == (0, b"OK\n")
+        assert peer.line().startswith("END ")
+        wait_for(
+            "its end", lambda: kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", name).returncode == 1
+        )
+        assert kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", "1-1").returncode == 1
+        assert kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", "nobody").returncode == 2
