@@ -3,6 +3,7 @@
 __main__     the command `kvd`
 cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
+keeping      what is done to a store while no daemon runs on it: restore
 workers      several processes that serve
 exposure     who can reach the daemon
 server       one process that serves
@@ -25,6 +26,7 @@ metrics      what a daemon tells of how it is doing, and where it is counted
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again
 certificates  the daemon's certificate and key, and who signs those of clients
+backup_file  the file of a backup
 credentials  the URL of a store, which is never shown
 requests     what clients ask for
 model        the values that the layers exchange

@@ -19,6 +19,7 @@ from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
 from kvd.errors import StartError, Superseded
+from kvd.keeping import commands
 from kvd.options import Option
 from kvd.process import limits, machine, service
 
@@ -31,6 +32,9 @@ kvd: a key-value daemon that any program with a socket can read, write and watch
 Usage:
   kvd [options] {repeated}
   kvd --help
+
+Commands, each with a --help of its own:
+  kvd restore FILE --data DIR    Make a data directory of a backup (kvctl backup).
 
 Options:
 {options}
@@ -141,13 +145,27 @@ def _print_version(chosen: settings.Settings) -> int:
     return _end_output(SystemExit())
 
 
+def _keep(given: list[str]) -> int:
+    """Run a command that serves nobody; its exit status."""
+    try:
+        return commands.run(given)
+    except (SystemExit, OSError) as shown:  # --help
+        return _end_output(shown)
+    except StartError as error:
+        sys.stderr.write(f"kvd: {masked(str(error))}\n")
+        return EXIT_FAILED
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
     service.open_standard_streams()
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in commands.COMMANDS:
+        return _keep(given)
     try:
         options = docopt(HELP, arguments)
     except DocoptExit:
-        words = _shown(sys.argv[1:] if arguments is None else arguments)
+        words = _shown(given)
         sys.stderr.write(f"kvd: unknown, repeated or incomplete option: {words!a}; kvd --help lists the options\n")
         return EXIT_USAGE
     except (SystemExit, OSError) as shown:  # --help

@@ -1,4 +1,4 @@
-"""The command that writes keys to a file: export."""
+"""The commands that write keys to a file: export, backup."""
 
 import os
 import shutil
@@ -10,13 +10,14 @@ from operator import lt
 from pathlib import Path
 from typing import IO
 
+from kvd import __version__, backup_file
 from kvd.cli.command import Arguments
 from kvd.cli.entries import SIMPLE_LINE, line_of
 from kvd.cli.output import Output, say
 from kvd.cli.progress import progress
 from kvd.cli.speaking import speaking
 from kvd.cli.status import UNWRITTEN, Failure
-from kvd.client import requests
+from kvd.client import replies, requests
 from kvd.client.bulk import Copying, Gone, Record
 from kvd.client.lines import Line, Reply
 from kvd.client.raw import RawLines
@@ -24,22 +25,55 @@ from kvd.client.raw import RawLines
 PIECE = 1 << 18
 """Bytes to copy at once."""
 NOWHERE = -1
+PRIVATE = 0o600
+"""The mode of a backup: it has all that there is, also what only some users may read."""
+WHETHER_ALL = (b"BEGIN\n", b"CHECK * if=0\n", b"ABORT\n")
+"""A transaction that is given up: its condition is refused to those who may not read every key."""
 
 
 def export(args: Arguments, _: Output) -> None:
     """Write a copy as of one position.  Nothing is written before it is whole."""
-    pattern = args["<PATTERN>"] or "*"
     with tempfile.TemporaryFile() as file:
         copied = CopiedLines(file)
-        copying = Copying(pattern)
-        with speaking(args) as daemon, progress("reading", _count(daemon, pattern)) as advance:
-            daemon.send(copying.request)
-            while not copying.position:
-                advance(copied.take(copying, daemon.receive()))
+        with speaking(args) as daemon:
+            position = _copy(daemon, args["<PATTERN>"] or "*", copied)
         with _output(args["<FILE>"]) as output:
             for piece in copied.pieces():
                 output.write(piece)
-    say(f"exported {copied.count} keys at {copying.position}")
+    say(f"exported {copied.count} keys at {position}")
+
+
+def backup(args: Arguments, _: Output) -> None:
+    """Write all keys as of one position, with a checksum."""
+    path = Path(args["<FILE>"])
+    # Beside the file: that has space for much, which the place for temporary files need not have.
+    with _unwritten(path), tempfile.TemporaryFile(dir=path.resolve().parent if _is_kept(path) else None) as file:
+        copied = CopiedLines(file)
+        with speaking(args) as daemon:
+            _see_that_all_is_read(daemon)
+            position = _copy(daemon, "*", copied)
+        with _replacing(path, PRIVATE) as output:
+            backup_file.write(output, __version__, copied.pieces(), lambda: (position, copied.count))
+    say(f"backed up {copied.count} keys at {position}")
+
+
+def _see_that_all_is_read(daemon: RawLines) -> None:
+    """A copy is of what this user may read: that would be no backup.  Raises Refusal."""
+    daemon.send(b"".join(WHETHER_ALL))
+    came: list[bytes] = []
+    while len(came) < len(WHETHER_ALL):
+        came += daemon.receive()
+    replies.answer(Reply(Line(*came[1].partition(b" "))), replies.queued)
+
+
+def _copy(daemon: RawLines, pattern: str, copied: "CopiedLines") -> str:
+    """Copy the keys that match; the position at which that is the store."""
+    copying = Copying(pattern)
+    with progress("reading", _count(daemon, pattern)) as advance:
+        daemon.send(copying.request)
+        while not copying.position:
+            advance(copied.take(copying, daemon.receive()))
+    return copying.position
 
 
 def _count(daemon: RawLines, pattern: str) -> int:
@@ -128,28 +162,52 @@ def _output(path: str | None) -> Iterator[IO[bytes]]:
     if path is None:
         yield sys.stdout.buffer
         return
+    with _unwritten(Path(path)), _replacing(Path(path)) as file:
+        yield file
+
+
+@contextmanager
+def _unwritten(path: Path) -> Iterator[None]:
     try:
-        with _replacing(Path(path)) as file:
-            yield file
+        yield
     except OSError as error:
         raise Failure(UNWRITTEN, f"cannot write {path} ({error.strerror})") from None
 
 
+def _is_kept(path: Path) -> bool:
+    """Whether it is, or will be, a file: no pipe, no device."""
+    return path.is_file() or not path.exists()
+
+
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    if path.exists() and not path.is_file():  # a pipe, a device
+def _replacing(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """mode: of a file that was not there, less what umask takes."""
+    if not _is_kept(path):
         with path.open("wb") as file:
             yield file
         return
     path = path.resolve()
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with new.open("xb") as file:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         if path.exists():
             shutil.copymode(path, new)
         new.replace(path)
+        _sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):
             new.unlink()
         raise
+
+
+def _sync_directory(path: Path) -> None:
+    """See that names in a directory stay over a power failure, where the file system can do that."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            os.fsync(directory)
+    finally:
+        os.close(directory)

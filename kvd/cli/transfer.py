@@ -1,4 +1,4 @@
-"""The commands that move many keys: export, import."""
+"""The commands that move many keys: export, import, backup."""
 
 from kvd.cli import readers
 from kvd.cli.command import PATTERN, Arguments, Command, Option
@@ -9,6 +9,12 @@ def export(args: Arguments, out: Output) -> None:
     from kvd.cli import exporting
 
     exporting.export(args, out)
+
+
+def backup(args: Arguments, out: Output) -> None:
+    from kvd.cli import exporting
+
+    exporting.backup(args, out)
 
 
 def import_(args: Arguments, out: Output) -> None:
@@ -41,5 +47,13 @@ keys were written; to run it again is safe.""", """\
 import --from etcd reads what etcdctl get --prefix -w json prints, and --from consul
 what consul kv export does.  import --from redis reads the strings of a Redis, with
 their times to live; its URL is in the place of <FILE>."""),
+    ),
+    Command(
+        "backup", "<FILE>", "Use backup to write all of kv store to a file, from which kvd restore makes it anew", backup,
+        notes=("""\
+backup writes every key as it was at one position, with times to live and owners, the
+store's id and a checksum.  The daemon goes on meanwhile.  <FILE> is there when it is
+whole and on disk, and until then stays what it was.  It takes a user who may read
+and watch every key.  kvd restore FILE --data DIR makes a data directory of it.""",),
     ),
 )  # fmt: skip

@@ -26,6 +26,8 @@ LONGEST_SOCKET_PATH = 100
 ORPHAN_WAIT = 10.0
 """Seconds for the server of a killed daemon to end; it takes less than 0.1 unless it is busy."""
 SOCKET = "redis.sock"
+RESTORING = "restoring"
+"""Name of a file that is there while a backup is restored: what else there is then is not whole."""
 
 logger = logging.getLogger("kvd.embedded")
 
@@ -35,10 +37,13 @@ class DataDirectory:
 
     path: as it was given; when it is claimed, that of the directory which holds the data, without links.  shown: the
     same for people, as it was given.
+    has_begun_restoring: whether it was new, and is being filled.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, restores: bool = False) -> None:
+        """restores: a backup is to be restored into it, so that it must be new."""
         self.path = self.shown = path
+        self._restores = restores
         self.aof = AppendOnlyFile(path)
         self.socket = path
         self._secured: ownership.Secured | None = None
@@ -46,6 +51,7 @@ class DataDirectory:
         self._locks: list[int] = []
         self._had_owner = False
         self._temporary: Path | None = None
+        self.has_begun_restoring = self._is_restored = False
 
     async def claim(self, engine: Engine) -> None:
         """Make the directory if need be, lock it, and see that the engine may have it.  Raises StartError."""
@@ -57,6 +63,7 @@ class DataDirectory:
         with ownership.explained(self.path):
             self._had_owner = await self._lock("kvd.lock", 0)
             await self._lock("redis.lock", ORPHAN_WAIT)
+            self._look_whether_restored()
             self._refuse_other_data()
             self._refuse_other_form(engine)
             self._refuse_lost_data()
@@ -104,6 +111,7 @@ class DataDirectory:
         """The directory holds a store from now on.  Raises StartError if that cannot be recorded."""
         with ownership.explained(self.path):
             self._record.use()
+        self._is_restored = self._restores
 
     def mark_suspect(self, reason: str) -> None:
         """The data are suspect until `use`, even if that does not come before the next start."""
@@ -127,6 +135,8 @@ class DataDirectory:
         """Unlock.  clean: whether the server has ended by itself, with all on disk."""
         if clean:
             self._record_end()
+        if clean and self._is_restored:
+            self._end_restoring()
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
         for lock in self._locks:
@@ -157,6 +167,25 @@ class DataDirectory:
             ) from None
         self._locks.append(lock)
         return had_owner
+
+    def _look_whether_restored(self) -> None:
+        """Refuse what a restore that was ended has left; or begin one.  Raises StartError, OSError."""
+        if self._restores:
+            if self.aof.exists():
+                raise StartError(not_new(self.path))
+            os.close(ownership.open_file(self.descriptor, RESTORING, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            self.has_begun_restoring = True
+        elif (self.path / RESTORING).exists():
+            raise StartError(
+                f"{self.path} is not whole: a backup was being restored into it; remove it and restore the backup again"
+            )
+
+    def _end_restoring(self) -> None:
+        """All is on disk.  Raises StartError."""
+        with ownership.explained(self.path):
+            os.fsync(self.descriptor)
+            os.unlink(RESTORING, dir_fd=self.descriptor)
+            os.fsync(self.descriptor)
 
     def _refuse_other_data(self) -> None:
         """An append-only file that is begun beside a snapshot starts empty, and hides it."""
@@ -227,3 +256,8 @@ class DataDirectory:
     def relative_socket(self) -> str:
         """The path of the socket for a process that runs in the directory, where the kernel's limit is no matter."""
         return str(self.socket) if self._temporary else f"{ownership.RUN}/{SOCKET}"
+
+
+def not_new(path: Path) -> str:
+    """Why no backup is restored into a directory."""
+    return f"{path} is not empty: a backup is restored into a new directory only; choose another with --data DIR"

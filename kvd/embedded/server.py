@@ -38,17 +38,17 @@ class EmbeddedServer(Child):
 
     def __init__(
         self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, engine: str = "", processes: int = 1,
-        memory: MemoryPlan = NOT_PLANNED,
+        memory: MemoryPlan = NOT_PLANNED, restores: bool = False,
     ) -> None:  # fmt: skip
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
         max_value: int, bytes of the longest value.  engine: as `engines.choose` takes it.  processes: int, how many
-        will connect.  memory: what it may take.  Raises StartError if there is no such engine.
+        will connect.  memory: what it may take.  restores: into a new directory, from a backup.  Raises StartError if there is no such engine.
         """
         super().__init__()
         self.engine = engines.choose(engine)
         self.name = f"the embedded {self.engine.name} server"
-        self._directory = DataDirectory(data)
+        self._directory = DataDirectory(data, restores=restores)
         self._fsync = fsync
         self._max_value = max_value
         self._processes = processes
@@ -129,7 +129,17 @@ class EmbeddedServer(Child):
         self._stopping = True
         await self._terminate()
         await self._disk.close()
-        self._directory.release(clean=self._process is not None and self._process.returncode == 0)
+        self._directory.release(clean=self.has_ended_well)
+
+    @property
+    def has_begun_restoring(self) -> bool:
+        """Whether the directory was new, and is being filled."""
+        return self._directory.has_begun_restoring
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether the server has ended by itself, with all on disk."""
+        return self._process is not None and self._process.returncode == 0
 
     # ---- the start
 

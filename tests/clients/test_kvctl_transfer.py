@@ -496,6 +496,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(empty: Daemon, tmp_path: 
     assert b"writing" in shown
     assert b"5,000 of 5,000" in shown
     assert ctl(empty, "export", "*", str(file)).stderr.startswith(b"kvctl: exported 5000 keys at ")
+    assert b"5,000 of 5,000" in progress_of("--addr", empty.addr, "backup", str(file))
 
 
 @pytest.mark.slow

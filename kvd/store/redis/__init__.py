@@ -21,5 +21,6 @@ expiry        the sweep of expired keys, and counting while some are not swept y
 disk_space    whether the disk has space to write
 cache         records that were read lately
 shared_cache  the same cache where several workers write
+restoring     filling an empty store with the keys of a backup
 store         all of it, in kvd's terms
 """

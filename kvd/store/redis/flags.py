@@ -16,3 +16,8 @@ def read(flags: bytes) -> dict[bytes, bytes]:
 def unescape(value: bytes) -> bytes:
     """A key that was written as the value of a flag."""
     return value.replace(b"%3B", b";").replace(b"%25", b"%")
+
+
+def escape(key: bytes) -> bytes:
+    """A key as the value of a flag."""
+    return key.replace(b"%", b"%25").replace(b";", b"%3B")

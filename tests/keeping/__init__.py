@@ -1,0 +1,1 @@
+"""What is done to a store while no daemon runs on it."""
