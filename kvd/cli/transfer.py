@@ -49,7 +49,7 @@ what consul kv export does.  import --from redis reads the strings of a Redis, w
 their times to live; its URL is in the place of <FILE>."""),
     ),
     Command(
-        "backup", "<FILE>", "Use backup to write all of kv store to a file, from which kvd restore makes it anew", backup,
+        "backup", "<FILE>", "Use backup to write all of kv store to a file, for kvd restore", backup,
         notes=("""\
 backup writes every key as it was at one position, with times to live and owners, the
 store's id and a checksum.  The daemon goes on meanwhile.  <FILE> is there when it is

@@ -43,7 +43,8 @@ class EmbeddedServer(Child):
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
         max_value: int, bytes of the longest value.  engine: as `engines.choose` takes it.  processes: int, how many
-        will connect.  memory: what it may take.  restores: into a new directory, from a backup.  Raises StartError if there is no such engine.
+        will connect.  memory: what it may take.  restores: into a new directory, from a backup.
+        Raises StartError if there is no such engine.
         """
         super().__init__()
         self.engine = engines.choose(engine)

@@ -1,5 +1,6 @@
 """A new data directory from a backup."""
 
+import asyncio
 import logging
 import shutil
 from contextlib import suppress
@@ -25,7 +26,7 @@ TOLD = 250_000
 class Restore:
     """A service that is over when it has started: `start` it, and `close` it in any case.
 
-    is_done: whether the directory is whole.  Else nothing is left of it.
+    is_done: whether the directory is whole, after `close`.  Else nothing is left of it.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -35,6 +36,7 @@ class Restore:
         self._embedded = EmbeddedServer(settings.data, "no", engine=settings.engine, restores=True)
         self._embedded.stop_wait = STOP_WAIT
         self._made: list[Path] = []
+        self._backup: Backup | None = None
         self.is_done = False
         self._count = 0
 
@@ -53,11 +55,7 @@ class Restore:
         except OSError as error:
             raise StartError(f"cannot read {self._path}: {error.strerror or error}") from None
         self._embedded.use()
-        await self._embedded.stop()
-        if not self._embedded.has_ended_well:
-            raise StartError("the engine did not end in order; nothing was restored")
-        self.is_done = True
-        logger.info("%d keys as of %d@%s are in %s", backup.keys, backup.revision, backup.store, self._embedded.shown)
+        self._backup = backup
 
     async def _fill(self, backup: Backup) -> None:
         connection = await Connector(self._embedded.url, direct=True).open()
@@ -91,22 +89,28 @@ class Restore:
         """Nothing is in flight."""
 
     async def close(self) -> None:
-        """Leave nothing of what is not whole."""
-        if self.is_done:
-            return
+        """Leave a whole directory or nothing.  Raises StartError."""
         await self._embedded.stop()
+        self.is_done = self._backup is not None and self._embedded.has_ended_well
+        if backup := self._backup if self.is_done else None:
+            what = f"{backup.keys} keys as of {backup.revision}@{backup.store}"
+            logger.info("%s are in %s", what, self._embedded.shown)
+            return
+        # What tries the disk may not be over.
+        await asyncio.get_running_loop().shutdown_default_executor()
         if self._embedded.has_begun_restoring:  # else it is somebody else's
             self._remove()
+        if self._backup:
+            raise StartError("the engine did not end in order; nothing was restored")
 
     def _remove(self) -> None:
-        with suppress(OSError):
-            for path in list(self._data.iterdir()):
-                if path.name == LOST_FOUND:
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+        for path in list(self._data.iterdir()):
+            if path.name == LOST_FOUND:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         for path in self._made:
             with suppress(OSError):
                 path.rmdir()

@@ -212,8 +212,9 @@ def test_a_restore_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     wait_for("the engine", lambda: (data / "run" / "redis.sock").exists())
     process.send_signal(signal.SIGTERM)
-    process.communicate()
-    assert process.returncode == 130
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert [path.name for path in data.rglob("*")] == []
     assert not data.exists()
 
 
