@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from kvd import group_url
 from kvd.errors import StartError
 
-EXPECTED = "redis://[user:password@]host:port/db, rediss://... or unix:///path/to/socket"
+EXPECTED = (
+    "redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket, "
+    "redis+sentinel://[user:password@]host:port,host:port,host:port/NAME or redis+cluster://host:port,..."
+)
 LONGEST_URL = 8192
 """Bytes; far more than any has, and what may be read of a file that is another."""
 SHORTEST = 4
@@ -24,7 +28,8 @@ _known: set[str] = set()
 def keep_secret(url: str) -> None:
     """Have `masked` hide the password of a URL wherever it is: a server's error may quote what it was sent."""
     parts = urlsplit(url)
-    given = [parts.password or "", dict(parse_qsl(parts.query)).get("password", "")]
+    asked = dict(parse_qsl(parts.query))
+    given = [parts.password or "", asked.get("password", ""), asked.get("sentinel_password", "")]
     _known.update(form for text in given for form in (text, unquote(text)) if len(text) >= SHORTEST)
 
 
@@ -69,10 +74,13 @@ def url_in_file(file: str, where: str) -> str:
 def _what_is_wrong(url: str) -> str:
     """What to say of something that should be a URL; "" if it is one."""
     scheme, slashes, _ = url.partition("://")
-    if not slashes or scheme.lower() not in ("redis", "rediss", "unix"):
-        return "it does not begin with redis://, rediss:// or unix://"
+    is_group = group_url.is_group(url)
+    if not slashes or not (is_group or scheme.lower() in ("redis", "rediss", "unix")):
+        return "it does not begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
     if any(character.isspace() or not character.isprintable() for character in url):
         return "it has a space or a control character"
+    if is_group:
+        return _what_is_wrong_with_group(url)
     try:
         parts = urlsplit(url)
         # Asked for because it is looked at only then.
@@ -86,3 +94,16 @@ def _what_is_wrong(url: str) -> str:
         alone = parts.path and not parts.netloc.rpartition("@")[2]
         return "" if alone else "what follows unix:// is no path"
     return "" if _REDIS_PATH(parts.path) else "what follows the host is no number of a database"
+
+
+def _what_is_wrong_with_group(url: str) -> str:
+    """The same for the URL of several servers."""
+    if "#" in url:
+        return "it has a '#'"
+    try:
+        group_url.parse(url)
+    except ValueError as error:
+        # Those of the library quote what they were given.
+        text = str(error)
+        return text if text.startswith(("it ", "a cluster ", "what ", "one ")) else "its hosts or ports cannot be read"
+    return ""

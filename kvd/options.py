@@ -25,6 +25,7 @@ LONGEST = 1_000_000_000_000
 _SIZE = re.compile(r"([1-9][0-9]{0,15})\s*(?:(B)|([KMG])(i?B)?)?", re.IGNORECASE).fullmatch
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,3}))?").fullmatch
+_REPLICAS = re.compile(r"async|replica=(all|[1-9][0-9]?)").fullmatch
 _COUNT = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 
@@ -131,6 +132,15 @@ def one_of(*words: str) -> Reader:
         return given
 
     return read
+
+
+def durability(given: str, where: str) -> str:
+    """How many replicas are to have what is acknowledged."""
+    if not _REPLICAS(given):
+        raise StartError(
+            f"{where}: invalid value {shown(given)}: expected async, replica=N, with N from 1 to 99, or replica=all"
+        )
+    return given
 
 
 def flag(given: str, where: str) -> bool:

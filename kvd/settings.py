@@ -9,9 +9,23 @@ from kvd import config_file
 from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
+from kvd.group_url import is_group
 from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
 from kvd.model import LARGEST_VALUE, MOST_PATTERNS
-from kvd.options import MOST, Given, count, flag, milliseconds, one_of, option, options_of, seconds, size, text
+from kvd.options import (
+    MOST,
+    Given,
+    count,
+    durability,
+    flag,
+    milliseconds,
+    one_of,
+    option,
+    options_of,
+    seconds,
+    size,
+    text,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,7 +38,7 @@ MOST_OWNER_KEYS = 1000
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
-_URL = re.compile(r"(redis|rediss|unix)://", re.IGNORECASE).match
+_URL = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://", re.IGNORECASE).match
 
 
 def _directory(given: str, where: str) -> Path:
@@ -96,7 +110,14 @@ class Settings:
     store: str = option(
         "", checked_url, "URL",
         "Use this Redis or Valkey instead of the embedded one: redis://[user:password@]host:port/db, rediss://..., "
-        "unix:///path/to/socket", shown="the embedded one", secret=True,
+        "unix:///path/to/socket; or replicated ones, redis+sentinel://[user:password@]host:port,host:port,host:port/"
+        "NAME (the Sentinels), redis+cluster://host:port,..., rediss+sentinel://..., rediss+cluster://...",
+        shown="the embedded one", secret=True,
+    )  # fmt: skip
+    durability: str = option(
+        "", durability, "MODE",
+        "With Sentinel or a cluster: how many replicas have a write on disk before it is acknowledged, or seen by "
+        "anybody: replica=N, replica=all, or async for none", shown="replica=1 there",
     )  # fmt: skip
     store_file: str = option(
         "", text, "FILE",
@@ -213,6 +234,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
         values["store"] = url_in_file(values["store_file"], given["store_file"].where)
     settings = Settings(**values)
     _check_tls(settings)
+    _check_durability(settings)
     return _complete(settings, values, available)
 
 
@@ -221,6 +243,15 @@ def _check_tls(settings: Settings) -> None:
     for listen in settings.listen:
         if isinstance(listen, Address) and listen.tls and not (settings.tls_cert and settings.tls_key):
             raise StartError(f"--listen {listen}: expected --tls-cert FILE and --tls-key FILE as well")
+
+
+def _check_durability(settings: Settings) -> None:
+    """Raises StartError if there are no replicas to wait for."""
+    if settings.durability and not is_group(settings.store):
+        raise StartError(
+            f"--durability {settings.durability}: expected --store redis+sentinel://... or redis+cluster://... as "
+            "well: one Redis has no replicas, and what it keeps is as durable as its appendfsync, or --fsync, says"
+        )
 
 
 def _leave_one_store(given: dict[str, Given]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from kvd.group_url import is_group
 from kvd.settings import Settings
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.disk_space import on_disk, refused_by
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot
 from kvd.store.redis.store import Store
+from kvd.store.replicated.parts import parts_of
 
 
 class StoreLocation(NamedTuple):
@@ -36,7 +38,8 @@ class StoreLocation(NamedTuple):
         kept = settings.memory.retention(settings.history_changes, settings.history_bytes)
         retention = Retention(*kept, settings.history_age)
         if self.disk is None:
-            return Store(self.url, retention, owner_keys=settings.owner_keys)
+            parts = parts_of(self.url, settings.durability) if is_group(self.url) else None
+            return Store(self.url, retention, owner_keys=settings.owner_keys, parts=parts)
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
         return Store(
             self.url, retention, free_space, self._cache(settings), settings.fsync, settings.owner_keys, direct=True

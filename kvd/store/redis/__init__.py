@@ -22,5 +22,6 @@ disk_space    whether the disk has space to write
 cache         records that were read lately
 shared_cache  the same cache where several workers write
 restoring     filling an empty store with the keys of a backup
+parts         what a store is made of, that another set of parts replaces where there are several servers
 store         all of it, in kvd's terms
 """

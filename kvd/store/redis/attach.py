@@ -27,6 +27,10 @@ OTHERS_WAIT = 3.0
 pause between their attempts to connect; and
 OTHERS_PAUSE: seconds between looks whether they have."""
 OTHERS_PAUSE = 0.05
+SURE = 2
+"""That a store has all that it acknowledged, but for what is seen to lack, and
+_SURE: where among its arguments attach.lua takes that."""
+_SURE = 5
 
 
 class End(NamedTuple):
@@ -43,7 +47,14 @@ async def read_end(connection: Connection) -> End:
 
 
 class Attaching:
-    """What one daemon knows of its store; call `attach` on a new connection, before anything is written."""
+    """What one daemon knows of its store; call `attach` on a new connection, before anything is written.
+
+    others_wait: float, seconds that other daemons have to find their last writes.
+    trusts: whether those of who does not say are taken to be there.
+    """
+
+    others_wait: float
+    trusts = False
 
     def __init__(self, clock: Clock, daemon: str, fsync: str, is_full: Callable[[], bool]) -> None:
         """daemon: the name that its batches go by.  fsync: the engine's appendfsync, "" to ask for it.
@@ -54,6 +65,7 @@ class Attaching:
         self._daemon = daemon
         self._fsync = fsync
         self._is_full = is_full
+        self.others_wait = OTHERS_WAIT
         self._known: Position | None = None
         self.engine: Engine | None = None
 
@@ -73,8 +85,8 @@ class Attaching:
         batch: int, the last of our batches that was acknowledged.
         """
         try:
-            engine = await look_at(connection, self._fsync)
-            sure = int(engine.synced and not engine.is_promoted)
+            engine = await self._look_at(connection)
+            sure = self._sure(engine)
             # What was before us was settled when the daemon started.
             await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
@@ -87,8 +99,8 @@ class Attaching:
         doubtful: whether the history may have been rewound, as far as that is known elsewhere.
         """
         try:
-            engine = await look_at(connection, self._fsync)
-            sure = int(engine.synced and not engine.is_promoted) if doubtful is None else 2
+            engine = await self._look_at(connection)
+            sure = self._sure(engine) if doubtful is None else SURE
             known = end.position if end and await _is_kept(connection, end) else None
             store = await self._settle(connection, engine, sure, 0, known, vouches=known is not None, takes=True)
             if doubtful:
@@ -96,12 +108,20 @@ class Attaching:
         except Rejected as error:
             raise lost_by(error) from None
 
+    async def _look_at(self, connection: Connection) -> Engine:
+        """The engine at the other end.  Raises Rejected, StoreLost, TimeoutError."""
+        return await look_at(connection, self._fsync)
+
+    def _sure(self, engine: Engine) -> int:
+        """Whether another run of the engine has all that it acknowledged, as attach.lua takes it."""
+        return int(engine.synced and not engine.is_promoted)
+
     async def _settle(
         self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *,
         vouches: bool, takes: bool,
     ) -> bytes:  # fmt: skip
         """The store's id, once it is known to be whole, or was given another."""
-        give_up = asyncio.get_running_loop().time() + OTHERS_WAIT
+        give_up = asyncio.get_running_loop().time() + self.others_wait
         arguments: list[Argument] = [
             int(takes), secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
             int(vouches), batch, known.store if known else "", known.revision if known else 0,
@@ -113,6 +133,9 @@ class Attaching:
             if found:
                 await asyncio.sleep(OTHERS_PAUSE)
             found = await ask(connection, script("attach", ALL, arguments))
+        if found[4] != b"WHOLE" and self.trusts:
+            # Only what we know ourselves tells against it.
+            found = await ask(connection, script("attach", ALL, [*arguments[:_SURE], SURE, *arguments[_SURE + 1 :]]))
         store, revision, kept, clock, state = found
         async with asyncio.timeout(REPLY_TIMEOUT):
             await self._clock.resume(connection)

@@ -179,7 +179,7 @@ class Batcher(ABC):
 
     async def run(self) -> None:
         """Connect, serve, and begin again when the connection is lost, for ever.  Raises Superseded."""
-        backoff = Backoff(jitter=True)
+        backoff = self._backoff()
         while True:
             try:
                 connection = await self._connector.open()
@@ -213,12 +213,17 @@ class Batcher(ABC):
             self._flush()
             while not connection.lost.done():
                 await asyncio.wait({connection.lost}, timeout=REPLY_TIMEOUT / 4)
-                if self._in_flight and asyncio.get_running_loop().time() - self._in_flight[0].sent > REPLY_TIMEOUT:
+                since = self._waits_since()
+                if since is not None and asyncio.get_running_loop().time() - since > REPLY_TIMEOUT:
                     raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
             await connection.lost
         finally:
             self._connection = None
             connection.lost.cancel()
+
+    def _waits_since(self) -> float | None:
+        """When that was sent which is to be answered next; None: nothing was."""
+        return self._in_flight[0].sent if self._in_flight else None
 
     def _flush_soon(self) -> None:
         """Send when all that has arrived by now is queued."""
@@ -274,6 +279,14 @@ class Batcher(ABC):
 
     # ---- while it is away
 
+    def _grace(self) -> float:
+        """Seconds that requests wait for a store that is away."""
+        return GRACE
+
+    def _backoff(self) -> Backoff:
+        """The pauses between attempts to connect."""
+        return Backoff(jitter=True)
+
     @abstractmethod
     async def _recover(self, connection: Connection) -> None:
         """Find out what became of what was in flight.  Raises StoreLost."""
@@ -306,7 +319,7 @@ class Batcher(ABC):
             return
         self._down = True
         log.warning("%s: lost the store: %s", self._name, lost)
-        self._after(GRACE, self._give_up_waiting)
+        self._after(self._grace(), self._give_up_waiting)
 
     def _up(self) -> None:
         if self._down:

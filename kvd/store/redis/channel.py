@@ -39,7 +39,7 @@ class Channel:
             # A crowd waits in order, as long as any of it is answered.
             if loop.time() > asked + REPLY_TIMEOUT and self._answered < asked:
                 raise Unavailable("the store answers too slowly; nothing was done; try again")
-            give_up = loop.time() + GRACE
+            give_up = loop.time() + self._grace()
             self._losses = 0
             backoff = Backoff(longest=LONGEST_PAUSE, jitter=True)
             while True:
@@ -51,6 +51,10 @@ class Channel:
                 if loop.time() > give_up:
                     raise Unavailable("the store is unreachable; nothing was done; try again")
                 await asyncio.sleep(backoff.next())
+
+    def _grace(self) -> float:
+        """Seconds that a call waits for a store that is away."""
+        return GRACE
 
     async def _try(self, packed: bytes | Callable[[], bytes]) -> Any:
         try:

@@ -5,8 +5,8 @@ redis-py's own client costs ten times as much a call and may send one twice; its
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import hiredis
@@ -149,23 +149,36 @@ class Connector:
 
     async def open(self) -> "Connection":
         """A new connection, with kvd's scripts loaded.  Raises StoreLost, StoreUnusable."""
-        opened = self._opener.make()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await opened.connect()
-                connection = Connection(opened)
-                await _load_scripts(connection)
-        except BaseException as error:
-            await opened.disconnect(nowait=True)
-            if isinstance(error, TimeoutError):
-                raise StoreLost(f"no answer within {CONNECT_TIMEOUT:.0f} s") from None
-            if why := self._opener.why(error):
-                raise why from None
-            raise
-        return connection
+        return await open_by(self._opener, self._opener.make(), Connection, load_scripts)
 
 
-async def _load_scripts(connection: "Connection") -> None:
+Opened = TypeVar("Opened", bound="Connection")
+
+
+async def open_by(
+    opener: Opener, made: Any, kind: Callable[[Any], Opened], greet: Callable[[Opened], Awaitable[None]],
+    patience: float = CONNECT_TIMEOUT,
+) -> Opened:  # fmt: skip
+    """Open what an opener has made.  Raises StoreLost, StoreUnusable.
+
+    kind: what it becomes.  greet: what is asked of it first.  patience: seconds for all of it.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            await made.connect()
+            connection = kind(made)
+            await greet(connection)
+    except BaseException as error:
+        await made.disconnect(nowait=True)
+        if isinstance(error, TimeoutError):
+            raise StoreLost(f"no answer within {patience:.10g} s") from None
+        if why := opener.why(error):
+            raise why from None
+        raise
+    return connection
+
+
+async def load_scripts(connection: "Connection") -> None:
     """Load those that are missing.  Raises StoreLost, Rejected."""
     # Asked first: it saves sending them.
     try:
@@ -235,12 +248,16 @@ class Connection(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while not self.lost.done() and (reply := self._reader.gets()) is not False:
-                self._replies.append(Rejected.of(reply) if isinstance(reply, hiredis.ReplyError) else reply)
+                self._replies.append(self._rejected(reply) if isinstance(reply, hiredis.ReplyError) else reply)
                 if len(self._replies) == self._count:
                     replies, self._replies = self._replies, []
                     self._take(*replies)
         except Exception as error:  # to be raised where somebody waits
             self.fail(StoreLost(str(error)) if isinstance(error, hiredis.HiredisError) else error)
+
+    def _rejected(self, error: Exception) -> Rejected:
+        """What an error that Redis answered is given as; may raise StoreLost."""
+        return Rejected.of(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the transport."""

@@ -56,7 +56,7 @@ def _lasting(record: Record | None) -> Record | None:
     return record if record and record.deadline == b"0" and not (record.large or record.owner) else None
 
 
-class _ReadingBatcher(Batcher):
+class ReadingBatcher(Batcher):
     """What both batchers have in common: to read again does no harm.
 
     The store's clock is asked before its records, and these are judged as of then.  A record that is found although its
@@ -123,7 +123,7 @@ class _ReadingBatcher(Batcher):
             self._count_death(interrupted)
 
 
-class ReadBatcher(_ReadingBatcher):
+class ReadBatcher(ReadingBatcher):
     """Items are keys; results are a pair: the records, None for no such key, and the clock now.
 
     A job that finds a key that lives with another is done once more, by a script that looks at both at once.
@@ -183,7 +183,7 @@ def _with_clock(done: Done, clock: int, records: list[Record | None] | KvdError)
     done(records if isinstance(records, KvdError) else (records, clock))
 
 
-class LargeValueBatcher(_ReadingBatcher):
+class LargeValueBatcher(ReadingBatcher):
     """Items are keys, each with the large record that was found there; results are records with their values.
 
     A value is found by its record's revision.  The record that is found last decides, by its own deadline.  If that is

@@ -13,10 +13,9 @@ from kvd.model import Change, Outcome, Position, Record
 from kvd.process.tasks import run_together
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.store.api import Found, Page, ReadDone, WriteDone
-from kvd.store.redis.attach import Attaching, End, read_end
+from kvd.store.redis.attach import End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
 from kvd.store.redis.cache import Cache, LocalCache
-from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
@@ -36,8 +35,7 @@ from kvd.store.redis.log import (
     read_page,
 )
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
-from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher
-from kvd.store.redis.writes import WriteBatcher
+from kvd.store.redis.parts import Parts
 
 logger = logging.getLogger("kvd.store")
 
@@ -60,28 +58,30 @@ class Store:
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
         cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS, *, direct: bool = False,
+        parts: Parts | None = None,
     ) -> None:  # fmt: skip
         """url, direct: as Connector takes them.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
         fsync: its appendfsync; "" to ask it.  owner_keys: that may live with one at the most.
+        parts: what it is made of; None: of those for one Redis.
         Raises StartError if the URL is none.
         """
-        self._connector = Connector(url, direct=direct)
+        parts = self._parts = parts or Parts(Connector(url, direct=direct))
         self.server = ""
         self._free_space = free_space
         self._clock = Clock()
         self._cache = cache or LocalCache(0)
         self.kept = self._cache.get
-        self._large = LargeValueBatcher(self._connector, self._clock, self._cache)
-        self._reads = ReadBatcher(self._connector, self._clock, self._cache, self._large.read_then)
-        self._writes = WriteBatcher(self._connector, self._clock, self._cache, free_space, owner_keys)
-        self._attaching = Attaching(self._clock, self._writes.daemon, fsync, self._is_full)
+        self._large = parts.large_reads(self._clock, self._cache)
+        self._reads = parts.reads(self._clock, self._cache, self._large.read_then)
+        self._writes = parts.writes(self._clock, self._cache, free_space, owner_keys)
+        self._attaching = parts.attaching(self._clock, self._writes.daemon, fsync, self._is_full)
         self._writes.attach = self._attaching.attach
         self._fsync = fsync
-        self._control = Channel(self._connector, self._clock)
-        self._listing = Channel(self._connector, self._clock)
-        self._backlog = Channel(self._connector, self._clock)
+        self._control = parts.control(self._clock)
+        self._listing = parts.calls(self._clock)
+        self._backlog = parts.calls(self._clock)
         self._housekeeping = Housekeeping(self._control, self._writes, self._clock, retention, free_space, self._asked)
         self._history = AskedOnce(self._ask_history)
         counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
@@ -128,9 +128,10 @@ class Store:
 
     async def _look(self, end: End | None, loss: str, *, suspect: bool | None) -> None:
         """One attempt of `start`.  Raises StoreLost, TimeoutError."""
-        connection = await self._connector.open()
+        connection = await self._parts.attacher.open()
         try:
             self.server = engine_of(await check_server(connection))
+            await self._parts.check(connection)
             if loss and not await ask(connection, command("EXISTS", META)):
                 raise StartError(loss)
             await self._attaching.attach_first(connection, end, doubtful=suspect)
@@ -150,7 +151,7 @@ class Store:
         """The end of the history, None if the store does not say so at once."""
         with suppress(StoreLost, Rejected, TimeoutError):
             async with asyncio.timeout(GRACE):
-                connection = await self._connector.open()
+                connection = await self._parts.attacher.open()
                 try:
                     return await read_end(connection)
                 finally:
@@ -162,15 +163,13 @@ class Store:
 
         wants_value: whether a key's large values are to be read; else its changes say only how many bytes they have.
         """
-        return ChangeLogConnection(
-            await self._connector.open(), self._writes.is_busy, self._attaching.know, wants_value
-        )
+        return await self._parts.log(self._writes.is_busy, self._attaching.know, wants_value)
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded if a script refuses the store; from then on all is refused."""
         batchers = (self._reads, self._large, self._writes)
         try:
-            await run_together(*(batcher.run() for batcher in batchers), self._keep_house())
+            await run_together(*(batcher.run() for batcher in batchers), *self._parts.tasks(), self._keep_house())
         except Superseded as error:
             for batcher in batchers:
                 batcher.retire(error)
@@ -198,6 +197,7 @@ class Store:
         await self._control.close()
         await self._listing.close()
         await self._backlog.close()
+        await self._parts.close()
 
     # ---- single keys
 
@@ -331,6 +331,7 @@ class Store:
             position, floor = read_meta(await self._control.call(META_COMMAND))
         except StoreLost as error:
             raise Unavailable(str(error)) from None
+        await self._parts.confirm(position.revision)
         self._attaching.know(position.revision)
         return position, floor
 

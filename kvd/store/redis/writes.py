@@ -269,10 +269,11 @@ class WriteBatcher(Batcher):
             self.refused_for_space = True
             raise StoreLost(FULL)
         await self.attach(connection, self._acknowledged)
-        unknown = deque([*self._behind, *self._in_flight])
+        unknown = self._unresolved()
         first = unknown[0].number if unknown else self._number + 1
         answers = await self._resolve(connection, first) if self._number else []
         died = await self._look_whether_died(connection)
+        await self._confirm_resolved(connection)
         self._behind.clear()
         self._in_flight.clear()
         for answer in answers:
@@ -281,6 +282,13 @@ class WriteBatcher(Batcher):
         if died:
             self._count_death(job for batch in unknown for job in batch.jobs)
         self._again(unknown)
+
+    def _unresolved(self) -> deque[Batch]:
+        """All that was sent and not settled, in the order of its numbers."""
+        return deque([*self._behind, *self._in_flight])
+
+    async def _confirm_resolved(self, connection: Connection) -> None:
+        """Make sure that what has been found there stays there.  Raises StoreLost, TimeoutError."""
 
     async def _resolve(self, connection: Connection, first: int) -> list[bytes | None]:
         try:

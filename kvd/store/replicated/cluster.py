@@ -1,0 +1,121 @@
+"""The nodes of a cluster: where the slot of kvd's keys is, as most of them say.
+
+None of redis-py's cluster clients is used: they pick a connection for each call, and so a WAIT on another one than the
+write before it says that all is replicated.
+"""
+
+from typing import Any, NamedTuple
+
+from kvd.errors import StoreLost, StoreUnusable
+from kvd.group_url import GroupUrl
+from kvd.store.redis.connection import PREFIX, Rejected, command
+from kvd.store.replicated.primary import Address, Primary, shown
+from kvd.store.replicated.witness import Witness, ask_all
+
+PATIENCE = 5.0
+"""Seconds without an answer of most nodes after which what a primary has is not taken for granted any more."""
+
+_SLOT = command("CLUSTER", "KEYSLOT", PREFIX)
+_NODES = command("CLUSTER", "NODES")
+_GONE = {"fail", "noaddr", "handshake"}
+_CHECKED = {
+    "cluster-allow-replica-migration": (
+        "a replica of kvd's primary may be moved to another one in silence, and be missing when it is needed"
+    ),
+    "cluster-require-full-coverage": "kvd's keys are refused when other slots are away, which hold nothing of kvd's",
+}
+"""Settings that must be "no", and what happens else."""
+
+
+class Node(NamedTuple):
+    """One line of CLUSTER NODES."""
+
+    name: str
+    address: Address
+    flags: list[str]
+    primary: str
+    epoch: int
+    slots: list[str]
+
+    @classmethod
+    def of(cls, line: str) -> "Node":
+        """That of a line: id ip:port@cport[,hostname] flags primary ping pong epoch link slots."""
+        name, place, flags, primary, _, _, epoch, _, *slots = line.split(" ")
+        host, _, port = place.partition("@")[0].rpartition(":")
+        return cls(name, (host, int(port)), flags.split(","), primary, int(epoch), slots)
+
+    def has(self, slot: int) -> bool:
+        """Whether it serves a slot."""
+        ranges = (one.partition("-") for one in self.slots if not one.startswith("["))
+        return "master" in self.flags and any(int(a) <= slot <= int(b or a) for a, _, b in ranges)
+
+
+class Cluster:
+    """`Witnesses` that are a cluster's nodes: those that were named, and those that they know."""
+
+    def __init__(self, url: GroupUrl) -> None:
+        self._url = url
+        self._all: dict[Address, Witness] = {}
+        self._know(url.nodes)
+
+    def _know(self, addresses: "tuple[Address, ...] | list[Address]") -> None:
+        for one in addresses:
+            if one not in self._all:
+                self._all[one] = Witness(self._url.of_witness(*one))
+
+    async def find(self) -> Primary:
+        """See `Witnesses`."""
+        answers = await self._ask()
+        views = [(slot, [Node.of(line) for line in nodes.decode().splitlines()]) for slot, nodes in answers]
+        found = [(node, view) for slot, view in views for node in view if node.has(slot)]
+        if not found:
+            raise StoreLost("no node of the cluster knows who has the slot of kvd's keys")
+        best, view = max(found, key=lambda one: one[0].epoch)
+        host = best.address[0] or self._host_of(best)
+        self._know([node.address for node in view if node.address[0] and _GONE.isdisjoint(node.flags)])
+        replicas = max(sum(node.primary == best.name for node in nodes) for _, nodes in views)
+        doubt = self._doubt([node.flags for node, _ in found if node.name == best.name])
+        return Primary((host, best.address[1]), replicas, doubt, PATIENCE)
+
+    def _host_of(self, node: Node) -> str:
+        """A node that nobody has met yet does not know its own address."""
+        return next((host for host, port in self._all if port == node.address[1]), "")
+
+    def _doubt(self, flags: list[list[str]]) -> str:
+        if any("fail" in one for one in flags):
+            return "the cluster agrees that it is down"
+        down = sum("fail?" in one for one in flags)
+        return f"{down} nodes say that it is down" if down * 2 > len(flags) else ""
+
+    async def _ask(self) -> list[tuple[int, bytes]]:
+        answers = await ask_all(list(self._all.values()), _SLOT, _NODES)
+        known = [(slot, nodes) for slot, nodes in answers if not isinstance(slot, Rejected)]
+        if answers and not known:
+            raise StoreUnusable(f"it is no cluster: {answers[0][0]}")
+        if len(known) * 2 <= len(self._all):
+            raise StoreLost(f"only {len(known)} of {len(self._all)} nodes of the cluster answer")
+        return [(int(slot), bytes(nodes)) for slot, nodes in known]
+
+    async def check(self) -> None:
+        """See `Witnesses`."""
+        await self.find()
+        for address, witness in self._all.items():
+            try:
+                replies = await witness.ask(*(command("CONFIG", "GET", name) for name in _CHECKED))
+            except StoreLost:
+                continue
+            for (name, why), reply in zip(_CHECKED.items(), replies, strict=True):
+                if _value(reply) == b"yes":
+                    raise StoreUnusable(
+                        f"{shown(address)} has {name} yes: {why}; to change it: redis-cli CONFIG SET {name} no"
+                    )
+
+    async def close(self) -> None:
+        """See `Witnesses`."""
+        for one in self._all.values():
+            await one.close()
+
+
+def _value(reply: Any) -> Any:
+    """Of a setting; None if it is not told, or not known."""
+    return None if isinstance(reply, Rejected) or not reply else reply[1]

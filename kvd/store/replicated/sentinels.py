@@ -1,0 +1,91 @@
+"""The Sentinels: a majority of them must answer, and what the one with the highest epoch says is so."""
+
+import logging
+from typing import Any
+
+from kvd.errors import StoreLost, StoreUnusable
+from kvd.group_url import GroupUrl
+from kvd.store.redis.connection import Rejected, command
+from kvd.store.replicated.primary import Primary
+from kvd.store.replicated.witness import Witness, ask_all
+
+logger = logging.getLogger("kvd.store")
+
+DOWN_AFTER = 5.0
+"""Seconds, where no Sentinel says after how many it takes a server for dead."""
+_DEAD = ("o_down", "s_down")
+
+
+class Sentinels:
+    """`Witnesses` that are Sentinels."""
+
+    def __init__(self, url: GroupUrl) -> None:
+        self._name = url.name
+        self._all = [Witness(url.of_witness(*node), url.of_witness(*node, as_data=True)) for node in url.nodes]
+
+    async def find(self) -> Primary:
+        """See `Witnesses`.
+
+        Flags are those of any of them: one may know of a failover that the others have yet to hear of.
+        """
+        answers = await self._ask("MASTER")
+        views = [_fields(answer) for answer in answers]
+        best = max(views, key=lambda view: int(view.get("config-epoch", "0")))
+        address = _address(best)
+        patience = int(best.get("down-after-milliseconds", "0")) / 1000
+        return Primary(
+            address,
+            max(int(view.get("num-slaves", "0")) for view in views),
+            self._doubt([view.get("flags", "") for view in views if _address(view) == address], views),
+            patience or DOWN_AFTER,
+        )
+
+    def _doubt(self, flags: list[str], views: list[dict[str, str]]) -> str:
+        """flags: of those who name the same primary.  views: of all."""
+        if any("failover_in_progress" in view.get("flags", "") for view in views):
+            return "a failover is in progress"
+        if any("o_down" in one for one in flags):
+            return "the Sentinels agree that it is down"
+        down = sum("s_down" in one for one in flags)
+        return f"{down} of {len(self._all)} Sentinels say that it is down" if down * 2 > len(self._all) else ""
+
+    async def _ask(self, word: str) -> list[Any]:
+        """What each of them answers.  Raises StoreLost if those are no majority."""
+        answers = [replies[0] for replies in await ask_all(self._all, command("SENTINEL", word, self._name))]
+        known = [answer for answer in answers if not isinstance(answer, Rejected)]
+        if len(answers) * 2 <= len(self._all):
+            raise StoreLost(f"only {len(answers)} of {len(self._all)} Sentinels answer")
+        if not known:
+            raise StoreUnusable(f"the Sentinels say of {self._name!r}: {answers[0]}")
+        return known
+
+    async def check(self) -> None:
+        """See `Witnesses`."""
+        views = list(map(_fields, await self._ask("MASTER")))
+        others = max(int(view.get("num-other-sentinels", "0")) for view in views)
+        if others >= len(self._all):
+            logger.warning(
+                "the Sentinels are %d, and --store names %d of them: name all, or a majority of those that are named "
+                "may be none", others + 1, len(self._all),
+            )  # fmt: skip
+        replicas = [_fields(one) for answer in await self._ask("REPLICAS") for one in answer]
+        priorities = {view["slave-priority"] for view in replicas if view.get("slave-priority")}
+        if len(priorities) > 1:
+            raise StoreUnusable(
+                f"its replicas have different replica-priority ({', '.join(sorted(priorities))}), so that a failover "
+                "may prefer one that lacks confirmed writes: give all servers the same"
+            )
+
+    async def close(self) -> None:
+        """See `Witnesses`."""
+        for one in self._all:
+            await one.close()
+
+
+def _fields(flat: list[bytes]) -> dict[str, str]:
+    words = [word.decode(errors="replace") for word in flat]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _address(view: dict[str, str]) -> tuple[str, int]:
+    return view.get("ip", ""), int(view.get("port", "0"))

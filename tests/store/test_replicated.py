@@ -1,0 +1,185 @@
+"""Failover: three Redis under three Sentinels, with real servers that are killed and stopped."""
+
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.groups import Node, SentinelGroup, running
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, ROOT, StartDaemon, wait_for
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelGroup]:
+    """One that no test leaves with less than all of its servers."""
+    with running(SentinelGroup(tmp_path_factory.mktemp("group"))) as started:
+        yield started
+
+
+def refusal(*options: str) -> str:
+    """What a daemon says that does not start: one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--store-wait", "0", *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode != 0, done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith("kvd: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_group_that_cannot_keep_its_word_is_refused(group: SentinelGroup) -> None:
+    assert "only 0 of 3 Sentinels answer" in refusal(
+        "--store", "redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/n"
+    )
+    assert "No such master" in refusal("--store", f"{group.url}x")
+    assert "replicas follow" in refusal("--store", group.url, "--durability", "replica=3")
+    for node in group.nodes[:2]:
+        for name, value, before, why in [
+            ("appendfsync", "everysec", "always", "has appendfsync everysec"),
+            ("appendonly", "no", "yes", "no append-only file"),
+            ("replica-priority", "10", "100", "different replica-priority"),
+        ]:
+            node.ask("CONFIG", "SET", name, value)
+            try:
+                said = refusal("--store", group.url)
+                assert why in said
+            finally:
+                node.ask("CONFIG", "SET", name, before)
+
+
+def test_what_replicas_lack_is_shown_to_nobody(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    """All of them are stopped: neither OK nor GET, CHANGE, LIST, position or another daemon gives what they lack."""
+    one, other = start_daemon("--store", group.url), start_daemon("--store", group.url)
+    replicas = [node for node in group.nodes if node is not group.primary]
+    with one.connect() as writer, other.connect() as reader, other.connect() as watcher:
+        position = writer.ask("SET shown before").split()[1]
+        assert reader.ask("GET shown") == "OK before"
+        assert watcher.ask("WATCH *").startswith(f"OK {position}@")
+        for node in replicas:
+            group.pause(node)
+        try:
+            writer.send("SET shown after\n")
+            wait_for("the write", lambda: b"after" in bytes(group.primary.ask("HGET", "{kvd}:data", "shown")))  # type: ignore[arg-type]
+            reader.send("GET shown\nGET absent\n")
+            for peer in (reader, watcher, writer):
+                assert is_silent(peer)
+        finally:
+            for node in replicas:
+                group.go_on(node)
+        assert writer.line() == f"OK {int(position) + 1}"
+        assert reader.lines(2) == ["OK after", "NONE"]
+        assert watcher.line().startswith(f"CHANGE {int(position) + 1}@")
+
+
+def test_one_replica_that_is_away_stops_nobody_but_who_wants_all(
+    group: SentinelGroup, start_daemon: StartDaemon
+) -> None:
+    one, all_of_them = (
+        start_daemon("--store", group.url),
+        start_daemon("--store", group.url, "--durability", "replica=all"),
+    )
+    away = next(node for node in group.nodes if node is not group.primary)
+    with one.connect() as peer, all_of_them.connect() as strict:
+        assert strict.ask("SET k 1").startswith("OK ")
+        group.pause(away)
+        try:
+            assert peer.ask("SET one 1").startswith("OK ")
+            strict.send("SET two 2\n")
+            assert is_silent(strict)
+        finally:
+            group.go_on(away)
+        assert strict.line().startswith("OK ")
+
+
+def is_silent(peer: Peer, seconds: float = 0.4) -> bool:
+    """Whether nothing comes for so long, where what must not come would be there at once."""
+    return not select.select([peer.socket], [], [], seconds)[0]
+
+
+def fail_over(group: SentinelGroup, start_daemon: StartDaemon, *options: str, pause: bool) -> None:
+    """Requests are on their way while the primary goes: each is done, none says that it was not."""
+    daemon = start_daemon("--store", group.url, *options)
+    first = group.primary
+    with daemon.connect() as writer, daemon.connect() as watcher:
+        store = watcher.ask("WATCH *").partition("@")[2]
+        revisions = [int(writer.ask(f"SET before{n} {n}").split()[1]) for n in range(10)]
+        if pause:
+            group.pause(first)
+        else:
+            first.kill()
+        writer.send("".join(f"SET after{n} {n}\n" for n in range(10)) + "INCR count\nGET after9\n")
+        replies = writer.lines(12)
+        assert all(reply.startswith("OK ") for reply in replies), replies
+        revisions += [int(reply.split()[1]) for reply in replies[:10]]
+        assert replies[10:] == ["OK 1", "OK 9"]
+        assert group.primary is not first
+        seen = [line.split() for line in watcher.lines(21)]
+        assert [words[0] for words in seen] == ["CHANGE"] * 21
+        # The same history, without a gap.
+        assert [words[1] for words in seen] == [f"{n}@{store}" for n in range(revisions[0], revisions[0] + 21)]
+        assert revisions == list(range(revisions[0], revisions[0] + 20))
+    if pause:
+        group.go_on(first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [False, True], ids=["killed", "stopped"])
+def test_no_client_sees_an_error_in_a_failover(tmp_path: Path, start_daemon: StartDaemon, *, pause: bool) -> None:
+    with running(SentinelGroup(tmp_path / "group")) as group:
+        fail_over(group, start_daemon, pause=pause)
+
+
+@pytest.mark.slow
+def test_what_async_lost_is_said(tmp_path: Path, start_daemon: StartDaemon) -> None:
+    """The replicas' links are cut before the primary is killed: what it acknowledged meanwhile is gone."""
+    with running(SentinelGroup(tmp_path / "group")) as group:
+        daemon = start_daemon("--store", group.url, "--durability", "async")
+        first, *replicas = group.nodes
+        with daemon.connect() as writer, daemon.connect() as watcher:
+            store = watcher.ask("WATCH *").partition("@")[2]
+            assert writer.ask("SET kept 1") == "OK 1"
+            wait_for("replication", lambda: all(node.ask("HGET", "{kvd}:data", "kept") for node in replicas))
+            for node in replicas:
+                group.pause(node)
+            first.ask("CLIENT", "KILL", "TYPE", "replica")
+            assert writer.ask("SET lost 1") == "OK 2"
+            first.kill()
+            for node in replicas:
+                group.go_on(node)
+            assert watcher.lines(2)[1].startswith(f"CHANGE 2@{store}")
+            assert watcher.line().startswith(f"END 2@{store} store")
+            assert int(writer.ask("SET new 1").split()[1]) > 4 * 10**9
+            assert writer.ask("GET lost") == "NONE"
+            assert writer.ask("GET kept") == "OK 1"
+
+
+def test_a_server_that_is_no_primary_is_left(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    """READONLY, or WAIT's UNBLOCKED, is no refusal: what was asked is asked of the primary, as soon as there is one."""
+    daemon = start_daemon("--store", group.url)
+    first = group.primary
+    second = next(node for node in group.nodes if node is not first)
+    with daemon.connect() as peer:
+        assert peer.ask("SET k 1").startswith("OK ")
+        first.ask("REPLICAOF", second.host, second.port)
+        peer.send("SET k 2\nGET k\n")
+        assert is_silent(peer)
+        first.ask("REPLICAOF", "NO", "ONE")
+        set_, got = peer.lines(2)
+        assert (set_[:3], got) == ("OK ", "OK 2")
+
+
+def test_a_sentinel_that_hangs_is_no_obstacle(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--store", group.url)
+    hanging: Node = group.sentinels[0]
+    with daemon.connect() as peer:
+        hanging.signal(signal.SIGSTOP)
+        try:
+            assert [peer.ask(f"SET k {n}")[:3] for n in range(20)] == ["OK "] * 20
+        finally:
+            hanging.signal(signal.SIGCONT)

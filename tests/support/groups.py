@@ -1,0 +1,183 @@
+"""Servers that replicate each other, on loopback: three Redis under three Sentinels, or a cluster of five nodes."""
+
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import redis
+
+from tests.support.processes import free_port, needs, wait_for
+
+NAME = "main"
+DOWN_AFTER = 1000
+"""Milliseconds after which the Sentinels, or the other nodes, take one for dead."""
+SETTINGS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--repl-diskless-sync-delay", "0")
+
+
+class Node:
+    """One server.  `start` it; `stop` it in any case."""
+
+    def __init__(self, directory: Path, *options: str, host: str = "127.0.0.1", port: int = 0, space: str = "") -> None:
+        """space: the network namespace that it runs in."""
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.host = host
+        self.port = port or free_port()
+        self.options = options
+        self._prefix = ["ip", "netns", "exec", space] if space else []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it answers."""
+        binding = ["--port", str(self.port), "--bind", self.host, "--dir", str(self.directory)]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._prefix, "redis-server", *self.options, *binding, *options], stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for(f"redis-server on {self.port}", self.answers)
+
+    def answers(self) -> bool:
+        """Whether it does, and has its data."""
+        assert self._process
+        assert self._process.poll() is None, (self.directory / "log").read_text()[-500:]
+        with suppress(redis.RedisError):
+            return bool(self.ask("PING"))
+        return False
+
+    def ask(self, *words: str | int) -> object:
+        """Its reply to a command."""
+        client = redis.Redis(self.host, self.port, socket_timeout=3, retry=None, protocol=2)  # type: ignore[arg-type]
+        try:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+        finally:
+            client.close()
+
+    def info(self, section: str) -> dict[str, object]:
+        """What INFO says of it."""
+        found = self.ask("INFO", section)
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
+
+    def signal(self, number: int) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """`kill -9`, also of one that is stopped."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Group:
+    """What both forms have in common.
+
+    nodes: those that hold kvd's data, the first primary first.  url: for --store.
+    """
+
+    nodes: list[Node]
+    all: list[Node]
+    url: str
+
+    def close(self) -> None:
+        for node in self.all:
+            node.kill()
+
+    @property
+    def primary(self) -> Node:
+        """The one that is agreed on now."""
+        raise NotImplementedError
+
+    def other(self, than: Node) -> bool:
+        """Whether there is another primary."""
+        with suppress(redis.RedisError, StopIteration):
+            return self.primary is not than
+        return False
+
+    def pause(self, node: Node) -> None:
+        node.signal(signal.SIGSTOP)
+
+    def go_on(self, node: Node) -> None:
+        node.signal(signal.SIGCONT)
+
+
+class SentinelGroup(Group):
+    """Three Redis, the first of them the primary, under three Sentinels."""
+
+    def __init__(self, directory: Path, *options: str, hosts: Sequence[str] = (), spaces: Sequence[str] = ()) -> None:
+        """options: of the servers.  hosts, spaces: of the three machines; each has a server and a Sentinel."""
+        hosts, spaces = hosts or ["127.0.0.1"] * 3, spaces or [""] * 3
+        self.nodes = [
+            Node(directory / f"node{n}", *SETTINGS, *options, host=host, space=space)
+            for n, (host, space) in enumerate(zip(hosts, spaces, strict=True))
+        ]
+        first = self.nodes[0]
+        self.sentinels = []
+        for n, (host, space) in enumerate(zip(hosts, spaces, strict=True)):
+            place = directory / f"sentinel{n}"
+            node = Node(place, str(place / "conf"), "--sentinel", host=host, space=space)
+            (place / "conf").write_text(
+                f"sentinel monitor {NAME} {first.host} {first.port} 2\n"
+                f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
+                f"sentinel failover-timeout {NAME} 6000\nsentinel parallel-syncs {NAME} 2\n"
+            )
+            self.sentinels.append(node)
+        self.all = [*self.nodes, *self.sentinels]
+        self.url = f"redis+sentinel://{','.join(f'{one.host}:{one.port}' for one in self.sentinels)}/{NAME}"
+
+    def start(self) -> None:
+        """Start all of it, and wait until all know each other."""
+        first, *replicas = self.nodes
+        first.start()
+        for node in replicas:
+            node.start("--replicaof", f"{first.host} {first.port}")
+        for node in self.sentinels:
+            node.start()
+        wait_for("the replicas", lambda: first.info("replication")["connected_slaves"] == len(replicas))
+        wait_for("the Sentinels", lambda: all(self._knows_all(node, len(replicas)) for node in self.sentinels))
+
+    @staticmethod
+    def _knows_all(sentinel: Node, replicas: int) -> bool:
+        view = fields(sentinel.ask("SENTINEL", "MASTER", NAME))
+        return (view["num-other-sentinels"], view["num-slaves"], view["flags"]) == ("2", str(replicas), "master")
+
+    @property
+    def primary(self) -> Node:
+        """See `Group`."""
+        views = []
+        for node in self.sentinels:
+            with suppress(redis.RedisError):
+                views.append(fields(node.ask("SENTINEL", "MASTER", NAME)))
+        best = max(views, key=lambda view: int(view["config-epoch"]))
+        return next(node for node in self.nodes if (node.host, str(node.port)) == (best["ip"], best["port"]))
+
+
+def fields(reply: object) -> dict[str, str]:
+    """A reply of names and values in turn, however redis-py gives it."""
+    if isinstance(reply, dict):
+        return {_text(name): _text(value) for name, value in reply.items()}
+    assert isinstance(reply, list)
+    words = [_text(word) for word in reply]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _text(word: object) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+@contextmanager
+def running(group: SentinelGroup) -> Iterator[SentinelGroup]:
+    """A group, started, and ended whatever happens."""
+    needs("redis-server")
+    try:
+        group.start()
+        yield group
+    finally:
+        group.close()
