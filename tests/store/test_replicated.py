@@ -65,7 +65,7 @@ def test_what_replicas_lack_is_shown_to_nobody(group: SentinelGroup, start_daemo
             group.pause(node)
         try:
             writer.send("SET shown after\n")
-            wait_for("the write", lambda: b"after" in bytes(group.primary.ask("HGET", "{kvd}:data", "shown")))  # type: ignore[arg-type]
+            wait_for("the write", lambda: b"after" in value(group.primary, "shown"))
             reader.send("GET shown\nGET absent\n")
             for peer in (reader, watcher, writer):
                 assert is_silent(peer)
@@ -95,6 +95,13 @@ def test_one_replica_that_is_away_stops_nobody_but_who_wants_all(
         finally:
             group.go_on(away)
         assert strict.line().startswith("OK ")
+
+
+def value(node: Node, key: str) -> bytes:
+    """The record that a server has of a key."""
+    found = node.ask("HGET", "{kvd}:data", key)
+    assert isinstance(found, bytes)
+    return found
 
 
 def is_silent(peer: Peer, seconds: float = 0.4) -> bool:

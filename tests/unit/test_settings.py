@@ -177,13 +177,15 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
-    examples[""] = "yes"
+    examples |= {"": "yes", "MODE": "replica=2"}
+    # It is refused where there are no replicas.
+    beside = {"KVD_STORE": "redis+sentinel://h,i,j/n"} if option.name == "--durability" else {}
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
     given = example if option.argument else True
-    from_option = read({option.name: [given] if option.several else given}, {})
-    from_variable = read({}, {option.variable: example})
+    from_option = read({option.name: [given] if option.several else given}, beside)
+    from_variable = read({}, {option.variable: example} | beside)
     assert option.variable == "KVD_" + option.name[2:].replace("-", "_").upper()
-    assert from_option == from_variable != read({}, {})
+    assert from_option == from_variable != read({}, beside)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
