@@ -1,6 +1,8 @@
 """Servers that replicate each other, on loopback: three Redis under three Sentinels, or a cluster of five nodes."""
 
+import random
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -8,12 +10,26 @@ from pathlib import Path
 
 import redis
 
-from tests.support.processes import free_port, needs, wait_for
+from tests.support.processes import needs, wait_for
 
 NAME = "main"
 DOWN_AFTER = 1000
 """Milliseconds after which the Sentinels, or the other nodes, take one for dead."""
+QUIET = (12000, 22000)
+"""Ports from which the kernel takes none, and
+BUS: what a cluster's nodes add to theirs."""
+BUS = 10000
 SETTINGS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--repl-diskless-sync-delay", "0")
+
+
+def quiet_port() -> int:
+    """A free port that no connection is given by chance before it is used, and so is the one of a cluster's bus."""
+    while True:
+        port = random.randrange(*QUIET)
+        with socket.socket() as first, socket.socket() as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + BUS))
+            return port
 
 
 class Node:
@@ -24,7 +40,7 @@ class Node:
         directory.mkdir(parents=True)
         self.directory = directory
         self.host = host
-        self.port = port or free_port()
+        self.port = port or quiet_port()
         self.options = options
         self._prefix = ["ip", "netns", "exec", space] if space else []
         self._process: subprocess.Popen[bytes] | None = None
