@@ -28,6 +28,7 @@ backoff      the pauses of whatever tries again
 certificates  the daemon's certificate and key, and who signs those of clients
 backup_file  the file of a backup
 credentials  the URL of a store, which is never shown
+group_url    the URL of servers that replicate each other
 requests     what clients ask for
 model        the values that the layers exchange
 asked_once   what many ask at the same time is asked once

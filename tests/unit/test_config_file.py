@@ -68,7 +68,7 @@ def test_every_option_is_taken(config: Path) -> None:
     for option in OPTIONS:
         if option.name[2:] in named:
             assert getattr(found, option.field) != getattr(Settings(), option.field)
-    assert {option.name[2:] for option in OPTIONS} - named == {"config", "store", "store-file"}
+    assert {option.name[2:] for option in OPTIONS} - named == {"config", "store", "store-file", "durability"}
 
 
 @pytest.mark.parametrize("option", OPTIONS[1:], ids=lambda option: option.name)
