@@ -1,6 +1,7 @@
 """Limits of connections, each a setting, with one error and one count; whoever keeps to them notices nothing."""
 
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from kvd.metrics import LIMITED
 from kvd.session.limits import Limit
 from tests.support.daemons import one_each
 from tests.support.peers import Peer
-from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 
 USERS = """
 [users.ada]
@@ -237,17 +238,19 @@ def stopped_store(daemon: Daemon) -> Iterator[None]:
 def test_requests_beyond_those_in_flight_are_refused_at_once(hasty_store: Daemon, request_: str) -> None:
     refused = "ERR limit too many requests are in flight (--requests-in-flight); nothing was done; try again later"
     count = counted(hasty_store, "requests")
-    with hasty_store.connect() as one, hasty_store.connect() as two, hasty_store.connect() as other:
-        other.ask("PING")
+    with ExitStack() as stack:
+        *three, other = (stack.enter_context(hasty_store.connect()) for _ in range(4))
         with stopped_store(hasty_store):
-            one.send("SET x 1\n")
-            two.send("SET y 1\n")
-            # They are on their way, and this is not to be before them.
-            wait_for("both", lambda: other.ask("GET nope2") == refused)
+            for number, peer in enumerate(three):
+                peer.send(f"SET x{number} 1\n")
+            # One of them is one too many; and once that is told, the two others are in flight.
+            ready, _, _ = select.select([peer.socket for peer in three], [], [], PATIENCE)
+            (late,) = (peer for peer in three if peer.socket in ready)
+            assert late.line() == refused
             other.send(request_ + "\n")
             assert other.lines(request_.count("\n") + 1)[-1] == refused
             assert other.ask("PING") == "OK"
-        assert [one.line()[:3], two.line()[:3]] == ["OK ", "OK "]
+        assert [peer.line()[:3] for peer in three if peer is not late] == ["OK ", "OK "]
         assert other.ask(request_.rpartition("\n")[2])[:3] in ("OK ", "NON", "ERR")
     assert counted(hasty_store, "requests") > count
 
