@@ -152,6 +152,7 @@ class Connection:
     def skip_items(self) -> None:
         """From now on it only watches: items that were not asked for are no error."""
         self._protocol.skips_items = True
+        half_open.reset_at_end(self._transport.get_extra_info("socket"))
 
     def unanswered(self) -> list[Any]:
         """The tokens of the requests whose answers have not come: none will."""

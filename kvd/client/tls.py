@@ -109,7 +109,7 @@ class TlsSocket:
         self._lock = threading.Lock()
         self.family = connection.family
         self.fileno = connection.fileno
-        self.getsockopt = connection.getsockopt
+        self.getsockopt, self.setsockopt = connection.getsockopt, connection.setsockopt
 
     def send(self, data: memoryview) -> int:
         """Send what can be sent now.  Raises BlockingIOError, OSError."""

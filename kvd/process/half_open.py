@@ -50,6 +50,16 @@ def keep_alive(connection: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+def reset_at_end(connection: Any) -> None:
+    """Have the kernel reset the connection when this end closes it, also when the process is killed.
+
+    Otherwise the peer cannot tell a watcher that has closed from one that has only ended its sending side, and keeps it
+    until it has a change for it.  What was sent and not yet received may be lost.  connection: a socket, or a
+    transport's.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def gone() -> str:
     """What there is to say of a peer that is gone."""
     return f"its machine has acknowledged nothing for {LOOKS * LOOK_INTERVAL:g} s"
