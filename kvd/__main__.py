@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = settings.read(options, os.environ, machine.available())
         if options["--version"]:
             return _print_version(chosen)
-        service.log_to_stderr(chosen.log_level, of_many=chosen.workers > 1)
+        service.log_to_stderr(chosen.log_level, chosen.log_format, of_many=chosen.workers > 1)
         limits.raise_limit()
         limits.check()
         daemon = Daemon(chosen)

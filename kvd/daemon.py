@@ -3,19 +3,20 @@
 import logging
 import time
 
-from kvd import exposure
+from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.metrics import Start
 from kvd.model import Position
 from kvd.process import limits
+from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import Listener, listen
 from kvd.process.tasks import run_together
 from kvd.reloadable import Reloadable
 from kvd.server import Server
-from kvd.settings import Settings, described
+from kvd.settings import Settings, described, told
 from kvd.store.location import StoreLocation
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
@@ -65,6 +66,11 @@ class Daemon:
             inherited = [self.embedded.lock] if self.embedded else []
             self._serving = Workers(self._settings, location, self._listeners, inherited, loaded, self._start)
         await self._serving.start()
+        store = self._start.position
+        # Beside the settings, which have their options' names: store is one of them.
+        known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
+                 "revision": store.revision, "listening": " ".join(map(str, self.addresses))}  # fmt: skip
+        logger.info("started", extra=facts(**known, **told(self._settings)))
 
     @property
     def addresses(self) -> list[AnyAddress]:
@@ -127,6 +133,7 @@ class Daemon:
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         assert self._serving  # noqa: S101
+        logger.info("stopping: what is in flight is answered, and watchers are told")
         self._remove_files()
         await self._serving.drain()
 
@@ -139,3 +146,6 @@ class Daemon:
             self._note.write(await self._store.end())
         if self.embedded:
             await self.embedded.stop()
+        if self._serving:
+            uptime = round(time.monotonic() - self._start.at)
+            logger.info("stopped", extra=facts(uptime=uptime))

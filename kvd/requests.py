@@ -247,6 +247,9 @@ class ClientName(NamedTuple):
     def __bytes__(self) -> bytes:
         return b"%d-%d" % self
 
+    def __str__(self) -> str:
+        return f"{self.process}-{self.number}"
+
 
 class ClientRange(NamedTuple):
     """CLIENTS: the connections after one (None: from the first on), `limit` (int) at the most, 0 for all."""

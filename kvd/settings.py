@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kvd import config_file
 from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
@@ -15,6 +16,7 @@ from kvd.model import LARGEST_VALUE, MOST_PATTERNS
 from kvd.options import (
     MOST,
     Given,
+    Option,
     count,
     durability,
     flag,
@@ -210,6 +212,10 @@ class Settings:
         "info", one_of("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error"
     )  # fmt: skip
 
+    log_format: str = option(
+        "text", one_of("text", "json"), "FORM", "How its lines are written: text, or json, an object a line"
+    )  # fmt: skip
+
     notes: Path | None = None
     memory: MemoryPlan = NOT_PLANNED
 
@@ -277,6 +283,19 @@ def _complete(settings: Settings, given: Container[str], available: Available) -
         read_cache=settings.read_cache if "read_cache" in given else planned,
         notes=settings.data if settings.store and "data" in given else None,
     )
+
+
+def told(settings: Settings) -> dict[str, object]:
+    """Every option and its value, for the log: of what may hold a password only whether it was given."""
+    return {option.name.removeprefix("--"): _told(option, getattr(settings, option.field)) for option in OPTIONS}
+
+
+def _told(option: Option, value: Any) -> object:
+    if option.secret:
+        return "***" if value else ""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return value if isinstance(value, bool | int | float) else "" if value is None else str(value)
 
 
 def described(settings: Settings) -> str:

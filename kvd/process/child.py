@@ -72,6 +72,8 @@ class Child(ABC):
             except StartError as error:
                 if not self._stopping:
                     logger.error("%s", error)
+            else:
+                logger.info("%s was started again", self.name)
 
     async def _terminate(self) -> None:
         """End the process, cleanly if it can be."""

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 
+from kvd.process.log_lines import facts
+
 INTERVAL = 60.0
 """Seconds for which lines are counted, from the first one on."""
 FEW = 20
@@ -23,15 +25,15 @@ class LimitedLog:
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def write(self, *words: object) -> None:
-        """Write a line, or count it if there were some of its kind already."""
+    def write(self, *words: object, **known: object) -> None:
+        """Write a line, or count it if there were some of its kind already.  known: what goes with it, as `facts`."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._began = loop.time()
             self._timer = loop.call_later(INTERVAL, self.flush)
         self._count += 1
         if self._count <= self._few:
-            self._logger.log(self._level, self._message, *words)
+            self._logger.log(self._level, self._message, *words, extra=facts(**known))
 
     def flush(self) -> None:
         """End the interval: say how many lines were not written."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
-from kvd.credentials import masked
+from kvd.process.log_lines import write_to_stderr
 
 logger = logging.getLogger("kvd")
 
@@ -83,23 +83,13 @@ def open_standard_streams() -> None:
     os.close(null)
 
 
-def log_to_stderr(level: str, *, of_many: bool) -> None:
+def log_to_stderr(level: str, form: str = "text", *, of_many: bool) -> None:
     """Write the log to standard error; of_many: each line says which process it comes from."""
-    process = " [%(process)d]" if of_many else ""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(f"%(asctime)s %(levelname)s{process} %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    write_to_stderr(level, form, of_many=of_many)
     # What nobody foresaw may quote a URL, too.
     sys.excepthook = lambda kind, error, trace: logging.getLogger("kvd").critical(
         "an error that was not foreseen ends this process", exc_info=(kind, error, trace)
     )
-
-
-class _Formatter(logging.Formatter):
-    """Lines without passwords, from whatever logger."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
 
 
 def has_terminal() -> bool:

@@ -17,7 +17,7 @@ from kvd.session.login import Login
 from kvd.session.output import Output
 from kvd.session.watching import Watching
 from kvd.verbs import Kind, Verb, kind_of
-from kvd.wire import replies, shortcuts
+from kvd.wire import shortcuts
 
 
 class CheckedDispatcher(Dispatcher):
@@ -66,7 +66,7 @@ class CheckedDispatcher(Dispatcher):
         # The task may have been waiting since it was looked at.
         refusal = None if self.in_transaction else self._login.refused(verb.name, arguments)
         if refusal:
-            self._output.reply(replies.refused(refusal))
+            self._refuse(refusal, 1)
         else:
             await super()._work(verb, arguments)
 

@@ -8,7 +8,7 @@ that is much, no more is read.  So requests are answered in their order, and mos
 import asyncio
 from typing import Any
 
-from kvd.errors import LimitReached, NotAClient, Usage
+from kvd.errors import Denied, LimitReached, NotAClient, NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
 from kvd.process.identity import identify
 from kvd.session.checked import CheckedDispatcher
 from kvd.session.clients import Facts
@@ -21,7 +21,7 @@ from kvd.session.login import UNGUARDED, Guard, Login
 from kvd.session.output import FLUSH_BYTES, Output
 from kvd.session.peer import address_of, host_of, is_gone, name_of
 from kvd.session.streams import Streams
-from kvd.session.watching import Watching
+from kvd.session.watching import SHUTDOWN, Watching
 from kvd.verbs import is_verb
 from kvd.watch.spread import retry_hint
 from kvd.wire import replies
@@ -35,10 +35,10 @@ TURN_LINES = 256
 """Lines answered before others have their turn: 64 KiB of empty lines take a tenth of a second."""
 GONE_INTERVAL = 30.0
 """Seconds between looks whether a peer that only watches is still there."""
-SHUTDOWN = "shutdown"
-"""Why a watch ends when the daemon does, and
-KICKED: when KICK has ended its connection."""
 KICKED = "kicked", "an administrator has ended this connection"
+"""Why a watch ends when KICK has ended its connection."""
+TOLD = frozenset((Unavailable.code, Uncertain.code, LimitReached.code, Denied.code, NotAuthenticated.code))
+"""Refusals that the log tells of: they are not the fault of a request's words."""
 UNENDED = replies.refused(Usage("the last line has no line end and was not run"))
 
 
@@ -69,7 +69,7 @@ class Connection:
         self._output = Output(writer, context.push_limit, self._note)
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
-            self._output, context.push_limit,
+            self._output, context.push_limit, self._tell_of_watch,
         )  # fmt: skip
         self._guard: Guard = UNGUARDED
         if context.access:
@@ -82,6 +82,7 @@ class Connection:
             self._dispatcher = Dispatcher(
                 context, self._output, self._watching, self._go_on, self._answer, UNGUARDED, self._allow
             )
+        self._dispatcher.refused = self._tell_of_refusal
         self._linger = Linger(reader, writer)
         # Input that nobody has looked at yet, and whether reading pauses because of it.
         self._kept = b""
@@ -118,11 +119,11 @@ class Connection:
         try:
             await self._serve()
         except NotAClient as error:
-            self._complaints.closed.write(self._peer, error)
+            self._complaints.closed.write(self._peer, error, connection=self._name)
             self._is_amid = True
             self._output.send(replies.refused(Usage(str(error))))
         except OSError as error:
-            self._complaints.lost.write(self._peer, error)
+            self._complaints.lost.write(self._peer, error, connection=self._name)
             # The reader keeps the error, which would keep the stack and all that is on it, such as a page of a
             # copy, until the garbage collector comes.
             error.__traceback__ = None
@@ -176,10 +177,18 @@ class Connection:
         address = self._address if user is None else f"unix:{user_name(user) or user}"
         return Facts(address, self._guard.user, self._dispatcher.requests, self.held(), self._watching.patterns)
 
+    def _tell_of_watch(self, what: str) -> None:
+        self._complaints.watches.write(self._peer, what, connection=self._name)
+
+    def _tell_of_refusal(self, error: Refusal) -> None:
+        if error.word in TOLD:
+            self._complaints.refused.write(self._peer, f"{error.word}: {error}", connection=self._name)
+
     def kick(self) -> None:
         """End it when what is in flight is answered, unless that takes time: then at once (a `clients.Client`)."""
         # Its own KICK is no work that others would wait for.
         is_own = self._work is not None and asyncio.current_task() is self._task
+        self._complaints.kicked.write(self._peer, KICKED[1], connection=self._name)
         takes_time = not is_own and (self._work is not None or self._output.held > 0)
         if self._only_watches and not takes_time:
             self._watching.end(*KICKED)
@@ -241,7 +250,7 @@ class Connection:
 
     def _reach(self, limit: Limit) -> LimitReached:
         error = self._limits.reached(limit)
-        self._limits.ended(self._peer, error)
+        self._limits.ended(self._peer, error, connection=self._name)
         return error
 
     def _end_for(self, limit: Limit) -> None:

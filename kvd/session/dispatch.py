@@ -36,6 +36,7 @@ class Dispatcher:
 
     busy: bool, whether a group is at the store; `go_on` is called when it is answered, and with what is left to do.
     left_lines: bool, whether there were lines after a QUIT.  requests: int, how many were taken up.
+    refused: is told of refusals, for the log; to be set.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Dispatcher:
         self.busy = False
         self.left_lines = False
         self.requests = 0
+        self.refused: Callable[[Refusal], None] = _tell_nobody
 
     # Where there are users, others take the places of these.
     _is_key = staticmethod(shortcuts.is_key)
@@ -192,7 +194,7 @@ class Dispatcher:
 
     def close(self) -> None:
         """The connection has ended: nobody is told of what is answered yet."""
-        self._go_on = self._answered = _tell_nobody
+        self._go_on = self._answered = self.refused = _tell_nobody
         self.drop()
         self._handlers.close()
 
@@ -215,6 +217,7 @@ class Dispatcher:
             self._output.write()
             raise request
         elif isinstance(request, Refusal):
+            self.refused(request)
             self._output.reply(
                 self._handlers.pending.refuse(request) if self._handlers.pending else replies.refused(request)
             )
@@ -235,7 +238,7 @@ class Dispatcher:
             try:
                 self._output.reply(AT_ONCE[verb.name](self._handlers, arguments))
             except Refusal as error:
-                self._output.reply(replies.refused(error))
+                self._refuse(error, 1)
         else:
             self._go_on(partial(self._work, verb, arguments))
 
@@ -333,7 +336,7 @@ class Dispatcher:
         assert verb.reply  # noqa: S101
         if isinstance(found, KvdError):
             self.busy = False
-            self._answered(_refused(found, len(keys)))
+            self._answered(self._refused(found, len(keys)))
             return
         records, now = found
         if verb.wants_value and True in [record is not None and record.large for record in records]:
@@ -346,7 +349,7 @@ class Dispatcher:
     def _answer_sets(self, count: int, revisions: Sequence[Outcome] | KvdError) -> None:
         self.busy = False
         if isinstance(revisions, KvdError):
-            self._answered(_refused(revisions, count))
+            self._answered(self._refused(revisions, count))
         elif revisions[-1].isdigit():
             self._answered(replies.oks(revisions))
         else:
@@ -362,7 +365,12 @@ class Dispatcher:
         self._go_on(None)
 
     def _refuse(self, error: KvdError, count: int) -> None:
-        self._output.reply(_refused(error, count))
+        self._output.reply(self._refused(error, count))
+
+    def _refused(self, error: KvdError, count: int) -> bytes:
+        assert isinstance(error, Refusal)  # noqa: S101
+        self.refused(error)
+        return replies.refused(error) * count
 
     # ---- single requests
 
@@ -371,15 +379,10 @@ class Dispatcher:
             with self._in_flight.alone(verb.name):
                 await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
-            self._output.reply(replies.refused(error))
+            self._refuse(error, 1)
         if verb.name == "COMMIT":
             # It may have been refused before it was looked at.
             self._handlers.pending = None
-
-
-def _refused(error: KvdError, count: int) -> bytes:
-    assert isinstance(error, Refusal)  # noqa: S101
-    return replies.refused(error) * count
 
 
 def _tell_nobody(_: object) -> None:

@@ -89,6 +89,6 @@ class Limits:
         setattr(self._counts, limit.count, getattr(self._counts, limit.count) + times)
         return LimitReached(limit.text.format(**self.sizes._asdict()))
 
-    def ended(self, peer: str, limit: LimitReached) -> None:
-        """Have the log say why a connection was ended."""
-        self._complaints.limited.write(peer, limit)
+    def ended(self, peer: str, limit: LimitReached, **known: object) -> None:
+        """Have the log say why a connection was ended.  known: what goes with it."""
+        self._complaints.limited.write(peer, limit, **known)

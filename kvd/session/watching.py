@@ -1,7 +1,7 @@
 """A connection's watch: at most one at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from kvd.wire import replies
 
 SHORTEST_PROGRESS = 0.05
 """Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
+SHUTDOWN = "shutdown"
+"""Why a watch ends when the daemon does."""
 PATTERN_BYTES = 500
 """Memory of a pattern beyond its own bytes, which are kept twice."""
 JOIN_TIMEOUT = 10.0
@@ -45,9 +47,11 @@ class Watching:
 
     def __init__(
         self, store: Store, log: Log, hub: Hub, catching_up: CatchingUp, copying: Copying, timer: ProgressTimer,
-        output: Output, buffer: int,
+        output: Output, buffer: int, tell: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """buffer: int, bytes that may wait for a slow watcher."""
+        """buffer: int, bytes that may wait for a slow watcher.  tell: takes what became of a watch, for the log."""
+        self._tell_log = tell
+        self._is_begun = False
         self._store = store
         self._log = log
         self._hub = hub
@@ -161,7 +165,9 @@ class Watching:
         # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
+        self._is_begun = False
         self._hub.add(self._watcher)
+        self._is_begun = True
         self._keep_time()
 
     def progress(self, milliseconds: int) -> None:
@@ -229,6 +235,7 @@ class Watching:
     def close(self) -> None:
         """The connection ends."""
         self.drop()
+        self._tell_log = _tell_nobody
         if self._joined:
             self._log.leave()
 
@@ -247,6 +254,8 @@ class Watching:
     def _set_aside(self) -> None:
         """The watcher has to catch up."""
         if self._watcher:
+            if self._is_begun:
+                self._tell_log("is set aside until it has caught up: it reads more slowly than changes come")
             self._catching_up.add(self._watcher)
 
     def _wait(self) -> None:
@@ -261,8 +270,15 @@ class Watching:
             self._catching_up.add(watcher)
 
     def _ended(self, line: bytes) -> None:
+        _, position, code, text = line.decode().rstrip("\n").split(" ", 3)
+        if code != SHUTDOWN:
+            self._tell_log(f"ended at {position}: {code}: {text}")
         self._watcher, self._size = None, 0
         self._keep_time()
         self._output.push_last(line)
         if self._is_all:
             self._output.close()
+
+
+def _tell_nobody(_: str) -> None:
+    """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""

@@ -9,11 +9,15 @@ from typing import Protocol
 from kvd.backoff import Backoff
 from kvd.errors import StoreLost
 from kvd.model import Change, Entry, Position
+from kvd.process.activity import Activity
+from kvd.process.log_lines import facts
 
 log = logging.getLogger("kvd.watch.follower")
 
 BLOCK = 1000
 """Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""
+REST_BLOCK = 5000
+"""The same while nobody is connected."""
 READ_ENTRIES = 16
 """Log entries in a read; each is a batch, of 512 KiB at the most, or one transaction or one larger value."""
 PUBLISH_BYTES = 16 * 1024
@@ -67,7 +71,11 @@ class Audience(Protocol):
 class Follower:
     """Follows the log, while anybody wants it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[ChangeLog]], audience: Audience) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[ChangeLog]], audience: Audience, activity: Activity | None = None
+    ) -> None:
+        """activity: of this process, None for a constant one."""
+        self._activity = activity or Activity()
         self._connect = connect
         self._audience = audience
         self._users = 0
@@ -130,6 +138,8 @@ class Follower:
         self._audience.start(here)
 
     def _replace(self, here: Position, code: str) -> None:
+        log.warning("all watches end: %s", _WHY[code], extra=facts(code=code, store=here.store.decode(),
+                    revision=here.revision))  # fmt: skip
         self._audience.end_all(code, _WHY[code])
         self._start_at(here)
 
@@ -159,7 +169,7 @@ class Follower:
         Where there are very many watchers, also those that are about to follow: to hand them over together takes half
         the time.  They are waited for no longer than handing over the last ones took.
         """
-        entries = await change_log.read_log(revision, READ_ENTRIES, BLOCK)
+        entries = await change_log.read_log(revision, READ_ENTRIES, REST_BLOCK if self._activity.resting else BLOCK)
         end = time.monotonic() + self._took
         while (
             entries

@@ -82,7 +82,7 @@ def _serve(task: Task) -> int:
     # At once, even if this process is stopped: it keeps the port from the next daemon.
     die_with(task.parent, signal.SIGKILL)
     keep_secret(task.settings.store)
-    service.log_to_stderr(task.settings.log_level, of_many=True)
+    service.log_to_stderr(task.settings.log_level, task.settings.log_format, of_many=True)
     listeners = [Listener(socket.socket(fileno=number), address) for number, address in task.listeners]
     try:
         asking = Asking(_say)

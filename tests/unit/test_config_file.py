@@ -47,6 +47,7 @@ workers = 2
 users = "users.toml"
 audit = "audit.log"
 log-level = "debug"
+log-format = "json"
 """
 
 

@@ -177,7 +177,7 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
-    examples |= {"": "yes", "MODE": "replica=2"}
+    examples |= {"": "yes", "FORM": "json", "MODE": "replica=2"}
     # It is refused where there are no replicas.
     beside = {"KVD_STORE": "redis+sentinel://h,i,j/n"} if option.name == "--durability" else {}
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
@@ -205,7 +205,7 @@ def test_a_flag_is_yes_or_no() -> None:
 def test_a_default_is_what_its_text_is_read_as() -> None:
     for option in OPTIONS:
         text = option.default.split(",")[0]
-        if text[0].isdigit() or option.field in ("data", "fsync", "change_index", "log_level"):
+        if text[0].isdigit() or option.field in ("data", "fsync", "change_index", "log_level", "log_format"):
             settings = read({option.name: [text] if option.several else text}, {})
             assert getattr(settings, option.field) == getattr(Settings(), option.field)
 

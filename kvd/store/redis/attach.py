@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from kvd.errors import StoreLost
 from kvd.model import Position
+from kvd.process.log_lines import facts
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, META, Argument, Connection, Rejected, lost_by, script
@@ -171,6 +172,10 @@ class Attaching:
         """Give the store another id, if it still has this one; the one that it has now."""
         reply: list[Any] = await ask(connection, rewind_command(store, engine.run, synced=engine.synced))
         self._known = Position(int(reply[1]), bytes(reply[0]))
+        log.warning(
+            "the history was renewed: from here on the store has another id, and watches begin anew",
+            extra=facts(before=store.decode(), store=self._known.store.decode(), revision=self._known.revision),
+        )  # fmt: skip
         return self._known.store
 
 
