@@ -11,6 +11,7 @@ from kvd.addresses import is_loopback
 from kvd.errors import Refusal, Superseded, Unavailable
 from kvd.metrics import Start
 from kvd.process import freed_memory, limits
+from kvd.process.activity import Activity
 from kvd.process.addresses import Addresses
 from kvd.process.half_open import Peers, keep_alive
 from kvd.process.limited_log import LimitedLog
@@ -69,14 +70,16 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
+        self._activity = Activity()
         self._service = Service(
-            location.open(settings), settings, embedded=location.disk is not None, start=start, users=loaded.users,
-            others=others,
+            location.open(settings, self._activity), settings, embedded=location.disk is not None, start=start,
+            users=loaded.users, others=others, activity=self._activity,
         )  # fmt: skip
         self._addresses = Addresses(self._service.limits.sizes.address)
 
     async def start(self) -> None:
         """Listen.  Raises StartError."""
+        self._count()
         loop = asyncio.get_running_loop()
         for listener in self._bound:
             bound = listener.socket
@@ -96,7 +99,7 @@ class Server:
         Raises Superseded, after an end in order, when the store is no longer for this version.
         """
         try:
-            await run_together(self._service.run(), self._peers.run(), freed_memory.give_back())
+            await run_together(self._service.run(), self._peers.run(), freed_memory.give_back(self._activity))
         except Superseded:
             await self.drain()
             raise
@@ -204,6 +207,7 @@ class Server:
 
     def _count(self) -> None:
         self._service.counts.connections = len(self._sessions)
+        self._activity.count(len(self._sessions))
 
     def _has_room(self) -> bool:
         """Whether there may be one more connection; a handshake in flight makes way for it."""

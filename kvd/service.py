@@ -10,6 +10,7 @@ from kvd.access.users import Users
 from kvd.metrics import Metric, Start, Table
 from kvd.model import Position
 from kvd.process import machine
+from kvd.process.activity import Activity
 from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
 from kvd.session.auth import Access
@@ -53,11 +54,13 @@ class Service:
         start: Start | None = None,
         users: Users | None = None,
         others: Others | None = None,
+        activity: Activity | None = None,
     ) -> None:
         """embedded: whether the store is the daemon's own, with the limits that it was given.
 
         start: of the daemon; None: just now, with an empty store.  users: None if everybody may do everything.
-        others: the other processes of the daemon, None if there are none.
+        others: the other processes of the daemon, None if there are none.  activity: of this one, None for a constant
+        one.
         """
         self.store = store
         self._start = start or Start(time.monotonic(), Position(0, b""))
@@ -66,7 +69,9 @@ class Service:
         self.hub = Hub(
             index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now
         )
-        self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub)
+        activity = activity or Activity()
+        activity.all_rest = self._all_rest
+        self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub, activity)
         self.catching_up = CatchingUp(store, self.hub)
         self._committing = Committing(store, self.follower, self.hub, self.catching_up)
         self._settings = settings
@@ -96,6 +101,9 @@ class Service:
             self._keep_index(), self.store.run(), self.follower.run(), self.catching_up.run(), self._committing.run(),
             self._rounds.run(),
         )  # fmt: skip
+
+    def _all_rest(self) -> bool:
+        return not self._table.sums()[metrics.CONNECTIONS]
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":

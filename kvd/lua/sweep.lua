@@ -3,8 +3,8 @@
 -- PARTS: owners
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon clock limit
--- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0; nothing is deleted if
---   another daemon is at it
+-- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0, and if nothing is due the
+--   deadline of the next one, if there is one; nothing is deleted if another daemon is at it
 local TURN = 20 -- ms for which a daemon that has more to delete is left alone: two would hold up others twice as long
 local kept, refused = read_meta(KEYS[6], 'revision', 'clock', 'bytes', 'sweep')
 if refused then
@@ -18,7 +18,7 @@ if by and by ~= ARGV[1] and now - tonumber(at) < TURN then
 end
 local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'LIMIT', 0, ARGV[3])
 if #due == 0 then
-  return {0, clock, 0}
+  return {0, clock, 0, redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]}
 end
 local more = #due == tonumber(ARGV[3])
 

@@ -5,11 +5,11 @@ Its thresholds for large pieces do not help with small ones, and cost large valu
 of them would be new pages.  To ask for all of it at once from time to time was measured to cost nothing else.
 """
 
-import asyncio
 import ctypes
 import sys
 import time
 
+from kvd.process.activity import Activity
 from kvd.process.machine import resident
 
 INTERVAL = 2.0
@@ -29,14 +29,14 @@ def give_back_now() -> None:
         _trim(0)
 
 
-async def give_back() -> None:
+async def give_back(activity: Activity) -> None:
     """Give freed memory back now and then, for ever; returns where the C library or the system has no way to."""
     if _trim is None or not resident():
         return
     least = resident()
     pause = INTERVAL
     while True:
-        await asyncio.sleep(pause)
+        await activity.pause(pause)
         pause = INTERVAL
         if resident() > least + SPARE_BYTES:
             began = time.monotonic()

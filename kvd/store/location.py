@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kvd.group_url import is_group
+from kvd.process.activity import Activity
 from kvd.settings import Settings
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.disk_space import on_disk, refused_by
@@ -33,16 +34,23 @@ class StoreLocation(NamedTuple):
         """What another process must inherit to use it."""
         return [*([] if self.disk is None else [self.refusal]), *([self.slot.descriptor] if self.slot else [])]
 
-    def open(self, settings: Settings) -> Store:
-        """The store.  Raises StartError if the URL is none."""
+    def open(self, settings: Settings, activity: Activity | None = None) -> Store:
+        """The store.  activity: of this process, None for a constant one.  Raises StartError if the URL is none."""
         kept = settings.memory.retention(settings.history_changes, settings.history_bytes)
         retention = Retention(*kept, settings.history_age)
         if self.disk is None:
             parts = parts_of(self.url, settings.durability) if is_group(self.url) else None
-            return Store(self.url, retention, owner_keys=settings.owner_keys, parts=parts)
+            return Store(self.url, retention, owner_keys=settings.owner_keys, parts=parts, activity=activity)
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
         return Store(
-            self.url, retention, free_space, self._cache(settings), settings.fsync, settings.owner_keys, direct=True
+            self.url,
+            retention,
+            free_space,
+            self._cache(settings),
+            settings.fsync,
+            settings.owner_keys,
+            direct=True,
+            activity=activity,
         )
 
     def _cache(self, settings: Settings) -> Cache:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import Refusal
+from kvd.process.activity import Activity
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, INDEX, META, TTL, Argument, answer, script
@@ -43,11 +44,13 @@ class Sweep:
         daemon: str,
         clock: Clock,
         asked: Callable[[], int],
+        activity: Activity,
     ) -> None:
         """do: has a writing command made and sent, and gives its reply, or the second argument if it cannot be now.
 
-        asked: how often others asked for something.
+        asked: how often others asked for something.  activity: of this process.
         """
+        self._activity = activity
         self._do = do
         self._daemon = daemon
         self._clock = clock
@@ -59,11 +62,13 @@ class Sweep:
         loop = asyncio.get_running_loop()
         while True:
             asked, began = self._asked(), loop.time()
-            found, now, behind = await self._do(self._step, (0, b"0", 0))
+            found, now, behind, *due = await self._do(self._step, (0, b"0", 0))
             self._clock.see(int(now))
             self.is_behind = behind == 1
             if found < SWEEP_KEYS:
-                await asyncio.sleep(SWEEP_INTERVAL)
+                # At rest nobody can give a key a shorter time to live but through another process, which sweeps it.
+                left = [max((float(first) - int(now)) / 1000, SWEEP_INTERVAL) for first in due]
+                await self._activity.pause(SWEEP_INTERVAL, at_rest=min(left, default=None))
             elif self._asked() != asked:
                 await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
 

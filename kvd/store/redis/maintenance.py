@@ -1,12 +1,12 @@
 """What a store does by itself: keys expire, the change log is kept within its retention, the file within its disk."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, Superseded, Unavailable
+from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
@@ -23,6 +23,9 @@ TRIM_VALUES: large values that one step of a trim drops; each takes Redis 6 us, 
 TRIM_VALUES = 200
 CLOCK_INTERVAL = 1.0
 """Seconds between looks at how the store's clock and its machine's differ."""
+PACE, SLOW_PACE = 10, 1
+"""How often a second the engine looks after itself (hz): its own default; and while nobody is connected.  The slower it
+is, the longer it takes it to see a signal that ends it."""
 SHRINK_INTERVAL = 5.0
 """Seconds between looks whether the append-only file should be made smaller, and
 LONG_FILE: times the store's memory that it is too long at, and
@@ -60,16 +63,22 @@ class Housekeeping:
         retention: Retention,
         free_space: FreeSpace,
         asked: Callable[[], int],
+        activity: Activity,
     ) -> None:
-        """retention: of the change log, where the disk has space for that.  asked: as `Sweep` takes it."""
+        """retention: of the change log, where the disk has space for that.  asked: as `Sweep` takes it.
+
+        activity: of this process.
+        """
+        self._activity = activity
         self._channel = channel
         self._writes = writes
         self._clock = clock
         self._retention = retention
         self._free_space = free_space
+        self._is_slow = False
         self._halvings = 0
         self._tries = 0
-        self.sweep = Sweep(self._quietly, writes.daemon, clock, asked)
+        self.sweep = Sweep(self._quietly, writes.daemon, clock, asked, activity)
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded."""
@@ -81,11 +90,24 @@ class Housekeeping:
                 machine, clock, place = found
                 self._clock.join(place)
                 self._clock.check(int(machine), int(clock))
-            await asyncio.sleep(CLOCK_INTERVAL)
+            await self._set_pace()
+            await self._activity.pause(CLOCK_INTERVAL)
+
+    async def _set_pace(self) -> None:
+        """Have an engine that is ours look after itself rarely while nobody is connected.
+
+        Each time, for it may have been started again.
+        """
+        is_slow = self._activity.resting and self._activity.all_rest()
+        if self._free_space is unlimited or not (is_slow or self._is_slow):
+            return
+        with suppress(Refusal):
+            await self._channel.call(command("CONFIG", "SET", "hz", SLOW_PACE if is_slow else PACE))
+            self._is_slow = is_slow
 
     async def _trim(self) -> None:
         while True:
-            await asyncio.sleep(TRIM_INTERVAL)
+            await self._activity.pause(TRIM_INTERVAL)
             await self._trim_now()
 
     async def _trim_now(self) -> None:
@@ -105,7 +127,7 @@ class Housekeeping:
         if self._free_space is unlimited:
             return
         while True:
-            await asyncio.sleep(SHRINK_INTERVAL)
+            await self._activity.pause(SHRINK_INTERVAL)
             with suppress(Refusal):
                 info = info_of(await self._channel.call(command("INFO")))
                 if info.get("aof_rewrite_in_progress") == "0":

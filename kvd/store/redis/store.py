@@ -10,6 +10,7 @@ from kvd.asked_once import AskedOnce
 from kvd.backoff import Backoff
 from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavailable
 from kvd.model import Change, Outcome, Position, Record
+from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.store.api import Found, Page, ReadDone, WriteDone
@@ -58,14 +59,14 @@ class Store:
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
         cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS, *, direct: bool = False,
-        parts: Parts | None = None,
+        parts: Parts | None = None, activity: Activity | None = None,
     ) -> None:  # fmt: skip
         """url, direct: as Connector takes them.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
         fsync: its appendfsync; "" to ask it.  owner_keys: that may live with one at the most.
         parts: what it is made of; None: of those for one Redis.
-        Raises StartError if the URL is none.
+        activity: of this process, None for a constant one.  Raises StartError if the URL is none.
         """
         parts = self._parts = parts or Parts(Connector(url, direct=direct))
         self.server = ""
@@ -82,7 +83,9 @@ class Store:
         self._control = parts.control(self._clock)
         self._listing = parts.calls(self._clock)
         self._backlog = parts.calls(self._clock)
-        self._housekeeping = Housekeeping(self._control, self._writes, self._clock, retention, free_space, self._asked)
+        self._housekeeping = Housekeeping(
+            self._control, self._writes, self._clock, retention, free_space, self._asked, activity or Activity()
+        )
         self._history = AskedOnce(self._ask_history)
         counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
         self._ranges = Ranges(self._listing, self._clock, counting, self._asked)

@@ -1,0 +1,60 @@
+"""A daemon to which nobody is connected leaves the machine alone, and does all the same what is due."""
+
+import time
+
+import pytest
+
+from bench.idle_cost import costs_of
+from kvd.process.activity import REST_AFTER, TICK
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon, wait_for
+
+MOST_WAKES = 5
+"""A second, of the daemon and its engine together."""
+
+
+def hertz(daemon: Daemon) -> int:
+    """How often a second the daemon and its engine wake up, counted over one of its rounds."""
+    before, began = costs_of(daemon.pid), time.monotonic()
+    time.sleep(TICK)
+    wakes = sum(new.wakes - old.wakes for new, old in zip(costs_of(daemon.pid), before, strict=True))
+    return round(wakes / (time.monotonic() - began))
+
+
+def info(peer: Peer, name: str) -> str:
+    peer.send("INFO\n")
+    return dict(line.removeprefix("INFO ").split(" ", 1) for line in iter(peer.line, "OK"))[name]
+
+
+@pytest.mark.slow
+def test_while_nobody_is_connected_it_hardly_wakes_up_and_keys_expire(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon()
+    with daemon.connect() as peer:
+        peer.ask("SET a 1")
+        # Due in the middle of a rest.
+        peer.ask(f"PUT b ttl={REST_AFTER + TICK / 2} = 1")
+        peer.ask("PUT c ttl=3600 = 1")
+        store = info(peer, "store")
+    time.sleep(REST_AFTER + TICK)
+    assert hertz(daemon) <= MOST_WAKES
+    with daemon.connect() as peer:
+        peer.send(f"CHANGES 3@{store} *time\n")
+        told = {line.split(" ")[0]: line for line in iter(peer.line, f"OK 4@{store}")}
+        assert told["CHANGED"] == f"CHANGED 4@{store} EXPIRE b"
+        # It was swept when it was due, not when somebody came.
+        assert int(told["TIME"].split(" ")[1]) < time.time() * 1000 - TICK * 1000 / 2
+        assert peer.ask("COUNT") == "OK 2"
+
+
+def test_its_engine_is_at_its_usual_pace_whenever_somebody_is_connected(start_daemon: StartDaemon) -> None:
+    """What it does by itself, such as to see that it is to end, is as quick as ever."""
+    daemon = start_daemon()
+    with daemon.connect() as peer:
+        assert peer.ask("PING") == "OK"
+    time.sleep(REST_AFTER + 0.5)
+    with daemon.connect() as peer:
+        assert peer.ask("PING") == "OK"
+        before, began = costs_of(daemon.pid)[1].wakes, time.monotonic()
+        # It looks ten times a second by itself, and is asked twenty times.
+        wait_for("as many wake-ups", lambda: costs_of(daemon.pid)[1].wakes > before + 40)
+        assert time.monotonic() - began < TICK
