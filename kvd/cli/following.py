@@ -1,5 +1,8 @@
 """Where the changes come from that kvctl watches: from one daemon after another, beginning where it is wished."""
 
+import fcntl
+import os
+
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import say
 from kvd.cli.status import LOST, REFUSED, UNWRITTEN, Failure
@@ -11,17 +14,37 @@ GONE = (Compacted, OtherStore, Future)
 
 
 class State:
-    """The position in a file, of --state; its errors are Failures."""
+    """The position in a file, of --state; its errors are Failures.
+
+    It is this kvctl's alone until that ends: two would each take the other's changes for done.
+    """
 
     def __init__(self, path: str) -> None:
         self._path, self._file = path, FilePosition(path)
+        self._lock: int | None = None
 
     def load(self) -> str | None:
         """The position that was saved last, None: there is no file."""
         try:
+            self._file.load()  # beside what cannot be used nothing is made
+            self._lock = self._locked() if self._lock is None else self._lock
             return self._file.load()
         except OSError as error:
             raise Failure(UNWRITTEN, f"--state: cannot read {self._path} ({error.strerror})") from None
+
+    def _locked(self) -> int:
+        """Lock a file beside it, for it is itself replaced.  That stays: who removed it might unlock another one's."""
+        path = f"{os.path.realpath(self._path)}.lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(
+                UNWRITTEN, f"--state: another kvctl watch keeps its position in {self._path}; give each its own file"
+            ) from None
+        except OSError as error:
+            raise Failure(UNWRITTEN, f"--state: cannot write {path} ({error.strerror})") from None
+        return lock
 
     def save(self, position: str) -> None:
         """Replace the file."""
@@ -53,9 +76,9 @@ class Retrying:
         self._is_away = is_attempt
 
 
-async def beginning(args: Arguments, state: State | None) -> str | None:
-    """The position after which to begin, None: none is given.  Raises Failure, KvdError."""
-    if state and (kept := state.load()):
+async def beginning(args: Arguments, kept: str | None) -> str | None:
+    """The position after which to begin, None: none is given.  kept: that of --state.  Raises Failure, KvdError."""
+    if kept:
         return kept
     since: str | None = args["--since"]
     if since is None or "@" in since:

@@ -67,7 +67,8 @@ async def watch(args: Arguments, out: Output) -> None:
 
 async def _watch(args: Arguments, taker: Taker) -> None:
     state = State(args["--state"]) if args["--state"] is not None else None
-    position = await beginning(args, state)
+    kept = state.load() if state else None
+    position = await beginning(args, kept)
     is_latest, copies = args["--latest"], args["--sync"]
     if is_latest and position is None and not copies:
         position = await present(args)
@@ -82,7 +83,8 @@ async def _watch(args: Arguments, taker: Taker) -> None:
             known = changes.position
             first = None if known else await changes.next()
             retrying.has_begun = True
-            _tell_what(args["<PATTERN>"], changes.position or "")
+            ignored = kept is not None and args["--since"] is not None
+            _tell_what(args["<PATTERN>"], changes.position or "", " (from --state; --since is ignored)" * ignored)
             if first:
                 await taker.take(first)
             await _take(args, changes, latest, taker, known)
@@ -125,15 +127,15 @@ async def _go_on(args: Arguments, source: Source, taker: Taker, known: str | Non
                 return
 
 
-def _tell_what(patterns: Sequence[str], position: str) -> None:
-    """Say what is watched; a shell may have put names of files in the place of a pattern."""
+def _tell_what(patterns: Sequence[str], position: str, why: str) -> None:
+    """Say what is watched, and why from there; a shell may have put names of files in the place of a pattern."""
     keys = [pattern for pattern in patterns if not pattern.endswith("*")]
     others = len(patterns) - len(keys)
     files = [key for key in keys if os.path.lexists(key)]
     counts = [_counted(len(keys), "key")] * bool(keys) + [_counted(others, "pattern")] * bool(others)
     what = f"{' and '.join(counts)}: " if len(patterns) > 1 else ""
     what += ", ".join(patterns[:MOST_SHOWN]) or "every key"
-    say(f"watching from {position}: {what}{', ...' if len(patterns) > MOST_SHOWN else ''}")
+    say(f"watching from {position}{why}: {what}{', ...' if len(patterns) > MOST_SHOWN else ''}")
     if files:
         directory = files[0][: files[0].rfind("/") + 1]
         say(f"names of files here are among them; to watch a pattern, quote it, such as '{directory}*'")
@@ -145,15 +147,23 @@ def _counted(number: int, noun: str) -> str:
 
 OPTIONS = (
     Option("--sync", "", "Begin with a copy of what there is, and again where the changes\nare no longer kept"),
-    Option("--since", "POSITION", "Begin with the changes after this position, or revision", readers.position),
-    Option("--state", "FILE", "Keep the position in this file, and go on from there when\nstarted again", readers.path),
+    Option(
+        "--since", "POSITION",
+        "Begin with the changes after this position, or revision, unless\nthe file of --state has a position",
+        readers.position,
+    ),
+    Option(
+        "--state", "FILE",
+        "Keep the position in this file, and go on from there when\nstarted again; each watch needs its own",
+        readers.path,
+    ),
     Option("--exec", "CMD", "Run this shell command for each change, and print nothing", readers.text),
     Option("--latest", "", "Of each key only the newest change, once the reader is ready"),
     Option("--count", "N", "End after so many changes", readers.number),
     Option("--for", "SECONDS", "End after so many seconds, with status 8", readers.seconds),
     Option("--keys", "", "Print no values"),
     Option("--only", "KINDS", "Of the changes only these: set, del, expire, with commas", readers.kinds),
-)
+)  # fmt: skip
 
 COMMANDS = (
     Command(
