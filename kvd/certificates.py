@@ -7,11 +7,12 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import StartError
+from kvd.opening import open_file
+from kvd.validity import now, validities
 
 logger = logging.getLogger("kvd")
 
@@ -25,6 +26,20 @@ class Certificates(NamedTuple):
     chain: bytes
     key: bytes
     client_ca: bytes
+
+    def warn(self) -> None:
+        """Tell the log of certificates that are not valid, or will soon not be."""
+        at = now()
+        with suppress(ValueError):  # one that only OpenSSL can read
+            for number, validity in enumerate(validities(self.chain)):
+                if complaint := validity.complaint(at):
+                    what = "the certificate" if number == 0 else f"certificate {number + 1}, which vouches for it,"
+                    logger.warning("--tls-cert: %s %s; a new one is read at SIGHUP", what, complaint)
+        with suppress(ValueError):
+            # A bundle may well have some that nobody needs any more.
+            complaints = [validity.complaint(at) for validity in validities(self.client_ca)]
+            if complaints and all(complaints):
+                logger.warning("--tls-client-ca: the certificate %s; it vouches for no client then", complaints[-1])
 
     def context(self) -> ssl.SSLContext:
         """Of a server: TLS 1.2 or newer, which never renegotiates.  Raises ssl.SSLError, ValueError."""
@@ -90,7 +105,7 @@ def name_in(peer: ssl.SSLObject) -> str | None:
 def _read(path: str, where: str, *, is_secret: bool = False) -> bytes:
     """Raises StartError."""
     try:
-        with Path(path).open("rb") as opened:
+        with open_file(path) as opened:
             raw = opened.read(LARGEST + 1)
             mode = os.fstat(opened.fileno()).st_mode
     except (OSError, ValueError) as error:  # ValueError: no file has such a name

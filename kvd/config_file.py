@@ -10,10 +10,10 @@ import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 
 from kvd.credentials import masked
 from kvd.errors import StartError
+from kvd.opening import open_file
 from kvd.options import Given, Option, Place
 
 LARGEST = 1024 * 1024
@@ -48,7 +48,7 @@ def read(named: Given, options: Iterable[Option]) -> dict[str, Given]:
 def _load(path: str, where: str) -> tuple[Mapping[str, object], bool]:
     """What a file says, and whether only its owner may read it.  Raises StartError."""
     try:
-        with Path(path).open("rb") as opened:
+        with open_file(path) as opened:
             raw = opened.read(LARGEST + 1)
             mode = os.fstat(opened.fileno()).st_mode
     except (OSError, ValueError) as error:  # ValueError: no file has such a name

@@ -1,11 +1,11 @@
 """The URL of a store may hold a password: it is read, also from a file, checked, and never shown again."""
 
 import re
-from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvd import group_url
 from kvd.errors import StartError
+from kvd.opening import open_file
 
 EXPECTED = (
     "redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket, "
@@ -59,7 +59,7 @@ def checked_url(url: str, where: str) -> str:
 def url_in_file(file: str, where: str) -> str:
     """The URL that a file holds, alone.  Raises StartError."""
     try:
-        with Path(file).open("rb") as opened:
+        with open_file(file) as opened:
             raw = opened.read(LONGEST_URL + 1)
         text = raw.decode("utf-8-sig").strip()
     except OSError as error:

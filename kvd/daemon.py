@@ -1,5 +1,6 @@
 """The daemon: the embedded store, if it is ours, and who serves it, this process or several."""
 
+import asyncio
 import logging
 import time
 
@@ -14,15 +15,18 @@ from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import Listener, listen
 from kvd.process.tasks import run_together
-from kvd.reloadable import Reloadable
+from kvd.reloadable import NOTHING, Reloadable
 from kvd.server import Server
-from kvd.settings import Settings, described, told
+from kvd.settings import Settings, described, told, unused
 from kvd.store.location import StoreLocation
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
 from kvd.workers.pool import Workers
 
 logger = logging.getLogger("kvd")
+
+DAY = 24 * 60 * 60
+"""Seconds."""
 
 
 class Daemon:
@@ -40,6 +44,7 @@ class Daemon:
                 memory=settings.memory,
             )  # fmt: skip
         self._listeners: list[Listener] = []
+        self._loaded = NOTHING
         self.engine = ""
         self._start = Start(time.monotonic(), Position(0, b""))
 
@@ -55,7 +60,9 @@ class Daemon:
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
         exposure.check(self._settings)
-        loaded = Reloadable.read(self._settings)
+        if without_use := unused(self._settings):
+            logger.warning("%s", without_use)
+        loaded = self._loaded = Reloadable.read(self._settings)
         location = await self._open_store()
         self._listeners = listen(self._settings.listen)
         exposure.check_bound(self._settings, self.addresses)
@@ -117,7 +124,14 @@ class Daemon:
         """
         assert self._serving  # noqa: S101
         embedded = [self.embedded.supervise()] if self.embedded else []
-        await run_together(self._serving.run(), reap_adopted(), *embedded)
+        await run_together(self._serving.run(), reap_adopted(), self._look_at_certificates(), *embedded)
+
+    async def _look_at_certificates(self) -> None:
+        """Warn in time, also who never starts it anew."""
+        while True:
+            await asyncio.sleep(DAY)
+            if self._loaded.certificates:
+                self._loaded.certificates.warn()
 
     async def reload(self) -> None:
         """Read anew what may change while it runs, and give it to all who serve; or leave all as it was, and say so."""
@@ -127,6 +141,7 @@ class Daemon:
         except StartError as error:
             logger.error("reloaded nothing, what was loaded before goes on: %s", error)
             return
+        self._loaded = loaded
         await self._serving.reload(loaded)
         logger.info("reloaded")
 

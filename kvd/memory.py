@@ -20,6 +20,8 @@ for more than such a limit allows ends at once."""
 COUNTED_PERCENT = 70
 LEAST_BYTES = 1024 * 1024
 """The least share of the store: an engine without data takes about as much."""
+LEAST_CONNECTIONS = 64 * 1024
+"""The least that connections may hold: one request with a short value, and its answer, with some to spare."""
 
 FULL = "the store's memory is full (--max-memory, or its own maxmemory); nothing was done; delete keys, or give it more"
 """What a write is told then."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kvd.credentials import masked
 from kvd.errors import StartError
+from kvd.memory import readable
 
 Reader = Callable[[str, str], Any]
 
@@ -150,8 +151,9 @@ def flag(given: str, where: str) -> bool:
     return given.lower() in YES
 
 
-def size(most: int, *, or_none: bool = False) -> Reader:
-    """Bytes, with a unit or without; or_none: also 0."""
+def size(most: int, *, or_none: bool = False, least: int = 1, why: str = "") -> Reader:
+    """Bytes, with a unit or without; or_none: also 0.  why: not less than `least`, for people."""
+    expected = f"expected bytes, or a number with KiB, MiB or GiB, up to {most}{', or 0' if or_none else ''}"
 
     def read(given: str, where: str) -> int:
         if or_none and given.strip() == "0":
@@ -159,8 +161,11 @@ def size(most: int, *, or_none: bool = False) -> Reader:
         match = _SIZE(given.strip())
         value = int(match[1]) * _UNITS.get((match[3] or "").upper(), 1) if match else 0
         if not 0 < value <= most:
+            raise StartError(f"{where}: invalid size {shown(given)}: {expected}")
+        if value < least:
             raise StartError(
-                f"{where}: invalid size {shown(given)}: expected bytes, or a number with KiB, MiB or GiB, up to {most}"
+                f"{where}: {shown(given)} is too little: expected at least {readable(least)}, {why}"
+                f"{', or 0 for no limit' if or_none else ''}"
             )
         return value
 

@@ -27,6 +27,8 @@ class Reloadable(NamedTuple):
             raise StartError("--audit: without users there is nobody to tell of: expected --users FILE beside it")
         given = (settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         found = certificates.read(*given) if _has_tls(settings) else None
+        if found:
+            found.warn()
         return cls(found, load(Path(settings.users), "--users") if settings.users else None)
 
 

@@ -11,7 +11,7 @@ from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.group_url import is_group
-from kvd.memory import NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
+from kvd.memory import LEAST_BYTES, LEAST_CONNECTIONS, NOT_PLANNED, UNKNOWN, Available, MemoryPlan, readable
 from kvd.model import LARGEST_VALUE, MOST_PATTERNS
 from kvd.options import (
     MOST,
@@ -137,12 +137,14 @@ class Settings:
     )  # fmt: skip
     max_value: int = option("1MiB", size(LARGEST_VALUE), "SIZE", "The longest value, such as 64KiB")
     max_memory: int | None = option(
-        None, size(MOST, or_none=True), "SIZE",
+        None,
+        size(MOST, or_none=True, least=LEAST_BYTES, why="which the store takes before it holds anything"), "SIZE",
         "Memory that the embedded store may take, 0 for no limit; when full, only DEL and TOUCH still write",
         shown="half of what the machine, the container and ulimit allow",
     )  # fmt: skip
     connection_memory: int | None = option(
-        None, size(MOST, or_none=True), "SIZE",
+        None,
+        size(MOST, or_none=True, least=LEAST_CONNECTIONS, why="so that some requests and their answers fit in"), "SIZE",
         "Memory for what all connections hold, such as lines that have begun, open transactions and what was not read, "
         "0 for no limit; over it those who hold the most are ended",
         shown="a share, 15 % of what the machine, the container and ulimit allow",
@@ -258,6 +260,20 @@ def _check_durability(settings: Settings) -> None:
             f"--durability {settings.durability}: expected --store redis+sentinel://... or redis+cluster://... as "
             "well: one Redis has no replicas, and what it keeps is as durable as its appendfsync, or --fsync, says"
         )
+
+
+def unused(settings: Settings) -> str:
+    """Which options are given that nothing uses, and what would; "" for none.
+
+    What an image sets is one of them, wherever it is to listen: so it is no error.
+    """
+    if any(isinstance(listen, Address) and listen.tls for listen in settings.listen):
+        return ""
+    files = {"cert": settings.tls_cert, "key": settings.tls_key, "client-ca": settings.tls_client_ca}
+    given = [f"--tls-{name}" for name, file in files.items() if file]
+    if not given:
+        return ""
+    return f"no address takes TLS, so {', '.join(given)} is of no use: expected --listen tls:HOST:PORT as well"
 
 
 def _leave_one_store(given: dict[str, Given]) -> None:

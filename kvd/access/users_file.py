@@ -12,6 +12,7 @@ from typing import Any
 
 from kvd.access.users import Users, parse
 from kvd.errors import StartError
+from kvd.opening import open_file
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file; room for a hundred thousand users."""
@@ -29,7 +30,7 @@ def load(path: Path, where: str) -> Users:
 def _read(path: Path, where: str) -> tuple[str, int]:
     """A file's text and mode.  Raises StartError."""
     try:
-        with path.open("rb") as opened:
+        with open_file(path) as opened:
             mode = os.fstat(opened.fileno()).st_mode
             raw = opened.read(LARGEST + 1)
         if len(raw) > LARGEST:

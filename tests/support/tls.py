@@ -28,9 +28,16 @@ class Authority:
         self.file = directory / "ca.pem"
         self._ca.cert_pem.write_to_path(self.file)
 
-    def sign(self, name: str, *, expired: bool = False, common_name: str | None = None) -> tuple[Path, Path]:
-        """A certificate for a host, or for a client if it has a common name, and its key."""
-        signed = self._ca.issue_cert(name, common_name=common_name, not_after=PAST if expired else None)
+    def sign(
+        self, name: str, *, expired: bool = False, common_name: str | None = None,
+        begin: datetime.datetime | None = None, end: datetime.datetime | None = None,
+    ) -> tuple[Path, Path]:  # fmt: skip
+        """A certificate for a host, or for a client if it has a common name, and its key.
+
+        begin, end: of its time.
+        """
+        end = PAST if expired else end
+        signed = self._ca.issue_cert(name, common_name=common_name, not_before=begin, not_after=end)
         stem = f"{name}{'-expired' if expired else ''}"
         cert, key = self.directory / f"{stem}.pem", self.directory / f"{stem}.key"
         cert.write_bytes(b"".join(part.bytes() for part in signed.cert_chain_pems))

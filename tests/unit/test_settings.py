@@ -177,7 +177,7 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
-    examples |= {"": "yes", "FORM": "json", "MODE": "replica=2"}
+    examples |= {"": "yes", "FORM": "json", "MODE": "replica=2", "SIZE": "2MiB"}
     # It is refused where there are no replicas.
     beside = {"KVD_STORE": "redis+sentinel://h,i,j/n"} if option.name == "--durability" else {}
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
