@@ -50,5 +50,6 @@ output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written
 signals         signals that end what has changed its terminal
 escape          text as it is safe to show to a person
+tls_hints       what to do where TLS keeps kvctl from a daemon
 status          the exit statuses, and the failure that carries one
 """

@@ -92,9 +92,18 @@ def _text_of(error: KvdError) -> str:
             return f"--if does not hold: {error}"
         case Unreachable(refused=True):
             return f"{error}: start it with 'kvd', or name another with --addr HOST:PORT"
+        case Unreachable():
+            return f"{error}{_hint(error)}"
         case Uncertain(__cause__=ConnectionLost() as lost):
             return str(lost)
         case Refusal():
-            return f"{error.word}: {error}"
+            return f"{error.word}: {error}{_hint(error)}"
         case _:
             return str(error)
+
+
+def _hint(error: Unreachable | Refusal) -> str:
+    from kvd.cli.tls_hints import hint  # some milliseconds that only errors take
+
+    what = hint(error)
+    return f": {what}" if what else ""

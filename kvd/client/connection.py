@@ -74,7 +74,7 @@ class Connection:
                 async with asyncio.timeout(connect_timeout):
                     await connection.begin(requests.auth(login))
         except (OSError, UnicodeError, ConnectionLost) as error:
-            raise unreachable(address, error, connect_timeout) from None
+            raise unreachable(address, error, connect_timeout, bool(context)) from None
         connection._protocol.longest = LONGEST_LINE
         return connection
 

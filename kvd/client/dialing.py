@@ -184,7 +184,7 @@ def _weight(error: OSError) -> int:
     return 1 if isinstance(error, ConnectionRefusedError) else 2
 
 
-def unreachable(address: str, error: Exception, connect_timeout: float) -> Unreachable:
+def unreachable(address: str, error: Exception, connect_timeout: float, tls: bool) -> Unreachable:
     """What it means that a daemon cannot be connected to: an OSError, UnicodeError or ConnectionLost."""
     if isinstance(error, TimeoutError) and not error.errno:
         reason = f"no answer within {connect_timeout:g} s"
@@ -200,7 +200,7 @@ def unreachable(address: str, error: Exception, connect_timeout: float) -> Unrea
         reason = "it hangs up; is it kvd?"
     # A unix socket that is not there is as a port where nobody listens.
     refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
-    return Unreachable(f"cannot reach kvd at {address} ({reason})", refused=refused)
+    return Unreachable(f"cannot reach kvd at {address} ({reason})", refused=refused, address=address, tls=tls)
 
 
 def reason_of(error: OSError) -> str:

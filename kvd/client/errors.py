@@ -13,12 +13,13 @@ class BadAddress(KvdError):
 class Unreachable(ConnectionLost):
     """No daemon answers there; nothing was asked of it.
 
-    refused: bool, nothing listens there: the machine refused the connection.
+    refused: bool, nothing listens there: the machine refused the connection.  address: str.
+    tls: bool, whether TLS was to be spoken.
     """
 
-    def __init__(self, text: str, *, refused: bool = False) -> None:
+    def __init__(self, text: str, *, refused: bool = False, address: str = "", tls: bool = False) -> None:
         super().__init__(text)
-        self.refused = refused
+        self.refused, self.address, self.tls = refused, address, tls
 
 
 class TimedOut(ConnectionLost):

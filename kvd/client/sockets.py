@@ -62,7 +62,7 @@ class SocketConnection:
                 connect_timeout = max(connect_timeout, LOGIN_TIMEOUT)
                 connection._begin(requests.auth(login), time.monotonic() + connect_timeout)
         except (OSError, UnicodeError, ConnectionLost) as error:
-            raise unreachable(address, error, connect_timeout) from None
+            raise unreachable(address, error, connect_timeout, bool(context)) from None
         connection._protocol.longest = LONGEST_LINE
         return connection
 
