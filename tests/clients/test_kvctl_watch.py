@@ -7,26 +7,16 @@ import re
 import shlex
 import signal
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.kvctl import Result, complaint, on_a_terminal, printed, run, watching
 from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.watches import changes, sets, watch, write
 
 MANY = 200_000
 """Changes, more than a daemon keeps of its history."""
-
-
-def write(daemon: Daemon, lines: list[bytes]) -> int:
-    """Do all this on one connection; return the last revision."""
-    with socket.create_connection(("127.0.0.1", daemon.port)) as connection, connection.makefile("rb") as replies:
-        threading.Thread(target=lambda: connection.sendall(b"".join(line + b"\n" for line in lines))).start()
-        for _ in lines:
-            reply = replies.readline()
-            assert reply.startswith(b"OK "), reply
-    return int(reply.split()[1])
 
 
 def forget_history(daemon: Daemon) -> None:
@@ -46,22 +36,8 @@ def forget_history(daemon: Daemon) -> None:
         wait_for("the trim", lambda: oldest() > before)
 
 
-def sets(key: str, *values: object) -> list[bytes]:
-    return [f"SET {key} {value}".encode() for value in values]
-
-
-def watch(daemon: Daemon, *words: str) -> Result:
-    return run("--addr", daemon.addr, "watch", *words)
-
-
 def store_of(daemon: Daemon) -> str:
     return str(json.loads(printed(run("--addr", daemon.addr, "info", "--json")))["store"])
-
-
-def changes(result: Result) -> list[str]:
-    """What was printed, without the positions."""
-    assert result.returncode == 0, result.stderr
-    return [line.partition(" ")[2] for line in result.stdout.decode().splitlines()]
 
 
 def test_it_goes_on_through_restarts_and_kills(daemon: Daemon) -> None:

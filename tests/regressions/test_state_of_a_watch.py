@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kvd.client import FilePosition
-from tests.clients.test_kvctl_watch import changes, sets, watch, write
 from tests.support.kvctl import complaint, watching
 from tests.support.processes import Daemon
+from tests.support.watches import changes, sets, watch, write
 
 
 def _socket(path: Path) -> None:
