@@ -3,7 +3,7 @@
 __main__     the command `kvd`
 cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
-keeping      what is done to a store while no daemon runs on it: restore
+keeping      what is done to a store while no daemon serves it: restore, check
 workers      several processes that serve
 exposure     who can reach the daemon
 server       one process that serves

@@ -35,6 +35,7 @@ Usage:
 
 Commands, each with a --help of its own:
   kvd restore FILE --data DIR    Make a data directory of a backup (kvctl backup).
+  kvd check --data DIR           See whether the data are whole; with --repair mend them.
 
 Options:
 {options}

@@ -13,5 +13,6 @@ asking           a few questions to the server on its socket
 configuration    the engine's command line
 engine_log       what the engine says of itself: passed on, and why it does not start
 directory        one data directory for one daemon: locks, paths, what is refused
+reading          an engine that reads a directory's data and writes nothing there
 server           the process: started, watched, restarted, stopped
 """

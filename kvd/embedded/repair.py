@@ -41,17 +41,32 @@ def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable
     anything is cut.  Returns how many bytes were cut, 0 if the file is whole.  Raises StartError if it is damaged
     otherwise.
     """
-    *others, tail = [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
+    cut = torn_bytes(binary, aof, max_value)
+    if cut:
+        before()
+        _cut(_tail(aof), cut)
+    return cut
+
+
+def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
+    """How many bytes `cut_tail` would cut off, as which it raises."""
+    *others, tail = _commands(aof)
     for file in others:
         if _incomplete_bytes(binary, file) != 0:
             raise StartError(explain(binary, file))
     cut = _incomplete_bytes(binary, tail)
     if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
         raise StartError(explain(binary, tail))
-    if cut:
-        before()
-        _cut(tail, cut)
     return cut
+
+
+def _commands(aof: AppendOnlyFile) -> list[Path]:
+    """The files that hold commands, of which the last one grows."""
+    return [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
+
+
+def _tail(aof: AppendOnlyFile) -> Path:
+    return _commands(aof)[-1]
 
 
 def explain(binary: Path, file: Path) -> str:

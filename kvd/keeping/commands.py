@@ -1,4 +1,4 @@
-"""The commands that keep a store: `kvd restore`."""
+"""The commands that keep a store: `kvd restore`, `kvd check`."""
 
 import os
 import signal
@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from docopt import DocoptExit, docopt
 
 from kvd import settings
+from kvd.keeping.check import Check
 from kvd.keeping.restore import Restore
 from kvd.process import service
 
+EXIT_WRONG = 1
 EXIT_INTERRUPTED = 130
 EXIT_USAGE = 2
 
@@ -37,6 +39,21 @@ The directory must be new, or empty.  The store gets an id of its own, so that w
 on far above those of the backup.  Keys keep their revisions, and what was left of their times to live.
 """
 
+_CHECK = f"""\
+kvd check: see whether the data of a directory are whole.
+
+Usage:
+  kvd check [options]
+  kvd check --help
+
+Options:
+  --repair           Mend what can be mended; no daemon may run.
+{_OPTIONS}
+Records, index, deadlines, owners, change log and large values are compared with each other, of a directory on which no
+daemon runs, or of one on which one does.  Nothing is written without --repair.  The exit status is 1 if anything is
+wrong.
+"""
+
 
 class Command(NamedTuple):
     """page: what --help prints, and docopt reads.  run: does it; the exit status.  Raises StartError."""
@@ -51,7 +68,19 @@ def _restore(words: Mapping[str, Any], chosen: settings.Settings) -> int:
     return 0 if restore.is_done else EXIT_INTERRUPTED
 
 
-COMMANDS = {"restore": Command(_RESTORE, _restore)}
+def _check(words: Mapping[str, Any], chosen: settings.Settings) -> int:
+    check = Check(chosen, repairs=bool(words["--repair"]))
+    is_over = False
+
+    def over() -> None:
+        nonlocal is_over
+        is_over = True
+
+    service.run(check, over, {signal.SIGTERM, *service.TERMINAL})
+    return (0 if check.is_whole else EXIT_WRONG) if is_over else EXIT_INTERRUPTED
+
+
+COMMANDS = {"restore": Command(_RESTORE, _restore), "check": Command(_CHECK, _check)}
 
 
 def run(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, list[Argument]] = {
     "set": [DAEMON, 1, 0, "c00000000", "k v\n"],
     "sweep": [DAEMON, 2**52, 10],
     "trim": [0, 0, 0, DAEMON, 2**52, 10],
+    "verify": ["data", 0, 10],
     "write": [DAEMON, 1, 0, 100, "d", "k", ""],
 }
 

@@ -21,6 +21,10 @@ expiry        the sweep of expired keys, and counting while some are not swept y
 disk_space    whether the disk has space to write
 cache         records that were read lately
 shared_cache  the same cache where several workers write
+checking      whether a store is whole, looked at part by part
+checking_log  whether its change log is
+findings      what may be wrong in a store, and what is done about it
+mending       what is done about it, done
 restoring     filling an empty store with the keys of a backup
 parts         what a store is made of, that another set of parts replaces where there are several servers
 store         all of it, in kvd's terms

@@ -11,7 +11,8 @@ from kvd.store.redis.batching import BATCH_ITEMS, Batch, Batcher, Done, Job
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, DATA, META, TTL, Connection, Connector, Rejected, command, script
-from kvd.store.redis.flags import OTHERS, OWNER, read, unescape
+from kvd.store.redis.digest import LARGE
+from kvd.store.redis.flags import OTHERS, OWNER, escape, read, unescape
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value is kept apart, to the kind of the value."""
@@ -37,6 +38,15 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
         given = read(flags)
         record = record._replace(owner=unescape(given.get(OWNER, b"")), has_others=OTHERS in given)
     return record
+
+
+def pack(revision: bytes, deadline: int, kind: bytes, value: bytes, owner: bytes = b"") -> bytes:
+    """The record that `unpack` reads; of a long value, which is to be kept apart, it has the length."""
+    payload = value
+    if len(value) > LARGE:
+        kind, payload = kind.upper(), b"%d" % len(value)
+    flags = b";" + OWNER + escape(owner) if owner else b""
+    return b"%b %d %b%b %b" % (revision, deadline, kind, flags, payload)
 
 
 def unexpired(raw: bytes | None, now: int) -> Record | None:

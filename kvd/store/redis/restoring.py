@@ -14,10 +14,12 @@ from typing import Any
 
 from kvd.backup_file import Entry
 from kvd.errors import StartError
+from kvd.model import TEXT
 from kvd.store.redis import flags
 from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, TTL, Argument, Connection, Rejected, command
 from kvd.store.redis.digest import LARGE
 from kvd.store.redis.engine import ask
+from kvd.store.redis.reads import pack
 from kvd.store.redis.scripts import LAYOUT
 from kvd.wire.words import kind_of
 
@@ -44,7 +46,8 @@ class Restoring:
         owned: list[Entry] = []
         for entry in entries:
             deadline = now + 1 + entry.life if entry.life else 0
-            records += entry.key, _record(entry, deadline)
+            kind = TEXT if entry.is_plain else kind_of(entry.value)
+            records += entry.key, pack(entry.revision, deadline, kind, entry.value, entry.owner)
             if len(entry.value) > LARGE:
                 apart += entry.revision, entry.value
             if deadline:
@@ -119,14 +122,3 @@ class Restoring:
             return await ask(self._connection, command(*words))
         except Rejected as error:
             raise StartError(f"the store does not take what is restored: {error}") from None
-
-
-def _record(entry: Entry, deadline: int) -> bytes:
-    """As docs/layout.md has it."""
-    kind = b"t" if entry.is_plain else kind_of(entry.value)
-    payload = entry.value
-    if len(payload) > LARGE:
-        kind, payload = kind.upper(), b"%d" % len(payload)
-    if entry.owner:
-        kind += b";" + flags.OWNER + flags.escape(entry.owner)
-    return b"%b %d %b %b" % (entry.revision, deadline, kind, payload)

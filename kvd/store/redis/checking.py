@@ -1,0 +1,109 @@
+"""Whether a store is whole: its records, index, deadlines, owners, change log and large values against each other.
+
+Nothing is changed.  Each key is looked at together with all that is told of it elsewhere, in one step (verify.lua).
+What takes several steps, such as the change log, may be at odds for a moment while a daemon writes: so there a second
+look is taken, and only what is still the same counts.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kvd.errors import StartError
+from kvd.store.redis.checking_log import LogCheck
+from kvd.store.redis.connection import ALL, BIG, DATA, INDEX, META, REPLACED, Connection, Rejected, command, script
+from kvd.store.redis.engine import ask
+from kvd.store.redis.findings import Finding
+from kvd.store.redis.scripts import REFUSED
+
+PART_KEYS = 256
+"""Keys that are looked at in one step: it keeps the store from other work for about a millisecond."""
+OTHER_PARTS = ("ttl", "owned", "replaced")
+"""What is looked at after the keys."""
+NUMBERS = ("revision", "floor", "clock", "bytes")
+"""Fields of meta that are numbers."""
+
+
+class Report(NamedTuple):
+    """keys, changes: int, how many were looked at.  findings: what is wrong, in the order in which it was found."""
+
+    keys: int
+    changes: int
+    findings: list[Finding]
+
+
+async def check(connection: Connection, advance: Callable[[int], object], *, is_written: bool) -> Report:
+    """Look at all of a store.  is_written: whether others write to it meanwhile.
+
+    advance: called with how many keys were looked at.  Raises StartError if it is none of this layout; StoreLost,
+    TimeoutError.
+    """
+    report = await Check(connection, advance).run()
+    if is_written and report.findings:
+        again = await Check(connection, lambda _: None).run()
+        both = set(again.findings)
+        report = report._replace(findings=[finding for finding in report.findings if finding in both])
+    return report
+
+
+class Check:
+    """One look at a store."""
+
+    def __init__(self, connection: Connection, advance: Callable[[int], object]) -> None:
+        self._connection = connection
+        self._advance = advance
+        self._findings: list[Finding] = []
+        self._large: set[bytes] = set()
+
+    async def run(self) -> Report:
+        """Raises as `check`."""
+        await self._look_at_meta()
+        keys = await self._look_at("data")
+        if not await self._is_all_listed():
+            await self._look_at("index")
+        for part in OTHER_PARTS:
+            await self._look_at(part)
+        await self._look_for_extra_values()
+        log = LogCheck(self._ask)
+        self._findings += await log.run()
+        return Report(keys, log.changes, list(dict.fromkeys(self._findings)))
+
+    async def _is_all_listed(self) -> bool:
+        """Whether the index has all keys, and as many as there are: so no others."""
+        listed, there = await self._ask(command("ZCARD", INDEX)), await self._ask(command("HLEN", DATA))
+        return listed == there and not any(finding.word == "not-listed" for finding in self._findings)
+
+    async def _look_at_meta(self) -> None:
+        if not await self._ask(command("EXISTS", META)):
+            raise StartError("there is no store of kvd's in it")
+        values = await self._ask(command("HMGET", META, "store", *NUMBERS))
+        for name, value in zip(("store", *NUMBERS), values, strict=True):
+            if not (value and (name == "store" or value.isdigit())):
+                self._findings.append(Finding("meta", name.encode(), value or b""))
+
+    async def _look_at(self, part: str) -> int:
+        cursor, total = b"0", 0
+        while True:
+            reply = await self._ask(script("verify", ALL, [part, cursor, PART_KEYS]))
+            cursor, count, large, flat = reply
+            total += int(count)
+            self._large.update(large)
+            words = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            self._findings += [Finding(word.decode(), key, more) for word, key, more in words]
+            if part == "data":
+                self._advance(count)
+            if cursor == b"0":
+                return total
+
+    async def _look_for_extra_values(self) -> None:
+        """Large values that neither a record nor the change log refers to."""
+        known = self._large | set(await self._ask(command("ZRANGE", REPLACED, 0, -1)))
+        names = await self._ask(command("HKEYS", BIG))
+        self._findings += [Finding("value-extra", name) for name in names if name not in known]
+
+    async def _ask(self, packed: bytes) -> Any:
+        try:
+            return await ask(self._connection, packed)
+        except Rejected as error:
+            if error.word == REFUSED:
+                raise StartError(f"it cannot be checked: {error}; or, if that is newer, start it first") from None
+            raise StartError(f"it cannot be checked: {error}") from None
