@@ -40,7 +40,7 @@ def stopped(daemon: Daemon) -> Iterator[None]:
 
 async def silent(peer: Peer) -> None:
     """A server that answers PING only."""
-    await peer.reader.read()
+    await peer.rest()
 
 
 CALLS: list[Callable[[Client], Awaitable[object]]] = [

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 
 class Pipe:
@@ -34,7 +35,7 @@ class Proxy:
         self.hiding: bytes | None = None
         self.caught: asyncio.Queue[Pipe] = asyncio.Queue()
         self.refusing = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self) -> None:
@@ -49,6 +50,8 @@ class Proxy:
 
     async def close(self) -> None:
         self._server.close()
+        self.refusing = True
+        await asyncio.sleep(0)  # those that were accepted just now are refused
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -58,18 +61,23 @@ class Proxy:
                 await writer.wait_closed()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         if self.refusing:
-            self._writers.append(writer)
             writer.close()
             return
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        self._writers += [writer, server_writer]
+        connecting = asyncio.create_task(asyncio.open_connection("127.0.0.1", self._to))
+        self._keep(connecting)
+        server_reader, server_writer = await connecting
+        self._writers.append(server_writer)
         pipe = Pipe(writer, server_writer)
         hidden = asyncio.Event()
         for part in (self._forward(reader, pipe, hidden), self._return(server_reader, pipe, hidden)):
-            task = asyncio.create_task(part)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(asyncio.create_task(part))
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        """Until it is done, or all is closed."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _forward(self, reader: asyncio.StreamReader, pipe: Pipe, hidden: asyncio.Event) -> None:
         while data := await reader.read(1 << 16):

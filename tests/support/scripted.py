@@ -23,8 +23,14 @@ class Peer:
         self.writer.write("".join(line + "\n" for line in lines).encode())
 
     async def expect_end(self) -> None:
-        with contextlib.suppress(ConnectionResetError):  # as watchers end
-            assert await self.reader.read() == b""
+        assert await self.rest() == b""
+
+    async def rest(self) -> bytes:
+        """What comes until the client is gone."""
+        try:
+            return await self.reader.read()
+        except ConnectionResetError:  # as watchers end
+            return b""
 
 
 Script = Callable[[Peer], Awaitable[None]]
