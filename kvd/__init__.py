@@ -8,6 +8,7 @@ workers      several processes that serve
 exposure     who can reach the daemon
 server       one process that serves
 service      what serves, without sockets
+measuring    every metric, as of now
 session      one connection
 verbs        the table of requests
 watch        from the store's change log to watchers
@@ -22,7 +23,8 @@ settings     what may be chosen, one field an option
 config_file  options in a TOML file
 addresses    where to listen
 options      how an option is read, from the command line or the environment
-metrics      what a daemon tells of how it is doing, and where it is counted
+counts       what processes count of the metrics
+metrics      what a daemon tells of how it is doing
 memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again
 certificates  the daemon's certificate and key, and who signs those of clients

@@ -41,6 +41,14 @@ class Certificates(NamedTuple):
             if complaints and all(complaints):
                 logger.warning("--tls-client-ca: the certificate %s; it vouches for no client then", complaints[-1])
 
+    @property
+    def expiry(self) -> float:
+        """When the daemon's own certificate expires: seconds since 1970; 0 if that is unclear."""
+        with suppress(ValueError):
+            for validity in validities(self.chain):
+                return validity.end.timestamp()
+        return 0.0
+
     def context(self) -> ssl.SSLContext:
         """Of a server: TLS 1.2 or newer, which never renegotiates.  Raises ssl.SSLError, ValueError."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import os
 import time
 
 from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
+from kvd.counts import Slot, Start, Table, size_of
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
-from kvd.metrics import Start
 from kvd.model import Position
-from kvd.process import limits
+from kvd.process import limits, shared_bytes
 from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import Listener, listen
@@ -46,7 +47,13 @@ class Daemon:
         self._listeners: list[Listener] = []
         self._loaded = NOTHING
         self.engine = ""
-        self._start = Start(time.monotonic(), Position(0, b""))
+        workers = settings.workers
+        self._slot = _share_counts(workers + 1 if workers > 1 else 1)
+        # This process counts before the workers, or is the one that serves.
+        self._counts = Table(self._slot).own
+        self._start = Start(time.monotonic(), Position(0, b""), self._slot)
+        if self.embedded:
+            self.embedded.restarted = self._count_restart
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
@@ -78,6 +85,9 @@ class Daemon:
         known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
                  "revision": store.revision, "listening": " ".join(map(str, self.addresses))}  # fmt: skip
         logger.info("started", extra=facts(**known, **told(self._settings)))
+
+    def _count_restart(self) -> None:
+        self._counts.engine_restarts += 1
 
     @property
     def addresses(self) -> list[AnyAddress]:
@@ -164,3 +174,16 @@ class Daemon:
         if self._serving:
             uptime = round(time.monotonic() - self._start.at)
             logger.info("stopped", extra=facts(uptime=uptime))
+        if self._slot:
+            os.close(self._slot.descriptor)
+            self._slot = None
+
+
+def _share_counts(rows: int) -> Slot | None:
+    """Where all processes count; None if there is no memory to be shared: then each tells of itself alone."""
+    try:
+        descriptor = shared_bytes.share("kvd-counts", size_of(rows))
+    except OSError as error:
+        logger.warning("no memory to be shared by the processes: %s; each tells of itself alone", error)
+        return None
+    return Slot(descriptor, rows, 0)

@@ -288,6 +288,15 @@ class Help(NamedTuple):
         return ()
 
 
+class Info(NamedTuple):
+    """INFO: the section of the metrics, "" for what a client needs to know."""
+
+    section: str = ""
+
+    def touches(self) -> Touched:
+        return ()
+
+
 class Nothing(NamedTuple):
     """Of verbs without arguments."""
 
@@ -343,5 +352,5 @@ Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (
     Read | LateRead | Write | Demand | DeleteRange | KeyRange | Watch | Resume | Follow | History
-    | Interval | Auth | ClientRange | Kick | Ping | Help | Nothing
+    | Interval | Auth | ClientRange | Kick | Ping | Help | Info | Nothing
 )  # fmt: skip

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import partial
 
 from kvd.addresses import is_loopback
+from kvd.counts import Start
 from kvd.errors import Refusal, Superseded, Unavailable
-from kvd.metrics import Start
 from kvd.process import freed_memory, limits
 from kvd.process.activity import Activity
 from kvd.process.addresses import Addresses
@@ -53,7 +53,6 @@ class Server:
         start, others: as Service takes them.  Raises StartError if the store's URL is none.
         """
         self._tls = Tls()
-        self._load(loaded)
         self._bound = listeners
         self._listeners: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
@@ -75,6 +74,7 @@ class Server:
             location.open(settings, self._activity), settings, embedded=location.disk is not None, start=start,
             users=loaded.users, others=others, activity=self._activity,
         )  # fmt: skip
+        self._load(loaded)
         self._addresses = Addresses(self._service.limits.sizes.address)
 
     async def start(self) -> None:
@@ -116,6 +116,7 @@ class Server:
     def _load(self, loaded: Reloadable) -> None:
         if loaded.certificates:
             self._tls.load(loaded.certificates)
+            self._service.measuring.certificate_expiry = loaded.certificates.expiry
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
@@ -190,6 +191,7 @@ class Server:
         keep_alive(connection)
         session = self._service.open_session(reader, writer)
         self._sessions.add(session)
+        self._service.counts.opened += 1
         self._count()
         peer = self._peers.add(connection, session.abort)
         if self._draining:

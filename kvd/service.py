@@ -7,9 +7,9 @@ from functools import partial
 
 from kvd import __version__, metrics
 from kvd.access.users import Users
-from kvd.metrics import Metric, Start, Table
+from kvd.counts import Start, Table
+from kvd.measuring import Measuring, lines_of
 from kvd.model import Position
-from kvd.process import machine
 from kvd.process.activity import Activity
 from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
@@ -20,6 +20,7 @@ from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.connection import Connection
 from kvd.session.context import Context
+from kvd.session.counting import RequestCounts
 from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits, Sizes
 from kvd.session.progress import ProgressTimer
@@ -34,7 +35,6 @@ from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
 from kvd.wire import words
 from kvd.wire.lines import max_line
-from kvd.wire.requests import ALL
 
 PROTOCOL = 1
 FEATURES = (
@@ -63,9 +63,11 @@ class Service:
         one.
         """
         self.store = store
-        self._start = start or Start(time.monotonic(), Position(0, b""))
-        self._table = Table(self._start.slot)
-        self.counts = self._table.own
+        start = start or Start(time.monotonic(), Position(0, b""))
+        table = self._table = Table(start.slot)
+        self.counts = table.own
+        store.count_in(self.counts)
+        self.measuring = Measuring(store, table, start, settings)
         self.hub = Hub(
             index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now
         )
@@ -88,7 +90,7 @@ class Service:
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
             self.limits, budget, self._rounds, InFlight(self.limits),
-            Reaching(store, self.hub, settings.max_stale), self.clients, self._access,
+            Reaching(store, self.hub, settings.max_stale), self.clients, RequestCounts(self.counts), self._access,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -103,7 +105,7 @@ class Service:
         )  # fmt: skip
 
     def _all_rest(self) -> bool:
-        return not self._table.sums()[metrics.CONNECTIONS]
+        return not self._table.sum(metrics.CONNECTIONS)
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":
@@ -135,7 +137,16 @@ class Service:
     async def _introduce(self) -> Iterable[str]:
         return [f"{name} {value}" for name, value in self._what_anybody_may_know().items()]
 
-    async def _describe(self) -> Iterable[str]:
+    async def _describe(self, section: str) -> Iterable[str]:
+        """INFO's lines, or those of a section of the metrics."""
+        if section:
+            found = await self.measuring.all()
+            return [
+                line
+                for metric in metrics.METRICS
+                if metric in found and section in (metric.section, metrics.ALL_SECTIONS)
+                for line in lines_of(metric, found[metric])
+            ]
         position, floor = await self.store.history()
         known = self._what_anybody_may_know()
         # In the order of protocol.txt.
@@ -149,7 +160,7 @@ class Service:
             **known,
             **await self._describe_memory(),
         }
-        facts |= {metric.name: value for metric, value in (await self.measure()).items()}
+        facts |= {metric.name: value for metric, value in (await self.measuring.short()).items()}
         return [f"{name} {value}" for name, value in facts.items()]
 
     async def _describe_memory(self) -> dict[str, int]:
@@ -160,20 +171,3 @@ class Service:
             _, most = await self.store.memory()
             facts |= {"cache-memory": plan.caches, "max-memory": most}
         return facts
-
-    async def measure(self) -> dict[Metric, int | str]:
-        """Every metric of the daemon, whichever of its processes this is.  Raises Unavailable."""
-        position, _ = await self.store.history()
-        if position.store != self._start.position.store:
-            # Its revisions have jumped.
-            self._start = self._start._replace(position=position)
-        used, _ = await self.store.memory()
-        return {
-            metrics.USED_MEMORY: used,
-            metrics.ENGINE: await self.store.engine(),
-            metrics.UPTIME: int(time.monotonic() - self._start.at),
-            **self._table.sums(),
-            metrics.KEYS: await self.store.count(ALL),
-            metrics.DAEMON_MEMORY: sum(map(machine.resident, self._table.processes())),
-            metrics.CHANGES: position.revision - self._start.position.revision,
-        }

@@ -82,7 +82,7 @@ _ROWS = (
          "while watching, a PROGRESS line with the position every so often; 0 ends it"),
     Verb("UNWATCH", requests.nothing, "UNWATCH", "ends the watch"),
     Verb("PING", requests.text, "PING [text]", "answers OK [text]"),
-    Verb("INFO", requests.nothing, "INFO", "the daemon, its store and its limits"),
+    Verb("INFO", requests.section, "INFO [section]", "the daemon, its store and its limits; or metrics of a section"),
     Verb("AUTH", requests.auth, "AUTH user password", "says who you are, where there are users"),
     Verb("CLIENTS", requests.clients, "CLIENTS [after=ID] [limit=N]",
          "who is connected, since when, what they watch and hold"),

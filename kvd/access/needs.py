@@ -21,6 +21,7 @@ from kvd.requests import (
     Help,
     History,
     Increment,
+    Info,
     Interval,
     KeyRange,
     Kick,
@@ -168,6 +169,7 @@ CONSIDERED: dict[type, frozenset[str]] = {
     Kick: frozenset({"name"}),
     Ping: frozenset({"text"}),
     Help: frozenset({"verb"}),
+    Info: frozenset({"section"}),
     Nothing: frozenset(),
 }
 """The fields of each request that the rows above are written for: who adds one says here that it needs no right

@@ -10,8 +10,8 @@ from kvd.client import Client
 
 
 @connected
-async def info(kv: Client, _: Arguments, out: Output) -> None:
-    facts = await kv.info()
+async def info(kv: Client, args: Arguments, out: Output) -> None:
+    facts = await kv.info(args["<SECTION>"])
     if out.as_json:
         out.line("", **facts)
         return
@@ -44,7 +44,14 @@ async def kick(kv: Client, args: Arguments, out: Output) -> None:
 
 
 COMMANDS = (
-    Command("info", "", "Use info to see what the daemon says of itself", info),
+    Command(
+        "info",
+        "[<SECTION>]",
+        "Use info to see what the daemon says of itself",
+        info,
+        reads=(("<SECTION>", readers.text),),
+        notes=("A SECTION of metrics is daemon, clients, requests, watchers, store, or all.",),
+    ),
     Command("ping", "", "Use ping to see whether the daemon answers", ping),
     Command(
         "clients", "", "Use clients to see who is connected to the daemon", clients,

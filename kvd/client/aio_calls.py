@@ -122,9 +122,9 @@ class Calls:
         """
         return await self._ask(requests.changes(position, patterns, limit, options))
 
-    async def info(self) -> dict[str, str]:
-        """Return what the daemon says of itself, by name."""
-        return await self._ask(requests.info())
+    async def info(self, section: str | None = None) -> dict[str, str]:
+        """Return what the daemon says of itself, or the metrics of a section, by name."""
+        return await self._ask(requests.info(section))
 
     async def clients(self, after: str | None = None, limit: int | None = None) -> AsyncIterator[Connected]:
         """Yield who is connected to the daemon, those after one of them, `limit` at the most.

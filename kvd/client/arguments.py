@@ -135,12 +135,12 @@ def watch_options(options: WatchOptions | None) -> list[bytes]:
     )
 
 
-def verb(word: str) -> bytes:
-    """A verb, to be told of.  Raises TypeError, Usage."""
+def letters(word: str, name: str) -> bytes:
+    """A word of letters, such as a verb.  name: of the argument.  Raises TypeError, Usage."""
     if not isinstance(word, str):
-        _wrong_type("verb", "str", word)
+        _wrong_type(name, "str", word)
     if not (word.isascii() and word.isalpha()):
-        raise Usage(f"invalid verb {shown(word)}: expected letters")
+        raise Usage(f"invalid {name} {shown(word)}: expected letters")
     return str.encode(word)
 
 

@@ -141,14 +141,15 @@ def count(pattern: str = "*", min_position: str | None = None) -> Request[int]:
     return Request(b"COUNT %b%b\n" % (arguments.pattern(pattern), arguments.least(min_position)), replies.number)
 
 
-def info() -> Request[dict[str, str]]:
-    """Ask what the daemon says of itself."""
-    return Request(b"INFO\n", replies.facts, most_items=MOST_FACTS)
+def info(section: str | None = None) -> Request[dict[str, str]]:
+    """Ask what the daemon says of itself, or for the metrics of a section."""
+    word = b"" if section is None else b" " + arguments.letters(section, "section")
+    return Request(b"INFO%b\n" % word, replies.facts, most_items=MOST_FACTS)
 
 
 def help(verb: str | None = None) -> Request[list[str]]:  # noqa: A001
     """Ask how verbs are written."""
-    word = b"" if verb is None else b" " + arguments.verb(verb)
+    word = b"" if verb is None else b" " + arguments.letters(verb, "verb")
     return Request(b"HELP%b\n" % word, replies.help_lines, most_items=MOST_FACTS)
 
 

@@ -124,9 +124,9 @@ class Calls:
         """
         return self._ask(requests.changes(position, patterns, limit, options))
 
-    def info(self) -> dict[str, str]:
-        """Return what the daemon says of itself, by name."""
-        return self._ask(requests.info())
+    def info(self, section: str | None = None) -> dict[str, str]:
+        """Return what the daemon says of itself, or the metrics of a section, by name."""
+        return self._ask(requests.info(section))
 
     def clients(self, after: str | None = None, limit: int | None = None) -> Iterator[Connected]:
         """Yield who is connected to the daemon, those after one of them, `limit` at the most.

@@ -10,6 +10,8 @@ REWRITE_FROM = "256mb"
 """Length from which on the engine writes its append-only file anew when it has doubled.  Each time that includes the
 change log, up to 64 MiB: by the engine's own default, 64mb, half of all it wrote for values of 64 KiB was that.  A
 file that is long beside the memory that the store takes is found sooner by the store (`maintenance.LONG_FILE`)."""
+SLOW = "1"
+"""Milliseconds from which on the engine notes how long its syncs to disk take."""
 
 _DISABLED = (
     "MODULE", "DEBUG", "REPLICAOF", "SLAVEOF", "FAILOVER", "SYNC", "PSYNC", "REPLCONF", "CLUSTER", "MIGRATE", "ACL",
@@ -34,7 +36,7 @@ def command_line(engine: Engine, socket: str, fsync: str, max_memory: int, proce
         "aof-load-truncated": "no", "auto-aof-rewrite-min-size": REWRITE_FROM, "maxmemory-policy": "noeviction",
         "maxmemory": str(max_memory),
         "databases": "1", "maxclients": str(SPARE_CLIENTS + CLIENTS_EACH * processes), "logfile": "",
-        "loglevel": "notice",
+        "loglevel": "notice", "latency-monitor-threshold": SLOW,
     }  # fmt: skip
     if engine.keeps_parts:
         settings |= dict.fromkeys(_GUARDS, "no")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
@@ -35,6 +35,7 @@ class Child(ABC):
     """One child process.  Subclasses implement `launch` and `_wait`.
 
     name: for the log.  stop_wait: seconds that it has to end when asked to; then it is killed.
+    restarted: called each time that it was started again; to be set.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Child(ABC):
         _children.add(self)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self.restarted: Callable[[], None] = _nothing
 
     @abstractmethod
     async def launch(self) -> None:
@@ -69,6 +71,7 @@ class Child(ABC):
                 return
             try:
                 await self.launch()
+                self.restarted()
             except StartError as error:
                 if not self._stopping:
                     logger.error("%s", error)
@@ -90,6 +93,10 @@ class Child(ABC):
             logger.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
             process.kill()
             process.wait()
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def die_with(parent: int, number: int) -> None:

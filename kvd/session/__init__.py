@@ -21,6 +21,7 @@ clients      who is connected, in all processes of the daemon
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 dispatch     requests in groups: ask the store, answer
+counting     requests counted by verb and result, with their times
 complaints   what the log is told of peers
 linger       its end, without a loss of what the peer has not read yet
 streams      asyncio's streams, whose input is taken as it arrives

@@ -11,7 +11,7 @@ Lines that were pushed to many watchers are counted for each who has not read th
 import asyncio
 from typing import Protocol
 
-from kvd.metrics import Counts
+from kvd.counts import Counts
 from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 
 LEAST = 4096

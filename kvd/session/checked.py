@@ -17,7 +17,7 @@ from kvd.session.login import Login
 from kvd.session.output import Output
 from kvd.session.watching import Watching
 from kvd.verbs import Kind, Verb, kind_of
-from kvd.wire import shortcuts
+from kvd.wire import replies, shortcuts
 
 
 class CheckedDispatcher(Dispatcher):
@@ -56,7 +56,10 @@ class CheckedDispatcher(Dispatcher):
         request = super()._next()
         if not isinstance(request, tuple) or (self.in_transaction and request[0].name in ENDS_TRANSACTION):
             return request
-        return self._login.refused(request[0].name, request[1]) or request
+        refusal = self._login.refused(request[0].name, request[1])
+        if refusal:
+            self._asked = request[0].name
+        return refusal or request
 
     def _joins(self, verb: Verb, request: Request) -> Kind | None:
         """What is not allowed ends a group, and is looked at anew when the group is answered."""
@@ -66,7 +69,8 @@ class CheckedDispatcher(Dispatcher):
         # The task may have been waiting since it was looked at.
         refusal = None if self.in_transaction else self._login.refused(verb.name, arguments)
         if refusal:
-            self._refuse(refusal, 1)
+            self.refused(refusal)
+            self._reply(verb.name, replies.refused(refusal))
         else:
             await super()._work(verb, arguments)
 

@@ -66,7 +66,8 @@ class Connection:
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
         self._lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
-        self._output = Output(writer, context.push_limit, self._note)
+        self._output = Output(writer, context.push_limit, self._note, context.requests.sent)
+        self._received = context.requests.received
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
             self._output, context.push_limit, self._tell_of_watch,
@@ -293,7 +294,8 @@ class Connection:
         if self._watching.active and not self._dispatcher.quitting and not self._stopping:
             self._watching.close_with_it()
             await self._only_watch()
-        self._watching.end(*self._farewell)
+        if self._stopping:
+            self._watching.end(*self._farewell)
         self._output.write()
 
     async def _converse(self) -> None:
@@ -335,6 +337,7 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Called with what arrives."""
+        self._received[0] += len(data)
         if self._idle:
             if self._transport.get_write_buffer_size() <= FLUSH_BYTES and self._dispatcher.shortcut(data):
                 self._idle = not self._dispatcher.busy

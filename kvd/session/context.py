@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from kvd.metrics import Counts
+from kvd.counts import Counts
 from kvd.session.auth import Access
 from kvd.session.budget import Budget
 from kvd.session.clients import Clients
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
+from kvd.session.counting import RequestCounts
 from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits
 from kvd.session.progress import ProgressTimer
@@ -25,11 +26,12 @@ class Context(NamedTuple):
     """What the sessions of one daemon share.
 
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
-    describe: gives INFO's lines.  complaints: the log lines that peers cause.
+    describe: gives INFO's lines, or those of a section, "" for none.  complaints: the log lines that peers cause.
     timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
     introduce: gives those of INFO's lines that anybody may see.
     reaching: for min=.  clients: all connections.
-    limits, budget, rounds, in_flight: what connections are held to.  access: None where there are no users.
+    limits, budget, rounds, in_flight: what connections are held to.  requests: where they are counted.
+    access: None where there are no users.
     """
 
     store: Store
@@ -40,7 +42,7 @@ class Context(NamedTuple):
     max_value: int
     max_line: int
     push_limit: int
-    describe: Callable[[], Awaitable[Iterable[str]]]
+    describe: Callable[[str], Awaitable[Iterable[str]]]
     complaints: Complaints
     timer: ProgressTimer
     committing: Committing
@@ -52,4 +54,5 @@ class Context(NamedTuple):
     in_flight: InFlight
     reaching: Reaching
     clients: Clients
+    requests: RequestCounts
     access: Access | None = None

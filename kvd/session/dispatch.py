@@ -7,9 +7,11 @@ What pages, waits for the peer or asks the store in steps of its own is *work*: 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
-from kvd.errors import KvdError, NotAClient, Refusal
+from kvd.errors import KvdError, NotAClient, Refusal, Usage
+from kvd.metrics import REFUSED_VERB
 from kvd.model import Outcome, Record
 from kvd.requests import Request, Write
 from kvd.session.context import Context
@@ -49,7 +51,10 @@ class Dispatcher:
         """
         self._context = context
         self._store = context.store
-        self._counts = context.counts
+        self._counts = context.requests
+        self._cells, self._at_once = self._counts.cells, self._counts.at_once
+        # When what is being answered came, by `perf_counter`.
+        self._began = 0.0
         self._output = output
         self._kept = context.store.kept
         in_flight = context.in_flight
@@ -66,6 +71,8 @@ class Dispatcher:
         self._fed = self._grouped = 0
         # What was parsed to see whether it belongs to a group, and did not.
         self._ahead: Parsed | Refusal | NotAClient | None = None
+        # The verb of the last line that was refused.
+        self._asked = REFUSED_VERB
         self.busy = False
         self.left_lines = False
         self.requests = 0
@@ -77,10 +84,6 @@ class Dispatcher:
     _sets = staticmethod(shortcuts.sets)
     _joins: Callable[[Verb, Request], Kind | None] = staticmethod(kind_of)
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
-
-    def _count(self, requests: int) -> None:
-        self.requests += requests
-        self._counts.requests += requests
 
     def _check_readable(self, verb: Verb, key: bytes) -> None:
         """Raises a refusal if it is not."""
@@ -128,7 +131,7 @@ class Dispatcher:
         if record is not None:
             assert verb.reply  # noqa: S101
             self.requests += 1
-            self._counts.requests += 1
+            self._cells[self._at_once[verb.name]] += 1
             self._output.send(verb.reply(record, 0))
             return True
         if not self._is_key(key):
@@ -145,7 +148,8 @@ class Dispatcher:
         records = self._store.kept_all(keys)
         if records is not None:
             assert verb.reply_all  # noqa: S101
-            self._count(len(keys))
+            self.requests += len(keys)
+            self._cells[self._at_once[verb.name]] += len(keys)
             self._output.send(verb.reply_all(records))
             return True
         if not shortcuts.are_keys(keys):
@@ -155,7 +159,8 @@ class Dispatcher:
 
     def _ask(self, verb: Verb, keys: Sequence[bytes]) -> None:
         self.busy = True
-        self._count(len(keys))
+        self.requests += len(keys)
+        self._began = perf_counter()
         fetch = len(keys) == 1 and verb.wants_value
         self._ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
@@ -169,7 +174,8 @@ class Dispatcher:
         if sets is None:
             return False
         self.busy = True
-        self._count(len(sets.keys))
+        self.requests += len(sets.keys)
+        self._began = perf_counter()
         self._write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
         return True
 
@@ -205,24 +211,25 @@ class Dispatcher:
         before = len(self._lines) + (self._ahead is not None)
         self._answer_next()
         taken = before - len(self._lines) - (self._ahead is not None)
-        self._count(taken)
+        self.requests += taken
         return taken
 
     def _answer_next(self) -> None:
+        self._began = perf_counter()
         request = self._next()
         if self.quitting:
             self.left_lines = True
             self._lines.clear()
         elif isinstance(request, NotAClient):
             self._output.write()
+            self._counts.refused(REFUSED_VERB, Usage.code, self._began)
             raise request
         elif isinstance(request, Refusal):
             self.refused(request)
-            self._output.reply(
-                self._handlers.pending.refuse(request) if self._handlers.pending else replies.refused(request)
-            )
+            pending = self._handlers.pending
+            self._reply(self._asked, pending.refuse(request) if pending else replies.refused(request))
         elif self._handlers.pending and request[0].name not in ENDS_TRANSACTION:
-            self._output.reply(self._handlers.pending.answer(*request))
+            self._reply(request[0].name, self._handlers.pending.answer(*request))
         else:
             self._begin(request)
 
@@ -233,14 +240,22 @@ class Dispatcher:
             verbs, reads = zip(*self._group(request), strict=True)
             self._read(verbs, [read.key for read in reads])
         elif kind is Kind.WRITE:
-            self._write([write for _, write in self._group(request)])
+            group = self._group(request)
+            self._write([verb.name for verb, _ in group], [write for _, write in group])
         elif verb.name in AT_ONCE:
             try:
-                self._output.reply(AT_ONCE[verb.name](self._handlers, arguments))
+                reply = AT_ONCE[verb.name](self._handlers, arguments)
             except Refusal as error:
-                self._refuse(error, 1)
+                self.refused(error)
+                reply = replies.refused(error)
+            self._reply(verb.name, reply)
         else:
             self._go_on(partial(self._work, verb, arguments))
+
+    def _reply(self, verb: str, reply: bytes) -> None:
+        """The reply to a request that is done alone; of HELP with lines before the status, which is OK."""
+        self._output.reply(reply)
+        self._counts.answered_one(verb, replies.OK if verb == "HELP" and reply.startswith(b"H") else reply, self._began)
 
     def _next(self) -> Parsed | Refusal | NotAClient:
         if self._ahead is None:
@@ -253,8 +268,13 @@ class Dispatcher:
             return line
         try:
             verb, rest = find(line)
-            return verb, verb.parse(rest, self._context.max_value)
         except (Refusal, NotAClient) as error:
+            self._asked = REFUSED_VERB
+            return error
+        try:
+            return verb, verb.parse(rest, self._context.max_value)
+        except Refusal as error:
+            self._asked = verb.name
             return error
 
     def _group(self, first: Parsed) -> list[Parsed]:
@@ -284,7 +304,7 @@ class Dispatcher:
     def _answer_reads(self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError) -> None:
         work: Work | None = None
         if isinstance(found, KvdError):
-            self._refuse(found, len(keys))
+            self._refuse([verb.name for verb in verbs], found)
         else:
             place = self._reply_reads(verbs, *found)
             if place < len(keys):
@@ -294,12 +314,15 @@ class Dispatcher:
 
     def _reply_reads(self, verbs: Sequence[Verb], records: Sequence[Record | None], now: int) -> int:
         """Answer reads up to the first large value; how many."""
-        for place, (verb, record) in enumerate(zip(verbs, records, strict=True)):
+        given: list[bytes] = []
+        for verb, record in zip(verbs, records, strict=True):
             assert verb.reply  # noqa: S101
             if record is not None and record.large and verb.wants_value:
-                return place
-            self._output.reply(verb.reply(record, now))
-        return len(records)
+                break
+            given.append(verb.reply(record, now))
+        self._output.reply_all(given)
+        self._counts.answered([verb.name for verb in verbs[: len(given)]], given, self._began)
+        return len(given)
 
     async def _read_on(self, verbs: Sequence[Verb], keys: Sequence[bytes]) -> None:
         """Answer reads of which the first is of a large value; the others must not be older than that value."""
@@ -307,14 +330,14 @@ class Dispatcher:
             while keys:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
-                self._output.reply(await self._read_large(verbs[0], keys[0]))
+                self._reply(verbs[0].name, await self._read_large(verbs[0], keys[0]))
                 verbs, keys = verbs[1:], keys[1:]
                 count = self._readable(keys)
                 if count:
                     count = self._reply_reads(verbs[:count], *await self._store.read(keys[:count]))
                     verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:
-            self._refuse(error, len(keys))
+            self._refuse([verb.name for verb in verbs], error)
 
     async def _read_large(self, verb: Verb, key: bytes) -> bytes:
         assert verb.reply  # noqa: S101
@@ -327,16 +350,16 @@ class Dispatcher:
         except Refusal as error:
             return replies.refused(error)
 
-    def _write(self, writes: Sequence[Write]) -> None:
+    def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
         self.busy = True
         size = sum([write.size for write in writes])
-        self._write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, len(writes)))
+        self._write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, verbs))
 
     def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
         assert verb.reply  # noqa: S101
         if isinstance(found, KvdError):
             self.busy = False
-            self._answered(self._refused(found, len(keys)))
+            self._answered(self._refused([verb.name] * len(keys), found))
             return
         records, now = found
         if verb.wants_value and True in [record is not None and record.large for record in records]:
@@ -344,42 +367,54 @@ class Dispatcher:
             return
         self.busy = False
         reply = verb.reply
+        self._counts.found(verb.name, self._began, len(records), records.count(None))
         self._answered(b"".join([reply(record, now) for record in records]))
 
     def _answer_sets(self, count: int, revisions: Sequence[Outcome] | KvdError) -> None:
         self.busy = False
         if isinstance(revisions, KvdError):
-            self._answered(self._refused(revisions, count))
+            self._answered(self._refused(["SET"] * count, revisions))
         elif revisions[-1].isdigit():
+            self._counts.found("SET", self._began, count, 0)
             self._answered(replies.oks(revisions))
         else:
             # The store went when some of them were done, or its memory was full.
-            self._answered(b"".join(map(replies.written, revisions)))
+            given = [*map(replies.written, revisions)]
+            self._counts.answered(["SET"] * count, given, self._began)
+            self._answered(b"".join(given))
 
-    def _answer_writes(self, count: int, outcomes: Sequence[Outcome] | KvdError) -> None:
+    def _answer_writes(self, verbs: Sequence[str], outcomes: Sequence[Outcome] | KvdError) -> None:
         if isinstance(outcomes, KvdError):
-            self._refuse(outcomes, count)
+            self._refuse(verbs, outcomes)
         else:
-            self._output.reply_all(map(replies.written, outcomes))
+            given = [*map(replies.written, outcomes)]
+            self._output.reply_all(given)
+            self._counts.answered(verbs, given, self._began)
         self.busy = False
         self._go_on(None)
 
-    def _refuse(self, error: KvdError, count: int) -> None:
-        self._output.reply(self._refused(error, count))
+    def _refuse(self, verbs: Sequence[str], error: KvdError) -> None:
+        self._output.reply(self._refused(verbs, error))
 
-    def _refused(self, error: KvdError, count: int) -> bytes:
+    def _refused(self, verbs: Sequence[str], error: KvdError) -> bytes:
+        """An error, for each request of a group."""
         assert isinstance(error, Refusal)  # noqa: S101
         self.refused(error)
-        return replies.refused(error) * count
+        reply = replies.refused(error)
+        self._counts.answered(verbs, [reply] * len(verbs), self._began)
+        return reply * len(verbs)
 
     # ---- single requests
 
     async def _work(self, verb: Verb, arguments: Any) -> None:
+        self._output.status = replies.OK
         try:
             with self._in_flight.alone(verb.name):
                 await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
-            self._refuse(error, 1)
+            self.refused(error)
+            self._output.finish(replies.refused(error))
+        self._counts.answered_one(verb.name, self._output.status, self._began)
         if verb.name == "COMMIT":
             # It may have been refused before it was looked at.
             self._handlers.pending = None

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from kvd.errors import Refusal, Unavailable, Uncertain, Usage
+from kvd.errors import NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
 from kvd.model import Patterns, Position, Record
 from kvd.requests import (
     Auth,
@@ -16,6 +16,7 @@ from kvd.requests import (
     Follow,
     Help,
     History,
+    Info,
     Interval,
     KeyRange,
     Kick,
@@ -29,7 +30,7 @@ from kvd.session.clients import PAGE
 from kvd.session.context import Context
 from kvd.session.limits import Limit
 from kvd.session.listing import listed
-from kvd.session.login import Guard, Permit
+from kvd.session.login import FIRST, Guard, Permit
 from kvd.session.outcomes import deleted, refuse_any
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -70,10 +71,10 @@ class Handlers:
     # ---- those that are work: each gives its reply to the output
 
     async def _get(self, wanted: LateRead) -> None:
-        self._output.reply(replies.value(await self._late_record("GET", wanted)))
+        self._output.finish(replies.value(await self._late_record("GET", wanted)))
 
     async def _gets(self, wanted: LateRead) -> None:
-        self._output.reply(replies.value_with_revision(await self._late_record("GETS", wanted)))
+        self._output.finish(replies.value_with_revision(await self._late_record("GETS", wanted)))
 
     async def _late_record(self, verb: str, wanted: LateRead) -> Record | None:
         await self._reach(wanted.reached)
@@ -112,7 +113,7 @@ class Handlers:
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
         except Refusal as error:
-            self._output.reply(replies.refused(error))
+            self._output.finish(replies.refused(error))
         finally:
             self._output.release()
 
@@ -146,7 +147,7 @@ class Handlers:
                 raise
             more = ", and perhaps more" if isinstance(error, Uncertain) else ""
             raise Uncertain(f"{count} keys are gone{more}; send it again to go on: {error}") from None
-        self._output.reply(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
+        self._output.finish(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
 
     async def _deletes_of(self, keys: list[bytes], begin: int) -> tuple[list[Delete], set[bytes]]:
         """Deletes of those keys that were not written after a revision; and the keys with which others may live."""
@@ -206,16 +207,21 @@ class Handlers:
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(bytes(position)))
         except Refusal as error:
-            self._output.reply(replies.refused(error))
+            self._output.finish(replies.refused(error))
         finally:
             self._output.release()
 
     async def _unwatch(self, _: Nothing) -> None:
         await self._watching.unwatch()
 
-    async def _info(self, _: Nothing) -> None:
-        describe = self._context.describe if self._guard.is_known else self._context.introduce
-        self._output.reply(replies.items("INFO", await describe()) + replies.OK)
+    async def _info(self, asked: Info) -> None:
+        if self._guard.is_known:
+            lines = await self._context.describe(asked.section)
+        elif asked.section:
+            raise NotAuthenticated(FIRST)
+        else:
+            lines = await self._context.introduce()
+        self._output.reply(replies.items("INFO", lines) + replies.OK)
 
     async def _clients(self, wanted: ClientRange) -> None:
         """Item lines page by page, and how many."""
@@ -235,12 +241,12 @@ class Handlers:
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(b"%d" % count))
         except Refusal as error:
-            self._output.reply(replies.refused(error))
+            self._output.finish(replies.refused(error))
         finally:
             self._output.release()
 
     async def _kick(self, wanted: Kick) -> None:
-        self._output.reply(replies.OK if await self._context.clients.kick(wanted) else replies.NONE)
+        self._output.finish(replies.OK if await self._context.clients.kick(wanted) else replies.NONE)
 
     async def _auth(self, auth: Auth) -> None:
         if self._watching.active:
@@ -260,7 +266,7 @@ class Handlers:
             outcome = await self._context.committing.commit(transaction, pending.size, permit, self._output.write)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
-        self._output.reply(replies.written(outcome))
+        self._output.finish(replies.written(outcome))
 
     # ---- those that are answered at once: each gives its reply
 

@@ -3,14 +3,14 @@
 from enum import Enum
 from typing import NamedTuple
 
+from kvd.counts import Counts
 from kvd.errors import LimitReached
-from kvd.metrics import Counts
 from kvd.session.complaints import Complaints
 from kvd.settings import Settings
 
 
 class Limit(Enum):
-    """One limit.  Its value: the name of its count in `metrics.Counts`, and what is said, with its size in braces."""
+    """One limit.  Its value: the name of its count in `counts.Counts`, and what is said, with its size in braces."""
 
     MEMORY = (
         "limited_memory", "connections hold more than they may together (--connection-memory), and this one the most"

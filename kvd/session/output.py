@@ -5,19 +5,28 @@ from collections.abc import Callable, Iterable
 
 FLUSH_BYTES = 64 * 1024
 """Bytes of replies that are collected before they are written, the last reply excepted."""
+STATUS_BYTES = 64
+"""Of a status that tell what it is."""
 PUSH_ALLOWANCE = 64 * 1024
 """Bytes that may wait in the socket whatever the limit says.  It is asyncio's own mark for a full one, so a
 watcher whose lines are refused can wait for the socket to drain."""
 
 
 class Output:
-    """The sending side of one connection."""
+    """The sending side of one connection.
 
-    def __init__(self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None]) -> None:
+    status: of the last request that was done alone, as far as `finish` was told it.
+    """
+
+    def __init__(
+        self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None], sent: memoryview
+    ) -> None:
         """push_limit: int, bytes that may wait in the socket for pushed lines to be added.
 
-        grown: called when more waits than PUSH_ALLOWANCE.
+        grown: called when more waits than PUSH_ALLOWANCE.  sent: where bytes are counted.
         """
+        self._sent = sent
+        self.status = b""
         self._writer = writer
         self._transport = writer.transport
         self._push_limit = push_limit
@@ -36,6 +45,11 @@ class Output:
         self._replies.append(data)
         self._size += len(data)
 
+    def finish(self, status: bytes) -> None:
+        """Add the status of a request that is done alone."""
+        self.status = status[:STATUS_BYTES]
+        self.reply(status)
+
     def reply_all(self, parts: Iterable[bytes]) -> None:
         """Add replies."""
         before = len(self._replies)
@@ -48,6 +62,7 @@ class Output:
             # uvloop raises RuntimeError for a transport that is closed.
             if self._transport.is_closing():
                 raise ConnectionResetError("the peer is gone")
+            self._sent[0] += self._size
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
             self._size = 0
@@ -73,6 +88,7 @@ class Output:
     def send(self, data: bytes) -> None:
         """Hand complete replies to the socket, unless the connection is closed."""
         if not self._transport.is_closing():
+            self._sent[0] += len(data)
             self._transport.write(data)
 
     async def flush(self) -> None:
@@ -124,6 +140,7 @@ class Output:
             if waiting + len(data) > self._push_limit:
                 return False
             self._grown()
+        self._sent[0] += len(data)
         self._transport.write(data)
         return True
 
@@ -132,6 +149,7 @@ class Output:
         if self._held:
             self._late.append(line)
         elif not self._transport.is_closing():
+            self._sent[0] += len(line)
             self._transport.write(line)
 
     def forget_pushed(self) -> None:

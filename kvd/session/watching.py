@@ -141,7 +141,7 @@ class Watching:
             self._output.reply(lines)
             self._begin(permit, form, position)
         except Refusal as error:
-            self._output.reply(replies.refused(error))
+            self._output.finish(replies.refused(error))
         finally:
             copy.close()
             self._copying_now = None

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from itertools import pairwise
 
-from kvd.metrics import Counts
+from kvd.counts import Counts, Tally
+from kvd.metrics import ENDED, LAG
 from kvd.model import PLAIN, Change, Form, Patterns, Position
 from kvd.watch.groups import Group
 from kvd.watch.index import ChangeIndex
@@ -21,8 +22,10 @@ from kvd.watch.spread import retry_hint
 from kvd.watch.watcher import Watcher
 from kvd.wire import replies
 
+LEFT = "left"
+"""Why a watch ends of which the client has had enough, or is gone, and
+COMPACTED: one that lags behind what is kept."""
 COMPACTED = "compacted"
-"""Why a watch ends that lags behind what is kept."""
 STEP_CHANGES = 256
 """Changes of one watcher that are looked for at once in catching up, so that others have their turn."""
 PUSH_BYTES = 32 * 1024
@@ -56,6 +59,7 @@ class Hub:
         """
         self.clock = clock
         self._counts = counts or Counts()
+        self._ended, self._lag = Tally(ENDED, self._counts), Tally(LAG, self._counts)
         self.index = ChangeIndex(index_changes)
         self.fetched = FetchedChanges()
         self._recent = RecentChanges() if memory is None else memory
@@ -92,10 +96,11 @@ class Hub:
         """Whether a watcher was added, and neither removed nor ended."""
         return watcher in self._watchers
 
-    def remove(self, watcher: Watcher) -> None:
-        """Serve a watcher no longer; nothing happens if it is not served."""
+    def remove(self, watcher: Watcher, why: str = LEFT) -> None:
+        """Serve a watcher no longer; nothing happens if it is not served.  why: for the count."""
         if watcher not in self._watchers:
             return
+        self._ended.add(self._ended.place(why))
         self._watchers.discard(watcher)
         self._counts.watchers = len(self._watchers)
         self._counts.catching_up -= not watcher.live
@@ -124,6 +129,8 @@ class Hub:
         self._recent.add(changes)
         self.index.append(changes)
         self.position = Position(changes[-1].revision, store)
+        if self._groups and (written := changes[0].moment.time):
+            self._lag.observe(0, max(0, self.clock() - written) / 1000, len(changes))
         for group in tuple(self._groups.values()):
             group.publish(store, before, changes)
         if self._waiting:
@@ -155,7 +162,7 @@ class Hub:
         if watcher not in self._watchers:
             return
         line = replies.end(self.complete_to(watcher), code, text)
-        self.remove(watcher)
+        self.remove(watcher, code)
         watcher.ended(line)
 
     def catch_up(self, watcher: Watcher) -> Step:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kvd.metrics import Counts
+from kvd.counts import Counts
 from kvd.model import PLAIN, Form, Patterns, Sink
 
 NOBODYS = Counts()

@@ -5,6 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import BadValue, Usage
+from kvd.metrics import SECTIONS
 from kvd.model import CHANGING, PLAIN, TEXT, Form
 from kvd.requests import (
     NUMBERED,
@@ -19,6 +20,7 @@ from kvd.requests import (
     Help,
     History,
     Increment,
+    Info,
     Interval,
     KeyRange,
     Kick,
@@ -276,6 +278,16 @@ def verb(rest: bytes | None, max_value: int) -> Help:  # noqa: ARG001
     if b" " in rest:
         raise Usage("expected at most one verb")
     return Help(rest.upper())
+
+
+def section(rest: bytes | None, max_value: int) -> Info:  # noqa: ARG001
+    """[SECTION]."""
+    if rest is None:
+        return Info()
+    name = rest.decode(errors="replace").lower()
+    if name not in SECTIONS:
+        raise Usage(f"expected one of {', '.join(SECTIONS)}, or nothing")
+    return Info(name)
 
 
 def nothing(rest: bytes | None, max_value: int) -> Nothing:  # noqa: ARG001

@@ -14,8 +14,8 @@ from typing import IO, NamedTuple
 
 import kvd
 from kvd.addresses import AnyAddress
+from kvd.counts import Start
 from kvd.errors import Superseded
-from kvd.metrics import Start
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
+from kvd.counts import Start
 from kvd.errors import StartError, Superseded
-from kvd.metrics import Slot, Start, Table, size_of
-from kvd.process import shared_bytes
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
@@ -41,12 +40,11 @@ class Workers:
         # Nobody else writes to a store that fills our disk: it is the embedded one.
         keeps = location.disk is not None and settings.read_cache > 0
         slots = _slots(settings.workers, self._held) if keeps else [None] * settings.workers
-        counts = _counts(settings.workers, self._held)
         code, exchange = code_on_disk(), Exchange()
         self._workers = [
             Worker(
                 number, settings, location._replace(slot=slot), bound, inherited, code, loaded,
-                start._replace(slot=counts and counts._replace(number=number)), exchange,
+                start._replace(slot=start.slot and start.slot._replace(number=number)), exchange,
             )
             for number, slot in enumerate(slots, 1)
         ]  # fmt: skip
@@ -258,16 +256,3 @@ def _slots(workers: int, held: ExitStack) -> Sequence[WorkerSlot | None]:
         return [None] * workers
     held.callback(os.close, slots[0].descriptor)
     return slots
-
-
-def _counts(workers: int, held: ExitStack) -> Slot | None:
-    """Where this process counts, before the workers; given back with `held`.  Without it each tells of itself alone."""
-    try:
-        descriptor = shared_bytes.share("kvd-counts", size_of(workers + 1))
-    except OSError as error:
-        logger.warning("no memory to be shared by the workers: %s; INFO tells of one of them alone", error)
-        return None
-    held.callback(os.close, descriptor)
-    slot = Slot(descriptor, workers + 1, 0)
-    Table(slot)
-    return slot

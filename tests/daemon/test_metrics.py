@@ -8,12 +8,13 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
-from kvd.metrics import METRICS, SUMMED, Counts, Kind
+from kvd.metrics import METRICS, SHORT, VERBS, Kind
+from kvd.verbs import VERBS as TABLE
 from tests.support.daemons import one_each
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 
-NUMBERS = [metric for metric in METRICS if metric.kind is not Kind.TEXT]
+NUMBERS = [metric for metric in SHORT if metric.kind is not Kind.TEXT]
 
 
 def facts(peer: Peer) -> dict[str, str]:
@@ -44,7 +45,8 @@ def peers(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Iterator
 def test_each_metric_is_declared_once_and_told() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     assert all(metric.help.endswith(".") for metric in METRICS)
-    assert {*SUMMED.values(), "process"} == {field[0] for field in Counts._fields_}
+    assert len({(metric.exposed, metric.mark) for metric in METRICS}) == len(METRICS)
+    assert [*VERBS[:-1]] == [name.decode() for name in TABLE]
 
 
 def test_whoever_is_asked_tells_of_all_processes(peers: tuple[Daemon, list[Peer]]) -> None:

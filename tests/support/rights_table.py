@@ -71,6 +71,6 @@ NEEDS: dict[str, set[Need]] = {
 }
 FREE = {
     "BEGIN": Who.USER, "COMMIT": Who.USER, "ABORT": Who.USER, "PROGRESS 5": Who.USER, "UNWATCH": Who.USER,
-    "PING x": Who.ANYBODY, "INFO": Who.ANYBODY, "HELP GET": Who.ANYBODY, "AUTH a b": Who.ANYBODY,
-    "QUIT": Who.ANYBODY,
+    "PING x": Who.ANYBODY, "INFO": Who.ANYBODY, "INFO store": Who.ANYBODY, "HELP GET": Who.ANYBODY,
+    "AUTH a b": Who.ANYBODY, "QUIT": Who.ANYBODY,
 }  # fmt: skip

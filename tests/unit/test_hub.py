@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kvd.metrics import Counts
+from kvd.counts import Counts
 from kvd.model import BYTES, PLAIN, Change, Form, Moment, Patterns, Position, Sink
 from kvd.watch.hub import PUSH_BYTES, Hub, Step
 from kvd.watch.memory import CHANGE_OVERHEAD, FetchedChanges, RecentChanges

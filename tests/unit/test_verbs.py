@@ -20,6 +20,7 @@ from kvd.requests import (
     Help,
     History,
     Increment,
+    Info,
     Interval,
     KeyRange,
     Kick,
@@ -65,7 +66,7 @@ EXAMPLES: dict[bytes, tuple[bytes, object]] = {
     b"CLIENTS": (b"CLIENTS after=7-3 limit=5", ClientRange(ClientName(7, 3), 5)),
     b"KICK": (b"KICK 7-3", Kick(ClientName(7, 3))),
     b"PING": (b"PING a b", Ping(b"a b")),
-    b"INFO": (b"INFO", Nothing()),
+    b"INFO": (b"INFO Store", Info("store")),
     b"HELP": (b"HELP get", Help(b"GET")),
     b"QUIT": (b"QUIT", Nothing()),
 }

@@ -9,13 +9,16 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from time import perf_counter
 from typing import Any, ClassVar
 
 from kvd.backoff import Backoff
+from kvd.counts import Counts, Tally
 from kvd.errors import KvdError, StoreLost, StoreUnusable, Superseded, Unavailable, Uncertain
+from kvd.metrics import BATCHES, ROUND_TRIPS
 from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
 
 log = logging.getLogger("kvd.store")
@@ -90,6 +93,7 @@ class Batch:
 
     number: int, set by batchers that number theirs.  mark: what the cache gave for it, set when it was sent.
     clock: int, what the store's clock was then, as far as this daemon knew; set by batchers that read.
+    count: int, its requests.  began: what `perf_counter` said when it was made.
     """
 
     jobs: list[Job]
@@ -97,6 +101,8 @@ class Batch:
     number: int = 0
     mark: Any = None
     clock: int = 0
+    count: int = 0
+    began: float = field(default_factory=perf_counter)
 
     def items(self) -> list[Any]:
         """All items, in order."""
@@ -148,6 +154,12 @@ class Batcher(ABC):
         self._superseded: Superseded | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._store_run = ""
+        self.count_in(Counts())
+
+    def count_in(self, counts: Counts) -> None:
+        """Count batches in a process's row."""
+        self._sizes, self._round_trips = Tally(BATCHES, counts), Tally(ROUND_TRIPS, counts)
+        self._place = self._sizes.place(self._name)
 
     def submit(self, items: Sequence[Any], size: int, count: int = 0) -> asyncio.Future[Any]:
         """Queue at most BATCH_ITEMS requests; the future gives their results, or raises a `Refusal`.
@@ -247,6 +259,9 @@ class Batcher(ABC):
 
     def _settle(self, *replies: Any) -> None:
         """The replies to the oldest batch in flight."""
+        oldest = self._in_flight[0]
+        self._sizes.observe(self._place, oldest.count)
+        self._round_trips.observe(self._place, perf_counter() - oldest.began)
         self._take_replies(*replies)
         self._flush()
 
@@ -256,7 +271,7 @@ class Batcher(ABC):
 
     def _take(self) -> Batch:
         jobs: list[Job] = []
-        items = size = 0
+        items = size = count = 0
         while self._waiting:
             job = self._waiting[0]
             items += job.count
@@ -267,7 +282,8 @@ class Batcher(ABC):
             # What was given up must not be done after all.
             if not job.finished:
                 jobs.append(job)
-        return Batch(jobs, asyncio.get_running_loop().time())
+                count += job.results
+        return Batch(jobs, asyncio.get_running_loop().time(), count=count)
 
     @abstractmethod
     def _encode(self, batch: Batch) -> bytes:

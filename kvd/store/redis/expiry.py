@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from kvd.counts import Counts
 from kvd.errors import Refusal
 from kvd.process.activity import Activity
 from kvd.store.redis.channel import Channel
@@ -36,6 +37,7 @@ class Sweep:
     """Deletes expired keys; keep `run` running.
 
     is_behind: whether more were expired than one step deletes, and this or another daemon is deleting them.
+    counts: where those are counted that were deleted; to be set.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Sweep:
         self._clock = clock
         self._asked = asked
         self.is_behind = False
+        self.counts = Counts()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -65,6 +68,8 @@ class Sweep:
             found, now, behind, *due = await self._do(self._step, (0, b"0", 0))
             self._clock.see(int(now))
             self.is_behind = behind == 1
+            if found:
+                self.counts.expired += found
             if found < SWEEP_KEYS:
                 # At rest nobody can give a key a shorter time to live but through another process, which sweeps it.
                 left = [max((float(first) - int(now)) / 1000, SWEEP_INTERVAL) for first in due]

@@ -8,6 +8,7 @@ from functools import partial
 
 from kvd.asked_once import AskedOnce
 from kvd.backoff import Backoff
+from kvd.counts import Counts
 from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavailable
 from kvd.model import Change, Outcome, Position, Record
 from kvd.process.activity import Activity
@@ -37,6 +38,7 @@ from kvd.store.redis.log import (
 )
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.parts import Parts
+from kvd.store.redis.vitals import Vitals, ask_vitals
 
 logger = logging.getLogger("kvd.store")
 
@@ -144,6 +146,12 @@ class Store:
             await connection.close()
         if suspect is None and self._attaching.engine:
             warn_of(self._attaching.engine)
+
+    def count_in(self, counts: Counts) -> None:
+        """Count what is asked of it in a process's row."""
+        for batcher in (self._reads, self._large, self._writes):
+            batcher.count_in(counts)
+        self._housekeeping.sweep.counts = counts
 
     @property
     def known(self) -> Position:
@@ -342,6 +350,10 @@ class Store:
         """Bytes that it takes, and that it may take, 0 for no limit.  Raises Unavailable."""
         info = info_of(await self._control.call(command("INFO", "memory")))
         return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+
+    async def vitals(self) -> Vitals:
+        """How it is doing.  Raises Unavailable."""
+        return await ask_vitals(self._control, self._clock)
 
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
