@@ -9,7 +9,7 @@ keys            the group for single keys: get, set, append, del, edit, ttl, tou
 watching        the group that goes on: watch
 waiting         the group that waits: wait
 listing         the group for many keys: keys, list, count
-transfer        the group that moves many keys: export, import, backup
+transfer        the group that moves many keys: export, import, mirror, backup
 lines           the group for lines of the wire: send, txn
 locks           the group that runs a command while it holds a lock: lock, elect
 server          the group for the daemon itself: info, ping, clients, kick
@@ -27,6 +27,8 @@ screen          what top shows
 shell           what shell is made of
 exporting       a copy of the keys, into a file: export, backup
 importing       a file of keys, looked at and then written
+mirroring       changes of one daemon, taken for another
+mirrored        the store into which they are written
 writes          what a file of keys stands for, kept until it is written
 entries         keys as lines of JSON
 foreign         what etcd, Consul and Redis have

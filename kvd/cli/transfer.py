@@ -1,4 +1,4 @@
-"""The commands that move many keys: export, import, backup."""
+"""The commands that move many keys: export, import, mirror, backup."""
 
 from kvd.cli import readers
 from kvd.cli.command import PATTERN, Arguments, Command, Option
@@ -21,6 +21,12 @@ def import_(args: Arguments, out: Output) -> None:
     from kvd.cli import importing
 
     importing.import_(args, out)
+
+
+async def mirror(args: Arguments, out: Output) -> None:
+    from kvd.cli import mirroring
+
+    await mirroring.mirror(args, out)
 
 
 COMMANDS = (
@@ -47,6 +53,20 @@ keys were written; to run it again is safe.""", """\
 import --from etcd reads what etcdctl get --prefix -w json prints, and --from consul
 what consul kv export does.  import --from redis reads the strings of a Redis, with
 their times to live; its URL is in the place of <FILE>."""),
+    ),
+    Command(
+        "mirror", "<SRC> <DST> [<PATTERN>]", "Use mirror to follow the keys of one daemon into another", mirror,
+        endless=True, reads=(("<SRC>", readers.addresses), ("<DST>", readers.addresses)),
+        options=(
+            Option("--replace", "", "Let a first copy change and delete keys that are in the destination"),
+            Option("--report", "SECONDS", "Say so often how far it is behind (unless given, 10)", readers.seconds),
+        ),
+        notes=(PATTERN, """\
+mirror makes what matches in the daemon <DST> what it is in <SRC>, and then does each
+change there, once; started again it goes on from where it was, which it keeps in
+<DST>, in a key kvctl-mirror/...  It prints lines POSITION applied N behind M: M is how
+many changes of any keys <SRC> is ahead.  Keys in <DST> have no times to live: they go
+when those in <SRC> do."""),
     ),
     Command(
         "backup", "<FILE>", "Use backup to write all of kv store to a file, for kvd restore", backup,
