@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kvd.client import WatchOptions
 from kvd.client.sync import connect
 from kvd.errors import KvdError
 from tests.support.kvctl import ENVIRONMENT, PROGRAM, complaint, run
@@ -130,27 +131,31 @@ def test_what_cannot_be(empty: tuple[Daemon, Daemon]) -> None:
 
 
 def test_two_mirrors_of_the_same(empty: tuple[Daemon, Daemon]) -> None:
-    """The second one ends the first, for two would do each change twice."""
+    """From the moment that the second one has begun nothing that the first one has sent is done any more."""
     source, destination = empty
     with connect(source.addr) as kv, mirroring(source.addr, destination.addr) as first:
         kv.set("a", "1")
         caught_up(first)
         with mirroring(source.addr, destination.addr) as second:
             caught_up(second)
-            ended = [first, second]
-            for number in range(1000):
-                kv.set("a", f"{number}")
-                if any(process.poll() is not None for process in ended):
-                    break
-                time.sleep(0.02)
-            (loser,) = [process for process in ended if process.poll() is not None]
-            assert loser.returncode == 4
-            assert loser.stderr
-            assert b"another mirror writes here, too" in loser.stderr.read()
-            (winner,) = [process for process in ended if process is not loser]
+            kv.set("a", "2")
+            assert first.wait(PATIENCE) == 4
+            assert first.stderr
+            assert b"another mirror writes here, too" in first.stderr.read()
             kv.set("b", "last")
             wait_for("the last one", lambda: stored(destination) == stored(source))
-            assert winner.poll() is None
+            assert second.poll() is None
+
+
+def test_one_that_was_killed_before_its_first_copy_is_gone_on_for(empty: tuple[Daemon, Daemon]) -> None:
+    source, destination = empty
+    with connect(source.addr) as kv, connect(destination.addr) as other:
+        for key in "abc":
+            kv.set(key, "x")
+        other.set("kvctl-mirror/%2A", " 0123456789abcdef")  # it had begun
+        other.set("a", "x")
+        with mirroring(source.addr, destination.addr) as mirror:
+            assert caught_up(mirror) == 2
 
 
 def test_values_of_the_greatest_length(empty: tuple[Daemon, Daemon]) -> None:
@@ -208,8 +213,11 @@ def test_changes_come_once_through_kill_9_of_everything(start_daemon: StartDaemo
         wait_for("all", lambda: stored(destination) == stored(source))
     with connect(destination.addr) as other:
         values: list[int] = []
-        while page := other.changes(began, "x/1", "x/2").events:
+        together: list[bool] = []
+        while page := other.changes(began, "x/1", "x/2", options=WatchOptions(batches=True)).events:
             began = page[-1].position
             values += [int(change.value or b"") for change in page]
+            together += [bool(change.left) for change in page]
+    assert all(together[::2])
     assert values[::2] == values[1::2]  # both of each transaction
     assert values[::2] == sorted(set(values))  # and each once
