@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import redis
 
@@ -22,6 +23,16 @@ BUS = 10000
 SETTINGS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--repl-diskless-sync-delay", "0")
 
 
+class Machine(NamedTuple):
+    """Where a server runs: its address, and the network namespace, "" for ours."""
+
+    host: str
+    space: str
+
+
+LOOPBACK = Machine("127.0.0.1", "")
+
+
 def quiet_port() -> int:
     """A free port that no connection is given by chance before it is used, and so is the one of a cluster's bus."""
     while True:
@@ -35,14 +46,14 @@ def quiet_port() -> int:
 class Node:
     """One server.  `start` it; `stop` it in any case."""
 
-    def __init__(self, directory: Path, *options: str, host: str = "127.0.0.1", port: int = 0, space: str = "") -> None:
-        """space: the network namespace that it runs in."""
+    def __init__(self, directory: Path, *options: str, machine: Machine = LOOPBACK) -> None:
         directory.mkdir(parents=True)
         self.directory = directory
-        self.host = host
-        self.port = port or quiet_port()
+        self.machine = machine
+        self.host = machine.host
+        self.port = quiet_port()
         self.options = options
-        self._prefix = ["ip", "netns", "exec", space] if space else []
+        self._prefix = ["ip", "netns", "exec", machine.space] if machine.space else []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> None:
@@ -127,24 +138,22 @@ class Group:
 class SentinelGroup(Group):
     """Three Redis, the first of them the primary, under three Sentinels."""
 
-    def __init__(self, directory: Path, *options: str, hosts: Sequence[str] = (), spaces: Sequence[str] = ()) -> None:
-        """options: of the servers.  hosts, spaces: of the three machines; each has a server and a Sentinel."""
-        hosts, spaces = hosts or ["127.0.0.1"] * 3, spaces or [""] * 3
+    def __init__(self, directory: Path, *options: str, machines: Sequence[Machine] = ()) -> None:
+        """options: of the servers.  machines: first those of the servers, then those of the Sentinels."""
+        machines = machines or [LOOPBACK] * 6
         self.nodes = [
-            Node(directory / f"node{n}", *SETTINGS, *options, host=host, space=space)
-            for n, (host, space) in enumerate(zip(hosts, spaces, strict=True))
+            Node(directory / f"node{n}", *SETTINGS, *options, machine=machine) for n, machine in enumerate(machines[:3])
         ]
         first = self.nodes[0]
         self.sentinels = []
-        for n, (host, space) in enumerate(zip(hosts, spaces, strict=True)):
+        for n, machine in enumerate(machines[3:]):
             place = directory / f"sentinel{n}"
-            node = Node(place, str(place / "conf"), "--sentinel", host=host, space=space)
+            self.sentinels.append(Node(place, str(place / "conf"), "--sentinel", machine=machine))
             (place / "conf").write_text(
-                f"sentinel monitor {NAME} {first.host} {first.port} 2\n"
+                f"sentinel monitor {NAME} {first.machine.host} {first.port} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
                 f"sentinel failover-timeout {NAME} 6000\nsentinel parallel-syncs {NAME} 2\n"
             )
-            self.sentinels.append(node)
         self.all = [*self.nodes, *self.sentinels]
         self.url = f"redis+sentinel://{','.join(f'{one.host}:{one.port}' for one in self.sentinels)}/{NAME}"
 
@@ -188,8 +197,76 @@ def _text(word: object) -> str:
     return word.decode() if isinstance(word, bytes) else str(word)
 
 
+class ClusterGroup(Group):
+    """A primary with two replicas, and two more primaries without data, which vote."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        """options: of the nodes."""
+        settings = (
+            "--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER + DOWN_AFTER // 2),
+            "--cluster-allow-replica-migration", "no", "--cluster-require-full-coverage", "no",
+        )  # fmt: skip
+        self.all = [Node(directory / f"node{n}", *SETTINGS, *settings, *options) for n in range(5)]
+        self.nodes = self.all[:3]
+        self.url = f"redis+cluster://{','.join(f'{one.host}:{one.port}' for one in self.all)}"
+
+    def start(self) -> None:
+        """Start all of it, and wait until all agree."""
+        for node in self.all:
+            node.start()
+        first, *replicas = self.nodes
+        slot = first.ask("CLUSTER", "KEYSLOT", "{kvd}:")
+        assert isinstance(slot, int)
+        # The two that vote have a slot each.
+        voters = [range(1), range(1, 2)]
+        for node, slots in zip([first, *self.all[3:]], [range(2, 16384), *voters], strict=True):
+            node.ask("CLUSTER", "ADDSLOTS", *slots)
+        for place, node in enumerate(self.all):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+        for node in self.all[1:]:
+            node.ask("CLUSTER", "MEET", first.host, first.port)
+        wait_for("the nodes", lambda: all(len(self.view(node)) == len(self.all) for node in self.all))
+        name = next(words[0] for words in self.view(first) if "myself" in words[2])
+        for node in replicas:
+            node.ask("CLUSTER", "REPLICATE", name)
+        wait_for("the replicas", lambda: first.info("replication")["connected_slaves"] == len(replicas))
+        wait_for("the cluster", lambda: all(self._knows_all(node, name) for node in self.all))
+
+    @staticmethod
+    def view(node: Node) -> list[list[str]]:
+        """The words of each line of CLUSTER NODES."""
+        reply = node.ask("CLUSTER", "NODES")
+        if isinstance(reply, dict):
+            reply = "\n".join(
+                f"{one['node_id']} {place} {one['flags']} {one['master_id']} - - {one['epoch']} - "
+                + " ".join("-".join(ends) for ends in one["slots"])
+                for place, one in reply.items()
+            )
+        return [line.split() for line in _text(reply).splitlines()]
+
+    def _knows_all(self, node: Node, name: str) -> bool:
+        replicas = sum(words[3] == name for words in self.view(node))
+        return replicas == len(self.nodes) - 1 and fields(node.ask("CLUSTER", "INFO"))["cluster_state"] == "ok"
+
+    @property
+    def primary(self) -> Node:
+        """See `Group`."""
+        best, found = -1, self.nodes[0]
+        for node in self.all:
+            with suppress(redis.RedisError):
+                for words in self.view(node):
+                    port = int(words[1].partition("@")[0].rpartition(":")[2])
+                    if "master" in words[2] and len(words) > 8 and int(words[6]) > best:
+                        of_data = [one for one in self.nodes if one.port == port]
+                        best, found = (int(words[6]), of_data[0]) if of_data else (best, found)
+        return found
+
+
+G = TypeVar("G", SentinelGroup, ClusterGroup)
+
+
 @contextmanager
-def running(group: SentinelGroup) -> Iterator[SentinelGroup]:
+def running(group: G) -> Iterator[G]:
     """A group, started, and ended whatever happens."""
     needs("redis-server")
     try:

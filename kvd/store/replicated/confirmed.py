@@ -5,6 +5,7 @@ who wants to know it of what others have written writes something first.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,8 @@ from kvd.asked_once import AskedOnce
 from kvd.errors import StoreLost
 from kvd.store.redis.connection import META, Connection, Connector, Rejected, command
 from kvd.store.replicated.guard import Guard
+
+log = logging.getLogger("kvd.store")
 
 WAIT_MILLISECONDS = 1000
 """That the primary waits for replicas, after which it says how many there are."""
@@ -95,6 +98,10 @@ class Confirmed:
         try:
             # The revision first: what is written between it and ours is not waited for.
             revision, _, found = await _call_all(connection, REVISION, self.note(), wait_command(self.needed()))
+            if found < self.needed():
+                log.info(
+                    "waiting for replicas: %d follow the primary, and %d are to (--durability)", found, self.needed()
+                )
             while found < self.needed():
                 _, found = await _call_all(connection, self.note(), wait_command(self.needed()))
         except Rejected as error:
