@@ -2,8 +2,6 @@
 
 import select
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import pytest
 
 from tests.support.groups import Node, SentinelGroup, running
 from tests.support.peers import Peer
-from tests.support.processes import PATIENCE, ROOT, StartDaemon, wait_for
+from tests.support.processes import StartDaemon, wait_for
+from tests.support.refusals import refusal
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +18,6 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelGroup]:
     """One that no test leaves with less than all of its servers."""
     with running(SentinelGroup(tmp_path_factory.mktemp("group"))) as started:
         yield started
-
-
-def refusal(*options: str) -> str:
-    """What a daemon says that does not start: one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--store-wait", "0", *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
-    assert done.returncode != 0, done.stdout
-    lines = [line for line in done.stderr.splitlines() if line.startswith("kvd: ")]
-    assert len(lines) == 1, done.stderr
-    return lines[0]
 
 
 def test_a_group_that_cannot_keep_its_word_is_refused(group: SentinelGroup) -> None:

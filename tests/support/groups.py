@@ -235,18 +235,11 @@ class ClusterGroup(Group):
     @staticmethod
     def view(node: Node) -> list[list[str]]:
         """The words of each line of CLUSTER NODES."""
-        reply = node.ask("CLUSTER", "NODES")
-        if isinstance(reply, dict):
-            reply = "\n".join(
-                f"{one['node_id']} {place} {one['flags']} {one['master_id']} - - {one['epoch']} - "
-                + " ".join("-".join(ends) for ends in one["slots"])
-                for place, one in reply.items()
-            )
-        return [line.split() for line in _text(reply).splitlines()]
+        return [line.split() for line in _text(node.ask("CLUSTER", "NODES")).splitlines()]
 
     def _knows_all(self, node: Node, name: str) -> bool:
         replicas = sum(words[3] == name for words in self.view(node))
-        return replicas == len(self.nodes) - 1 and fields(node.ask("CLUSTER", "INFO"))["cluster_state"] == "ok"
+        return replicas == len(self.nodes) - 1 and "cluster_state:ok" in _text(node.ask("CLUSTER", "INFO"))
 
     @property
     def primary(self) -> Node:

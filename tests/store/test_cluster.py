@@ -1,0 +1,52 @@
+"""A cluster as the store: what is the same as under Sentinel, and what is looked at besides."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.groups import ClusterGroup, running
+from tests.support.processes import StartDaemon
+from tests.support.refusals import refusal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterGroup]:
+    with running(ClusterGroup(tmp_path_factory.mktemp("cluster"))) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", ["cluster-allow-replica-migration", "cluster-require-full-coverage"])
+def test_a_cluster_that_cannot_keep_its_word_is_refused(cluster: ClusterGroup, name: str) -> None:
+    for node in (cluster.all[0], cluster.all[-1]):
+        node.ask("CONFIG", "SET", name, "yes")
+        try:
+            assert f"{node.host}:{node.port} has {name} yes" in refusal("--store", cluster.url)
+        finally:
+            node.ask("CONFIG", "SET", name, "no")
+
+
+def test_servers_that_are_none_are_refused(cluster: ClusterGroup) -> None:
+    node = cluster.nodes[1]
+    node.ask("CONFIG", "SET", "appendfsync", "everysec")
+    try:
+        assert "has appendfsync everysec" in refusal("--store", cluster.url)
+    finally:
+        node.ask("CONFIG", "SET", "appendfsync", "always")
+    assert "replicas follow" in refusal("--store", cluster.url, "--durability", "replica=3")
+
+
+def test_no_client_sees_an_error_when_a_primary_is_killed(cluster: ClusterGroup, start_daemon: StartDaemon) -> None:
+    """One node is enough to know the others by."""
+    voter = cluster.all[-1]
+    daemon = start_daemon("--store", f"redis+cluster://{voter.host}:{voter.port}")
+    first = cluster.primary
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        store = watcher.ask("WATCH *").partition("@")[2]
+        assert peer.ask("SET a 1") == "OK 1"
+        first.kill()
+        peer.send("SET a 2\nINCR n\nGET a\n")
+        assert peer.lines(3) == ["OK 2", "OK 1", "OK 2"]
+        assert [line.split()[1] for line in watcher.lines(3)] == [f"{n}@{store}" for n in (1, 2, 3)]
+    assert cluster.primary is not first
