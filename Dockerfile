@@ -24,6 +24,9 @@ RUN python -c 'from configparser import ConfigParser as C; c = C(); c.read("setu
  && pip --python /opt/kvd/bin/python install --no-cache-dir --requirement requirements.txt
 
 COPY . .
+# That of the commit's tag, which the pipeline knows (.ci/version).
+ARG VERSION=
+RUN [ -z "$VERSION" ] || sed -i "s/^__version__ = .*/__version__ = \"$VERSION\"/" kvd/__init__.py
 RUN pip --python /opt/kvd/bin/python install --no-cache-dir --no-deps .
 
 

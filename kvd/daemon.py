@@ -11,7 +11,7 @@ from kvd.counts import Slot, Start, Table, size_of
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError
 from kvd.model import Position
-from kvd.process import limits, shared_bytes
+from kvd.process import limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import Listener, listen
@@ -84,6 +84,7 @@ class Daemon:
         # Beside the settings, which have their options' names: store is one of them.
         known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
                  "revision": store.revision, "listening": " ".join(map(str, self.addresses))}  # fmt: skip
+        service_manager.tell(service_manager.READY)
         logger.info("started", extra=facts(**known, **told(self._settings)))
 
     def _count_restart(self) -> None:
@@ -134,7 +135,9 @@ class Daemon:
         """
         assert self._serving  # noqa: S101
         embedded = [self.embedded.supervise()] if self.embedded else []
-        await run_together(self._serving.run(), reap_adopted(), self._look_at_certificates(), *embedded)
+        await run_together(
+            self._serving.run(), reap_adopted(), self._look_at_certificates(), service_manager.keep_alive(), *embedded
+        )
 
     async def _look_at_certificates(self) -> None:
         """Warn in time, also who never starts it anew."""
@@ -146,18 +149,26 @@ class Daemon:
     async def reload(self) -> None:
         """Read anew what may change while it runs, and give it to all who serve; or leave all as it was, and say so."""
         assert self._serving  # noqa: S101
+        service_manager.tell_reloading()
+        try:
+            await self._reload(self._serving)
+        finally:
+            service_manager.tell(service_manager.READY)
+
+    async def _reload(self, serving: Server | Workers) -> None:
         try:
             loaded = Reloadable.read(self._settings)
         except StartError as error:
             logger.error("reloaded nothing, what was loaded before goes on: %s", error)
             return
         self._loaded = loaded
-        await self._serving.reload(loaded)
+        await serving.reload(loaded)
         logger.info("reloaded")
 
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         assert self._serving  # noqa: S101
+        service_manager.tell(service_manager.STOPPING)
         logger.info("stopping: what is in flight is answered, and watchers are told")
         self._remove_files()
         await self._serving.drain()

@@ -32,7 +32,15 @@ def prepare(args: Arguments) -> None:
         raise Failure(USAGE, f"user: no file of users: expected {FILE}=FILE, or its path in {VARIABLE}")
     args["password"] = None
     if action.asks(args):
-        args["password"] = hash_of(new_password(args["<NAME>"]))
+        args["password"] = _hash_of(new_password(args["<NAME>"]))
+
+
+def _hash_of(password: bytes) -> str:
+    """Raises Failure where kvctl is one file, without what is compiled."""
+    try:
+        return hash_of(password)
+    except ImportError:
+        raise Failure(USAGE, "user: a password needs the Python package argon2-cffi, which is not here") from None
 
 
 async def user(args: Arguments, out: Output) -> None:

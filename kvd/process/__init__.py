@@ -4,6 +4,7 @@ reaping       what process 1 owes to the children of others
 child         a child process that is started again when it dies
 service       the event loop, the logger, and the signals that end a process
 activity      whether anybody is connected, and pauses that are longer while nobody is
+service_manager  what a service manager is told
 log_lines     the lines of the log
 tasks         tasks that run together
 sockets       sockets to listen on

@@ -1,0 +1,87 @@
+"""deploy/: what is there says of kvd what is so, and the tools that it is for take it, where they are installed."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kvd.addresses import DEFAULT_PORT
+from kvd.cli.commands import COMMANDS
+from kvd.settings import OPTIONS
+from tests.support.processes import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "kvd.service"
+FILES = [path for path in DEPLOY.rglob("*") if path.is_file()]
+EXPOSURE = 2.0
+"""Points of `systemd-analyze security` at the most: less is safer, and below 2.5 it says OK."""
+
+
+def documents(name: str) -> list[Any]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+@pytest.fixture(scope="module")
+def analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("systemd-analyze is not installed")
+    return found
+
+
+def test_every_variable_is_an_option() -> None:
+    named = {name for path in FILES for name in re.findall(r"\bKVD_[A-Z_]+\b", path.read_text())}
+    assert named - {option.variable for option in OPTIONS} == set()
+
+
+def test_the_units_settings_are_options() -> None:
+    given = tomllib.loads((DEPLOY / "systemd" / "kvd.toml").read_text())
+    assert given.keys() <= {option.name.removeprefix("--") for option in OPTIONS} - {"config"}
+
+
+def test_systemd_takes_the_unit(analyze: str, tmp_path: Path) -> None:
+    unit = tmp_path / "kvd.service"
+    unit.write_text(UNIT.read_text().replace("/opt/kvd/bin/kvd", "/bin/true"))
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_unit_is_closed(analyze: str) -> None:
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", UNIT], capture_output=True, text=True, check=False
+    )
+    found = re.search(r"Overall exposure level for kvd.service: ([0-9.]+)", done.stdout)
+    if not found:
+        pytest.skip("this systemd-analyze does not look at files")
+    assert float(found[1]) <= EXPOSURE
+
+
+def test_the_probes_are_commands_and_the_ports_and_users_those_of_the_image() -> None:
+    (service, kvd, budget) = documents("kubernetes/kvd.yaml")
+    pod = kvd["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        program, command, *_ = container[probe]["exec"]["command"]
+        assert (program, command in COMMANDS) == ("kvctl", True)
+    assert container["ports"] == [{"name": "kvd", "containerPort": DEFAULT_PORT}]
+    assert service["spec"]["ports"][0]["port"] == DEFAULT_PORT
+    labels = pod["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels
+    assert kvd["spec"]["selector"]["matchLabels"] == budget["spec"]["selector"]["matchLabels"] == labels
+    user = pod["spec"]["securityContext"]["runAsUser"]
+    assert f"USER {user}:{user}" in (ROOT / "Dockerfile").read_text()
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    claims = {claim["metadata"]["name"] for claim in kvd["spec"]["volumeClaimTemplates"]}
+    assert mounts == claims | {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_nothing_but_the_data_is_written() -> None:
+    (container,) = documents("kubernetes/kvd.yaml")[1]["spec"]["template"]["spec"]["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert documents("compose.yaml")[0]["services"]["kvd"]["read_only"]
+    assert "ProtectSystem=strict" in UNIT.read_text()
