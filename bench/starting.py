@@ -36,9 +36,9 @@ Started = tuple[subprocess.Popen[bytes], int]
 """A process, and its port."""
 
 
-def kvd(root: Path, home: Path) -> Started:
+def kvd(root: Path, home: Path, *options: str) -> Started:
     """A daemon that says that it listens."""
-    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(home / "data")]
+    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(home / "data"), *options]
     # What is installed is compiled.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
     process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

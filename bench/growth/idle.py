@@ -24,7 +24,7 @@ COLUMN = "KiB a connection"
 def measure(bench: Bench) -> list[Curve]:
     """Open connections, one request on each, and see how the daemon grows.  Raises NotInstalled."""
     bench.say(f"{STEPS[-1]:,} idle connections ...")
-    _allow_descriptors(STEPS[-1] + SPARE)
+    allow_descriptors(STEPS[-1] + SPARE)
     each = []
     with ExitStack() as stack:
         system = stack.enter_context(servers.kvd(bench.kvd_arguments))
@@ -56,7 +56,8 @@ def _resident(system: System) -> int:
     return sum(int(psutil.Process(pid).memory_info().rss) for pid in system.daemons)
 
 
-def _allow_descriptors(wanted: int) -> None:
+def allow_descriptors(wanted: int) -> None:
+    """Have so many descriptors, here and in what is started.  Raises NotInstalled."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise NotInstalled(f"{STEPS[-1]:,} connections need {wanted:,} descriptors; ulimit -Hn allows {hard:,}")

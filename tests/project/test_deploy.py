@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from kvd.addresses import DEFAULT_PORT
 from kvd.cli.commands import COMMANDS
 from kvd.settings import OPTIONS
 from tests.support.processes import ROOT
 
+yaml = pytest.importorskip("yaml")
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "kvd.service"
 FILES = [path for path in DEPLOY.rglob("*") if path.is_file()]
