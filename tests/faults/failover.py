@@ -53,6 +53,7 @@ AWAY = 5.0
 UNCERTAIN = 13.0
 """Seconds in which every request is answered, whatever happens."""
 PLACES = 6
+LONG = ("twice", "half", "blind")
 NETWORKED = ("off", "alone", "half", "blind", "silent")
 
 
@@ -63,7 +64,6 @@ class Fault:
         self._group, self._net = group, net
         self._first = group.nodes[0]
         self._do: Callable[[], object] = getattr(self, f"_{name.rstrip('0123456789.')}")
-        self.is_long = name in ("twice", "half", "blind")
         self._seconds = float(name.removeprefix("stop")) if name.startswith("stop") else 0.0
 
     async def run(self) -> None:
@@ -145,13 +145,13 @@ class Fault:
         await self._apart([0], [3, 4, 5])
 
 
-async def load(fault: Fault, daemons: list[Daemon]) -> Load:
-    """One run's load, with the fault in it."""
+async def load(fault: Fault, daemons: list[Daemon], seconds: float) -> Load:
+    """One run's load, with the fault in it.  seconds: from its beginning on."""
     running = Load(daemons[0].port, daemons[1].port)
     running.start()
     await asyncio.sleep(BEFORE)
     doing = asyncio.create_task(fault.run())
-    await asyncio.sleep(LONG_AFTER if fault.is_long else AFTER)
+    await asyncio.sleep(seconds)
     await doing
     await running.stop(UNCERTAIN)
     return running
@@ -178,7 +178,9 @@ def told(group: Group, daemons: list[Daemon]) -> Iterator[tuple[str, str]]:
 def run(fault: str, durability: str, form: str) -> Result:
     """One run, on servers of its own."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvd-failover-")))
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="kvd-failover-", ignore_cleanup_errors=True))
+        )
         net = stack.enter_context(network(PLACES)) if fault in NETWORKED else None
         group: SentinelGroup | ClusterGroup
         if form == "cluster":
@@ -192,7 +194,9 @@ def run(fault: str, durability: str, form: str) -> Result:
         for daemon in daemons:
             daemon.start()
             stack.callback(daemon.stop)
-        running = asyncio.run(load(Fault(fault, group, net), daemons))
+        # With all, it is written on when the one that is gone has been found again.
+        seconds = LONG_AFTER if durability == "replica=all" or fault in LONG else AFTER
+        running = asyncio.run(load(Fault(fault, group, net), daemons, seconds))
         node = group.primary
         result = judge(running.seen, final(node))
         if result.errors:

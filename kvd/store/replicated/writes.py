@@ -91,6 +91,14 @@ class ConfirmedWriteBatcher(GuardedWriteBatcher):
     def _encode(self, batch: Batch) -> bytes:
         return super()._encode(batch) + wait_command(self._confirmed.needed())
 
+    def _settle(self, *replies: Any) -> None:
+        if self._asked_again is None:
+            super()._settle(*replies)
+        else:
+            # No batch is in flight then.
+            self._take_replies(*replies)
+            self._flush()
+
     def _take_replies(self, *replies: Any) -> None:
         reply, replicas = replies
         if isinstance(replicas, Rejected):
