@@ -1,5 +1,6 @@
 """deploy/: what is there says of kvd what is so, and the tools that it is for take it, where they are installed."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +12,10 @@ import pytest
 
 from kvd.addresses import DEFAULT_PORT
 from kvd.cli.commands import COMMANDS
+from kvd.errors import REFUSALS
+from kvd.metrics import METRICS, Kind
 from kvd.settings import OPTIONS
+from tests.support.page import section
 from tests.support.processes import ROOT
 
 yaml = pytest.importorskip("yaml")
@@ -85,3 +89,59 @@ def test_nothing_but_the_data_is_written() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert documents("compose.yaml")[0]["services"]["kvd"]["read_only"]
     assert "ProtectSystem=strict" in UNIT.read_text()
+
+
+# ---- what watches over it
+
+
+METERED = re.compile(r"\bkvd_[a-z_]+")
+ALERTS = DEPLOY / "prometheus" / "kvd-alerts.yml"
+PARTS = {Kind.COUNTER: ("_total",), Kind.GAUGE: ("",), Kind.HISTOGRAM: ("_bucket", "_sum", "_count"), Kind.TEXT: ()}
+"""What follows a metric's name where it is asked for."""
+
+
+def dashboard() -> list[str]:
+    """All that the dashboard asks for."""
+    page = json.loads((DEPLOY / "grafana" / "kvd.json").read_text())
+    asked = [target["expr"] for panel in page["panels"] for target in panel["targets"]]
+    return [*asked, *(variable["query"] for variable in page["templating"]["list"])]
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def test_every_metric_that_is_asked_for_is_there() -> None:
+    there = {f"{metric.exposed}{part}" for metric in METRICS for part in PARTS[metric.kind]}
+    for asked in (*dashboard(), *(rule["expr"] for rule in alerts())):
+        assert set(METERED.findall(asked)) <= there, asked
+
+
+def test_every_label_is_one_of_its_metrics() -> None:
+    labels = {label.name for metric in METRICS for label in metric.labels} | {"limit", "instance", "le", "job"}
+    for asked in (*dashboard(), *(rule["expr"] for rule in alerts())):
+        assert set(re.findall(r"([a-z]+)=~?\"", asked)) <= labels, asked
+        assert {name for by in re.findall(r"by \((.*?)\)", asked) for name in by.split(", ")} <= labels, asked
+
+
+def test_the_page_says_of_each_alert_what_to_do() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for rule in alerts():
+        assert f"| `{rule['alert']}` |" in page
+        assert rule["annotations"]["what_to_do"] == f"docs/operations.md, {rule['alert']}"
+
+
+def test_promtool_takes_the_rules_and_the_configuration() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    for words in (["rules", ALERTS], ["config", DEPLOY / "prometheus" / "prometheus.yml"]):
+        done = subprocess.run([promtool, "check", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_has_every_error_and_every_end_of_a_watch() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    ends = re.findall(r"^    ([a-z]+) {2,}", section(8).partition("END position code text")[2], re.MULTILINE)
+    assert {"compacted", "store", "shutdown", "denied", "limit", "kicked"} <= set(ends)
+    assert [code for code in (*REFUSALS, *ends) if f"| `{code}` |" not in page] == []
