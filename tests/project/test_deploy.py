@@ -135,8 +135,8 @@ def test_promtool_takes_the_rules_and_the_configuration() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    for words in (["rules", ALERTS], ["config", DEPLOY / "prometheus" / "prometheus.yml"]):
-        done = subprocess.run([promtool, "check", *words], capture_output=True, text=True, check=False)
+    for what, file in (("rules", ALERTS), ("config", DEPLOY / "prometheus" / "prometheus.yml")):
+        done = subprocess.run([promtool, "check", what, file], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
