@@ -5,6 +5,7 @@ In a checkout, `./kvctl.py` is started by the first Python on the path.  If that
 the `.venv` beside this file takes over.
 """
 
+import gc
 import os
 import shlex
 import sys
@@ -14,6 +15,8 @@ from typing import NoReturn
 
 CANNOT_START = 4
 """Exit status: the same again would fail again (REFUSED in kvd.cli.status)."""
+UNCOLLECTED = 50_000
+"""Objects, more than a start makes, nearly all of which stay: to look for garbage among them takes a tenth of it."""
 SECOND_START = "_KVCTL_SECOND_START"
 """Set in the environment of the Python that takes over, so that no third one is started."""
 
@@ -31,6 +34,7 @@ def start_in_venv(program: Path, problem: Exception) -> NoReturn:
     sys.exit(CANNOT_START)
 
 
+gc.set_threshold(UNCOLLECTED)
 try:
     from kvd.cli.main import main
 except (ImportError, SyntaxError, TypeError) as error:  # the last two: an older Python reads kvd

@@ -6,7 +6,7 @@ from docopt import DocoptExit, docopt
 
 from kvd.cli import readers
 from kvd.cli.command import COMMON, SETTINGS, Arguments, Command
-from kvd.cli.commands import COMMANDS, OPTIONS
+from kvd.cli.commands import COMMANDS, find_option
 from kvd.cli.contexts import given as settings
 from kvd.cli.status import USAGE, Failure
 from kvd.cli.usage import page, wrong_arguments
@@ -14,9 +14,6 @@ from kvd.client import DEFAULT_ADDRESS
 
 HELP = frozenset(("-h", "--help"))
 VERSION = "--version"
-
-_ARGUMENTS = {option.name: option.argument for option in OPTIONS.values()} | dict.fromkeys((*HELP, VERSION), "")
-"""What the argument of each option is called, "" for one without."""
 
 
 def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -32,16 +29,14 @@ def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
         if _is_word(word) or (_is_verbatim(words) and not _is_instead(words, word, rest)):
             words.append(word)
             continue
-        options.append(_complete(word, rest))
+        options.append(_complete(word, rest, words))
     return options, words
 
 
-def _complete(option: str, rest: deque[str]) -> str:
+def _complete(option: str, rest: deque[str], words: list[str]) -> str:
     """Give an option with its argument, which may stand next; raise Failure."""
     name, given, _ = option.partition("=")
-    if name not in _ARGUMENTS:
-        raise Failure(USAGE, f"unknown option {name!a}; see kvctl --help")
-    argument = _ARGUMENTS[name]
+    argument = _argument_of(name, words)
     if given and not argument:
         raise Failure(USAGE, f"invalid option {option!a}: expected {name} without an argument; see kvctl --help")
     if given or not argument:
@@ -49,6 +44,16 @@ def _complete(option: str, rest: deque[str]) -> str:
     if not rest:
         raise Failure(USAGE, f"incomplete option {name}: expected {name}={argument}; see kvctl --help")
     return f"{name}={rest.popleft()}"
+
+
+def _argument_of(name: str, words: list[str]) -> str:
+    """What the argument of an option is called, "" for one without; raise Failure."""
+    if name in HELP or name == VERSION:
+        return ""
+    found = find_option(name, COMMANDS.get(words[0]) if words else None)
+    if not found:
+        raise Failure(USAGE, f"unknown option {name!a}; see kvctl --help")
+    return found.argument
 
 
 def parse(command: Command, options: list[str], words: list[str]) -> Arguments:

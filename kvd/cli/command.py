@@ -2,15 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kvd.cli import readers
 from kvd.cli.output import Output
 from kvd.cli.password import login
 from kvd.cli.readers import Reader
 from kvd.cli.status import USAGE, Failure
-from kvd.client import Client, connect, tls_context
+from kvd.client.tls import tls_context
 from kvd.errors import ConnectionLost, Unavailable
+
+if TYPE_CHECKING:
+    from kvd.client import Client
 
 Made = TypeVar("Made")
 
@@ -19,7 +22,7 @@ Arguments = dict[str, Any]
 
 Run = Callable[[Arguments, Output], Coroutine[Any, Any, None] | None]
 """Does it, or makes a coroutine that does."""
-Ask = Callable[[Client, Arguments, Output], Coroutine[Any, Any, None]]
+Ask = Callable[["Client", Arguments, Output], Coroutine[Any, Any, None]]
 
 
 class Option(NamedTuple):
@@ -120,6 +123,8 @@ def connected(ask: Ask) -> Run:
     """Make a command of what asks on a connection."""
 
     async def run(args: Arguments, out: Output) -> None:
+        from kvd.client import connect  # what only shows a page does without it
+
         async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
             await ask(kv, args, out)
 

@@ -65,18 +65,19 @@ def path() -> Path:
 
 def _file() -> dict[str, Any]:
     """What the file says, {} if there is none."""
-    import tomllib  # some milliseconds, for those who have a file
-
     try:
-        with path().open("rb") as file:
-            return tomllib.load(file)
+        text = path().read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if os.environ.get(FILE_VARIABLE):
             raise _wrong("there is no such file") from None
         return {}
     except OSError as error:
         raise _wrong(f"cannot read it ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    import tomllib  # some milliseconds, for those who have a file
+
+    try:
+        return tomllib.loads(text.decode())
+    except ValueError as error:
         raise _wrong(f"not TOML: {error}") from None
 
 

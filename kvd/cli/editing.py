@@ -4,7 +4,6 @@ import asyncio
 import os
 import shlex
 import subprocess
-import tempfile
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +18,8 @@ DEFAULT_EDITOR = "vi"
 
 def prepare_edit(args: Arguments) -> None:
     """Fetch the value and let the person edit it, outside of an event loop.  Raises Failure."""
+    import tempfile  # and what compresses: for this command alone
+
     found = asyncio.run(_fetch(args))
     old = found.value if found else b""
     try:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import tempfile
 from contextlib import suppress
 
 from kvd.cli.status import CANNOT_RUN, Failure
@@ -45,6 +44,8 @@ class Commands:
                                   f" ({event.verb} {event.key})")  # fmt: skip
 
     async def _begin(self, event: Event) -> asyncio.subprocess.Process:
+        import tempfile  # some milliseconds, for --exec alone
+
         environment = {
             "KVD_POSITION": event.position, "KVD_REVISION": f"{event.revision}", "KVD_OP": event.verb,
             "KVD_KEY": event.key,

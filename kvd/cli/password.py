@@ -1,11 +1,9 @@
 """Passwords: one for a daemon, and a new one that comes from standard input, or is asked for, twice, and not shown."""
 
-import getpass
 import os
 from pathlib import Path
 from typing import Any
 
-from kvd.access.users import LONGEST_PASSWORD, NAME_RULE, is_name, why_unusable
 from kvd.cli.status import USAGE, Failure
 
 VARIABLE = "KVCTL_PASSWORD"
@@ -18,6 +16,8 @@ def login(args: dict[str, Any]) -> dict[str, str]:
         if path is not None:
             raise Failure(USAGE, "--password-file: whose password is it? expected --user NAME beside it")
         return {}
+    from kvd.access.users import NAME_RULE, is_name, why_unusable  # for those alone who log in
+
     password = os.environ.get(VARIABLE, "") if path is None else _first_line(path)
     if not password:
         raise Failure(USAGE, f"--user: no password: expected it in {VARIABLE}, or --password-file FILE")
@@ -29,6 +29,8 @@ def login(args: dict[str, Any]) -> dict[str, str]:
 
 
 def _first_line(path: str) -> str:
+    from kvd.access.users import LONGEST_PASSWORD
+
     try:
         with Path(path).open("rb") as opened:
             line = opened.readline(LONGEST_PASSWORD + 3)
@@ -39,6 +41,8 @@ def _first_line(path: str) -> str:
 
 def new_password(name: str) -> bytes:
     """Ask for a new password of a user.  Raises Failure."""
+    from kvd.access.users import why_unusable
+
     if os.isatty(0):
         password = _asked(f"new password of {name}: ")
         if _asked("the same again: ") != password:
@@ -51,6 +55,8 @@ def new_password(name: str) -> bytes:
 
 
 def _asked(prompt: str) -> bytes:
+    import getpass
+
     try:
         return os.fsencode(getpass.getpass(prompt))
     except EOFError:
@@ -59,6 +65,8 @@ def _asked(prompt: str) -> bytes:
 
 def _read() -> bytes:
     """All of standard input, without the end of its line; Failure if it has several."""
+    from kvd.access.users import LONGEST_PASSWORD
+
     data = b""
     try:
         while piece := os.read(0, LONGEST_PASSWORD + 3 - len(data)):

@@ -54,16 +54,20 @@ words        what a client gives its callers
 errors       what goes wrong in a client, beside refusals
 """
 
-from kvd.client.aio import Client, connect
-from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, check_address, parse_address
-from kvd.client.errors import BadAddress, Conflict, LeaseLost, ProtocolError, TimedOut, Unreachable, WatchEnded
-from kvd.client.lock import Election, Lease, Lock
-from kvd.client.mirror import Mirror
-from kvd.client.places import FilePosition
-from kvd.client.tls import tls_context
-from kvd.client.watch import Follow, Watch
-from kvd.client.words import Changes, Connected, Copy, Event, Item, WatchOptions, is_text
-from kvd.model import LARGEST_VALUE
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvd.client.aio import Client, connect
+    from kvd.client.dialing import DEFAULT_ADDRESS, DEFAULT_PORT, check_address, parse_address
+    from kvd.client.errors import BadAddress, Conflict, LeaseLost, ProtocolError, TimedOut, Unreachable, WatchEnded
+    from kvd.client.lock import Election, Lease, Lock
+    from kvd.client.mirror import Mirror
+    from kvd.client.places import FilePosition
+    from kvd.client.tls import tls_context
+    from kvd.client.watch import Follow, Watch
+    from kvd.client.words import Changes, Connected, Copy, Event, Item, WatchOptions, is_text
+    from kvd.model import LARGEST_VALUE
 
 __all__ = [
     "DEFAULT_ADDRESS",
@@ -96,3 +100,29 @@ __all__ = [
     "parse_address",
     "tls_context",
 ]
+
+_HOMES = {
+    "kvd.client.aio": "Client connect",
+    "kvd.client.dialing": "DEFAULT_ADDRESS DEFAULT_PORT check_address parse_address",
+    "kvd.client.errors": "BadAddress Conflict LeaseLost ProtocolError TimedOut Unreachable WatchEnded",
+    "kvd.client.lock": "Election Lease Lock",
+    "kvd.client.mirror": "Mirror",
+    "kvd.client.places": "FilePosition",
+    "kvd.client.tls": "tls_context",
+    "kvd.client.watch": "Follow Watch",
+    "kvd.client.words": "Changes Connected Copy Event Item WatchOptions is_text",
+    "kvd.model": "LARGEST_VALUE",
+}
+"""The modules in which these names are: a program that starts for one request loads what it needs, and no more."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names.split():
+            found = globals()[name] = getattr(import_module(module), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

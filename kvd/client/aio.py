@@ -2,7 +2,8 @@
 
 import ssl
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kvd.client import arguments, limits
 from kvd.client.aio_calls import Calls
@@ -10,17 +11,19 @@ from kvd.client.arguments import Seconds, Value
 from kvd.client.calling import Calling
 from kvd.client.committing import TaskTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
-from kvd.client.following import Retrying
-from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
-from kvd.client.lock import Election, Lease, Lock, Told
-from kvd.client.locking import LEASE, Locks, token
+from kvd.client.limits import CONNECT_TIMEOUT, LEASE, RECONNECT, TIMEOUT, Limits
 from kvd.client.login import login_of
-from kvd.client.mirror import Mirror
-from kvd.client.places import Place
 from kvd.client.tasks import TaskFace
 from kvd.client.tls import File, tls_context
-from kvd.client.watch import Follow, Watch
 from kvd.client.words import WatchOptions
+
+if TYPE_CHECKING:  # what a program does not use is not loaded
+    from kvd.client.following import Retrying
+    from kvd.client.lock import Election, Lease, Lock, Told
+    from kvd.client.locking import Locks
+    from kvd.client.mirror import Mirror
+    from kvd.client.places import Place
+    from kvd.client.watch import Follow, Watch
 
 Result = TypeVar("Result")
 
@@ -76,7 +79,6 @@ class Client(Calls):
 
     def __init__(self, addresses: Sequence[str], waits: Limits) -> None:
         self._addresses, self._limits = addresses, waits
-        self._locks = Locks(TaskFace(), addresses, waits)
         super().__init__(Calling(TaskFace(), Addresses(addresses), waits))
 
     async def __aenter__(self) -> Self:
@@ -93,23 +95,25 @@ class Client(Calls):
         """Gather writes in an `async with`, at whose end they are done together, or not at all."""
         return TaskTransaction(self._calling)
 
-    def watch(self, *patterns: str, options: WatchOptions | None = None) -> Watch:
+    def watch(self, *patterns: str, options: WatchOptions | None = None) -> "Watch":
         """Watch the keys that match one of the patterns, or every key, on another connection."""
         return self._watch(patterns, options)
 
-    def resume(self, position: str, *patterns: str, options: WatchOptions | None = None) -> Watch:
+    def resume(self, position: str, *patterns: str, options: WatchOptions | None = None) -> "Watch":
         """Watch from a position on: all changes after it come, or entering raises Compacted, OtherStore, Future."""
         return self._watch(patterns, options, resume=position)
 
-    def sync(self, *patterns: str, options: WatchOptions | None = None) -> Watch:
+    def sync(self, *patterns: str, options: WatchOptions | None = None) -> "Watch":
         """Watch, beginning with a copy of all there is."""
         return self._watch(patterns, options, sync=True)
 
     def follow(
-        self, *patterns: str, position: str | None = None, place: Place | None = None, copies: bool = True,
-        retrying: Retrying | None = None, options: WatchOptions | None = None,
-    ) -> Follow:  # fmt: skip
+        self, *patterns: str, position: str | None = None, place: "Place | None" = None, copies: bool = True,
+        retrying: "Retrying | None" = None, options: WatchOptions | None = None,
+    ) -> "Follow":  # fmt: skip
         """Watch through restarts and lost connections, on connections of its own."""
+        from kvd.client.watch import Follow
+
         connect_timeout, timeout = self._limits[:2]
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
@@ -117,8 +121,10 @@ class Client(Calls):
             connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
         )  # fmt: skip
 
-    def mirror(self, *patterns: str) -> Mirror:
+    def mirror(self, *patterns: str) -> "Mirror":
         """Keep a live copy of what matches, as a mapping."""
+        from kvd.client.mirror import Mirror
+
         connect_timeout, timeout = self._limits[:2]
         return Mirror(
             self._addresses, *patterns,
@@ -129,37 +135,52 @@ class Client(Calls):
         login = self._limits.login
         return {"user": login.user.decode(), "password": login.password.decode()} if login else {}
 
+    @cached_property
+    def _locks(self) -> "Locks":
+        from kvd.client.locking import Locks
+
+        return Locks(TaskFace(), self._addresses, self._limits)
+
     def lease(
-        self, ttl: Seconds = LEASE, *, key: str | None = None, value: Value | None = None, lost: Told | None = None
-    ) -> Lease:
+        self, ttl: Seconds = LEASE, *, key: str | None = None, value: Value | None = None, lost: "Told | None" = None
+    ) -> "Lease":
         """Hold a key that is there as long as this program is, for others to live with (`owner`).
 
         ttl: seconds after which it ends if this program does not renew it.  lost: is told if it ends so.
         """
+        from kvd.client.lock import Lease
+        from kvd.client.locking import token
+
         return Lease(self._locks.leasing(f"lease/{token()}" if key is None else key, value, ttl), lost)
 
     def lock(
         self, name: str, ttl: Seconds = LEASE, *, value: Value | None = None, timeout: Seconds | None = None,
-        lease: Lease | None = None, lost: Told | None = None,
-    ) -> Lock:  # fmt: skip
+        lease: "Lease | None" = None, lost: "Told | None" = None,
+    ) -> "Lock":  # fmt: skip
         """Wait in turn for a lock, at most `timeout` seconds, and hold it; entering raises TimeoutError, LeaseLost.
 
         value: what others see of the holder.  lease: live with this one.  lost: is told if the lock is lost.
         """
+        from kvd.client.lock import Lock
+
         locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
         return Lock(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
 
     def election(
         self, name: str, value: Value, ttl: Seconds = LEASE, *, timeout: Seconds | None = None,
-        lease: Lease | None = None, lost: Told | None = None,
-    ) -> Election:  # fmt: skip
+        lease: "Lease | None" = None, lost: "Told | None" = None,
+    ) -> "Election":  # fmt: skip
         """Wait in turn to lead, and lead; for the rest, like `lock`."""
+        from kvd.client.lock import Election
+
         locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
         return Election(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
 
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
-    ) -> Watch:
+    ) -> "Watch":
+        from kvd.client.watch import Watch
+
         connect_timeout, timeout = self._limits[:2]
         return Watch(
             self._addresses, *patterns, resume=resume, sync=sync, options=options,

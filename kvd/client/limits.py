@@ -11,6 +11,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds."""
 TIMEOUT = 30.0
 """Seconds of silence; a daemon answers within some 20, if only that its store is lost."""
+LEASE = 10.0
+"""Seconds: a holder that dies is waited for as long, and one that lives asks every third of them."""
 RECONNECT = 30.0
 """Seconds: a daemon that is started again, or another one, is there within less."""
 

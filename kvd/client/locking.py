@@ -6,7 +6,6 @@ revision grows from holder to holder: it is the fence.
 """
 
 import os
-import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,9 +21,6 @@ from kvd.client.limits import Limits
 from kvd.client.watching import until as in_seconds
 from kvd.client.words import Copy, Item
 from kvd.errors import ConnectionLost, KvdError, Uncertain
-
-LEASE = 10.0
-"""Seconds: a holder that dies is waited for as long, and one that lives asks every third of them."""
 
 
 class Locking:
@@ -203,6 +199,8 @@ def first_in_queue(name: str) -> requests.Request[list[Item]]:
 
 def token() -> str:
     """A part of a key that nobody else makes."""
+    import secrets  # and hashes, and random numbers: for those alone who lock
+
     return secrets.token_hex(8)
 
 

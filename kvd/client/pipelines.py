@@ -3,13 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvd.client.calling import Calling
 from kvd.client.faces import run
 from kvd.client.requests import Request
-from kvd.client.threads import Pending, ThreadLink
 from kvd.errors import ConnectionLost, KvdError
+
+if TYPE_CHECKING:
+    from kvd.client.threads import Pending, ThreadLink
 
 Result = TypeVar("Result")
 
@@ -50,7 +52,9 @@ def in_turn(calling: Calling, asked: Iterable[Request[Result]]) -> Iterator[Resu
         yield _ended(calling, *waiting.popleft())
 
 
-def _begun(calling: Calling, request: Request[Result]) -> tuple[Request[Result], ThreadLink | None, Pending]:
+def _begun(calling: Calling, request: Request[Result]) -> "tuple[Request[Result], ThreadLink | None, Pending]":
+    from kvd.client.threads import Pending, ThreadLink  # not for asyncio
+
     link = calling.link
     if isinstance(link, ThreadLink):
         try:
@@ -60,7 +64,7 @@ def _begun(calling: Calling, request: Request[Result]) -> tuple[Request[Result],
     return request, None, Pending(request)
 
 
-def _ended(calling: Calling, request: Request[Result], link: ThreadLink | None, pending: Pending) -> Any:
+def _ended(calling: Calling, request: Request[Result], link: "ThreadLink | None", pending: "Pending") -> Any:
     """What a request in flight comes to; it is asked as any other, if it was not sent, or is a read that was lost."""
     if link and (link.wait(pending).answer or request.is_write):
         try:

@@ -18,8 +18,8 @@ from kvd.client.committing import ThreadTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.faces import run
 from kvd.client.following import Retrying
-from kvd.client.limits import CONNECT_TIMEOUT, RECONNECT, TIMEOUT, Limits
-from kvd.client.locking import LEASE, Locks, token
+from kvd.client.limits import CONNECT_TIMEOUT, LEASE, RECONNECT, TIMEOUT, Limits
+from kvd.client.locking import Locks, token
 from kvd.client.login import login_of
 from kvd.client.places import Place
 from kvd.client.sync_calls import Calls

