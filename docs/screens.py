@@ -1,4 +1,4 @@
-"""Make docs/top.svg and docs/shell.svg, the README's pictures of `kvctl top` and `kvctl shell`, from real runs.
+"""Make docs/top.svg and docs/shell.svg, the pictures in docs/kvctl.md of `kvctl top` and `kvctl shell`, from real runs.
 
 It needs kvd itself and two more libraries, in a virtual environment:
 

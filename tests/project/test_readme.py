@@ -1,4 +1,4 @@
-"""The README's sessions look exactly as they are."""
+"""The sessions of the README and of kvctl's page look exactly as they are, and the README is one page."""
 
 import os
 import re
@@ -18,12 +18,16 @@ from kvd.settings import OPTIONS, Settings
 from tests.support.processes import PATIENCE, ROOT, Daemon, needs, wait_for
 
 README = (ROOT / "README.md").read_text()
+KVCTL = (ROOT / "docs/kvctl.md").read_text()
+OPTIONS_PAGE = (ROOT / "docs/options.md").read_text()
+MOST_LINES = 200
+"""Of the README: it is there to be read to its end."""
 STORE = re.compile(r"@[0-9a-f]{8}\b")
 
 
-def sessions() -> list[list[tuple[str, str]]]:
+def sessions(page: str) -> list[list[tuple[str, str]]]:
     """The console blocks, each a list of (command, output)."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
     return [re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE) for block in blocks]
 
 
@@ -68,16 +72,31 @@ class Terminal:
         self.finish()
 
 
+def test_it_is_one_page() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+
+
+def test_its_python_prints_what_is_said(daemon: Daemon) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    said = re.findall(r"print\(.*\)  # (.*)\n", program)
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("5830", str(daemon.port))], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == said
+    assert len(said) >= 3
+
+
 @pytest.mark.slow
-def test_every_session_looks_as_it_is_shown(daemon: Daemon, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [README, KVCTL], ids=["README", "kvctl"])
+def test_every_session_looks_as_it_is_shown(page: str, daemon: Daemon, tmp_path: Path) -> None:
     needs("nc")
     kvctl = tmp_path / "kvctl"
     kvctl.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "kvctl.py"} "$@"\n')
     kvctl.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KVCTL_ADDR": daemon.addr, "TERM": "dumb"}
     watches: list[tuple[Terminal, str]] = []
-    shown = sessions()
-    assert len(shown) >= 6
+    shown = sessions(page)
+    assert len(shown) >= 4
     for block in shown:
         for command, output in block:
             wanted = STORE.sub("@STORE", output)
@@ -103,9 +122,8 @@ def test_the_commands_to_start_and_to_test_are_one_line_each() -> None:
 
 def test_the_table_of_options_is_that_of_the_settings() -> None:
     """Each option once, with what it takes and its default, in the help's words."""
-    section = README[README.index("## Options") : README.index("Other users see a process's arguments")]
     listed: list[tuple[str, str]] = []
-    for row in re.findall(r"^\| (`--.*) \|$", section, re.MULTILINE):
+    for row in re.findall(r"^\| (`--.*) \|$", OPTIONS_PAGE, re.MULTILINE):
         names, _, default = row.split(" | ")
         options = re.findall(r"`(--[a-z-]+(?: [A-Z]+)?)`", names)
         defaults = default.replace("`", "").split(", ") if len(options) > 1 else [default.replace("`", "")]
