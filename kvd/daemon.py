@@ -8,8 +8,8 @@ import time
 from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
 from kvd.counts import Slot, Start, Table, size_of
-from kvd.embedded.server import EmbeddedServer
-from kvd.errors import StartError
+from kvd.embedded.server import EmbeddedServer, remedies
+from kvd.errors import StartError, StoreLost
 from kvd.model import Position
 from kvd.process import limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
@@ -20,6 +20,8 @@ from kvd.reloadable import NOTHING, Reloadable
 from kvd.server import Server
 from kvd.settings import Settings, described, told, unused
 from kvd.store.location import StoreLocation
+from kvd.store.redis.checking import check_end
+from kvd.store.redis.connection import Connector
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
 from kvd.workers.pool import Workers
@@ -118,6 +120,7 @@ class Daemon:
 
     async def _open_embedded(self, embedded: EmbeddedServer) -> StoreLocation:
         await embedded.start()
+        await self._see_that_the_end_is_sound(embedded)
         location = StoreLocation(embedded.url, embedded.path, embedded.aof.tail, embedded.refusal)
         why_suspect, loss = embedded.why_suspect, embedded.loss
         if why_suspect:
@@ -128,13 +131,29 @@ class Daemon:
         self._note_start(store)
         return location
 
+    @staticmethod
+    async def _see_that_the_end_is_sound(embedded: EmbeddedServer) -> None:
+        """What no checksum is of, after a kill, is compared with the digests in the change log.  Raises StartError."""
+        if not (size := embedded.unsealed):
+            return
+        try:
+            connection = await Connector(embedded.url, direct=True).open()
+            try:
+                found = await check_end(connection, size)
+            finally:
+                await connection.close()
+        except (StoreLost, TimeoutError) as error:
+            raise StartError(f"the store was lost while it was looked at: {error}") from None
+        if found:
+            raise StartError(f"{embedded.shown} is damaged: {found[0].text}; {remedies(embedded.path)}")
+
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
 
         Raises Superseded, after an end in order, when another version of kvd is in charge.
         """
         assert self._serving  # noqa: S101
-        embedded = [self.embedded.supervise()] if self.embedded else []
+        embedded = [self.embedded.supervise(), self.embedded.keep_sealed()] if self.embedded else []
         await run_together(
             self._serving.run(), reap_adopted(), self._look_at_certificates(), service_manager.keep_alive(), *embedded
         )

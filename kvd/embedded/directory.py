@@ -18,6 +18,7 @@ from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
+from kvd.embedded.seal import Seal
 from kvd.embedded.shutdown_record import ShutdownRecord
 from kvd.errors import StartError
 
@@ -48,6 +49,7 @@ class DataDirectory:
         self.socket = path
         self._secured: ownership.Secured | None = None
         self._record: ShutdownRecord
+        self.seal: Seal
         self._locks: list[int] = []
         self._had_owner = False
         self._temporary: Path | None = None
@@ -60,6 +62,7 @@ class DataDirectory:
         self.path, self.shown = secured.path, secured.shown
         self.aof = AppendOnlyFile(self.path)
         self._record = ShutdownRecord(self.path, secured.descriptor, self.aof)
+        self.seal = Seal(self.path, self.aof, secured.descriptor)
         with ownership.explained(self.path):
             self._had_owner = await self._lock("kvd.lock", 0)
             await self._lock("redis.lock", ORPHAN_WAIT)
@@ -97,6 +100,11 @@ class DataDirectory:
             self._record.begin(str(engine), weak=weak, suspect=reason)
             return reason
 
+    def why_damaged(self) -> str:
+        """What of the append-only file is not as it was written, "" if nothing is known of that.  Reads all of it."""
+        with ownership.explained(self.path):
+            return self._record.why_damaged(self.seal)
+
     def loss(self) -> str:
         """What to say if there is no store, "" if there was none before."""
         if not self._record.held_store():
@@ -117,6 +125,10 @@ class DataDirectory:
         """The data are suspect until `use`, even if that does not come before the next start."""
         self._record.mark_suspect(reason)
 
+    def forget_seal(self) -> None:
+        """The end of the append-only file is about to be cut off."""
+        self.seal.forget()
+
     def discard_record(self) -> None:
         """The append-only file is damaged, and a person will repair it: the data are suspect until then."""
         self._record.discard()
@@ -132,7 +144,7 @@ class DataDirectory:
             left.unlink(missing_ok=True)
 
     def release(self, *, clean: bool) -> None:
-        """Unlock.  clean: whether the server has ended by itself, with all on disk."""
+        """Unlock.  clean: whether the server has ended by itself, with all on disk, which is then noted."""
         if clean:
             self._record_end()
         if clean and self._is_restored:

@@ -33,7 +33,7 @@ ANOTHER = "or choose another directory with --data DIR"
 
 _OTHERS, _OTHERS_WRITE = 0o077, 0o022
 _DIRECTORIES = (RUN, aof.PARTS)
-_FILES = re.compile(r"(kvd|redis)\.lock(\.new)?|life|mark|restoring|dump\.rdb|temp-.*|appendonly\..*")
+_FILES = re.compile(r"(kvd|redis)\.lock(\.new)?|life|mark|sums|restoring|dump\.rdb|temp-.*|appendonly\..*")
 """In the directory itself; all that is in the two others is kvd's, too."""
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without the last, opening a pipe would wait for its other end.

@@ -23,6 +23,8 @@ from kvd.embedded.directory import SOCKET
 from kvd.embedded.engine_log import EngineLog
 from kvd.embedded.engines import Engine
 from kvd.embedded.ownership import INNER, RUN
+from kvd.embedded.seal import Seal
+from kvd.embedded.shutdown_record import ShutdownRecord
 from kvd.errors import StartError
 from kvd.process.child import die_with
 
@@ -53,6 +55,16 @@ def _is_locked(path: Path) -> bool:
         finally:
             os.close(lock)
     return False
+
+
+def why_damaged(directory: Path) -> str:
+    """What of the append-only file is not as it was written, "" if nothing is known of that.  Raises StartError."""
+    aof = AppendOnlyFile(directory)
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return ShutdownRecord(directory, opened, aof).why_damaged(Seal(directory, aof))
+    finally:
+        os.close(opened)
 
 
 class Reading:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +23,9 @@ from kvd.process.child import Child, die_with
 
 logger = logging.getLogger("kvd.embedded")
 
+SEAL_PAUSE = 5.0
+"""Seconds between looks whether the append-only file has grown: what came after them is left to the change log's
+digests."""
 STOP_WAIT = 2.0
 """Seconds for the server to end when asked to; then it is killed, which its append-only file survives."""
 
@@ -38,12 +42,13 @@ class EmbeddedServer(Child):
 
     def __init__(
         self, data: Path, fsync: str = "always", max_value: int = 1024 * 1024, *, engine: str = "", processes: int = 1,
-        memory: MemoryPlan = NOT_PLANNED, restores: bool = False,
+        memory: MemoryPlan = NOT_PLANNED, restores: bool = False, accepts: bool = False,
     ) -> None:  # fmt: skip
         """data: directory, made if need be.  fsync: "always", "everysec" or "no", as Redis's appendfsync.
 
         max_value: int, bytes of the longest value.  engine: as `engines.choose` takes it.  processes: int, how many
         will connect.  memory: what it may take.  restores: into a new directory, from a backup.
+        accepts: whether what is damaged is taken as it is, for another history.
         Raises StartError if there is no such engine.
         """
         super().__init__()
@@ -51,6 +56,7 @@ class EmbeddedServer(Child):
         self.name = f"the embedded {self.engine.name} server"
         self._directory = DataDirectory(data, restores=restores)
         self._fsync = fsync
+        self._accepts = accepts
         self._max_value = max_value
         self._processes = processes
         self._memory = memory
@@ -94,11 +100,31 @@ class EmbeddedServer(Child):
     async def start(self) -> None:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
         await self._directory.claim(self.engine)
+        await self._see_that_it_is_sound()
         self.loss = self._directory.loss()
         self.why_suspect = self._directory.why_suspect(self.engine, weak=self._fsync != "always")
         await self._disk.look()
         await self.launch()
         await self._fit_memory()
+
+    async def _see_that_it_is_sound(self) -> None:
+        """Compare the append-only file with its checksum.  Raises StartError."""
+        why = await asyncio.to_thread(self._directory.why_damaged)
+        if why and not self._accepts:
+            self._refuse_what_no_engine_reads()
+            raise StartError(f"{why}; {remedies(self._directory.path)}")
+        if why:
+            logger.warning("%s; it is taken as it is", why)
+            self._directory.forget_seal()
+            self._directory.discard_record()
+
+    def _refuse_what_no_engine_reads(self) -> None:
+        """For that there is more to say.  Raises StartError."""
+        try:
+            repair.torn_bytes(self.engine.binary, self._directory.aof, self._max_value)
+        except StartError:
+            self._directory.discard_record()
+            raise
 
     async def _fit_memory(self) -> None:
         """Let a store that is above its share already grow somewhat: full, it could not be written to at all.
@@ -125,11 +151,34 @@ class EmbeddedServer(Child):
         self._directory.use()
         self._begun = True
 
+    async def keep_sealed(self) -> None:
+        """Note a checksum of the append-only file as it grows, until cancelled."""
+        looked: subprocess.Popen[bytes] | None = None
+        while True:
+            await asyncio.sleep(SEAL_PAUSE)
+            with suppress(OSError, StartError):
+                # To sync to disk is what it was not to do.
+                if self._fsync == "no" or not self._directory.seal.has_grown():
+                    continue
+                process = self._process
+                if process is not looked or (process and process.poll() is not None):
+                    # Of what an engine that has ended left at the end, some may be cut off.
+                    self._directory.seal.begin_looks()
+                await asyncio.to_thread(self._directory.seal.extend)
+                looked = process
+
+    @property
+    def unsealed(self) -> int:
+        """Bytes of commands of which there is no checksum.  Raises StartError if the manifest is damaged."""
+        return self._directory.seal.unsealed()
+
     async def stop(self) -> None:
         """End the server, cleanly if it can be, and release the directory."""
         self._stopping = True
         await self._terminate()
         await self._disk.close()
+        if self.has_ended_well and (self._begun or self._accepts):  # else it may have been refused for damage
+            await asyncio.to_thread(self._directory.seal.extend, is_last=True)
         self._directory.release(clean=self.has_ended_well)
 
     @property
@@ -151,6 +200,8 @@ class EmbeddedServer(Child):
 
     async def _launch(self) -> None:
         self._directory.check()
+        if self._process:  # else that was looked at before the record was begun
+            await self._see_that_it_is_sound()
         # A file that will be moved is looked at before the server asks whether it is whole.
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
         cut = moves and self._repair()
@@ -205,6 +256,7 @@ class EmbeddedServer(Child):
     def _mark_suspect(self) -> None:
         """The end of the append-only file is about to be cut off."""
         self.why_suspect = "the end of its append-only file was cut off"
+        self._directory.forget_seal()
         if not self._begun:
             # Also if this daemon ends before its history is another one.
             self._directory.mark_suspect(self.why_suspect)
@@ -247,6 +299,14 @@ class EmbeddedServer(Child):
             self._guard.wait()
             self._guard = None
         await self._engine_log.close()
+
+
+def remedies(path: Path) -> str:
+    """What to do about damage, in words."""
+    return (
+        f"restore a backup (kvd restore) or a copy of the directory; or, to go on with what {one_line(str(path))} "
+        "holds and a new history: kvd check --repair"
+    )
 
 
 def _begin(directory: int, parent: int) -> None:

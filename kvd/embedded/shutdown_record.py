@@ -9,6 +9,7 @@ from typing import Any
 
 from kvd.embedded.aof import AppendOnlyFile, identity
 from kvd.embedded.ownership import open_file
+from kvd.embedded.seal import Seal
 
 RECORD, SENTINEL = "life", "mark"
 """Names of the two files: the record, and a file beside it that no copy of the directory, as a restored backup is, can
@@ -64,6 +65,18 @@ class ShutdownRecord:
         if recorded.get("weak", weak) and not recorded["ended"]:
             return "its daemon ended before the last writes were certainly written"
         return ""
+
+    def why_damaged(self, seal: Seal) -> str:
+        """What of the append-only file is not as it was written, "" if nothing is known of that.
+
+        Nothing is where a person has removed the record, nor of a copy that was made while a daemon ran.
+        """
+        recorded = self._read()
+        if recorded is None or (recorded["mark"] != identity(self._sentinel) and not recorded["ended"]):
+            return ""
+        # While a daemon runs, the engine may write the file anew after the last note; so may that of a version of kvd
+        # which makes no notes.
+        return seal.why_wrong(any_file=recorded["ended"] and recorded["aof"] == seal.end)
 
     def begin(self, engine: str, *, weak: bool, suspect: str) -> None:
         """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk.

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from kvd.embedded import engines
-from kvd.embedded.reading import Reading, data_of, running_on
+from kvd.embedded.reading import Reading, data_of, running_on, why_damaged
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError, StoreLost
 from kvd.settings import Settings
@@ -29,6 +29,7 @@ class Check:
         self._repairs = repairs
         self._engine = engines.choose(settings.engine)
         self._server: EmbeddedServer | Reading | None = None
+        self._damage = ""
         self.is_whole = False
 
     async def start(self) -> None:
@@ -47,6 +48,9 @@ class Check:
         url = running_on(data)
         if url and self._repairs:
             raise StartError(f"a daemon runs on {data}: stop it before anything is repaired")
+        self._damage = "" if self._repairs else why_damaged(data)
+        if self._damage:
+            sys.stdout.write(f"{self._damage}; --repair: what it holds is taken as it is, with a new history\n")
         if self._repairs:
             await self._repair()
         elif url:
@@ -65,7 +69,9 @@ class Check:
 
     async def _repair(self) -> None:
         chosen = self._settings
-        self._server = server = EmbeddedServer(chosen.data, "always", chosen.max_value, engine=chosen.engine)
+        self._server = server = EmbeddedServer(
+            chosen.data, "always", chosen.max_value, engine=chosen.engine, accepts=True
+        )
         await server.start()
         connection = await Connector(server.url, direct=True).open()
         try:
@@ -79,9 +85,9 @@ class Check:
 
     def _tell(self, report: Report) -> None:
         _show([_said(finding) for finding in report.findings])
-        self.is_whole = not report.findings
+        self.is_whole = not (report.findings or self._damage)
         what = f"{report.keys} keys and {report.changes} changes were looked at: "
-        count = len(report.findings)
+        count = len(report.findings) + bool(self._damage)
         sys.stdout.write(what + ("all is well\n" if self.is_whole else f"{count} things are wrong\n"))
 
     async def run(self) -> None:

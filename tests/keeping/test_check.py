@@ -1,45 +1,18 @@
 """kvd check: what is wrong in a store is said and mended, whichever part of it; and nothing is written without that."""
 
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import hiredis
 import pytest
 
-from kvd.store.redis.connection import command
-from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
+from tests.support.checking import ask_engine, check, is_well
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 LARGE = "x" * 5000
 K = "{kvd}:"
 Plants = dict[str, tuple[Callable[[Path], object], str]]
-
-
-def check(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "kvd", "check", "--data", str(data), *options]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-
-
-def is_well(data: Path, *options: str) -> bool:
-    done = check(data, *options)
-    assert done.returncode == 0, done
-    return done.stdout.endswith(": all is well\n")
-
-
-def ask_engine(data: Path, *words: object) -> Any:
-    """Ask the engine of a daemon that runs on a directory."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(data / "run" / "redis.sock"))
-        connection.sendall(command(*[word if isinstance(word, bytes | str) else str(word) for word in words]))
-        reader = hiredis.Reader()
-        while (reply := reader.gets()) is False:
-            reader.feed(connection.recv(1 << 16))
-        assert not isinstance(reply, Exception), reply
-        return reply
 
 
 def fill(daemon: Daemon) -> None:

@@ -26,7 +26,7 @@ KVD, STRANGER = User(), User(uid=61802, gid=61802)
 VOLUME = 61900
 """The group of a volume that several may write to, as Kubernetes's fsGroup makes it."""
 NAMES = [
-    "kvd.lock", "redis.lock", "life", "mark", "run", AOF, "appendonlydir", "dump.rdb", "temp-rewriteaof-1.aof",
+    "kvd.lock", "redis.lock", "life", "mark", "sums", "run", AOF, "appendonlydir", "dump.rdb", "temp-rewriteaof-1.aof",
     "kvd.lock.new", f"{AOF}.cut-1", "run/redis.sock", "appendonlydir/appendonly.aof.manifest",
 ]  # fmt: skip
 FORBIDDEN = ["MODULE LOAD {}", "DEBUG SLEEP 0", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "SAVE"]

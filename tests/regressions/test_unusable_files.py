@@ -19,7 +19,19 @@ from tests.support.users import DaemonOf, User, give, needs_root, open_path, run
 __all__ = ["open_path"]
 
 KVD = User()
-FILES = ["life", "mark", "kvd.lock", "redis.lock", "run", "append-only file", "appendonlydir", "manifest", "base", "."]
+FILES = [
+    "life",
+    "mark",
+    "sums",
+    "kvd.lock",
+    "redis.lock",
+    "run",
+    "append-only file",
+    "appendonlydir",
+    "manifest",
+    "base",
+    ".",
+]
 KINDS = [name for name in FILES if name not in (".", "run", "appendonlydir")]
 
 

@@ -13,7 +13,7 @@ from kvd.store.redis.checking_log import LogCheck
 from kvd.store.redis.connection import ALL, BIG, DATA, INDEX, META, REPLACED, Connection, Rejected, command, script
 from kvd.store.redis.engine import ask
 from kvd.store.redis.findings import Finding
-from kvd.store.redis.scripts import REFUSED
+from kvd.store.redis.scripts import LAYOUT, REFUSED
 
 PART_KEYS = 256
 """Keys that are looked at in one step: it keeps the store from other work for about a millisecond."""
@@ -45,6 +45,17 @@ async def check(connection: Connection, advance: Callable[[int], object], *, is_
     return report
 
 
+async def check_end(connection: Connection, size: int) -> list[Finding]:
+    """Look at the last changes, of so many bytes, in a store to which nobody writes; one of an older layout has none.
+
+    Raises as `check`.
+    """
+    look = Check(connection, lambda _: None)
+    if await look.ask(command("HGET", META, "layout")) != LAYOUT.encode():
+        return []
+    return await LogCheck(look.ask).run(size)
+
+
 class Check:
     """One look at a store."""
 
@@ -63,19 +74,19 @@ class Check:
         for part in OTHER_PARTS:
             await self._look_at(part)
         await self._look_for_extra_values()
-        log = LogCheck(self._ask)
+        log = LogCheck(self.ask)
         self._findings += await log.run()
         return Report(keys, log.changes, list(dict.fromkeys(self._findings)))
 
     async def _is_all_listed(self) -> bool:
         """Whether the index has all keys, and as many as there are: so no others."""
-        listed, there = await self._ask(command("ZCARD", INDEX)), await self._ask(command("HLEN", DATA))
+        listed, there = await self.ask(command("ZCARD", INDEX)), await self.ask(command("HLEN", DATA))
         return listed == there and not any(finding.word == "not-listed" for finding in self._findings)
 
     async def _look_at_meta(self) -> None:
-        if not await self._ask(command("EXISTS", META)):
+        if not await self.ask(command("EXISTS", META)):
             raise StartError("there is no store of kvd's in it")
-        values = await self._ask(command("HMGET", META, "store", *NUMBERS))
+        values = await self.ask(command("HMGET", META, "store", *NUMBERS))
         for name, value in zip(("store", *NUMBERS), values, strict=True):
             if not (value and (name == "store" or value.isdigit())):
                 self._findings.append(Finding("meta", name.encode(), value or b""))
@@ -83,7 +94,7 @@ class Check:
     async def _look_at(self, part: str) -> int:
         cursor, total = b"0", 0
         while True:
-            reply = await self._ask(script("verify", ALL, [part, cursor, PART_KEYS]))
+            reply = await self.ask(script("verify", ALL, [part, cursor, PART_KEYS]))
             cursor, count, large, flat = reply
             total += int(count)
             self._large.update(large)
@@ -96,11 +107,12 @@ class Check:
 
     async def _look_for_extra_values(self) -> None:
         """Large values that neither a record nor the change log refers to."""
-        known = self._large | set(await self._ask(command("ZRANGE", REPLACED, 0, -1)))
-        names = await self._ask(command("HKEYS", BIG))
+        known = self._large | set(await self.ask(command("ZRANGE", REPLACED, 0, -1)))
+        names = await self.ask(command("HKEYS", BIG))
         self._findings += [Finding("value-extra", name) for name in names if name not in known]
 
-    async def _ask(self, packed: bytes) -> Any:
+    async def ask(self, packed: bytes) -> Any:
+        """Ask the store.  Raises as `check`."""
         try:
             return await ask(self._connection, packed)
         except Rejected as error:

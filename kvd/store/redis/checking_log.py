@@ -1,6 +1,6 @@
 """The change log: whether its entries are what was written, follow on each other, and are what the records say."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -15,6 +15,9 @@ from kvd.store.redis.reads import unpack
 PAGE_ENTRIES = 64
 """Entries that are read at once; each has up to 256 changes."""
 PAGE_KEYS = 256
+
+ANYWHERE = -1
+"""In the place of a revision: any may follow."""
 
 Ask = Callable[[bytes], Awaitable[Any]]
 
@@ -48,12 +51,16 @@ class LogCheck:
         self._newest: dict[bytes, Newest] = {}
         self._last = 0
 
-    async def run(self) -> list[Finding]:
-        """What is wrong.  Raises what `ask` raises."""
+    async def run(self, size: int | None = None) -> list[Finding]:
+        """What is wrong.  Raises what `ask` raises.
+
+        size: bytes of entries from the end on to look at, None for all.
+        """
         revision, floor, total = map(_number, await self._ask(command("HMGET", META, "revision", "floor", "bytes")))
         self._last = floor
         tag = b""
-        async for raws in self._pages():
+        begin = "-" if size is None else await self._begin_of(size)
+        async for raws in self._pages(begin):
             for raw in raws:
                 tag = await self._take(raw)
         if self._last != revision or (tag and _number(tag.split(b" ")[-1]) != total):
@@ -61,8 +68,18 @@ class LogCheck:
         await self._compare()
         return self._findings
 
-    async def _pages(self) -> Any:
-        after = "-"
+    async def _begin_of(self, size: int) -> str:
+        """Where the last entries begin that have so many bytes."""
+        before = "+"
+        while raws := await self._ask(command("XREVRANGE", LOG, before, "-", "COUNT", PAGE_ENTRIES)):
+            before = f"({raws[-1][0].decode()}"
+            size -= sum([len(field) for _, fields in raws for field in fields])
+            if size <= 0:
+                self._last = ANYWHERE
+                return str(raws[-1][0].decode())
+        return "-"
+
+    async def _pages(self, after: str) -> AsyncIterator[list[Any]]:
         while raws := await self._ask(command("XRANGE", LOG, after, "+", "COUNT", PAGE_ENTRIES)):
             yield raws
             after = f"({raws[-1][0].decode()}"
@@ -83,7 +100,7 @@ class LogCheck:
         else:
             if is_right is False:
                 self._tell(last, "it is not what was written (its digest is another one)")
-            if entry.changes[0].revision != self._last + 1:
+            if self._last != ANYWHERE and entry.changes[0].revision != self._last + 1:
                 self._tell(last, f"changes are missing, or come again, after {self._last}")
             if is_right is not False:
                 self._newest.update((change.key, Newest.of(change)) for change in entry.changes)

@@ -1,0 +1,161 @@
+"""A checksum of the append-only file, kept beside it: of all that was written and synced up to some moment.
+
+The engine has a checksum over a snapshot, and none over the commands that follow, so that a byte that has changed at
+rest would be loaded as it is.  What is in the file stays as it is, but for its end: so the daemon reads what was
+appended, some seconds later, and notes how far it has come and the CRC-32 up to there.  When the engine has ended in
+order all of it is noted.  What came after the last note before a kill is left to the digests in the change log.
+
+Noted are only bytes that have been there for a while, under an engine that still runs, and that are synced: one that
+could not write whole may take back what it wrote, and a power failure may take what was not synced.
+"""
+
+import errno
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from zlib import crc32
+
+from kvd.embedded.aof import AppendOnlyFile, identity
+from kvd.embedded.ownership import open_file
+from kvd.errors import StartError, one_line
+
+logger = logging.getLogger("kvd.embedded")
+
+NAME = "sums"
+NOTE_BYTES = 1000
+"""Length of the note: it is written in place, for on a full disk a longer one could not be written."""
+MOST_FILES = 6
+"""Files in it, the last ones: as many as fit."""
+PIECE = 1 << 20
+LAST_TIME = 1.5
+"""Seconds for reading what is left when the daemon stops, which may take ten in all."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Sum(NamedTuple):
+    """What is noted of a file.
+
+    length, crc: of its beginning.  size: bytes that it had at the least.
+    """
+
+    name: str
+    identity: str
+    length: int = 0
+    crc: int = 0
+    size: int = 0
+
+
+class Seal:
+    """The note of one data directory.
+
+    end: what the append-only file was when this was noted at an end in order (`AppendOnlyFile.fingerprint`), else "".
+    """
+
+    def __init__(self, directory: Path, aof: AppendOnlyFile, descriptor: int = -1) -> None:
+        """descriptor: of the directory, if the note is to be written."""
+        self._path = directory / NAME
+        self._descriptor = descriptor
+        self._aof = aof
+        self.end, self._sums = _read(self._path)
+        self._seen: dict[str, int] = {}
+        """Sizes of files at the last look, by their identities."""
+
+    def unsealed(self) -> int:
+        """Bytes of commands of which nothing is noted.  Raises StartError if the manifest is damaged."""
+        return sum(max(0, size - self._sums.get(file.name, Sum("", "")).length) for file, _, size in self._files())
+
+    def has_grown(self) -> bool:
+        """Whether there is something to note, now or at the next look."""
+        return any(size != self._sums.get(file.name, Sum("", "")).length for file, _, size in self._files())
+
+    def extend(self, *, is_last: bool = False) -> None:
+        """Note what was there at the last look; is_last: all that there is, as far as time allows.  Reads files."""
+        give_up = time.monotonic() + LAST_TIME if is_last else float("inf")
+        sums: dict[str, Sum] = {}
+        with suppress(OSError, StartError):
+            for file, same, size in self._files():
+                known = self._sums.get(file.name)
+                if known is None or known.identity != same or known.length > size:
+                    known = Sum(file.name, same)
+                stable = size if is_last else min(size, self._seen.get(same, 0))
+                sums[file.name] = _extended(file, known, stable, give_up)._replace(size=size if is_last else 0)
+            self._seen = {same: size for _, same, size in self._files()}
+            end = self._aof.fingerprint() if is_last else ""
+            if (end, sums) != (self.end, self._sums):
+                self.end, self._sums = end, sums
+                self._write()
+
+    def begin_looks(self) -> None:
+        """What was there at the last look counts no longer."""
+        self._seen = {}
+
+    def forget(self) -> None:
+        """The end of the file is about to be cut off: nothing is known of it any more."""
+        self.end, self._sums, self._seen = "", {}, {}
+        with suppress(FileNotFoundError):
+            os.unlink(NAME, dir_fd=self._descriptor)
+
+    def why_wrong(self, *, any_file: bool) -> str:
+        """Which file is not as it was written, and in what; "" if none is.  Reads files.
+
+        any_file: whether a file that another of its name has replaced is to be the same as well.
+        """
+        for file, same, size in self._files():
+            known = self._sums.get(file.name)
+            if known is None or not (any_file or known.identity == same):
+                continue
+            name = one_line(str(file))
+            if size < max(known.length, known.size):
+                lost = max(known.length, known.size) - size
+                return f"{name} is damaged: it has lost its end, {lost} bytes that were written and synced"
+            if _extended(file, Sum("", ""), known.length).crc != known.crc:
+                return f"{name} is damaged: it was changed where it is kept (another checksum up to {known.length})"
+        return ""
+
+    def _files(self) -> Iterator[tuple[Path, str, int]]:
+        """The files of commands, their identities and sizes.  A snapshot's checksum is the engine's care."""
+        for file in self._aof.files()[-MOST_FILES:]:
+            if file.suffix != ".rdb" and (same := identity(file)):
+                yield file, same, file.stat().st_size
+
+    def _write(self) -> None:
+        text = json.dumps([self.end, *self._sums.values()])
+        try:
+            with os.fdopen(open_file(self._descriptor, NAME, os.O_RDWR | os.O_CREAT), "r+") as file:
+                file.write(f"{f'{crc32(text.encode()):08x} {text}':{NOTE_BYTES}}\n")
+        except OSError as error:
+            if error.errno not in _FULL:
+                logger.warning("cannot note the checksum of the append-only file: %s", error.strerror)
+
+
+def _extended(file: Path, known: Sum, length: int, give_up: float = float("inf")) -> Sum:
+    """What is known of a file's first bytes, extended to more of them, which are synced."""
+    crc, place = known.crc, known.length
+    with file.open("rb", buffering=0) as source:
+        if place < length:
+            os.fdatasync(source.fileno())
+        source.seek(place)
+        while place < length and time.monotonic() < give_up:
+            piece = source.read(min(PIECE, length - place))
+            if not piece:
+                break
+            crc = crc32(piece, crc)
+            place += len(piece)
+    return known._replace(length=place, crc=crc)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Sum]]:
+    """What is noted; nothing if that is not there, or damaged itself."""
+    try:
+        check, _, text = path.read_text().strip().partition(" ")
+        if check == f"{crc32(text.encode()):08x}":
+            end, *sums = json.loads(text)
+            return end, {one[0]: Sum(*one) for one in sums}
+    except (OSError, ValueError, TypeError, IndexError):
+        pass
+    return "", {}
