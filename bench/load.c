@@ -34,6 +34,7 @@ enum { MAX_DEPTH = 1024, MAX_PIDS = 64, HEAD = 128, READ_BYTES = 256 * 1024, BUC
 
 static struct {
     long connections, depth, rate, reads, first, keys, value, watchers, flight, durable, distinct, read_form, write_form;
+    long wait;
     double seconds, warmup;
 } settings = {
     .connections = 50, /* requests: connections, and */
@@ -49,6 +50,7 @@ static struct {
     .distinct = 0,     /* fan-out: 0 all watch one key, 1 each its own key, 2 each its own prefix */
     .read_form = 0,    /* requests, of kvd: 0 GET, 1 GET with CR LF, 2 get, 3 GETS, 4 TTL, and */
     .write_form = 0,   /* 0 SET, 1 PUT, 2 PUT with ttl=600, 3 INCR of other keys */
+    .wait = 0,         /* requests, of Redis: replicas that a WAIT after each SET waits for, up to 9 */
     .seconds = 3,      /* measured, after */
     .warmup = 0.5,     /* seconds that are not */
 };
@@ -236,6 +238,8 @@ static void push_request(connection *c, char kind, unsigned key) {
         if (!get)
             pushf(c, "\r\n$%ld\r\n", settings.value), push(c, value, settings.value);
         push(c, "\r\n", 2);
+        if (!get && settings.wait)
+            pushf(c, "*3\r\n$4\r\nWAIT\r\n$1\r\n%ld\r\n$4\r\n1000\r\n", settings.wait);
     } else {
         push(c, get ? "get " : "set ", 4);
         push_key(c, key);
@@ -255,6 +259,12 @@ static int line_ends(connection *c) {
         return !memcmp(c->head, "OK ", 3) && (!get || settings.read_form > 2 || c->line == (size_t)settings.value + 3)
                    ? 1
                    : -1;
+    if (!get && *protocol == 'r' && settings.wait) {
+        if (!c->lines)
+            return *c->head == '+' ? (c->lines = 1, 0) : -1;
+        c->lines = 0;
+        return *c->head == ':' && atol(c->head + 1) >= settings.wait ? 1 : -1;
+    }
     if (!get)
         return *c->head == (*protocol == 'r' ? '+' : 'S') ? 1 : -1;
     if (c->lines)
@@ -582,6 +592,7 @@ static void set(const char *argument) {
         {"watchers", &settings.watchers, 0}, {"flight", &settings.flight, 0}, {"distinct", &settings.distinct, 0},
         {"durable", &settings.durable, 0}, {"read-form", &settings.read_form, 0},
         {"write-form", &settings.write_form, 0},
+        {"wait", &settings.wait, 0},
         {"seconds", 0, &settings.seconds}, {"warmup", 0, &settings.warmup},
     };
     const char *equals = strchr(argument, '=');

@@ -2,6 +2,7 @@
 
 import select
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def test_a_group_that_cannot_keep_its_word_is_refused(group: SentinelGroup) -> N
                 assert why in said
             finally:
                 node.ask("CONFIG", "SET", name, before)
+    wait_for("all replicas", lambda: group.primary.info("replication")["connected_slaves"] == 2)
 
 
 def test_what_replicas_lack_is_shown_to_nobody(group: SentinelGroup, start_daemon: StartDaemon) -> None:
@@ -177,3 +179,29 @@ def test_a_sentinel_that_hangs_is_no_obstacle(group: SentinelGroup, start_daemon
             assert [peer.ask(f"SET k {n}")[:3] for n in range(20)] == ["OK "] * 20
         finally:
             hanging.signal(signal.SIGCONT)
+
+
+def test_writes_that_take_no_revision_hold_nothing_up(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    """A daemon that is busy with TOUCH still finds out up to where others' writes are confirmed."""
+    busy, other = start_daemon("--store", group.url), start_daemon("--store", group.url)
+    stopped = threading.Event()
+
+    def touch() -> None:
+        with busy.connect() as peer:
+            peer.ask("SET touched 1")
+            while not stopped.is_set():
+                peer.send("TOUCH touched ttl=100\n" * 64)
+                peer.lines(64)
+
+    threads = [threading.Thread(target=touch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with other.connect() as writer, busy.connect() as reader:
+            for n in range(10):
+                assert writer.ask(f"SET seen {n}").startswith("OK ")
+                assert reader.ask("GET seen") == f"OK {n}"
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()

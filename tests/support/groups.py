@@ -91,6 +91,11 @@ class Node:
     def runs(self) -> bool:
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         assert self._process
         self._process.send_signal(number)

@@ -74,19 +74,21 @@ class Confirmed:
         while self.revision < revision:
             if connection and connection.lost.done():
                 break
-            if self.is_writing():
-                await self._move()
-            else:
+            # Those writes that take no revision, such as TOUCH, move nothing.
+            if not (self.is_writing() and await self._moves()):
                 await self._round.ask()
         if connection and connection.lost.done():
             raise StoreLost("the connection was closed")
 
-    async def _move(self) -> None:
+    async def _moves(self) -> bool:
+        """Whether writes in flight bring it forward soon."""
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._moved.append(moved)
         with suppress(TimeoutError):
             async with asyncio.timeout(OWN_WRITES):
                 await moved
+                return True
+        return False
 
     async def _ask(self) -> None:
         if self._connection is None or self._connection.lost.done():

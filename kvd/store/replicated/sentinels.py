@@ -6,7 +6,7 @@ from typing import Any
 from kvd.errors import StoreLost, StoreUnusable
 from kvd.group_url import GroupUrl
 from kvd.store.redis.connection import Rejected, command
-from kvd.store.replicated.primary import Primary
+from kvd.store.replicated.primary import Address, Primary
 from kvd.store.replicated.witness import Witness, ask_all
 
 logger = logging.getLogger("kvd.store")
@@ -29,20 +29,20 @@ class Sentinels:
         Flags are those of any of them: one may know of a failover that the others have yet to hear of.
         """
         answers = await self._ask("MASTER")
-        views = [_fields(answer) for answer in answers]
-        best = max(views, key=lambda view: int(view.get("config-epoch", "0")))
-        address = _address(best)
-        patience = int(best.get("down-after-milliseconds", "0")) / 1000
+        views = list(map(View, answers))
+        best = max(views, key=lambda view: view.number(b"config-epoch"))
+        address = best.address
+        patience = best.number(b"down-after-milliseconds") / 1000
         return Primary(
             address,
-            max(int(view.get("num-slaves", "0")) for view in views),
-            self._doubt([view.get("flags", "") for view in views if _address(view) == address], views),
+            max(view.number(b"num-slaves") for view in views),
+            self._doubt([view.text(b"flags") for view in views if view.address == address], views),
             patience or DOWN_AFTER,
         )
 
-    def _doubt(self, flags: list[str], views: list[dict[str, str]]) -> str:
+    def _doubt(self, flags: list[str], views: "list[View]") -> str:
         """flags: of those who name the same primary.  views: of all."""
-        if any("failover_in_progress" in view.get("flags", "") for view in views):
+        if any("failover_in_progress" in view.text(b"flags") for view in views):
             return "a failover is in progress"
         if any("o_down" in one for one in flags):
             return "the Sentinels agree that it is down"
@@ -55,21 +55,22 @@ class Sentinels:
         known = [answer for answer in answers if not isinstance(answer, Rejected)]
         if len(answers) * 2 <= len(self._all):
             raise StoreLost(f"only {len(answers)} of {len(self._all)} Sentinels answer")
-        if not known:
-            raise StoreUnusable(f"the Sentinels say of {self._name!r}: {answers[0]}")
+        if len(known) * 2 <= len(self._all):
+            refused = next(answer for answer in answers if isinstance(answer, Rejected))
+            raise StoreUnusable(f"the Sentinels say of {self._name!r}: {refused}")
         return known
 
     async def check(self) -> None:
         """See `Witnesses`."""
-        views = list(map(_fields, await self._ask("MASTER")))
-        others = max(int(view.get("num-other-sentinels", "0")) for view in views)
+        views = list(map(View, await self._ask("MASTER")))
+        others = max(view.number(b"num-other-sentinels") for view in views)
         if others >= len(self._all):
             logger.warning(
                 "the Sentinels are %d, and --store names %d of them: name all, or a majority of those that are named "
                 "may be none", others + 1, len(self._all),
             )  # fmt: skip
-        replicas = [_fields(one) for answer in await self._ask("REPLICAS") for one in answer]
-        priorities = {view["slave-priority"] for view in replicas if view.get("slave-priority")}
+        replicas = [View(one) for answer in await self._ask("REPLICAS") for one in answer]
+        priorities = {priority for view in replicas if (priority := view.text(b"slave-priority"))}
         if len(priorities) > 1:
             raise StoreUnusable(
                 f"its replicas have different replica-priority ({', '.join(sorted(priorities))}), so that a failover "
@@ -82,10 +83,21 @@ class Sentinels:
             await one.close()
 
 
-def _fields(flat: list[bytes]) -> dict[str, str]:
-    words = [word.decode(errors="replace") for word in flat]
-    return dict(zip(words[::2], words[1::2], strict=True))
+class View:
+    """What one Sentinel says of one server; what is asked of it is decoded then."""
 
+    def __init__(self, flat: list[bytes]) -> None:
+        self._words = dict(zip(flat[::2], flat[1::2], strict=True))
 
-def _address(view: dict[str, str]) -> tuple[str, int]:
-    return view.get("ip", ""), int(view.get("port", "0"))
+    def text(self, name: bytes) -> str:
+        """A field, "" if it is not there."""
+        return self._words.get(name, b"").decode(errors="replace")
+
+    def number(self, name: bytes) -> int:
+        """The same of a number, 0 if it is not there."""
+        return int(self._words.get(name, b"0"))
+
+    @property
+    def address(self) -> Address:
+        """Where the server is."""
+        return self.text(b"ip"), self.number(b"port")
