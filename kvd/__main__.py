@@ -77,17 +77,16 @@ HELP = _HELP.format(
 """What `kvd --help` prints, and docopt reads."""
 
 
-def _greet(daemon: Daemon, chosen: settings.Settings) -> None:
+def _greet(daemon: Daemon) -> None:
     """Say on standard output where things are, and what to try."""
     where = ", ".join(map(str, daemon.addresses))
-    data = f"{daemon.embedded.shown}/ (fsync {chosen.fsync})" if daemon.embedded else "in the store given with --store"
     if sys.stdout is None:  # the shell's >&-
         return
     # To be served matters more than to be told so, should the text find no place.
     with suppress(OSError):
         sys.stdout.write(
             f"kvd {__version__} ({daemon.engine}) listens on {where}\n"
-            f"data: {data}\n"
+            f"data: {daemon.kept}\n"
             f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | {_dialing(daemon.addresses)}\n"
         )
         sys.stdout.flush()
@@ -180,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         limits.check()
         daemon = Daemon(chosen)
         reload = daemon.reload if reloadable.is_any(chosen) else None
-        service.run(daemon, lambda: _greet(daemon, chosen), {signal.SIGTERM, *service.TERMINAL}, reload)
+        service.run(daemon, lambda: _greet(daemon), {signal.SIGTERM, *service.TERMINAL}, reload)
     except (StartError, Superseded) as error:
         sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED

@@ -4,10 +4,13 @@ import asyncio
 import logging
 import os
 import time
+from dataclasses import replace
 
 from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
 from kvd.counts import Slot, Start, Table, size_of
+from kvd.edge.location import EdgeLocation
+from kvd.edge.store import EdgeStore
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
 from kvd.model import Position
@@ -41,7 +44,8 @@ class Daemon:
         self._store: Store | None = None
         self._note = EndNote(settings.notes)
         self.embedded: EmbeddedServer | None = None
-        if not settings.store:
+        self._edge = EdgeStore(settings) if settings.follow else None
+        if not (settings.store or settings.follow):
             self.embedded = EmbeddedServer(
                 settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers,
                 memory=settings.memory,
@@ -75,7 +79,7 @@ class Daemon:
         location = await self._open_store()
         self._listeners = listen(self._settings.listen)
         exposure.check_bound(self._settings, self.addresses)
-        if self._settings.workers == 1:
+        if isinstance(location, EdgeLocation) or self._settings.workers == 1:
             self._serving = Server(self._settings, location, self._listeners, loaded, self._start)
         else:
             # While a worker is left, so is the lock: the next daemon waits until the port is free.
@@ -101,10 +105,12 @@ class Daemon:
         for listener in self._listeners:
             listener.remove()
 
-    async def _open_store(self) -> StoreLocation:
+    async def _open_store(self) -> StoreLocation | EdgeLocation:
         """Look at the store once; the embedded one is started before.  Raises StartError."""
         if self.embedded:
             return await self._open_embedded(self.embedded)
+        if self._edge:
+            return await self._open_edge(self._edge)
         location = StoreLocation(self._settings.store, None)
         store = location.open(self._settings)
         await store.start(end=self._note.read(), wait=self._settings.store_wait)
@@ -113,7 +119,14 @@ class Daemon:
         self._note_start(store)
         return location
 
-    def _note_start(self, store: Store) -> None:
+    async def _open_edge(self, edge: EdgeStore) -> EdgeLocation:
+        await edge.start(wait=self._settings.store_wait)
+        # What is in its copy can be read and written here.
+        self._settings = replace(self._settings, max_value=edge.max_value())
+        self._note_start(edge)
+        return EdgeLocation(edge)
+
+    def _note_start(self, store: Store | EdgeStore) -> None:
         """The store was looked at."""
         self.engine = store.server
         self._start = self._start._replace(position=store.known)
@@ -146,6 +159,13 @@ class Daemon:
             raise StartError(f"the store was lost while it was looked at: {error}") from None
         if found:
             raise StartError(f"{embedded.shown} is damaged: {found[0].text}; {remedies(embedded.path)}")
+
+    @property
+    def kept(self) -> str:
+        """Where the data are, for people."""
+        if self.embedded:
+            return f"{self.embedded.shown}/ (fsync {self._settings.fsync})"
+        return "in the store given with --store" if self._settings.store else "none of its own: it serves a copy"
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
@@ -197,6 +217,8 @@ class Daemon:
         self._remove_files()
         if self._serving:
             await self._serving.close()
+        elif self._edge:
+            await self._edge.close()
         if self._store and self._settings.notes:
             self._note.write(await self._store.end())
         if self.embedded:

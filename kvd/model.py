@@ -115,6 +115,7 @@ class Form(NamedTuple):
     batches: bool, how many changes there are of each transaction.
     time: bool, when changes were made.
     ttl: bool, of keys that are set, how long they live.
+    stays: bool, with `ttl`, also of those that stay.
     """
 
     keys: bool = False
@@ -122,6 +123,7 @@ class Form(NamedTuple):
     batches: bool = False
     time: bool = False
     ttl: bool = False
+    stays: bool = False
 
     @property
     def wants_values(self) -> bool:
@@ -183,6 +185,7 @@ Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
 revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done;
+b"e" and the line with which another daemon refused it;
 of a transaction also AGAIN: what it demands could not be looked at in the time that there is: not done.
 
 Of owners: b"g", digits, `:` and digits for a delete that took so many others along, and its own revision, the last one;

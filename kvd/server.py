@@ -9,6 +9,7 @@ from functools import partial
 
 from kvd.addresses import is_loopback
 from kvd.counts import Start
+from kvd.edge.location import EdgeLocation
 from kvd.errors import Refusal, Superseded, Unavailable
 from kvd.process import freed_memory, limits
 from kvd.process.activity import Activity
@@ -45,7 +46,8 @@ class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation, listeners: Sequence[Listener], loaded: Reloadable = NOTHING,
+        self, settings: Settings, location: StoreLocation | EdgeLocation, listeners: Sequence[Listener],
+        loaded: Reloadable = NOTHING,
         start: Start | None = None, others: Others | None = None,
     ) -> None:  # fmt: skip
         """listeners: bound; from now on they are the server's.  loaded: until `reload` gives other.

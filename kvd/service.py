@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 from kvd import __version__, metrics
 from kvd.access.users import Users
 from kvd.counts import Start, Table
+from kvd.edge.store import EdgeStore
 from kvd.measuring import Measuring, lines_of
 from kvd.model import Position
 from kvd.process.activity import Activity
@@ -31,6 +33,7 @@ from kvd.store.redis.store import Store
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.follower import Follower
 from kvd.watch.hub import LEAST_INDEX_CHANGES, Hub
+from kvd.watch.memory import RECENT_BYTES, RecentChanges
 from kvd.watch.pages import Pages
 from kvd.watch.snapshot import Copying
 from kvd.wire import words
@@ -38,7 +41,8 @@ from kvd.wire.lines import max_line
 
 PROTOCOL = 1
 FEATURES = (
-    "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min clients"
+    "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min "
+    "clients edges"
 )
 
 
@@ -47,7 +51,7 @@ class Service:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | EdgeStore,
         settings: Settings,
         *,
         embedded: bool,
@@ -62,20 +66,27 @@ class Service:
         others: the other processes of the daemon, None if there are none.  activity: of this one, None for a constant
         one.
         """
-        self.store = store
+        # An edge's has all that is asked of it here.
+        self.store = cast(Store, store)
         start = start or Start(time.monotonic(), Position(0, b""))
         table = self._table = Table(start.slot)
         self.counts = table.own
-        store.count_in(self.counts)
-        self.measuring = Measuring(store, table, start, settings)
+        self.store.count_in(self.counts)
+        self.measuring = Measuring(self.store, table, start, settings)
+        edge = store if isinstance(store, EdgeStore) else None
+        self._edge = edge
+        self._features = f"{FEATURES} follows" if edge else FEATURES
         self.hub = Hub(
-            index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now
-        )
+            # An edge has no change log beside it.
+            RecentChanges(settings.history_bytes if edge else RECENT_BYTES),
+            index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now,
+        )  # fmt: skip
         activity = activity or Activity()
         activity.all_rest = self._all_rest
         self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub, activity)
+        log = edge.attach(self.hub) if edge else self.follower
         self.catching_up = CatchingUp(store, self.hub)
-        self._committing = Committing(store, self.follower, self.hub, self.catching_up)
+        self._committing = Committing(store, log, self.hub, self.catching_up)
         self._settings = settings
         self._embedded = embedded
         self._max_line = max_line(settings.max_value)
@@ -86,11 +97,11 @@ class Service:
         self._rounds = Rounds(budget, self.limits)
         self.clients = Clients(others)
         self._context = Context(
-            store, self.follower, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
+            store, log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
             self.limits, budget, self._rounds, InFlight(self.limits),
-            Reaching(store, self.hub, settings.max_stale), self.clients, RequestCounts(self.counts), self._access,
+            Reaching(store, self.hub, settings.max_stale), self.clients, RequestCounts(self.counts), self._access, edge,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -109,7 +120,7 @@ class Service:
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":
-            await self.follower.join()
+            await self._context.follower.join()
             self.catching_up.fill_index()
 
     async def close(self) -> None:
@@ -128,7 +139,7 @@ class Service:
         return {
             "protocol": PROTOCOL,
             "version": __version__,
-            "features": FEATURES,
+            "features": self._features,
             "max-key": words.MAX_KEY,
             "max-value": self._settings.max_value,
             "max-line": self._max_line,
@@ -153,12 +164,13 @@ class Service:
         facts = {
             **{name: known[name] for name in ("protocol", "version")},
             "engine": "",
-            "features": FEATURES,
+            "features": self._features,
             "store": position.store.decode(),
             "revision": position.revision,
             "oldest": floor,
             **known,
             **await self._describe_memory(),
+            **(self._edge.facts() if self._edge else {}),
         }
         facts |= {metric.name: value for metric, value in (await self.measuring.short()).items()}
         return [f"{name} {value}" for name, value in facts.items()]
@@ -167,7 +179,7 @@ class Service:
         """Who may take how much; a store that is given with --store has limits of its own."""
         plan = self._settings.memory
         facts = {"memory": plan.available.size, "client-memory": plan.connections}
-        if self._embedded:
+        if self._embedded or self._edge:
             _, most = await self.store.memory()
             facts |= {"cache-memory": plan.caches, "max-memory": most}
         return facts

@@ -43,6 +43,14 @@ MOST_WORKERS = 64
 _URL = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://", re.IGNORECASE).match
 
 
+def _daemons(given: str, where: str) -> tuple[str, ...]:
+    found = tuple(filter(None, given.split(",")))
+    for one in found:
+        # What can be listened on can be connected to, but for a port alone.
+        address(one, where)
+    return found
+
+
 def _directory(given: str, where: str) -> Path:
     # As a directory it would be made, and shown with the password that it may hold.
     if _URL(given):
@@ -126,9 +134,24 @@ class Settings:
         "Read the URL of --store from this file: arguments are seen by others (ps), and it may hold a password",
         shown="none",
     )  # fmt: skip
+    follow: tuple[str, ...] = option(
+        "", _daemons, "ADDR",
+        "Have no store, but a copy of what another daemon serves, at HOST:PORT, tls:HOST:PORT or unix:PATH: reads and "
+        "watches are answered here, the rest there; several daemons of one store with commas between them: when one is "
+        "lost it goes on with the next", shown="none",
+    )  # fmt: skip
+    follow_user: str = option("", text, "USER", "Who this daemon is for the one that it follows", shown="nobody")
+    follow_password_file: str = option("", text, "FILE", "The password of that user", shown="none")
+    follow_ca: str = option(
+        "", text, "FILE", "Who may have signed the certificate of the daemon that is followed, in PEM",
+        shown="whom this machine trusts",
+    )  # fmt: skip
+    follow_cert: str = option("", text, "FILE", "A certificate to show to that daemon, in PEM", shown="none")
+    follow_key: str = option("", text, "FILE", "The private key of that certificate, in PEM", shown="none")
     store_wait: float = option(
         "60", seconds("none"), "SECONDS",
-        "How long to wait at the start for a Redis that is unreachable or still loads its data; 0: not at all",
+        "How long to wait at the start for a Redis that is unreachable or still loads its data, and for the copy of an "
+        "edge; 0: not at all",
     )  # fmt: skip
     fsync: str = option(
         "always", one_of("always", "everysec", "no"), "WHEN",
@@ -199,7 +222,7 @@ class Settings:
     max_stale: float = option(
         "5", seconds("none"), "SECONDS",
         "How long GET, GETS, KEYS, LIST and COUNT with min=POSITION wait for this daemon to have seen the position, "
-        "before they are refused",
+        "before they are refused; and how old what an edge shows may be, else it is refused",
     )  # fmt: skip
     owner_keys: int = option(
         "100", count(MOST_OWNER_KEYS), "N",
@@ -237,13 +260,40 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     given = config_file.read(config, _IN_FILE) if config else {}
     given |= {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
     _leave_one_store(given)
+    _check_edge(given)
     values = {option.field: option.value(given[option.field]) for option in OPTIONS if option.field in given}
     if "store_file" in given:
         values["store"] = url_in_file(values["store_file"], given["store_file"].where)
     settings = Settings(**values)
     _check_tls(settings)
     _check_durability(settings)
+    if itself := set(settings.follow) & set(map(str, settings.listen)):
+        raise StartError(f"--follow {itself.pop()}: this daemon itself: expected another one")
     return _complete(settings, values, available)
+
+
+def _check_edge(given: Mapping[str, Given]) -> None:
+    """Raises StartError if what goes with a store of one's own is given to a daemon that has none."""
+    follow = given.get("follow")
+    if not follow:
+        if alone := next((given[name] for name in given if name.startswith("follow_")), None):
+            raise StartError(f"{alone.where}: expected --follow ADDR beside it")
+        return
+    for name, why in _NOT_OF_AN_EDGE.items():
+        if name in given:
+            raise StartError(f"{given[name].where} and {follow.where}: {why}: expected one of them")
+    workers = given.get("workers")
+    if workers and workers.texts != ["1"]:
+        raise StartError(f"{workers.where} and {follow.where}: an edge is one process; start several of them instead")
+
+
+_NOT_OF_AN_EDGE = {
+    "store": "an edge has no store, but a copy",
+    "store_file": "an edge has no store, but a copy",
+    "data": "an edge keeps nothing on disk",
+    "engine": "an edge has no store, but a copy",
+    "fsync": "an edge keeps nothing on disk",
+}
 
 
 def _check_tls(settings: Settings) -> None:

@@ -13,6 +13,7 @@ transaction  the writes between BEGIN and COMMIT
 committing   COMMIT
 outcomes     what came of several writes
 limits       what connections are held to, what is said of it, and where it is counted
+elsewhere    what is asked of another daemon, of whose store this one has a copy
 reaching     requests that wait for a position
 in_flight    how many requests may be at the store at once
 budget       one budget of memory for what all connections hold

@@ -70,7 +70,7 @@ class Connection:
         self._received = context.requests.received
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
-            self._output, context.push_limit, self._tell_of_watch,
+            self._output, context.push_limit, self._tell_of_watch, context.elsewhere,
         )  # fmt: skip
         self._guard: Guard = UNGUARDED
         if context.access:

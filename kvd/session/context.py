@@ -10,6 +10,7 @@ from kvd.session.clients import Clients
 from kvd.session.committing import Committing
 from kvd.session.complaints import Complaints
 from kvd.session.counting import RequestCounts
+from kvd.session.elsewhere import Elsewhere
 from kvd.session.in_flight import InFlight
 from kvd.session.limits import Limits
 from kvd.session.progress import ProgressTimer
@@ -32,6 +33,7 @@ class Context(NamedTuple):
     reaching: for min=.  clients: all connections.
     limits, budget, rounds, in_flight: what connections are held to.  requests: where they are counted.
     access: None where there are no users.
+    elsewhere: the daemon of whose store this one has a copy, None where there is none.
     """
 
     store: Store
@@ -56,3 +58,4 @@ class Context(NamedTuple):
     clients: Clients
     requests: RequestCounts
     access: Access | None = None
+    elsewhere: Elsewhere | None = None

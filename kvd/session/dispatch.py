@@ -13,7 +13,7 @@ from typing import Any
 from kvd.errors import KvdError, NotAClient, Refusal, Usage
 from kvd.metrics import REFUSED_VERB
 from kvd.model import Outcome, Record
-from kvd.requests import Request, Write
+from kvd.requests import Request, SimpleSets, Write
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.login import Guard
@@ -57,6 +57,12 @@ class Dispatcher:
         self._began = 0.0
         self._output = output
         self._kept = context.store.kept
+        self._elsewhere = context.elsewhere
+        self._readers = READERS
+        if context.elsewhere:
+            # How long keys live is asked there, and writes may be refused there one by one.
+            self._readers = {word: verb for word, verb in READERS.items() if verb.wants_value}
+            self._sets = _no_sets
         in_flight = context.in_flight
         self._in_flight = in_flight
         self._most = in_flight.at_once(context.store.batch_items)
@@ -120,7 +126,7 @@ class Dispatcher:
         """
         space = chunk.find(b" ")
         word = chunk[:space]
-        verb = READERS.get(word)
+        verb = self._readers.get(word)
         if verb is None or space < 0:
             return self._shortcut_sets(chunk)
         # Most chunks are one line.
@@ -298,8 +304,11 @@ class Dispatcher:
 
     def _read(self, verbs: Sequence[Verb], keys: Sequence[bytes]) -> None:
         self.busy = True
-        fetch = len(keys) == 1 and verbs[0].wants_value
-        self._read_then(keys, partial(self._answer_reads, verbs, keys), fetch=fetch)
+        done = partial(self._answer_reads, verbs, keys)
+        if self._elsewhere and not all(verb.wants_value for verb in verbs):
+            self._elsewhere.lives_then(keys, [not verb.wants_value for verb in verbs], done)
+            return
+        self._read_then(keys, done, fetch=len(keys) == 1 and verbs[0].wants_value)
 
     def _answer_reads(self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError) -> None:
         work: Work | None = None
@@ -353,7 +362,8 @@ class Dispatcher:
     def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
         self.busy = True
         size = sum([write.size for write in writes])
-        self._write_then(shortcuts.as_sets(writes) or writes, size, partial(self._answer_writes, verbs))
+        simple = None if self._elsewhere else shortcuts.as_sets(writes)
+        self._write_then(simple or writes, size, partial(self._answer_writes, verbs))
 
     def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
         assert verb.reply  # noqa: S101
@@ -418,6 +428,11 @@ class Dispatcher:
         if verb.name == "COMMIT":
             # It may have been refused before it was looked at.
             self._handlers.pending = None
+
+
+def _no_sets(chunk: bytes, max_value: int) -> SimpleSets | None:  # noqa: ARG001
+    """No chunk is recognised."""
+    return None
 
 
 def _tell_nobody(_: object) -> None:

@@ -28,6 +28,7 @@ from kvd.requests import (
 )
 from kvd.session.clients import PAGE
 from kvd.session.context import Context
+from kvd.session.elsewhere import Elsewhere
 from kvd.session.limits import Limit
 from kvd.session.listing import listed
 from kvd.session.login import FIRST, Guard, Permit
@@ -37,7 +38,8 @@ from kvd.session.transaction import Pending
 from kvd.session.watching import Watching, memory_of
 from kvd.verbs import explain
 from kvd.watch.rendering import line_of, pieced
-from kvd.wire import replies
+from kvd.wire import replies, words
+from kvd.wire.asking import changes_line
 
 MOST_PAGES = 50
 """Pages of the change log that CHANGES looks at: a tenth of a second, and half of what is usually kept."""
@@ -57,6 +59,7 @@ class Handlers:
         self._allow = allow
         self._context = context
         self._store = context.store
+        self._elsewhere = context.elsewhere
         self._output = output
         self._watching = watching
         self._guard = guard
@@ -121,6 +124,10 @@ class Handlers:
         """Piece by piece: others' requests come between.  A key that is written meanwhile is another one, and stays."""
         # What was answered before must not wait for all of it.
         self._output.write()
+        if self._elsewhere:
+            limit = b" limit=%d" % wanted.limit if wanted.limit else b""
+            await self._relay(self._elsewhere, b"DEL %b%b\n" % (wanted.pattern, limit), is_write=True)
+            return
         begin = (await self._store.history())[0].revision
         last, count = b"", 0
         try:
@@ -188,6 +195,9 @@ class Handlers:
     async def _changes(self, wanted: History) -> None:
         """Item lines page by page, and the position up to which they are all."""
         self._check_patterns(wanted)
+        if self._elsewhere:
+            await self._relay(self._elsewhere, changes_line(wanted))
+            return
         match, form = Patterns(wanted.patterns).match, wanted.form
         render = line_of(form, self._store.now, item=True)
         position, left = wanted.position, wanted.limit
@@ -208,6 +218,24 @@ class Handlers:
             self._output.reply(replies.ok(bytes(position)))
         except Refusal as error:
             self._output.finish(replies.refused(error))
+        finally:
+            self._output.release()
+
+    async def _relay(self, elsewhere: Elsewhere, request: bytes, *, is_write: bool = False) -> None:
+        """Have a request answered there; the status when what is served here is as new."""
+        if not is_write:
+            self._output.hold()
+        try:
+            async for part in elsewhere.relay(request, is_write=is_write):
+                word, _, rest = part[:-1].partition(b" ")
+                if word == b"OK" and b"@" in rest:
+                    await elsewhere.reach(words.position(rest))
+                elif is_write:
+                    await elsewhere.position()
+                self._output.reply(part)
+                await self._output.flush_if_full()
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
         finally:
             self._output.release()
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from kvd.errors import Compacted, Denied, Future, OtherStore, Refusal, Unavailable
+from kvd.errors import Compacted, ConnectionLost, Denied, Future, OtherStore, Refusal, Unavailable
 from kvd.model import Form, Patterns, Position
+from kvd.session.elsewhere import Elsewhere, Tunnel
 from kvd.session.login import Permit
 from kvd.session.output import Output
 from kvd.session.progress import ProgressTimer, Turn
@@ -15,7 +16,7 @@ from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
 from kvd.watch.snapshot import Copy, Copying
 from kvd.watch.watcher import Watcher
-from kvd.wire import replies
+from kvd.wire import replies, words
 
 SHORTEST_PROGRESS = 0.05
 """Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
@@ -47,11 +48,15 @@ class Watching:
 
     def __init__(
         self, store: Store, log: Log, hub: Hub, catching_up: CatchingUp, copying: Copying, timer: ProgressTimer,
-        output: Output, buffer: int, tell: Callable[[str], None],
+        output: Output, buffer: int, tell: Callable[[str], None], elsewhere: Elsewhere | None = None,
     ) -> None:  # fmt: skip
-        """buffer: int, bytes that may wait for a slow watcher.  tell: takes what became of a watch, for the log."""
+        """buffer: int, bytes that may wait for a slow watcher.  tell: takes what became of a watch, for the log.
+
+        elsewhere: as `Context` has it.
+        """
         self._tell_log = tell
         self._is_begun = False
+        self._elsewhere = elsewhere
         self._store = store
         self._log = log
         self._hub = hub
@@ -70,6 +75,8 @@ class Watching:
         # What the patterns take; and the copy that is being sent.
         self._size = 0
         self._copying_now: Copy | None = None
+        # Passes on from elsewhere what the watcher needs first.
+        self._carrying: asyncio.Task[None] | None = None
 
     @property
     def held(self) -> int:
@@ -98,8 +105,21 @@ class Watching:
     async def resume(self, position: Position, permit: Permit, form: Form) -> None:
         """Replace the watch by one from a position on, and answer."""
         await self._join()
-        self._hub.index.drop_to(await self._store.check(position))
-        self._begin(permit, form, position)
+        await self._go_on(position, permit, form)
+
+    async def _go_on(self, position: Position, permit: Permit, form: Form) -> None:
+        """Begin after a position.  Raises Compacted, OtherStore, Future, Unavailable."""
+        floor = await self._store.check(position)
+        self._hub.index.drop_to(floor)
+        tunnel = None
+        if self._elsewhere and position.revision < floor:
+            tunnel = await self._elsewhere.tunnel(position, form, permit.patterns)
+        try:
+            self._begin(permit, form, position, tunnel)
+        except BaseException:
+            if tunnel:
+                await tunnel.close()
+            raise
 
     async def sync(self, permit: Permit, form: Form) -> None:
         """Answer with a copy of what matches, and replace the watch by one from there on."""
@@ -115,15 +135,43 @@ class Watching:
         reason = "new"
         if position:
             try:
-                self._hub.index.drop_to(await self._store.check(position))
+                await self._go_on(position, permit, form)
             except (Compacted, OtherStore, Future) as error:
                 reason = error.code
             else:
-                self._begin(permit, form, position)
                 return
         await self._copy(permit, form, reason)
 
+    async def _copy_from(self, elsewhere: Elsewhere, permit: Permit, form: Form, reason: str) -> None:
+        """Send a copy that another daemon makes, for it alone knows how long keys live."""
+        self._output.hold()
+        try:
+            async for lines in elsewhere.sync(form, permit.patterns):
+                permit.check()
+                word, _, rest = lines[:-1].partition(b" ")
+                if word == b"ERR":
+                    self._output.reply(lines)
+                    return
+                if reason:
+                    self.drop()
+                    self._output.reply(replies.copy(reason))
+                    reason = ""
+                if word == b"OK":
+                    position = words.position(rest)
+                    await elsewhere.reach(position)
+                    self._begin(permit, form, position)
+                else:
+                    self._output.reply(lines)
+                    await self._output.flush_if_full()
+        except Refusal as error:
+            self._output.reply(replies.refused(error))
+        finally:
+            self._output.release()
+
     async def _copy(self, permit: Permit, form: Form, reason: str = "") -> None:
+        if self._elsewhere and form.ttl:
+            await self._copy_from(self._elsewhere, permit, form, reason)
+            return
         copy = self._copying_now = Copy(self._copying, Patterns(permit.patterns), self._buffer, form)
         self._output.hold()
         try:
@@ -147,7 +195,7 @@ class Watching:
             self._copying_now = None
             self._output.release()
 
-    def _begin(self, permit: Permit, form: Form, position: Position) -> None:
+    def _begin(self, permit: Permit, form: Form, position: Position, tunnel: Tunnel | None = None) -> None:
         permit.check()
         if self._hub.position.store != position.store:
             raise Unavailable("the store's history was replaced a moment ago; try again")
@@ -165,6 +213,8 @@ class Watching:
         # No line of the old watch stands after this reply, and none of the new one before it.
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
+        if tunnel:
+            self._carrying = asyncio.get_running_loop().create_task(self._carry(tunnel, self._watcher, permit))
         self._is_begun = False
         self._hub.add(self._watcher)
         self._is_begun = True
@@ -198,7 +248,7 @@ class Watching:
             position = self._hub.complete_to(self._watcher)
             self.drop()
         else:
-            position, _ = await self._store.history()
+            position = await self._elsewhere.position() if self._elsewhere else (await self._store.history())[0]
         self._output.reply(replies.ok(bytes(position)))
 
     def end(self, code: str, text: str) -> None:
@@ -231,6 +281,12 @@ class Watching:
         if self._waiting:
             self._waiting.cancel()
             self._waiting = None
+        self._stop_carrying()
+
+    def _stop_carrying(self) -> None:
+        if self._carrying:
+            self._carrying.cancel()
+            self._carrying = None
 
     def close(self) -> None:
         """The connection ends."""
@@ -253,7 +309,7 @@ class Watching:
 
     def _set_aside(self) -> None:
         """The watcher has to catch up."""
-        if self._watcher:
+        if self._watcher and not self._carrying:
             if self._is_begun:
                 self._tell_log("is set aside until it has caught up: it reads more slowly than changes come")
             self._catching_up.add(self._watcher)
@@ -269,7 +325,30 @@ class Watching:
             await self._output.writable()
             self._catching_up.add(watcher)
 
+    async def _carry(self, tunnel: Tunnel, watcher: Watcher, permit: Permit) -> None:
+        """Pass on what comes from elsewhere, until the hub knows the rest; then the watcher catches up as any other."""
+        try:
+            async for lines, revision in tunnel.pieces():
+                permit.check()
+                while lines and not self._output.push(lines):
+                    await self._output.writable()
+                watcher.after = revision
+                if revision >= self._hub.floor:
+                    break
+        except (ConnectionLost, OSError) as lost:
+            self._carrying = None
+            self._hub.end(watcher, Compacted.code, f"the daemon that knows what is older was lost ({lost}); RESUME")
+        except Refusal as refusal:
+            self._carrying = None
+            self._hub.end(watcher, Denied.code, str(refusal))
+        else:
+            self._carrying = None
+            self._catching_up.add(watcher)
+        finally:
+            await tunnel.close()
+
     def _ended(self, line: bytes) -> None:
+        self._stop_carrying()
         _, position, code, text = line.decode().rstrip("\n").split(" ", 3)
         if code != SHUTDOWN:
             self._tell_log(f"ended at {position}: {code}: {text}")

@@ -75,6 +75,11 @@ class Hub:
     def __len__(self) -> int:
         return len(self._watchers)
 
+    @property
+    def floor(self) -> int:
+        """The revision after which all changes are known here, and in memory."""
+        return max(self.index.floor, self.position.revision - len(self._recent))
+
     # ---- watchers come and go
 
     def add(self, watcher: Watcher) -> None:

@@ -57,7 +57,7 @@ class Pages:
         Raises Unavailable.
         """
         # Of the form, what a copy is rendered by.
-        form = PLAIN._replace(keys=form.keys, ttl=form.ttl)
+        form = PLAIN._replace(keys=form.keys, ttl=form.ttl, stays=form.stays)
         name = (pattern, after, form)
         if form.ttl:
             # A TOUCH since another copy has read it is no change that the index knows.

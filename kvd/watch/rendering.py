@@ -28,7 +28,8 @@ def line_of(form: Form, clock: Clock, *, item: bool = False) -> Render:
         if not form.ttl:
             return line
         # What this daemon knows of the clock may be older than the change.
-        return line + _life(change.key, change.owner, change.deadline, max(clock(), change.moment.time))
+        now = max(clock(), change.moment.time)
+        return line + (_life(change.key, change.owner, change.deadline, now, form) if change.verb == b"SET" else b"")
 
     return render
 
@@ -56,15 +57,17 @@ def pieced(changes: Sequence[Change], lines: Sequence[bytes], form: Form) -> byt
 def pair(key: bytes, record: Record, form: Form, clock: Clock) -> bytes:
     """The line of a key that is in a copy, with what comes after it."""
     line = replies.size(key, record) if form.keys else replies.pair(key, record)
-    return line + _life(key, record.owner, int(record.deadline), clock()) if form.ttl else line
+    return line + _life(key, record.owner, int(record.deadline), clock(), form) if form.ttl else line
 
 
-def _life(key: bytes, owner: bytes, deadline: int, now: int) -> bytes:
-    """How long a key lives; b"" if it stays."""
+def _life(key: bytes, owner: bytes, deadline: int, now: int, form: Form) -> bytes:
+    """How long a key lives; of one that stays, only if that is asked for."""
     if owner:
         return replies.lives_with(key, owner)
     # The store adds a millisecond to every deadline.
-    return replies.ttl_left(key, max(1, deadline - 1 - now)) if deadline else b""
+    if deadline:
+        return replies.ttl_left(key, max(1, deadline - 1 - now))
+    return replies.stays(key) if form.stays else b""
 
 
 def age_of(form: Form, clock: Clock) -> int:

@@ -102,6 +102,7 @@ _SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
     ord("t"): lambda _: OK,
     ord("n"): lambda _: NONE,
     ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:].replace(b":", b" ", 1),
+    ord("e"): lambda outcome: outcome[1:] + b"\n",
     ord("g"): lambda outcome: ok(outcome.partition(b":")[2]),
     **{word[0]: lambda outcome: refused(REFUSED[outcome]) for word in REFUSED},
 }
@@ -185,6 +186,11 @@ def batch(count: int) -> bytes:
 def ttl_left(name: bytes, milliseconds: int) -> bytes:
     """The line after one of a key that will expire."""
     return b"TTL %b %b\n" % (seconds(milliseconds), name)
+
+
+def stays(name: bytes) -> bytes:
+    """The line after one of a key that will not expire."""
+    return b"TTL - %b\n" % name
 
 
 def lives_with(name: bytes, owner: bytes) -> bytes:

@@ -317,13 +317,15 @@ def _form(given: dict[bytes, bytes]) -> Form:
     """What the options of a watch say."""
     if not given:
         return PLAIN
+    stays = given.get(b"ttl") == b"all"
     for name in FLAGS:
-        if given.get(name):
+        if given.get(name) and not (stays and name == b"ttl"):
             raise Usage(f"*{name.decode()} takes no value")
     verbs = given[b"only"].split(b",") if b"only" in given else CHANGING
     if not CHANGING.issuperset(verbs) or len(set(verbs)) < len(verbs):
         raise Usage("*only= takes SET, DEL and EXPIRE, each once, with commas between them")
-    return Form(b"keys" in given, frozenset(verbs), *(name in given for name in (b"batches", b"time", b"ttl")))
+    batches, time, ttl = (name in given for name in (b"batches", b"time", b"ttl"))
+    return Form(b"keys" in given, frozenset(verbs), batches, time, ttl, stays)
 
 
 def _starred(

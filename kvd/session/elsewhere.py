@@ -1,0 +1,41 @@
+"""What a daemon asks another one, of whose store it serves a copy."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from kvd.model import Form, Position
+from kvd.store.api import ReadDone
+
+
+class Tunnel(Protocol):
+    """A watch there."""
+
+    def pieces(self) -> AsyncIterator[tuple[bytes, int]]:
+        """Lines, which may be none, and the revision up to which they are all.  Raises ConnectionLost."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+class Elsewhere(Protocol):
+    """Another daemon.  All raise what it refuses, and Unavailable."""
+
+    def lives_then(self, keys: Sequence[bytes], wanted: Sequence[bool], done: ReadDone) -> None:
+        """As `Store.read_then`, but of some keys only how long they live is asked, there.  wanted: of which."""
+
+    async def reach(self, position: Position) -> None:
+        """Return once what is served here is at a position, or later."""
+
+    async def position(self) -> Position:
+        """Where the store is now, once what is served here is there."""
+
+    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncIterator[bytes]:
+        """The item lines of the reply to a request, many at a time, and at last its status line alone.
+
+        is_write: raises Uncertain if no reply came."""
+
+    def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncIterator[bytes]:
+        """The same of a SYNC."""
+
+    async def tunnel(self, position: Position, form: Form, patterns: Sequence[bytes]) -> Tunnel:
+        """A watch of what came after a position that is older than what is known here."""
