@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
 from kvd.asked_once import AskedOnce
-from kvd.backoff import Backoff
 from kvd.edge.clock import Clock
 from kvd.edge.copy import Copy, within
 from kvd.edge.feed import Feed, TooLarge
@@ -33,7 +33,9 @@ LARGE = 16 * 1024
 PROBES = 10
 """How often within `--max-stale` it is made sure that the copy is up to date."""
 LEAST_PROBE = 0.02
-"""Seconds between two of these at the least."""
+"""Seconds between two of these at the least, and
+MOST_PROBE: at the most."""
+MOST_PROBE = 1.0
 EVERYTHING = 2**53
 """More keys than there can be."""
 
@@ -57,7 +59,7 @@ class EdgeStore:
         self._relay = Relay(self._upstream, SILENCE)
         self._position = AskedOnce(self._ask_position)
         self._tasks: list[asyncio.Task[None]] = []
-        self._probe = max(LEAST_PROBE, settings.max_stale / PROBES)
+        self._probe = min(MOST_PROBE, max(LEAST_PROBE, settings.max_stale / PROBES))
         self.now = self._clock.now
 
     # ---- its life
@@ -115,13 +117,11 @@ class EdgeStore:
     # ---- whether it is up to date
 
     async def _prove(self) -> None:
-        backoff = Backoff(self._probe, self._probe)
         while True:
-            try:
+            with suppress(Refusal):
                 await self.position()
-            except Refusal:
-                await asyncio.sleep(LEAST_PROBE)
-            await asyncio.sleep(backoff.next())
+            is_shown = time.monotonic() < self._freshness.until
+            await asyncio.sleep(self._probe if is_shown else LEAST_PROBE)
 
     async def position(self) -> Position:
         """The position that the store has now, once the copy has it.  Raises Unavailable."""

@@ -1,6 +1,5 @@
 """The transcripts of tests/vectors, through edges."""
 
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from tests.session.test_vectors import VECTORS, settings_of
 from tests.support.edges import tree
-from tests.support.processes import Redis, needs
+from tests.support.processes import Redis
 from tests.support.vectors import Player, options_of, steps_of, tcp
 
 NOT_HERE = {
@@ -17,16 +16,6 @@ NOT_HERE = {
     "shutdown": "stops the daemon",
 }
 LEVELS = 3
-
-
-@pytest.fixture(scope="module")
-def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """For one new store after another."""
-    needs("redis-server")
-    server = Redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.mark.parametrize("vector", [one for one in VECTORS if one.stem not in NOT_HERE], ids=lambda path: path.stem)

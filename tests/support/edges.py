@@ -51,9 +51,7 @@ async def root(url: str, settings: Settings) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def edge(
-    *upstreams: int, settings: Settings | None = None, loaded: Reloadable = NOTHING
-) -> AsyncIterator[int]:
+async def edge(*upstreams: int, settings: Settings | None = None, loaded: Reloadable = NOTHING) -> AsyncIterator[int]:
     """A daemon that follows others."""
     settings = replace(settings or Settings(), follow=tuple(f"127.0.0.1:{port}" for port in upstreams))
     store = EdgeStore(settings)
@@ -68,5 +66,7 @@ async def tree(url: str, settings: Settings, levels: int) -> AsyncIterator[list[
     async with AsyncExitStack() as stack:
         ports = [await stack.enter_async_context(root(url, settings))]
         for _ in range(levels):
-            ports.append(await stack.enter_async_context(edge(ports[-1], settings=replace(settings, max_stale=5))))
+            ports.append(
+                await stack.enter_async_context(edge(ports[-1], settings=replace(settings, max_stale=PATIENCE)))
+            )
         yield ports

@@ -88,7 +88,9 @@ class Daemon:
 
     def start(self) -> None:
         """Start (again, on the same port) and wait until it listens."""
-        command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}"]
+        if "--follow" not in self._options:
+            command += ["--data", str(self.data)]
         self._process = subprocess.Popen(
             [*self._prefix, *command, *self._options], cwd=self._root, env=os.environ | self._environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
