@@ -8,6 +8,7 @@ workers      several processes that serve
 exposure     who can reach the daemon
 server       one process that serves
 service      what serves, without sockets
+edge         a copy of what another daemon serves
 measuring    every metric, as of now
 session      one connection
 verbs        the table of requests

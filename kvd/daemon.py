@@ -13,6 +13,7 @@ from kvd.edge.location import EdgeLocation
 from kvd.edge.store import EdgeStore
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
+from kvd.edge.upstream import check_alone
 from kvd.model import Position
 from kvd.process import limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
@@ -44,6 +45,8 @@ class Daemon:
         self._store: Store | None = None
         self._note = EndNote(settings.notes)
         self.embedded: EmbeddedServer | None = None
+        if not settings.follow:
+            check_alone(settings)
         self._edge = EdgeStore(settings) if settings.follow else None
         if not (settings.store or settings.follow):
             self.embedded = EmbeddedServer(

@@ -276,8 +276,6 @@ def _check_edge(given: Mapping[str, Given]) -> None:
     """Raises StartError if what goes with a store of one's own is given to a daemon that has none."""
     follow = given.get("follow")
     if not follow:
-        if alone := next((given[name] for name in given if name.startswith("follow_")), None):
-            raise StartError(f"{alone.where}: expected --follow ADDR beside it")
         return
     for name, why in _NOT_OF_AN_EDGE.items():
         if name in given:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kvd.edge.store import EdgeStore
+from kvd.process.activity import Activity
 from kvd.settings import Settings
 
 
@@ -14,6 +15,6 @@ class EdgeLocation:
     def __init__(self, store: EdgeStore) -> None:
         self._store = store
 
-    def open(self, settings: Settings) -> EdgeStore:  # noqa: ARG002
+    def open(self, settings: Settings, activity: Activity | None = None) -> EdgeStore:  # noqa: ARG002
         """The store."""
         return self._store

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from kvd.asked_once import AskedOnce
+from kvd.counts import Counts
 from kvd.edge.clock import Clock
 from kvd.edge.copy import Copy, within
 from kvd.edge.feed import Feed, TooLarge
@@ -23,6 +24,7 @@ from kvd.process.tasks import run_together
 from kvd.requests import KeyRange, SimpleSets, Transaction, Write
 from kvd.settings import Settings
 from kvd.store.api import Found, Page, ReadDone, WriteDone
+from kvd.store.redis.vitals import Vitals
 from kvd.watch.hub import Hub
 from kvd.wire.asking import watch_words
 
@@ -394,6 +396,13 @@ class EdgeStore:
     async def memory(self) -> tuple[int, int]:
         """Bytes that the copy takes, and that it may take, 0 for no limit."""
         return self.feed.copy.size, self._most
+
+    async def vitals(self) -> Vitals:
+        """How the copy is doing: its process is the daemon's own."""
+        return Vitals(0, 0, 0, None)
+
+    def count_in(self, counts: Counts) -> None:
+        """Nothing is counted of a copy."""
 
     async def engine(self) -> str:
         """What keeps the data, in words."""

@@ -13,7 +13,7 @@ from kvd.client.login import login_of
 from kvd.client.tls import tls_context
 from kvd.edge.lines import Lines
 from kvd.errors import StartError, Unavailable
-from kvd.settings import Settings
+from kvd.settings import OPTIONS, Settings
 
 NEEDED = "edges"
 """The feature that a daemon must have to be followed."""
@@ -71,6 +71,13 @@ class Upstream:
         if NEEDED not in facts.get("features", "").split():
             raise Unfit(f"{address} is a daemon of an older version, which cannot be followed")
         self.address, self.facts, self.path = address, facts, (self.id, *path)
+
+
+def check_alone(settings: Settings) -> None:
+    """Raises StartError if there is nobody to follow, and it is said how."""
+    for option in OPTIONS:
+        if option.field.startswith("follow_") and getattr(settings, option.field):
+            raise StartError(f"{option.name}: expected --follow ADDR beside it")
 
 
 def _limits(settings: Settings) -> Limits:

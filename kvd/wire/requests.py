@@ -56,7 +56,7 @@ def read(rest: bytes | None, max_value: int) -> Read | LateRead:
         return one_key(rest, max_value)
     key, *options = rest.split(b" ")
     if not options[0].startswith(b"min="):
-        raise Usage("expected one key, and after it nothing but min=POSITION")
+        raise Usage("expected one key")
     return LateRead(words.key(key), words.position(_options(options, {b"min"})[b"min"]))
 
 
@@ -193,7 +193,7 @@ def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
         return KeyRange(ALL)
     pattern, *options = rest.split(b" ")
     if options and not options[0].startswith(b"min="):
-        raise Usage("expected at most one pattern, and after it nothing but min=POSITION")
+        raise Usage("expected at most one pattern")
     given = _options(options, {b"min"})
     return KeyRange(words.pattern(pattern), reached=words.position(given[b"min"]) if given else None)
 
