@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.test_vectors import VECTORS, settings_of
 from tests.support.edges import tree
 from tests.support.processes import Redis
-from tests.support.vectors import Player, options_of, steps_of, tcp
+from tests.support.vectors import VECTORS, Player, options_of, settings_of, steps_of, tcp
 
 NOT_HERE = {
     "info": "INFO of an edge tells more",

@@ -9,13 +9,12 @@ from signal import SIGTERM
 import pytest
 
 from kvd.access.users_file import load
-from kvd.settings import OPTIONS, Settings, read
+from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from tests.support.memory import MemoryPeer, serving, serving_on
 from tests.support.processes import Redis, StartDaemon, needs
-from tests.support.vectors import Player, options_of, steps_of, tcp, unescaped
+from tests.support.vectors import VECTORS, Player, options_of, settings_of, steps_of, tcp, unescaped
 
-VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.txt"))
 OF_USERS = sorted((Path(__file__).parents[1] / "vectors" / "users").glob("*.txt"))
 
 
@@ -54,12 +53,6 @@ async def test_transcript_holds_over_memory(vector: Path, end: str, pieces: bool
         player = Player(connect, end, pieces, stop=service.stop)
         await player.play(steps_of(lines))
         await player.finish()
-
-
-def settings_of(options: list[str]) -> Settings:
-    """As the command line gives them."""
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    return read({option.name: given.get(option.name) for option in OPTIONS}, {})
 
 
 @pytest.mark.parametrize("vector", OF_USERS, ids=lambda path: path.stem)

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+from kvd.settings import OPTIONS, Settings, read
 from tests.support.async_peers import AsyncPeer, connected
-from tests.support.processes import PATIENCE
+from tests.support.processes import PATIENCE, ROOT
 
+VECTORS = sorted((ROOT / "tests/vectors").glob("*.txt"))
+"""Those without users."""
 CLOSED = "<closed>"
 HALF_CLOSE, CLOSE = "<half-close>", "<close>"
 STOP = "the daemon is told to stop"
@@ -62,6 +65,12 @@ def steps_of(lines: Iterable[str]) -> list[Step]:
 def options_of(lines: Iterable[str]) -> list[str]:
     """Those that the daemon is started with."""
     return [word for line in lines if line.startswith("D: --") for word in line.split(" ")[1:]]
+
+
+def settings_of(options: list[str]) -> Settings:
+    """As the command line gives them."""
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    return read({option.name: given.get(option.name) for option in OPTIONS}, {})
 
 
 def unescaped(text: str) -> bytes:

@@ -576,6 +576,8 @@ FORMS = st.builds(
     st.sampled_from([PLAIN.only, frozenset([b"SET"]), frozenset([b"DEL", b"EXPIRE"])]),
     st.booleans(),
     st.just(False),
+    st.booleans(),
+    st.just(False),
 ) | st.just(PLAIN)
 
 
