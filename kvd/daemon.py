@@ -11,9 +11,9 @@ from kvd.addresses import AnyAddress
 from kvd.counts import Slot, Start, Table, size_of
 from kvd.edge.location import EdgeLocation
 from kvd.edge.store import EdgeStore
+from kvd.edge.upstream import check_alone
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
-from kvd.edge.upstream import check_alone
 from kvd.model import Position
 from kvd.process import limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
