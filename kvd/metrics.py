@@ -124,6 +124,7 @@ LIMITED = tuple(
         "address": "Connections that were refused, for their address had too many",
         "requests": "Requests that were refused, for too many were in flight",
         "patterns": "Requests that were refused for too many patterns",
+        "quota": "Writes that were refused for a quota of a user's rules",
     }.items()
 )  # fmt: skip
 """What was refused or ended for a limit."""

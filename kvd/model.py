@@ -193,6 +193,9 @@ b"l" a TOUCH of what lives with another key, b"b" an owner that does so itself, 
 b"x" a transaction that would take too many along.  b"u" and b"U" are given in the store's place to what is left of some
 writes when it is gone: not done, and perhaps done."""
 AGAIN = b"h"
+OVER_QUOTA = b"q"
+"""What the outcome begins with of a write that would go over a quota: then k for keys or b for bytes, digits for the
+most that there may be, `:` and the pattern."""
 
 Sink = Callable[[bytes], bool]
 """Takes bytes for a watcher at once and says True, or takes nothing and says False: too much waits already."""

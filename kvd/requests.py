@@ -191,6 +191,23 @@ class Transaction(NamedTuple):
         return tuple(write.key for write in self.writes)
 
 
+class Limited(NamedTuple):
+    """A write, or a transaction, of somebody who may not fill the store.
+
+    quota: bytes, for each limit a line of its pattern, the most keys and the most bytes that may match it, - for any.
+    """
+
+    write: "Put | Increment | Transaction"
+    quota: bytes
+
+    @property
+    def size(self) -> int:
+        return self.write.size
+
+    def touches(self) -> Touched:
+        return self.write.touches()
+
+
 class KeyRange(NamedTuple):
     """KEYS, LIST, COUNT: the keys that match a pattern.
 
@@ -348,6 +365,8 @@ class Interval(NamedTuple):
 
 
 Write = Put | Delete | Touch | Increment | Transaction
+AnyWrite = Write | Limited
+"""What the store does."""
 Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (

@@ -7,4 +7,5 @@ attempts    failed logins, which slow down the next ones
 needs       which rights a request needs
 ranges      the parts of a range that a user may read
 rights      what the rules of a user allow
+quotas      how much may match the pattern of a rule
 """

@@ -1,8 +1,9 @@
 """What the rules of a user allow.  Rules only allow: what none of them allows is denied."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
+from kvd.access.quotas import Quota
 from kvd.model import Patterns
 
 
@@ -23,14 +24,16 @@ ALL = b"*"
 class Rights:
     """What one user may, by rules.
 
-    may_read, may_write: take a key.
+    may_read, may_write: take a key.  quota: bytes, as `requests.Limited` has it, b"" if there is none.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], quotas: Sequence[Quota] = ()) -> None:
         given = tuple(rules)
         self._patterns = {right: Patterns(pattern for pattern, rights in given if right in rights) for right in Right}
         self.may_read = self._patterns[Right.READ].match
         self.may_write = self._patterns[Right.WRITE].match
+        pairs = zip(given, quotas, strict=False)
+        self.quota = b"".join(quota.line(pattern) for (pattern, _), quota in pairs if quota.words)
 
     def allow(self, right: Right, touched: bytes) -> bool:
         """Whether a right goes for a key, or for all of a pattern."""

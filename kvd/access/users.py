@@ -2,7 +2,7 @@
 
 [users.alice]
 passwords = ["$argon2id$..."]
-rules = { "app/*" = ["read", "write", "watch"], "*" = ["read"] }
+rules = { "app/*" = ["read", "write", "watch", "max-keys=1000", "max-bytes=10MB"], "*" = ["read"] }
 
 [users.default]
 rules = { "public/*" = ["read"] }
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kvd.access.passwords import is_hash
+from kvd.access.quotas import MOST_PATTERNS, Quota, quota_of
 from kvd.access.rights import ALL, Right, Rights, Rule
 from kvd.errors import Refusal, StartError
 from kvd.wire import words
@@ -37,12 +38,13 @@ def is_name(name: str) -> bool:
 
 class User(NamedTuple):
     """One user.  hashes: of the passwords, as `passwords` makes them; those of DEFAULT, and of who comes with a
-    certificate, may be none.  rules: in the order of the file."""
+    certificate, may be none.  rules: in the order of the file.  quotas: of each of the rules."""
 
     name: str
     hashes: tuple[str, ...]
     rules: tuple[Rule, ...]
     rights: Rights
+    quotas: tuple[Quota, ...] = ()
 
 
 class Users:
@@ -75,7 +77,16 @@ def parse(text: str, where: str) -> Users:
         raise StartError(f"{where}: not TOML: {error}") from None
     _known(found, {"users"}, where)
     users = _table(found.get("users", {}), f"{where}: users")
-    return Users({name: _user(name, given, where) for name, given in users.items()})
+    made = {name: _user(name, given, where) for name, given in users.items()}
+    limited = {
+        pattern for user in made.values() for (pattern, _), quota in zip(user.rules, user.quotas, strict=True)
+        if quota.words
+    }  # fmt: skip
+    if len(limited) > MOST_PATTERNS:
+        raise StartError(
+            f"{where}: {len(limited)} patterns have max-keys or max-bytes: expected {MOST_PATTERNS} at most"
+        )
+    return Users(made)
 
 
 def _user(name: str, given: object, where: str) -> User:
@@ -92,12 +103,14 @@ def _user(name: str, given: object, where: str) -> User:
     if hashes and name == DEFAULT:
         raise StartError(f"{where}: it has a password: expected none, for it is who has not said who they are")
     rules = _table(entries.get("rules", {}), f"{where}: rules")
-    found = tuple(rule(pattern, _texts(rights, f"{where}: {pattern!a}"), where) for pattern, rights in rules.items())
-    return User(name, hashes, found, Rights(found))
+    given = [(pattern, _texts(said, f"{where}: {pattern!a}")) for pattern, said in rules.items()]
+    found, quotas = zip(*[rule(pattern, said, where) for pattern, said in given], strict=True) if given else ((), ())
+    return User(name, hashes, found, Rights(found, quotas), quotas)
 
 
-def rule(pattern: str, rights: tuple[str, ...], where: str) -> Rule:
-    """A rule in words.  Raises StartError."""
+def rule(pattern: str, said: tuple[str, ...], where: str) -> tuple[Rule, Quota]:
+    """A rule in words, and its quota.  Raises StartError."""
+    rights, quota = quota_of(said, f"{where}: {pattern!a}")
     try:
         touched = words.pattern(pattern.encode())
         found = frozenset(map(Right, rights))
@@ -109,7 +122,7 @@ def rule(pattern: str, rights: tuple[str, ...], where: str) -> Rule:
         raise StartError(f"{where}: no rights of {pattern!a}: expected any of {RIGHTS}")
     if Right.ADMIN in found and touched != ALL:
         raise StartError(f"{where}: admin for {pattern!a}: expected it for '*' only, for it goes for the whole daemon")
-    return touched, found
+    return (touched, found), quota
 
 
 def _known(given: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kvd.access.passwords import hash_of
+from kvd.access.quotas import Quota, rule_words
 from kvd.access.rights import Right, Rights
 from kvd.access.users import DEFAULT, MOST_PASSWORDS, NAME_RULE, User, is_name, rule
 from kvd.access.users_file import editing, load
@@ -85,7 +86,8 @@ def delete(args: Arguments, out: Output) -> None:
 
 def list_(args: Arguments, out: Output) -> None:
     for found in load(Path(args[FILE]), FILE).all:
-        rules = {pattern.decode(): _words(rights) for pattern, rights in found.rules}
+        pairs = zip(found.rules, found.quotas, strict=True)
+        rules = {pattern.decode(): _words(rights, quota) for (pattern, rights), quota in pairs}
         shown = " ".join(f"{pattern}={','.join(rights)}" for pattern, rights in rules.items())
         passwords = len(found.hashes)
         out.line(f"{found.name} passwords={passwords} {shown}".rstrip(), name=found.name, passwords=passwords,
@@ -156,31 +158,34 @@ def _rules(given: list[str]) -> dict[str, list[str]]:
     """The rules that --rule gives, as the file has them; one that is wrong is a StartError."""
     rules: dict[str, list[str]] = {}
     for text in given:
-        pattern, equals, rights = text.rpartition("=")
-        if not equals:
+        match = rule_words(text)
+        if not match:
             raise Failure(
                 USAGE, f"{RULE}: invalid rule {text!a}: expected PATTERN=RIGHT,..., such as 'app/*=read,write'"
             )
+        pattern = match[1]
         if pattern in rules:
             raise Failure(USAGE, f"{RULE}: two rules for {pattern!a}: expected one with all rights")
-        rules[pattern] = _words(rule(pattern, tuple(rights.split(",")), RULE)[1])
+        (_, rights), quota = rule(pattern, tuple(match[2].split(",")), RULE)
+        rules[pattern] = _words(rights, quota)
     return rules
 
 
-def _words(rights: frozenset[Right]) -> list[str]:
-    return [right.value for right in Right if right in rights]
+def _words(rights: frozenset[Right], quota: Quota) -> list[str]:
+    return [*(right.value for right in Right if right in rights), *quota.words]
 
 
 def _question(right: str, key: str) -> tuple[Right, bytes]:
     """What can asks.  Raises StartError."""
-    touched, rights = rule(key, (right,), "can")
+    (touched, rights), _ = rule(key, (right,), "can")
     return next(iter(rights)), touched
 
 
 def _rule_for(found: User, right: Right, touched: bytes) -> str:
     """The rule that allows it, in words."""
-    allowing = next(one for one in found.rules if Rights([one]).allow(right, touched))
-    return f"{allowing[0].decode()}={','.join(_words(allowing[1]))}"
+    pairs = zip(found.rules, found.quotas, strict=True)
+    (pattern, rights), quota = next(pair for pair in pairs if Rights([pair[0]]).allow(right, touched))
+    return f"{pattern.decode()}={','.join(_words(rights, quota))}"
 
 
 COMMANDS = (
@@ -191,7 +196,9 @@ COMMANDS = (
         options=(
             Option(FILE, "FILE", f"The file of users (kvd --users); without it the variable {VARIABLE}", readers.text),
             Option(
-                RULE, "RULE", "Allow something, PATTERN=read,write,watch or some of these;\nseveral times",
+                RULE, "RULE",
+                "Allow something, PATTERN=read,write,watch or some of these,\n"
+                "and perhaps max-keys=N or max-bytes=SIZE; several times",
                 readers.text, several=True,
             ),
             Option(NO_PASSWORD, "", "Add a user who has none, but comes with a certificate"),

@@ -21,7 +21,7 @@ from kvd.edge.writing import LOST, NOT_SENT, line_of, lines_of, newest, outcome_
 from kvd.errors import Compacted, Future, KvdError, OtherStore, Refusal, StartError, StoreLost, Unavailable, Uncertain
 from kvd.model import TEXT, Change, Form, Outcome, Position, Record
 from kvd.process.tasks import run_together
-from kvd.requests import KeyRange, SimpleSets, Transaction, Write
+from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction, Write
 from kvd.settings import Settings
 from kvd.store.api import Found, Page, ReadDone, WriteDone
 from kvd.store.redis.vitals import Vitals
@@ -38,6 +38,8 @@ LEAST_PROBE = 0.02
 """Seconds between two of these at the least, and
 MOST_PROBE: at the most."""
 MOST_PROBE = 1.0
+NO_QUOTAS = b"eERR denied an edge cannot hold to a quota: write to the root"
+"""The outcome of what has one: upstream all clients are one user, and only the root's store counts."""
 EVERYTHING = 2**53
 """More keys than there can be."""
 
@@ -239,10 +241,19 @@ class EdgeStore:
 
     # ---- writes
 
-    def write_then(self, writes: Sequence[Write] | SimpleSets, size: int, done: WriteDone) -> None:  # noqa: ARG002
+    def write_then(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:  # noqa: ARG002
         """See `api.Store`."""
         if isinstance(writes, SimpleSets):
             raise TypeError("an edge is given single writes")
+        free = [write for write in writes if not isinstance(write, Limited)]
+        if len(free) == len(writes):
+            self._forward(free, done)
+        elif free:
+            self._forward(free, partial(_between_refused, writes, done))
+        else:
+            done([NO_QUOTAS] * len(writes))
+
+    def _forward(self, writes: Sequence[Write], done: WriteDone) -> None:
         tells = all(map(takes_revision, writes))
         self._writes.ask(
             b"".join(map(line_of, writes)), len(writes), partial(self._written, writes, done), wants_position=not tells
@@ -269,7 +280,7 @@ class EdgeStore:
             self._freshness.doubt()
         self._freshness.settle(max(position.revision if position else 0, revision), done)
 
-    async def write(self, writes: Sequence[Write], size: int) -> list[Outcome]:
+    async def write(self, writes: Sequence[AnyWrite], size: int) -> list[Outcome]:
         """See `api.Store`."""
         future: asyncio.Future[Sequence[Outcome] | KvdError] = asyncio.get_running_loop().create_future()
         self.write_then(writes, size, lambda outcomes: None if future.done() else future.set_result(outcomes))
@@ -278,8 +289,10 @@ class EdgeStore:
             raise outcomes
         return list(outcomes)
 
-    async def transact(self, transaction: Transaction, size: int) -> Outcome:  # noqa: ARG002
+    async def transact(self, transaction: Transaction | Limited, size: int) -> Outcome:  # noqa: ARG002
         """See `api.Store`."""
+        if isinstance(transaction, Limited):
+            return NO_QUOTAS
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         count = len(transaction.writes) + 2
 
@@ -421,3 +434,12 @@ def _life_of(line: bytes) -> Record | None:
     # The store adds a millisecond to every deadline.
     deadline = 0 if rest == b"-" else round(float(rest) * 1000) + 1
     return Record(b"0", b"%d" % deadline, TEXT, b"")
+
+
+def _between_refused(writes: Sequence[AnyWrite], done: WriteDone, found: Sequence[Outcome] | KvdError) -> None:
+    """Give what came of some writes, with what is refused here in its place."""
+    if isinstance(found, KvdError):
+        done(found)
+    else:
+        rest = iter(found)
+        done([NO_QUOTAS if isinstance(write, Limited) else next(rest) for write in writes])

@@ -10,7 +10,8 @@ local INTEGER = format('%d', 2 ^ 40) == '1099511627776' and '%d' or '%.0f'
 local LAST = 2 ^ 53 - 1 -- revision
 
 local daemon, number, clock = ARGV[1], ARGV[2], ARGV[3]
-local kept, refused = read_meta(meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes', 'floor')
+local kept, refused = read_meta(meta, 'revision', 'clock', 'store', 'batch:' .. daemon, 'bytes', 'floor',
+  'quotas')
 if refused then
   return refused
 elseif not kept[2] or tonumber(number) ~= tonumber(match(kept[5] or '0', '^%d+')) + 1 then

@@ -1,11 +1,11 @@
 -- Applies a batch of simple SETs, of texts that are kept in their records: consecutive revisions, one log entry, once.
 -- Most batches are such, and take a third of the work of others.
--- PARTS: batch
+-- PARTS: batch order quotas
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock digest lines; lines: for each SET the key, a space, the text, a line feed; digest: that of
 --   the lines, for the log entry
 -- RETURNS: = and the first revision, on which the others follow; or nothing, if one of the keys lives with another, or
---   others with it: those are for write.lua; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and
+--   others with it, or it is counted (quotas.lua): those are for write.lua; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and
 --   nothing was done
 local LINE = '([^ ]+) ([^\n]*)\n'
 local digest, lines = ARGV[4], ARGV[5]
@@ -14,6 +14,14 @@ for key, value in string.gmatch(lines, LINE) do
   n = n + 1
   keys[n] = key
   sets[2 * n - 1], sets[2 * n] = key, format(INTEGER, revision + n) .. ' 0 t ' .. value
+end
+local quotas = kept[8] and new_quotas(kept[8], revision)
+if quotas then
+  for i = 1, n do
+    if quotas.has(keys[i]) then
+      return finish(kept[3], '')
+    end
+  end
 end
 -- Where no deadline is looked at, the daemon's clock will do.
 local now = tonumber(clock) > tonumber(kept[3]) and clock or kept[3]
@@ -81,5 +89,8 @@ if ends then
   if #dropped > 0 then
     redis.call('HDEL', big, unpack(dropped))
   end
+end
+if quotas then
+  quotas.save(meta, revision, tonumber(now))
 end
 return finish(now, answer)

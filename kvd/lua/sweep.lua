@@ -1,12 +1,12 @@
 -- Deletes keys whose deadline has passed, the longest due first, and logs each as expired: what lives with a key in one
 -- piece with it.  Safe to repeat; a few keys at a time, and those that one of them takes along.
--- PARTS: owners
+-- PARTS: order owners quotas
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon clock limit
 -- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0, and if nothing is due the
 --   deadline of the next one, if there is one; nothing is deleted if another daemon is at it
 local TURN = 20 -- ms for which a daemon that has more to delete is left alone: two would hold up others twice as long
-local kept, refused = read_meta(KEYS[6], 'revision', 'clock', 'bytes', 'sweep')
+local kept, refused = read_meta(KEYS[6], 'revision', 'clock', 'bytes', 'sweep', 'quotas')
 if refused then
   return refused
 end
@@ -24,8 +24,9 @@ local more = #due == tonumber(ARGV[3])
 
 -- The records of keys, which are read only where they may say anything.
 local has_owners = redis.call('EXISTS', owned) > 0
+local quotas = kept[6] and new_quotas(kept[6], tonumber(kept[2]))
 local function records_of(keys)
-  if has_owners or redis.call('HLEN', KEYS[2]) > 0 then
+  if has_owners or quotas or redis.call('HLEN', KEYS[2]) > 0 then
     return redis.call('HMGET', KEYS[1], unpack(keys))
   end
   return {}
@@ -78,7 +79,10 @@ local revision = string.format('%.0f', tonumber(kept[2]) + #gone)
 local digest = string.sub(redis.sha1hex(table.concat(changes, '\n')), 1, 8)
 local tag = string.format('%s:sweep s%s %s %.0f', ARGV[1], digest, clock, bytes)
 redis.call('XADD', KEYS[5], revision .. '-0', 'tag', tag, unpack(changes))
-for _, record in ipairs(records_of(gone)) do
+for i, record in ipairs(records_of(gone)) do
+  if quotas and record then
+    quotas.count(gone[i], record)
+  end
   local large = string.match(record or '', '^(%d+) %d+ [TB][; ]')
   -- Also what the log has dropped: the trim frees a few bytes at a time, and many large values may be due.
   if large then
@@ -95,6 +99,9 @@ if has_owners then
 else
   -- They are the first of the set: by their ranks it takes half the time.
   redis.call('ZREMRANGEBYRANK', KEYS[4], 0, #due - 1)
+end
+if quotas then
+  quotas.save(KEYS[6], revision, now)
 end
 redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))
 if not more then

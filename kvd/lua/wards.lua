@@ -1,15 +1,6 @@
 -- What lives with whom while a batch of writes runs: what `owned` has, and what the batch has changed of that so far.
 local MOST_WARDS = 1000 -- that may go with their owners, or get another end with them, in one transaction
 
--- Whether one key comes before another, by their bytes: Lua compares as is the custom of some language.
-local function precedes(one, other)
-  local byte, at = string.byte, 1
-  while byte(one, at) and byte(one, at) == byte(other, at) do
-    at = at + 1
-  end
-  return (byte(one, at) or -1) < (byte(other, at) or -1)
-end
-
 -- It is made where it is needed, for that takes as long as a write.
 -- records: those of keys as the batch has left them, false for none; remove: ends one key; untimed: keys that may have
 -- a deadline no longer

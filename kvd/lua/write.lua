@@ -1,5 +1,5 @@
 -- Applies a batch of writes: consecutive revisions, one log entry, once.
--- PARTS: batch owners wards checks
+-- PARTS: batch order owners wards checks quotas
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock most writes; most: keys that may live with one; each write is one of
 --   t key value, b key value: set a text or byte value of up to SHORT bytes, without conditions
@@ -10,12 +10,14 @@
 --   d key condition: delete
 --   x key ttl: set the time to live in ms, 0 removes it; or, in the same argument, ttl condition
 --   i key amount: add
+--   q limits: the next write, or transaction, is refused if it goes over these: for each a line of its pattern, the most
+--     keys and the most bytes that may match it, - for any
 --   m count: the next count writes are a transaction: all conditions are looked at first, and then all is done or
 --     nothing.  Only there: c key condition, and nothing is done to the key; k key "": it is there; r prefix "": no key
 --     begins so; s pattern "REV STORE REACHED NEWEST": nothing that matches has changed after a revision; NEWEST: revision
 --     and key of the last change up to REACHED that matches, if there is one
--- RETURNS: the outcomes (model.Outcome), separated by spaces, less of them if many keys have gone with their owners: the
---   other writes are not done yet; or the error FENCED, LAYOUT or SPENT, and nothing was
+-- RETURNS: the outcomes (model.Outcome), separated by spaces, less of them if many keys have gone with their owners, or
+--   what limits are for is not all counted: the other writes are not done yet; or the error FENCED, LAYOUT or SPENT, and nothing was
 --   done; or OOM, and nothing was done, if the memory is full and none of them is a delete or a touch, which go on then
 --
 -- A large value is in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
@@ -30,11 +32,15 @@ local sub = string.sub
 -- Which keys there are, and what kinds of writes: frees goes on when memory is full, takes does not.
 local keys, count = {}, 0
 local frees, takes, touches, grouped, numbers, checked, joins = false, false, false, false, false, false, false
+local limited = false
 local at = 5
 while at <= last do
   local letter = ARGV[at]
   if letter == 'm' then
     grouped = true
+    at = at + 2
+  elseif letter == 'q' then
+    limited = true
     at = at + 2
   else
     count = count + 1
@@ -90,6 +96,8 @@ local function present_time()
   return now
 end
 
+local quotas = (limited or kept[8]) and new_quotas(kept[8], revision)
+
 local undo = {} -- records as a transaction found them
 -- What lives with whom, in wards.lua, from the first record with flags on.
 local made, remove
@@ -119,8 +127,16 @@ local function release(key, raw, deadline, flags)
   return flags
 end
 
+-- Sets a key: the revision, or the outcome if that goes over a limit.
 local function put(key, raw, simple, kind, flags, value, deadline, crc)
   local length = #value
+  if quotas then
+    local hindered = quotas.hindrance(key, raw, length)
+    if hindered then
+      return hindered
+    end
+    quotas.count(key, raw, length)
+  end
   revision = revision + 1
   bytes = bytes + #key + length
   local rev = format(INTEGER, revision)
@@ -159,6 +175,9 @@ remove = function(letter, key, raw)
   bytes = bytes + #key
   changes[size + 1], changes[size + 2], size = letter .. key, '', size + 2
   records[key], gone[#gone + 1] = false, key
+  if quotas then
+    quotas.count(key, raw)
+  end
   release(key, raw, '0', '')
   return format(INTEGER, revision)
 end
@@ -220,8 +239,8 @@ local function increment(key, raw, simple, amount)
       return 'o'
     end
   end
-  put(key, raw, simple, 't', flags, sum, deadline)
-  return sum
+  local outcome = put(key, raw, simple, 't', flags, sum, deadline)
+  return find(outcome, '^q') and outcome or sum
 end
 
 -- What is made where it is used, for that takes as long as what it does.
@@ -298,16 +317,19 @@ if joins then
       return hindered
     end
     local own, others = family().flags(owner, flags)
+    local is_new = family().owner_in(before) ~= owner
+    local outcome = put(key, raw, simple, sub(third, 1, 1), own, value, '0', sub(third, 2))
+    if find(outcome, '^q') then
+      return outcome
+    end
     if others ~= flags then
       local record = rev .. ' ' .. deadline .. ' ' .. kind .. others .. ' ' .. rest
       records[owner], sets[set + 1], sets[set + 2], set = record, owner, record, set + 2
     end
-    local is_new = family().owner_in(before) ~= owner
-    local revision = put(key, raw, simple, sub(third, 1, 1), own, value, '0', sub(third, 2))
     if is_new then
       family().join(owner, key)
     end
-    return revision
+    return outcome
   end
 end
 
@@ -417,7 +439,7 @@ if grouped then
   -- All that the writes from one place to another may change, to go back to.
   local function snapshot(from, behind)
     local saved = {revision = revision, bytes = bytes, size = size, set = set, records = {}, lengths = {},
-      family = made and made.copy()}
+      family = made and made.copy(), counts = quotas and quotas.begin()}
     for i, list in ipairs(lists) do
       saved.lengths[i] = #list
     end
@@ -450,6 +472,9 @@ if grouped then
       made.go_back(saved.family)
     else
       made = nil
+    end
+    if quotas then
+      quotas.go_back(saved.counts)
     end
     for key, raw in pairs(saved.records) do
       records[key] = raw
@@ -503,6 +528,11 @@ if grouped then
       end
       from = after(from)
     end
+    local over = quotas and quotas.finish(saved.counts)
+    if over then
+      restore(saved)
+      return over, behind
+    end
     -- A capital letter: the next change belongs to the same transaction.
     for i = saved.size + 1, size - 2, 2 do
       changes[i] = string.upper(sub(changes[i], 1, 1)) .. sub(changes[i], 2)
@@ -511,16 +541,57 @@ if grouped then
   end
 end
 
+-- One write or transaction: what it comes to, and where the next one begins.
+local function item(from)
+  local letter = ARGV[from]
+  if letter == 'm' then
+    return transaction(from + 2, tonumber(ARGV[from + 1]))
+  end
+  local outcome = full and letter ~= 'd' and letter ~= 'x' and 'f' or single(from, false)
+  return outcome, from + ((letter == 'p' or letter == 'w') and 6 or 3)
+end
+
+local limited_item
+if limited then
+  -- Ends keys whose time is over, once: whether there were any.
+  local ended = false
+  local function end_due()
+    if ended then
+      return false
+    end
+    ended, undo = true, {}
+    local due = redis.call('ZRANGEBYSCORE', ttl, '-inf', format(INTEGER, present_time()), 'LIMIT', 0, TOGETHER)
+    for _, key in ipairs(due) do
+      if records[key] == nil then
+        records[key] = redis.call('HGET', data, key)
+      end
+      present(key)
+    end
+    return #due > 0
+  end
+
+  -- The same as item within limits; nothing, if what these are for is to be counted first.
+  limited_item = function(from)
+    if not quotas.limit(ARGV[from + 1], now) then
+      return nil, last + 1
+    end
+    local outcome, behind = item(from + 2)
+    if outcome and find(outcome, '^q') and end_due() then
+      outcome, behind = item(from + 2)
+    end
+    quotas.free()
+    return outcome, behind
+  end
+end
+
 local outcomes, done = {}, 0
 at = 5
 while at <= last and not (made and made.together > TOGETHER) do
-  local letter = ARGV[at]
   done = done + 1
-  if letter == 'm' then
-    outcomes[done], at = transaction(at + 2, tonumber(ARGV[at + 1]))
+  if limited and ARGV[at] == 'q' then
+    outcomes[done], at = limited_item(at)
   else
-    outcomes[done] = full and letter ~= 'd' and letter ~= 'x' and 'f' or single(at, false)
-    at = at + ((letter == 'p' or letter == 'w') and 6 or 3)
+    outcomes[done], at = item(at)
   end
 end
 if revision > LAST then
@@ -531,6 +602,7 @@ end
 if not takes or full then
   redis.call('HDEL', meta, 'nothing')
 end
+local clock_now = now
 now = format(INTEGER, now)
 if size > 0 then
   local parts = changes
@@ -581,5 +653,11 @@ if made then
   effect('ZREM', owned, parted)
   effect('ZADD', ttl, timed)
   effect('ZREM', ttl, lasting)
+end
+if quotas then
+  if quotas.waits then
+    quotas.count_piece(data, index)
+  end
+  quotas.save(meta, revision, clock_now)
 end
 return finish(now, table.concat(outcomes, ' '))

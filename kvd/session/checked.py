@@ -5,11 +5,12 @@ have none.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from kvd.errors import NotAClient, Refusal
-from kvd.model import Record
-from kvd.requests import Read, Request, SimpleSets
+from kvd.errors import KvdError, NotAClient, Refusal
+from kvd.model import Outcome, Record
+from kvd.requests import Increment, Limited, Put, Read, Request, SimpleSets, Write
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Parsed, Work
 from kvd.session.handlers import ENDS_TRANSACTION
@@ -47,7 +48,9 @@ class CheckedDispatcher(Dispatcher):
         return keys if keys and rights and all(map(rights.may_read, keys)) else None
 
     def _sets(self, chunk: bytes, max_value: int) -> SimpleSets | None:
-        sets, rights = shortcuts.sets(chunk, max_value), self._login.rights
+        rights = self._login.rights
+        # What is limited goes by `_write`.
+        sets = shortcuts.sets(chunk, max_value) if rights and not rights.quota else None
         return sets if sets and rights and all(map(rights.may_write, sets.keys)) else None
 
     # ---- lines
@@ -73,6 +76,24 @@ class CheckedDispatcher(Dispatcher):
             self._reply(verb.name, replies.refused(refusal))
         else:
             await super()._work(verb, arguments)
+
+    def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
+        quota = self._login.rights.quota if self._login.rights else b""
+        if not quota:
+            super()._write(verbs, writes)
+            return
+        limited = [Limited(write, quota) if isinstance(write, Put | Increment) else write for write in writes]
+        self.busy = True
+        size = sum([write.size for write in writes])
+        self._write_then(limited, size, partial(self._answer_limited, verbs, writes))
+
+    def _answer_limited(
+        self, verbs: Sequence[str], writes: Sequence[Write], outcomes: Sequence[Outcome] | KvdError
+    ) -> None:
+        if not isinstance(outcomes, KvdError):
+            for verb, write, outcome in zip(verbs, writes, outcomes, strict=True):
+                self._handlers.note_quota(verb, outcome, write.touches()[0])
+        self._answer_writes(verbs, outcomes)
 
     def _readable(self, keys: Sequence[bytes]) -> int:
         rights = self._login.rights

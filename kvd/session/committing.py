@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kvd.errors import Unavailable
 from kvd.model import AGAIN, Outcome
-from kvd.requests import CheckSince, Transaction
+from kvd.requests import CheckSince, Limited, Transaction
 from kvd.store.api import Store
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
@@ -46,11 +46,13 @@ class Committing:
         self._following.set()
 
     async def commit(
-        self, transaction: Transaction, size: int, permit: Callable[[], None], waiting: Callable[[], None]
-    ) -> Outcome:
+        self, transaction: Transaction, size: int, permit: Callable[[Transaction], Transaction | Limited],
+        waiting: Callable[[], None],
+    ) -> Outcome:  # fmt: skip
         """Do all of a transaction, or nothing; the outcome.  Raises Unavailable, Uncertain, and what `check` raises.
 
-        size: int, bytes of values.  permit: raises a refusal if it is not allowed; asked before each attempt.
+        size: int, bytes of values.  permit: gives it within its limits, or raises a refusal if it is not allowed; asked
+        before each attempt.
         waiting: called before it waits for what may take seconds.
         """
         checks = [write for write in transaction.writes if isinstance(write, CheckSince)]
@@ -68,11 +70,11 @@ class Committing:
         return outcome
 
     async def _attempt(
-        self, transaction: Transaction, checks: Sequence[CheckSince], size: int, permit: Callable[[], None]
-    ) -> Outcome:
+        self, transaction: Transaction, checks: Sequence[CheckSince], size: int,
+        permit: Callable[[Transaction], Transaction | Limited],
+    ) -> Outcome:  # fmt: skip
         informed = await self._informed(transaction, checks)
-        permit()
-        return await self._store.transact(informed, size)
+        return await self._store.transact(permit(informed), size)
 
     async def _informed(self, transaction: Transaction, checks: Sequence[CheckSince]) -> Transaction:
         """The same, with what the index knows."""

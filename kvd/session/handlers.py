@@ -2,11 +2,10 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from kvd.errors import NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
-from kvd.model import Patterns, Position, Record
+from kvd.model import OVER_QUOTA, Outcome, Patterns, Position, Record
 from kvd.requests import (
     Auth,
     ClientRange,
@@ -287,14 +286,20 @@ class Handlers:
     async def _commit(self, _: Nothing) -> None:
         pending, self.pending = self._open_transaction(), None
         transaction = pending.transaction()
-        permit = partial(self._guard.permit_transaction, transaction)
-        permit()
+        permit = self._guard.permit_transaction
+        permit(transaction)
         if transaction.writes:
             # What was answered before must not wait for what is in the way.
             outcome = await self._context.committing.commit(transaction, pending.size, permit, self._output.write)
         else:
             outcome = b"%d" % (await self._store.history())[0].revision
+        self.note_quota("COMMIT", outcome, None)
         self._output.finish(replies.written(outcome))
+
+    def note_quota(self, verb: str, outcome: Outcome, key: bytes | None) -> None:
+        """Count what was refused for going over a quota."""
+        if outcome.startswith(OVER_QUOTA):
+            self._guard.over_quota(verb, self._context.limits.reached(Limit.QUOTA), key)
 
     # ---- those that are answered at once: each gives its reply
 

@@ -29,6 +29,7 @@ class Limit(Enum):
         "limited_requests", "too many requests are in flight (--requests-in-flight); nothing was done; try again later"
     )  # fmt: skip
     PATTERNS = "limited_patterns", "expected at most {patterns} patterns (--watch-patterns)"
+    QUOTA = "limited_quota", "there may be no more keys or bytes (max-keys, max-bytes)"
 
     @property
     def count(self) -> str:

@@ -9,7 +9,7 @@ from kvd.access.rights import Right, Rights
 from kvd.access.users import User
 from kvd.errors import Denied, NotAuthenticated, Refusal
 from kvd.process.identity import NOBODY, Identity
-from kvd.requests import Auth, KeyRange, Transaction
+from kvd.requests import Auth, KeyRange, Limited, Transaction
 from kvd.session.auth import Access
 from kvd.session.identified import user_of
 
@@ -42,8 +42,11 @@ class Guard(Protocol):
     def permit(self, verb: str, request: Any) -> None:
         """Whether a request is allowed."""
 
-    def permit_transaction(self, transaction: Transaction) -> None:
-        """Whether all of a transaction is allowed."""
+    def permit_transaction(self, transaction: Transaction) -> Transaction | Limited:
+        """A transaction within its limits, if all of it is allowed."""
+
+    def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
+        """A write was refused, for it would have gone over one."""
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
         """The parts of a range that may be listed, in the order in which they are."""
@@ -74,7 +77,11 @@ class Unguarded:
     def permit(self, verb: str, request: Any) -> None:
         """See `Guard`."""
 
-    def permit_transaction(self, transaction: Transaction) -> None:
+    def permit_transaction(self, transaction: Transaction) -> Transaction | Limited:
+        """See `Guard`."""
+        return transaction
+
+    def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
         """See `Guard`."""
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
@@ -190,9 +197,15 @@ class Login:
         if refusal := self.refused(verb, request):
             raise refusal
 
-    def permit_transaction(self, transaction: Transaction) -> None:
+    def permit_transaction(self, transaction: Transaction) -> Transaction | Limited:
         """See `Guard`."""
         self._require("COMMIT", of_transaction(transaction))
+        assert self.rights  # noqa: S101
+        return Limited(transaction, self.rights.quota) if self.rights.quota else transaction
+
+    def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
+        """See `Guard`."""
+        self._note(verb, refusal, key)
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
         """See `Guard`."""

@@ -3,7 +3,7 @@
 import binascii
 from collections.abc import Callable, Iterable, Sequence
 
-from kvd.errors import NotANumber, Overflow, Refusal, TooLong, Unavailable, Uncertain, Usage
+from kvd.errors import LimitReached, NotANumber, Overflow, Refusal, TooLong, Unavailable, Uncertain, Usage
 from kvd.memory import FULL
 from kvd.model import TEXT, Change, Outcome, Position, Record
 
@@ -98,11 +98,20 @@ REFUSED: dict[Outcome, Refusal] = {
     b"U": Uncertain("the store was lost under this write, which may have been done"),
 }
 """Outcomes that are refusals."""
+
+
+def _over_quota(outcome: Outcome) -> Refusal:
+    most, _, pattern = outcome[2:].decode().partition(":")
+    what, word = ("keys", "max-keys") if outcome[1:2] == b"k" else ("bytes", "max-bytes")
+    return LimitReached(f"there may be {most} {what} at the most of {pattern} ({word}); delete some first")
+
+
 _SPECIAL: dict[int, Callable[[Outcome], bytes]] = {
     ord("t"): lambda _: OK,
     ord("n"): lambda _: NONE,
     ord("c"): lambda outcome: b"CONFLICT %b\n" % outcome[1:].replace(b":", b" ", 1),
     ord("e"): lambda outcome: outcome[1:] + b"\n",
+    ord("q"): lambda outcome: refused(_over_quota(outcome)),
     ord("g"): lambda outcome: ok(outcome.partition(b":")[2]),
     **{word[0]: lambda outcome: refused(REFUSED[outcome]) for word in REFUSED},
 }

@@ -45,6 +45,16 @@ def test_a_user_is_added_found_and_deleted(file: Path) -> None:
     assert printed(on(file, "list")) == b""
 
 
+def test_a_rule_may_have_a_quota(file: Path) -> None:
+    rule = "a=b/*=read,write,max-keys=1000,max-bytes=10MB"
+    on(file, "add", "bob", "--no-password", "--rule", rule)
+    assert user(file, "bob").rights.quota == b"a=b/* 1000 10000000\n"
+    assert printed(on(file, "list")) == f"bob passwords=0 {rule}\n".encode()
+    assert printed(on(file, "can", "bob", "read", "a=b/c")) == f"yes: {rule}\n".encode()
+    wrong = "a*=write,max-keys=many"
+    assert "invalid max-keys 'many'" in complaint(on(file, "add", "c", "--no-password", "--rule", wrong), 2)
+
+
 def test_a_password_is_changed_with_and_without_the_old_one(file: Path) -> None:
     on(file, "add", "bob", stdin=b"one\n")
     assert printed(on(file, "passwd", "bob", "--keep-old", stdin=b"two\r\n")) == b"bob has 2 valid passwords\n"

@@ -244,6 +244,23 @@ async def test_rights_are_checked_at_the_edge(store_url: str) -> None:
         assert await above.ask("GET secret") == "OK 1"
 
 
+async def test_what_has_a_quota_is_refused_at_the_edge_where_nobody_counts(store_url: str) -> None:
+    loaded = Reloadable(users=load(USERS, "--users"))
+    async with (
+        root(store_url, SLOW) as top, edge(top, settings=SLOW, loaded=loaded) as port,
+        peers(top, port) as (above, carol),
+    ):  # fmt: skip
+        assert await above.ask("SET app/1 1") == "OK 1"
+        assert await carol.ask("AUTH carol open sesame") == "OK"
+        refused = "ERR denied an edge cannot hold to a quota: write to the root"
+        for request in ("SET app/2 1", "PUT app/* = 1", "INCR app/1"):
+            assert await carol.ask(request) == refused, request
+        assert [await carol.ask(line) for line in ("BEGIN", "SET app/2 1", "COMMIT")][2] == refused
+        # All in one piece, and the others of it in their places.
+        assert await carol.ask("TOUCH app/1 ttl=-\nSET app/2 1\nDEL app/1\nSET app/3 1") == "OK"
+        assert [await carol.line() for _ in range(3)] == [refused, "OK 2", refused]
+
+
 # ---- what cannot be followed
 
 

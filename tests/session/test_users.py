@@ -510,9 +510,9 @@ async def test_a_commit_in_flight_is_judged_at_each_attempt(tmp_path: Path) -> N
     """It may wait for what its CHECKs need, and the rules be changed meanwhile."""
     async with with_users(tmp_path) as service:
 
-        def deny() -> None:
+        def deny(_: Transaction) -> Transaction:
             raise Denied("the rules were changed")
 
         with pytest.raises(Denied):
-            await service._committing.commit(Transaction((Put(b"a", b"t", b"1"),)), 1, deny, deny)
+            await service._committing.commit(Transaction((Put(b"a", b"t", b"1"),)), 1, deny, lambda: None)
         assert (await service.store.history())[0].revision == 0

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from kvd.model import TEXT, UNKNOWN, Change
-from kvd.requests import Put, Write
+from kvd.requests import AnyWrite, Put
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.proxy import Proxy
@@ -60,7 +60,7 @@ def put(key: bytes, value: bytes = b"v", **options: Any) -> Put:
     return Put(key, options.pop("kind", TEXT), value, **options)
 
 
-async def write(store: Store, *items: Write) -> list[bytes]:
+async def write(store: Store, *items: AnyWrite) -> list[bytes]:
     return await store.write(items, 0)
 
 

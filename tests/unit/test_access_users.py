@@ -57,6 +57,13 @@ def test_users_are_found_by_name_with_their_rights() -> None:
         ("[users.a.rules]\n'a' = ['reed']", "invalid rights of 'a': expected any of read, write, watch, admin"),
         ("[users.a.rules]\n'a' = []", "no rights of 'a'"),
         ("[users.a.rules]\n'a/*' = ['admin']", "admin for 'a/*': expected it for '*' only"),
+        ("[users.a.rules]\n'a' = ['write', 'max-keys=0']", "invalid max-keys '0': expected a whole number"),
+        ("[users.a.rules]\n'a' = ['write', 'max-keys=10KB']", "invalid max-keys '10KB'"),
+        ("[users.a.rules]\n'a' = ['write', 'max-bytes=ten']", "invalid max-bytes 'ten': expected bytes"),
+        ("[users.a.rules]\n'a' = ['write', 'max-bytes=9007199254740992']", "invalid max-bytes"),
+        ("[users.a.rules]\n'a' = ['write', 'max-keys=1', 'max-keys=2']", "two of max-keys"),
+        ("[users.a.rules]\n'a' = ['read', 'max-keys=1']", "max-keys without write"),
+        ("[users.a.rules]\n" + "".join(f"'{n}' = ['write', 'max-keys=1']\n" for n in range(101)), "101 patterns have"),
         ("[users.'a b']", "invalid name 'a b'"),
         ("[users.'-a']", "invalid name '-a'"),
         ("[users.'']", "invalid name ''"),
@@ -89,3 +96,18 @@ def test_a_password_that_no_line_could_have_is_not_usable(password: bytes) -> No
 @pytest.mark.parametrize("password", [b" ", b"x" * 1024, b"a\tb ", "gr\u00fcn".encode()])
 def test_others_are(password: bytes) -> None:
     assert not why_unusable(password)
+
+
+def test_a_quota_is_read_with_its_units_and_handed_to_the_store() -> None:
+    text = """[users.a.rules]
+"app/*" = ["read", "write", "max-keys=1000", "max-bytes=10MB"]
+"b" = ["write", "max-bytes=2KiB"]
+"c" = ["write", "max-keys=3"]
+"*" = ["read"]
+"""
+    user = parse(text, "file").get("a")
+    assert user
+    assert user.rights.quota == b"app/* 1000 10000000\nb - 2048\nc 3 -\n"
+    assert user.quotas[0].words == ("max-keys=1000", "max-bytes=10MB")
+    assert user.rights.may_write(b"app/x")
+    assert parse("[users.a.rules]\n'*' = ['write']", "file").all[0].rights.quota == b""

@@ -14,7 +14,19 @@ from typing import Any, NoReturn
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
 from kvd.model import TEXT
-from kvd.requests import Check, CheckNone, CheckSince, Delete, Demand, Increment, Put, Touch, Transaction
+from kvd.requests import (
+    AnyWrite,
+    Check,
+    CheckNone,
+    CheckSince,
+    Delete,
+    Demand,
+    Increment,
+    Limited,
+    Put,
+    Touch,
+    Transaction,
+)
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
@@ -58,12 +70,17 @@ def _check_since(check: CheckSince) -> tuple[Argument, ...]:
     return (b"s", check.pattern, b"%d %b %d %b" % (revision, store, max(check.reached, revision), check.newest))
 
 
+def _limited(write: Limited) -> tuple[Argument, ...]:
+    return (b"q", write.quota, *_ARGUMENTS[type(write.write)](write.write))
+
+
 _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
     Put: _put,
     Delete: lambda write: (b"d", write.key, write.condition),
     Touch: lambda write: (b"x", write.key, b"%d %b" % write[1:] if write.condition else write.ttl),
     Increment: lambda write: (b"i", write.key, write.amount),
     Transaction: _transaction,
+    Limited: _limited,
     Check: lambda check: (b"c" if check.condition else b"k", check.key, check.condition),
     CheckNone: lambda check: (b"r", check.pattern[:-1], b""),
     CheckSince: _check_since,
@@ -100,12 +117,15 @@ def _keys(job: Job) -> Iterable[bytes]:
     if job.simple:
         keys: list[bytes] = job.items[0]
         return keys
-    return chain.from_iterable(
-        [part.key for part in write.writes if not isinstance(part, Demand)]
-        if isinstance(write, Transaction)
-        else (write.key,)
-        for write in job.items
-    )
+    return chain.from_iterable(map(_keys_of, job.items))
+
+
+def _keys_of(write: AnyWrite) -> Iterable[bytes]:
+    if isinstance(write, Limited):
+        write = write.write
+    if isinstance(write, Transaction):
+        return [part.key for part in write.writes if not isinstance(part, Demand)]
+    return (write.key,)
 
 
 def _only_deletes(job: Job) -> bool:
