@@ -21,6 +21,8 @@ and, in network namespaces, where this may make some,
   half       the primary and one replica are cut from the other and the Sentinels; the daemons reach the first two
   blind      as half, but the daemons reach all
   silent     the Sentinels alone lose the primary
+  far        the daemons alone lose the primary
+  replica    one replica is off the network
 
 Status 1 if what must never be has been.
 """
@@ -54,7 +56,7 @@ UNCERTAIN = 13.0
 """Seconds in which every request is answered, whatever happens."""
 PLACES = 6
 LONG = ("twice", "half", "blind")
-NETWORKED = ("off", "alone", "half", "blind", "silent")
+NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica")
 
 
 class Fault:
@@ -122,9 +124,9 @@ class Fault:
         await asyncio.sleep(4)
         self._net.mend()
 
-    async def _off(self) -> None:
+    async def _off(self, machine: int = 0) -> None:
         assert self._net
-        self._net.cut_off(self._net.machines[0])
+        self._net.cut_off(self._net.machines[machine])
         await asyncio.sleep(4)
         self._net.mend()
 
@@ -143,6 +145,12 @@ class Fault:
 
     async def _silent(self) -> None:
         await self._apart([0], [3, 4, 5])
+
+    async def _far(self) -> None:
+        await self._apart([0], [], here=True)
+
+    async def _replica(self) -> None:
+        await self._off(1)
 
 
 async def load(fault: Fault, daemons: list[Daemon], seconds: float) -> Load:

@@ -17,9 +17,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterGroup]:
         yield started
 
 
-@pytest.mark.parametrize("name", ["cluster-allow-replica-migration", "cluster-require-full-coverage"])
-def test_a_cluster_that_cannot_keep_its_word_is_refused(cluster: ClusterGroup, name: str) -> None:
-    for node in (cluster.all[0], cluster.all[-1]):
+def test_a_cluster_that_cannot_keep_its_word_is_refused(cluster: ClusterGroup) -> None:
+    names = ["cluster-allow-replica-migration", "cluster-require-full-coverage"]
+    for node, name in zip([cluster.all[0], cluster.all[-1]], names, strict=True):
         node.ask("CONFIG", "SET", name, "yes")
         try:
             assert f"{node.host}:{node.port} has {name} yes" in refusal("--store", cluster.url)
