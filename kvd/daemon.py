@@ -15,10 +15,10 @@ from kvd.edge.upstream import check_alone
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
 from kvd.model import Position
-from kvd.process import limits, service_manager, shared_bytes
+from kvd.process import activation, limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
-from kvd.process.sockets import Listener, listen
+from kvd.process.sockets import Listener, listen, taken
 from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.server import Server
@@ -31,6 +31,8 @@ from kvd.store.redis.store import Store
 from kvd.workers.pool import Workers
 
 logger = logging.getLogger("kvd")
+
+DEFAULT_LISTEN = Settings().listen
 
 DAY = 24 * 60 * 60
 """Seconds."""
@@ -75,12 +77,16 @@ class Daemon:
             logger.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
+        passed = taken(activation.passed())
+        if passed and self._settings.listen == DEFAULT_LISTEN:
+            # Who passes some need not say where else.
+            self._settings = replace(self._settings, listen=())
         exposure.check(self._settings)
         if without_use := unused(self._settings):
             logger.warning("%s", without_use)
         loaded = self._loaded = Reloadable.read(self._settings)
         location = await self._open_store()
-        self._listeners = listen(self._settings.listen)
+        self._listeners = listen(self._settings.listen, passed)
         exposure.check_bound(self._settings, self.addresses)
         if isinstance(location, EdgeLocation) or self._settings.workers == 1:
             self._serving = Server(self._settings, location, self._listeners, loaded, self._start)

@@ -1,5 +1,6 @@
 """The sockets that the daemon listens on."""
 
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 from kvd.addresses import Address, AnyAddress, UnixAddress
 from kvd.errors import StartError
 from kvd.process import unix_sockets
+from kvd.process.activation import Passed
 
 BACKLOG = 4096
 """Connections that may wait to be accepted, which is Linux's own limit: of a crowd that comes back at once, those that
@@ -19,11 +21,13 @@ class Listener(NamedTuple):
     """A socket that listens, or is bound to.
 
     address: where it is bound to.  file: of a unix socket, if it is this process that removes it.
+    is_passed: whether another process listens on it as well, and goes on when this one ends.
     """
 
     socket: socket.socket
     address: AnyAddress
     file: unix_sockets.SocketFile | None = None
+    is_passed: bool = False
 
     @property
     def is_tls(self) -> bool:
@@ -35,10 +39,10 @@ class Listener(NamedTuple):
 
         TCP: the kernel gives each new connection to one of those that listen.  Who does not ask to share, as `listen`
         does not, is refused the address while any of them listens.
-        Unix: it is the same socket, whose connections go to the process that comes first.
+        Unix, or passed: it is the same socket, whose connections go to the process that comes first.
         """
-        if self.socket.family == socket.AF_UNIX:
-            return Listener(self.socket.dup(), self.address)
+        if self.socket.family == socket.AF_UNIX or self.is_passed:
+            return Listener(self.socket.dup(), self.address, is_passed=self.is_passed)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared = _bound(self.socket.family, self.socket.getsockname(), shared=True)
         return Listener(shared, self.address)
@@ -49,13 +53,28 @@ class Listener(NamedTuple):
             self.file.remove()
 
 
-def listen(addresses: Sequence[AnyAddress]) -> list[Listener]:
-    """Listen on each address, alone.  A name may resolve to several.
+def taken(given: Sequence[Passed]) -> list[Listener]:
+    """Those that were passed to this process."""
+    listeners = []
+    for passed in given:
+        if passed.socket.family == socket.AF_UNIX:
+            address: AnyAddress = UnixAddress(os.fsdecode(passed.socket.getsockname()))
+        else:
+            address = _address_of(passed.socket)._replace(tls=passed.is_tls)
+        listeners.append(Listener(passed.socket, address, is_passed=True))
+    return listeners
+
+
+def listen(addresses: Sequence[AnyAddress], passed: Sequence[Listener] = ()) -> list[Listener]:
+    """Listen on each address, alone, but for those at which sockets were passed.  A name may resolve to several.
 
     Raises StartError if somebody else listens there, or if there is no such address.
     """
-    listeners: list[Listener] = []
+    listeners = list(passed)
+    known = {str(listener.address) for listener in passed}
     for address in addresses:
+        if str(address) in known:
+            continue
         try:
             if isinstance(address, UnixAddress):
                 bound, file = unix_sockets.bind(address.path)

@@ -1,0 +1,134 @@
+"""Sockets that systemd listens on and passes on: a small launcher does what it does."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import Peer
+from tests.support.processes import PATIENCE, ROOT
+
+LAUNCHER = """\
+import os, sys
+names, *command = sys.argv[1:]
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(names.count(":") + 1), "LISTEN_FDNAMES": names}
+os.execv(command[0], command)
+"""
+
+
+class Launched:
+    """A daemon to which sockets were passed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], greeting: str) -> None:
+        self.process, self.greeting = process, greeting
+
+    def stop(self) -> None:
+        self.process.terminate()
+        _, said = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == 0, said
+
+
+def launch(data: Path, sockets: dict[str, socket.socket], *options: str) -> Launched:
+    """sockets: by their names."""
+    kept = [os.dup(one.fileno()) for one in sockets.values()]
+
+    def place() -> None:
+        # First out of the way of where they go.
+        high = [os.dup2(descriptor, 200 + number) for number, descriptor in enumerate(kept)]
+        for number, descriptor in enumerate(high):
+            os.dup2(descriptor, 3 + number)
+
+    command = [sys.executable, "-c", LAUNCHER, ":".join(sockets), sys.executable, "-m", "kvd", "--data", str(data)]
+    process = subprocess.Popen(
+        [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=place,
+        pass_fds=[3 + number for number in range(len(kept))],
+    )  # fmt: skip
+    for descriptor in kept:
+        os.close(descriptor)
+    assert process.stdout
+    return Launched(process, process.stdout.readline().decode())
+
+
+@contextmanager
+def connected(listening: socket.socket) -> Iterator[Peer]:
+    with socket.socket(listening.family) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(listening.getsockname())
+        peer = Peer(connection)
+        yield peer
+        peer.close()
+
+
+@pytest.fixture
+def tcp() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_who_connects_while_it_is_started_again_waits_and_is_served(
+    tcp: socket.socket, tmp_path: Path, workers: str
+) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path)
+        unix.listen()
+        sockets = {"plain": tcp, "file": unix}
+        daemon = launch(tmp_path / "data", sockets, "--workers", workers)
+        where = f"127.0.0.1:{tcp.getsockname()[1]}"
+        assert daemon.greeting.endswith(f" listens on {where}, unix:{path}\n")
+        for listening in sockets.values():
+            with connected(listening) as peer:
+                assert peer.ask("SET a 1").startswith("OK ")
+        daemon.stop()
+        with ExitStack() as stack:  # nobody is there
+            waiting = [stack.enter_context(connected(one)) for one in (tcp, unix) * 5]
+            for peer in waiting:
+                peer.send("GET a\n")
+            daemon = launch(tmp_path / "data", sockets, "--workers", workers)
+            assert [peer.line() for peer in waiting] == ["OK 1"] * 10
+        daemon.stop()
+        assert Path(path).exists()  # it is somebody else's
+
+
+def test_it_is_used_in_the_place_of_an_address_and_others_are_listened_on_as_well(
+    tcp: socket.socket, tmp_path: Path
+) -> None:
+    where = f"127.0.0.1:{tcp.getsockname()[1]}"
+    daemon = launch(tmp_path / "data", {"x": tcp}, "--listen", where, "--listen", f"unix:{tmp_path}/other")
+    assert daemon.greeting.endswith(f" listens on {where}, unix:{tmp_path}/other\n")
+    with connected(tcp) as peer:
+        assert peer.ask("PING") == "OK"
+    daemon.stop()
+
+
+def test_what_others_can_reach_needs_what_it_always_needs(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listening:  # noqa: S104
+        daemon = launch(tmp_path / "data", {"x": listening})
+        _, said = daemon.process.communicate(timeout=PATIENCE)
+    assert daemon.process.returncode == 1
+    assert b"other machines can reach it" in said
+
+
+def test_what_is_no_listening_socket_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        daemon = launch(tmp_path / "data", {"x": closed})
+        _, said = daemon.process.communicate(timeout=PATIENCE)
+    assert daemon.process.returncode == 1
+    assert b"does not listen" in said
+
+
+def test_what_is_meant_for_another_process_is_left(tmp_path: Path) -> None:
+    environment = os.environ | {"LISTEN_PID": "1", "LISTEN_FDS": "2"}
+    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert b"listens on" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
