@@ -46,16 +46,24 @@ def id_of(asked: Peer, peer: Peer) -> str:
     return next(name for name, facts in clients(asked).items() if facts["address"] == [address_of(peer)])
 
 
-@pytest.fixture(params=[1, 3], ids=["one process", "three workers"])
-def peers(request: pytest.FixtureRequest, start_daemon: StartDaemon) -> Iterator[tuple[Daemon, list[Peer]]]:
+@pytest.fixture(scope="module", params=[1, 3], ids=["one process", "three workers"])
+def serving(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon of as many processes."""
+    daemon = Daemon(tmp_path_factory.mktemp("serving") / "data", ["--workers", f"{request.param}"])
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def peers(serving: Daemon) -> Iterator[tuple[Daemon, list[Peer]]]:
     """A daemon, and a connection to each of its processes that serve."""
-    daemon = start_daemon("--workers", f"{request.param}")
-    if request.param == 1:
-        with daemon.connect() as peer:
-            yield daemon, [peer]
+    if not serving.worker_pids():
+        with serving.connect() as peer:
+            yield serving, [peer]
     else:
-        with one_each(daemon) as found:
-            yield daemon, found
+        with one_each(serving) as found:
+            yield serving, found
 
 
 def test_who_is_asked_tells_of_the_connections_of_all_processes(peers: tuple[Daemon, list[Peer]]) -> None:
@@ -84,24 +92,29 @@ def test_a_connection_of_any_process_is_kicked(peers: tuple[Daemon, list[Peer]])
         assert peer.line() == ""
     own = id_of(asking, asking)
     asking.send(f"SET a 1\nKICK {own}\nSET b 2\n")
-    assert asking.lines(2) == ["OK 1", "OK"]
+    assert asking.line().startswith("OK ")
+    assert asking.line() == "OK"
     assert asking.line() == ""
 
 
 def test_pages_have_each_connection_once(peers: tuple[Daemon, list[Peer]]) -> None:
     daemon, (asking, *_) = peers
     with ExitStack() as stack:
-        for _ in range(PAGE + 20):
-            assert stack.enter_context(daemon.connect()).ask("PING") == "OK"
-        everybody = clients(asking)
-        assert len(everybody) >= PAGE + 21
+        more = [stack.enter_context(daemon.connect()) for _ in range(PAGE + 20)]
+        for peer in more:
+            assert peer.ask("PING") == "OK"
+        addresses = {address_of(peer) for peer in more}
+        # Others, which a test before this one had, may be about to end.
+        there = [name for name, facts in clients(asking).items() if facts["address"][0] in addresses]
+        assert len(there) == PAGE + 20
         names: list[str] = []
         while page := clients(asking, " limit=50" + (f" after={names[-1]}" if names else "")):
             assert len(page) <= 50
             names += page
-        assert names == list(everybody)
-        with sync.connect(f"127.0.0.1:{daemon.port}") as kv:
-            assert [one.id for one in kv.clients() if one.id in everybody] == names
+        assert [name for name in names if name in there] == there
+        assert len(set(names)) == len(names)
+        with sync.connect(daemon.addr) as kv:
+            assert [one.id for one in kv.clients() if one.id in there] == there
             assert len(list(kv.clients(limit=PAGE + 5))) == PAGE + 5
 
 
@@ -121,7 +134,7 @@ def test_a_process_that_is_stopped_keeps_nobody_waiting_for_long(start_daemon: S
         wait_for("an answer", lambda: name not in clients(asking))
         os.kill(second, signal.SIGKILL)
         wait_for("another worker", lambda: set(daemon.worker_pids()) - {first, second} != set())
-        assert [facts["address"] for facts in clients(asking).values()] == [[address_of(asking)]]
+        assert {name.partition("-")[0] for name in clients(asking)} == {f"{first}"}
 
 
 def test_a_line_tells_what_is_known_of_a_connection(start_daemon: StartDaemon, tmp_path: Path) -> None:
@@ -186,8 +199,8 @@ def test_where_there_are_users_it_takes_the_right_admin(start_daemon: StartDaemo
     file.write_text(users_text(rules))
     daemon = start_daemon("--users", str(file))
     with (
-        sync.connect(f"127.0.0.1:{daemon.port}", user="all", password=PASSWORD) as all_,
-        sync.connect(f"127.0.0.1:{daemon.port}", user="root", password=PASSWORD) as root,
+        sync.connect(daemon.addr, user="all", password=PASSWORD) as all_,
+        sync.connect(daemon.addr, user="root", password=PASSWORD) as root,
     ):
         with pytest.raises(Denied, match="admin"):
             list(all_.clients())
@@ -202,15 +215,13 @@ def test_where_there_are_users_it_takes_the_right_admin(start_daemon: StartDaemo
 def test_kvctl_lists_and_ends_connections(shared_daemon: Daemon) -> None:
     with shared_daemon.connect() as peer:
         peer.ask("WATCH lock/*")
-        done = kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "clients")
+        done = kvctl.run("--addr", shared_daemon.addr, "clients")
         (line,) = (line for line in done.stdout.decode().splitlines() if f"address={address_of(peer)} " in line)
         assert line.endswith(" patterns=1 watch=lock/*")
         name = line.split(" ")[0]
-        done = kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", name)
+        done = kvctl.run("--addr", shared_daemon.addr, "kick", name)
         assert (done.returncode, done.stdout) == (0, b"OK\n")
         assert peer.line().startswith("END ")
-        wait_for(
-            "its end", lambda: kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", name).returncode == 1
-        )
-        assert kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", "1-1").returncode == 1
-        assert kvctl.run("--addr", f"127.0.0.1:{shared_daemon.port}", "kick", "nobody").returncode == 2
+        wait_for("its end", lambda: kvctl.run("--addr", shared_daemon.addr, "kick", name).returncode == 1)
+        assert kvctl.run("--addr", shared_daemon.addr, "kick", "1-1").returncode == 1
+        assert kvctl.run("--addr", shared_daemon.addr, "kick", "nobody").returncode == 2
