@@ -44,6 +44,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._serving: Server | Workers | None = None
+        self._is_started = False
         self._store: Store | None = None
         self._note = EndNote(settings.notes)
         self.embedded: EmbeddedServer | None = None
@@ -99,6 +100,7 @@ class Daemon:
         # Beside the settings, which have their options' names: store is one of them.
         known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
                  "revision": store.revision, "listening": " ".join(map(str, self.addresses))}  # fmt: skip
+        self._is_started = True
         service_manager.tell(service_manager.READY)
         logger.info("started", extra=facts(**known, **told(self._settings)))
 
@@ -232,7 +234,7 @@ class Daemon:
             self._note.write(await self._store.end())
         if self.embedded:
             await self.embedded.stop()
-        if self._serving:
+        if self._is_started:
             uptime = round(time.monotonic() - self._start.at)
             logger.info("stopped", extra=facts(uptime=uptime))
         if self._slot:
