@@ -197,7 +197,7 @@ def test_the_command_ends_when_kvctl_is_killed_or_stopped(shared_daemon: Daemon,
 @pytest.mark.parametrize("chance", range(3))
 def test_a_command_that_kills_kvctl_as_it_begins_is_ended(shared_daemon: Daemon, chance: int) -> None:
     with locking(
-        shared_daemon.addr, f"early/{chance}", "--ttl=2", "--", "sh", "-c", "kill -9 $PPID; echo $$; exec sleep 100"
+        shared_daemon.addr, f"early/{chance}", "--ttl=2", "--", "sh", "-c", "echo $$; kill -9 $PPID; exec sleep 100"
     ) as process:
         pid = int(says(process))
         wait_for("its end", lambda: not is_running(pid))
