@@ -4,6 +4,7 @@ history          what happened: requests, replies, watches and their lines
 connection       a recording client
 workload, crew   who writes and reads
 watchers         who watches
+clients, cutter  who watches with the clients that people use, by a way that can be cut
 faults           what is done to the daemon
 processes        how it is ended and comes back
 run, report      all of it put together, and what was done

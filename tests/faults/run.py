@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from tests.faults import expiry
 from tests.faults.attribution import attribute
 from tests.faults.checks import check
+from tests.faults.clients import Client, clients
 from tests.faults.connection import Connection, Lost, pair
 from tests.faults.crew import workers
 from tests.faults.faults import Faults, small_disk
@@ -21,7 +22,7 @@ from tests.faults.history import History, HistoryReplaced, Listing, Violation
 from tests.faults.processes import end, start, until
 from tests.faults.report import report, save
 from tests.faults.timeline import Timeline, Version
-from tests.faults.watchers import watchers
+from tests.faults.watchers import Watcher, watchers
 from tests.support.processes import PATIENCE, ROOT, Daemon
 
 WATCH_BUFFER = "64KiB"
@@ -116,7 +117,9 @@ class Run:
     async def run(self, seconds: float) -> None:
         """Load, watchers and faults until the time is over; then wait until nothing is in flight."""
         features = await self._features()
-        self._watchers = watchers(self._history, self._daemon.port, self._seed, features, self._herd)
+        port, place = self._daemon.port, self._daemon.data.parent
+        self._watchers: list[Watcher | Client] = [*watchers(self._history, port, self._seed, features, self._herd)]
+        self._watchers += clients(self._history, port, self._seed, place)
         self._workers = workers(self._history, self._daemon.port, self._seed, features)
         self._faults = Faults(self._history, self._daemon, self._workers, self._seed, features, disk=self._tmpfs)
         try:
