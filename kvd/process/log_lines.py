@@ -27,9 +27,11 @@ def facts(**known: object) -> dict[str, Any]:
     return {_FACTS: known}
 
 
-def is_journal(stream: TextIO) -> bool:
-    """Whether a stream is one to systemd's journal, which says so in the environment."""
+def is_journal(stream: TextIO | None) -> bool:
+    """Whether a stream is one to systemd's journal, which says so in the environment.  None: there is none (2>&-)."""
     with suppress(OSError, ValueError):
+        if stream is None:
+            return False
         found = os.fstat(stream.fileno())
         return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
     return False
