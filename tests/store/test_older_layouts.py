@@ -1,18 +1,23 @@
 """Stores that older versions of kvd wrote are taken over whole: real ones, kept in samples/."""
 
 import gzip
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kvd.store.redis.scripts import LAYOUT
 from tests.store.samples.make import LARGE, LARGER, RAW
+from tests.support.checking import ask_engine, check, is_well
+from tests.support.daemons import one_line_error, run_kvd
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 SAMPLES = Path(__file__).parent / "samples"
-LAYOUTS = ("1", "2", "3", "4")
+LAYOUTS = ("1", "2", "3", "4", "5")
+DIRECTORIES = ("4", "5")
 META = "{kvd}:meta"
 TEXTS = {
     "text": "hello world", "ключ": "значение", "late": "kept", "large": LARGER, "number": "42",
@@ -89,6 +94,39 @@ def test_a_directory_of_an_older_layout_is_taken_over_and_written_to(
             assert peer.ask("DEL new").startswith("OK ")
         daemon.stop()
         daemon.start()
+
+
+@pytest.mark.parametrize("layout", DIRECTORIES)
+def test_a_whole_directory_of_an_older_version_is_opened_and_is_whole_then(
+    start_daemon: StartDaemon, tmp_path: Path, layout: str
+) -> None:
+    data = tmp_path / "data"
+    with tarfile.open(SAMPLES / f"directory-{layout}.tar.gz") as sample:
+        sample.extractall(data, filter="data")
+    before = (data / "appendonly.aof").read_bytes()
+    if layout == LAYOUT:
+        assert is_well(data)
+    else:
+        done = check(data)
+        assert done.returncode == 1
+        assert f"its layout is {layout}" in done.stderr
+    assert (data / "appendonly.aof").read_bytes() == before
+    daemon = start_daemon(data=data)
+    with daemon.connect() as peer:
+        check_keys(peer)
+    daemon.stop()
+    assert "it is a copy" in daemon.log
+    assert is_well(data)
+
+
+def test_a_directory_of_a_newer_layout_is_refused_and_stays_as_it_is(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+    ask_engine(daemon.data, "HSET", META, "layout", "6")
+    assert_ended(daemon, "6")
+    before = daemon.append_only_file.read_bytes()
+    assert "its layout is 6, and this kvd works on layout 5" in one_line_error(run_kvd("--data", str(daemon.data)))
+    assert daemon.append_only_file.read_bytes() == before
 
 
 def test_a_running_daemon_never_takes_over(start_daemon: StartDaemon, redis: Redis) -> None:

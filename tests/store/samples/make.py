@@ -1,6 +1,7 @@
-"""Makes a sample of an older layout: `python make.py CHECKOUT NUMBER`, where CHECKOUT is kvd as it wrote that layout.
+"""Makes samples of an older layout: `python make.py CHECKOUT NUMBER`, where CHECKOUT is kvd as it wrote that layout.
 
-The daemon of that checkout serves REQUESTS on a new directory; what it leaves in its append-only file is the sample.
+The daemon of that checkout serves REQUESTS on a new directory; what it leaves in its append-only file is a sample, and
+the files of that directory are another.
 """
 
 import gzip
@@ -8,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 from base64 import b64encode
 from pathlib import Path
@@ -35,7 +37,7 @@ REQUESTS = [
 
 
 def main(checkout: Path, number: str) -> None:
-    """Write layout-NUMBER.aof.gz beside this file."""
+    """Write layout-NUMBER.aof.gz and directory-NUMBER.tar.gz beside this file."""
     with tempfile.TemporaryDirectory() as data:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "error"],
@@ -53,6 +55,10 @@ def main(checkout: Path, number: str) -> None:
         daemon.terminate()
         daemon.wait()
         written = (Path(data) / "appendonly.aof").read_bytes()
+        with tarfile.open(Path(__file__).parent / f"directory-{number}.tar.gz", "w:gz") as directory:
+            for path in sorted(Path(data).iterdir()):
+                if path.is_file():
+                    directory.add(path, path.name)
     sample = Path(__file__).parent / f"layout-{number}.aof.gz"
     sample.write_bytes(gzip.compress(written, mtime=0))
     sys.stdout.write(f"{sample.name}: {len(written)} bytes, {sample.stat().st_size} compressed\n")
