@@ -37,6 +37,8 @@ LARGEST_BUFFER = LARGEST_CACHE = GIB
 LARGEST_HISTORY = 1024 * GIB
 MOST_OWNER_KEYS = 1000
 """More would not fit into one piece."""
+LEAST_STALE = 0.1
+"""Seconds; what is asked of the daemon that is followed takes a part of that."""
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
@@ -269,6 +271,8 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     _check_durability(settings)
     if itself := set(settings.follow) & set(map(str, settings.listen)):
         raise StartError(f"--follow {itself.pop()}: this daemon itself: expected another one")
+    if settings.follow and settings.max_stale < LEAST_STALE:
+        raise StartError(f"--max-stale: what an edge shows may be {LEAST_STALE} s old at the least")
     return _complete(settings, values, available)
 
 

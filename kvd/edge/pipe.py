@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kvd.backoff import Backoff
 from kvd.edge.lines import STATUS, Lines, word_of
 from kvd.edge.upstream import Upstream
-from kvd.errors import KvdError
+from kvd.errors import ConnectionLost, KvdError
 from kvd.model import Position
 from kvd.wire import words
 
@@ -55,6 +55,8 @@ class Pipe:
         # Of each position that was asked for, those whose replies wait for it.
         self._held: dict[Asked, list[Asked]] = {}
         self._scheduled = False
+        # Whether the upstream asks who this daemon is, for its users were changed.
+        self._is_nobody = False
 
     def ask(self, data: bytes, lines: int, done: Answered, *, wants_position: bool = False) -> None:
         """Ask; `done` is called once."""
@@ -72,6 +74,7 @@ class Pipe:
                 try:
                     self._lines = await self._upstream.connect(self._turn, self._silence)
                     backoff.reset()
+                    self._is_nobody = False
                     self._flush()
                     await self._read(self._lines)
                 except KvdError as error:
@@ -104,10 +107,13 @@ class Pipe:
                 if word_of(line) in STATUS and self._in_flight:
                     self._take(line)
             lines.is_due = bool(self._in_flight)
+            if self._is_nobody and not self._in_flight:
+                raise ConnectionLost("the users of the upstream were changed")
 
     def _take(self, line: bytes) -> None:
         asked = self._in_flight[0]
         asked.replies.append(line)
+        self._is_nobody |= line.startswith(b"ERR auth ")
         if len(asked.replies) < asked.lines:
             return
         self._in_flight.popleft()

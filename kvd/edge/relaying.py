@@ -4,7 +4,7 @@ A connection that was used for one is kept for the next.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from kvd.edge.lines import PUSHED, STATUS, Lines, word_of
 from kvd.edge.upstream import Upstream
@@ -36,7 +36,7 @@ class Relay:
         self._kept: list[Lines] = []
         self._free = asyncio.Semaphore(MOST)
 
-    async def ask(self, request: bytes, *, is_write: bool = False, is_watch: bool = False) -> AsyncIterator[bytes]:
+    async def ask(self, request: bytes, *, is_write: bool = False, is_watch: bool = False) -> AsyncGenerator[bytes, None]:
         """The item lines of a reply, many at a time, with their ends, and at last its status line alone.
 
         A write of which nothing came back raises Uncertain.  is_watch: more would come behind it.  Raises Unavailable.

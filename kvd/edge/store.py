@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -392,7 +392,7 @@ class EdgeStore:
         """Return once the copy has a position.  Raises Unavailable."""
         await self._freshness.reach(position)
 
-    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncIterator[bytes]:
+    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncGenerator[bytes, None]:
         """The lines of a reply."""
         return self._relay.ask(request, is_write=is_write)
 
@@ -400,7 +400,7 @@ class EdgeStore:
         """A watch of what is older than the copy."""
         return await Tunnel.open(self._relay, position, form, patterns)
 
-    def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncIterator[bytes]:
+    def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
         """The lines of a copy, and its status."""
         return self._relay.ask(b"SYNC %b\n" % watch_words(form, patterns), is_watch=True)
 

@@ -79,6 +79,9 @@ def outcome_of(write: Write, line: bytes) -> Outcome:
         return b"n"
     if word == b"CONFLICT":
         return b"c" + rest.replace(b" ", b":", 1)
+    if rest.startswith(b"auth "):
+        # It is this daemon who is asked, not its client.
+        return b"eERR unavailable the daemon that this one follows asks who it is; try again"
     return b"e" + line
 
 

@@ -1,6 +1,6 @@
 """What a daemon asks another one, of whose store it serves a copy."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from kvd.model import Form, Position
@@ -29,12 +29,12 @@ class Elsewhere(Protocol):
     async def position(self) -> Position:
         """Where the store is now, once what is served here is there."""
 
-    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncIterator[bytes]:
+    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncGenerator[bytes, None]:
         """The item lines of the reply to a request, many at a time, and at last its status line alone.
 
         is_write: raises Uncertain if no reply came."""
 
-    def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncIterator[bytes]:
+    def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
         """The same of a SYNC."""
 
     async def tunnel(self, position: Position, form: Form, patterns: Sequence[bytes]) -> Tunnel:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from typing import Any
 
 from kvd.errors import NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
@@ -225,14 +226,17 @@ class Handlers:
         if not is_write:
             self._output.hold()
         try:
-            async for part in elsewhere.relay(request, is_write=is_write):
-                word, _, rest = part[:-1].partition(b" ")
-                if word == b"OK" and b"@" in rest:
-                    await elsewhere.reach(words.position(rest))
-                elif is_write:
-                    await elsewhere.position()
-                self._output.reply(part)
-                await self._output.flush_if_full()
+            async with aclosing(elsewhere.relay(request, is_write=is_write)) as parts:
+                async for part in parts:
+                    word, _, rest = part[:-1].partition(b" ")
+                    if word == b"OK" and b"@" in rest:
+                        await elsewhere.reach(words.position(rest))
+                    elif is_write:
+                        # What was done is told in any case.
+                        with suppress(Unavailable):
+                            await elsewhere.position()
+                    self._output.reply(part)
+                    await self._output.flush_if_full()
         except Refusal as error:
             self._output.reply(replies.refused(error))
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 from kvd.errors import Compacted, ConnectionLost, Denied, Future, OtherStore, Refusal, Unavailable
@@ -146,23 +146,24 @@ class Watching:
         """Send a copy that another daemon makes, for it alone knows how long keys live."""
         self._output.hold()
         try:
-            async for lines in elsewhere.sync(form, permit.patterns):
-                permit.check()
-                word, _, rest = lines[:-1].partition(b" ")
-                if word == b"ERR":
-                    self._output.reply(lines)
-                    return
-                if reason:
-                    self.drop()
-                    self._output.reply(replies.copy(reason))
-                    reason = ""
-                if word == b"OK":
-                    position = words.position(rest)
-                    await elsewhere.reach(position)
-                    self._begin(permit, form, position)
-                else:
-                    self._output.reply(lines)
-                    await self._output.flush_if_full()
+            async with aclosing(elsewhere.sync(form, permit.patterns)) as parts:
+                async for lines in parts:
+                    permit.check()
+                    word, _, rest = lines[:-1].partition(b" ")
+                    if word == b"ERR":
+                        self._output.reply(lines)
+                        return
+                    if reason:
+                        self.drop()
+                        self._output.reply(replies.copy(reason))
+                        reason = ""
+                    if word == b"OK":
+                        position = words.position(rest)
+                        await elsewhere.reach(position)
+                        self._begin(permit, form, position)
+                    else:
+                        self._output.reply(lines)
+                        await self._output.flush_if_full()
         except Refusal as error:
             self._output.reply(replies.refused(error))
         finally:

@@ -312,6 +312,7 @@ async def test_a_copy_takes_no_more_memory_than_it_may(store_url: str) -> None:
         ({"--fsync": "no"}, "--fsync and --follow"),
         ({"--listen": ["127.0.0.1:1"]}, "this daemon itself"),
         ({"--follow": "1234"}, "--follow: invalid address"),
+        ({"--max-stale": "0.01"}, "--max-stale"),
         ({"--follow-user": "u"}, "user and password"),
         ({"--follow-ca": "/nowhere/ca"}, "/nowhere/ca"),
     ],
