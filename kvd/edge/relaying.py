@@ -36,7 +36,9 @@ class Relay:
         self._kept: list[Lines] = []
         self._free = asyncio.Semaphore(MOST)
 
-    async def ask(self, request: bytes, *, is_write: bool = False, is_watch: bool = False) -> AsyncGenerator[bytes, None]:
+    async def ask(
+        self, request: bytes, *, is_write: bool = False, is_watch: bool = False
+    ) -> AsyncGenerator[bytes, None]:  # fmt: skip
         """The item lines of a reply, many at a time, with their ends, and at last its status line alone.
 
         A write of which nothing came back raises Uncertain.  is_watch: more would come behind it.  Raises Unavailable.
