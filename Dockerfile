@@ -19,7 +19,7 @@ WORKDIR /build
 
 # The dependencies come first, so that they are installed anew only when setup.cfg changes.
 COPY setup.cfg .
-RUN python -c 'from configparser import ConfigParser as C; c = C(); c.read("setup.cfg"); print(c["options"]["install_requires"])' \
+RUN python -c 'from configparser import ConfigParser as C; c = C(); c.read("setup.cfg"); print(c["options"]["install_requires"], c["options.extras_require"]["http"])' \
         > requirements.txt \
  && pip --python /opt/kvd/bin/python install --no-cache-dir --requirement requirements.txt
 

@@ -7,6 +7,7 @@ keeping      what is done to a store while no daemon serves it: restore, check
 workers      several processes that serve
 exposure     who can reach the daemon
 server       one process that serves
+http         metrics, keys, watches and a live page for browsers and curl
 service      what serves, without sockets
 edge         a copy of what another daemon serves
 measuring    every metric, as of now

@@ -86,10 +86,26 @@ def _greet(daemon: Daemon) -> None:
     with suppress(OSError):
         sys.stdout.write(
             f"kvd {__version__} ({daemon.engine}) listens on {where}\n"
+            f"{_pages(daemon.http_addresses)}"
             f"data: {daemon.kept}\n"
             f"try:  printf 'SET greeting hello\\nGET greeting\\nQUIT\\n' | {_dialing(daemon.addresses)}\n"
         )
         sys.stdout.flush()
+
+
+def _pages(addresses: Sequence[AnyAddress]) -> str:
+    """Where a browser finds the live page, in a line; "" for nowhere."""
+    shown = [
+        f"http{'s' * address.tls}://{_reachable(address)}/" if isinstance(address, Address) else f"{address}"
+        for address in addresses
+    ]
+    return f"http: {', '.join(shown)}\n" if shown else ""
+
+
+def _reachable(address: Address) -> Address:
+    """Where this machine reaches an address that stands for all of its own."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    return Address(host, address.port)
 
 
 def _dialing(addresses: Sequence[AnyAddress]) -> str:
@@ -97,10 +113,10 @@ def _dialing(addresses: Sequence[AnyAddress]) -> str:
     address = min(addresses, key=lambda one: isinstance(one, Address) and one.tls)
     if isinstance(address, UnixAddress):
         return f"nc -U {shlex.quote(address.path)}"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104
+    host, port, _ = reached = _reachable(address)
     if address.tls:
-        return f"openssl s_client -quiet -connect {Address(host, address.port)}"
-    return f"nc {host} {address.port}"
+        return f"openssl s_client -quiet -connect {reached}"
+    return f"nc {host} {port}"
 
 
 def _shown(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from kvd.errors import StartError
 from kvd.options import shown
 
-DEFAULT_PORT = 5830
+DEFAULT_PORT, DEFAULT_HTTP_PORT = 5830, 5880
 LONGEST_PATH = 107
 """Bytes of a unix socket's path; macOS takes 103."""
 UNIX, TLS = "unix:", "tls:"
@@ -54,7 +54,12 @@ def is_loopback(address: AnyAddress) -> bool:
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
-def address(given: str, where: str) -> AnyAddress:
+def http_address(given: str, where: str) -> AnyAddress:
+    """The same, for HTTP, with its own default port."""
+    return address(given, where, DEFAULT_HTTP_PORT)
+
+
+def address(given: str, where: str, default: int = DEFAULT_PORT) -> AnyAddress:
     """HOST, HOST:PORT, [IPV6]:PORT, [IPV6%INTERFACE]:PORT, :PORT of this machine alone; tls: before any; or unix:PATH.
 
     Raises StartError.
@@ -63,11 +68,11 @@ def address(given: str, where: str) -> AnyAddress:
         return UnixAddress(_path(given.removeprefix(UNIX), where))
     place = given.removeprefix(TLS)
     match = _ADDRESS(place)
-    port = int(match[3]) if match and match[3] else DEFAULT_PORT
+    port = int(match[3]) if match and match[3] else default
     # Digits alone are a port to most people, and an IPv4 address to the system.
     if not match or not place or place.isdigit() or port > 65535:
         raise StartError(
-            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}, "
+            f"{where}: invalid address {shown(given)}: expected HOST:PORT, such as 127.0.0.1:{default}, "
             f"{TLS}HOST:PORT or {UNIX}PATH"
         )
     return Address(match[1] or match[2] or "127.0.0.1", port, tls=place != given)

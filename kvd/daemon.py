@@ -14,11 +14,12 @@ from kvd.edge.store import EdgeStore
 from kvd.edge.upstream import check_alone
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
+from kvd.http import needed
 from kvd.model import Position
 from kvd.process import activation, limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
 from kvd.process.reaping import reap_adopted
-from kvd.process.sockets import Listener, listen, taken
+from kvd.process.sockets import HTTP, Listener, listen, taken
 from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.server import Server
@@ -83,12 +84,16 @@ class Daemon:
             # Who passes some need not say where else.
             self._settings = replace(self._settings, listen=())
         exposure.check(self._settings)
+        if self._settings.http:
+            needed.check()
         if without_use := unused(self._settings):
             logger.warning("%s", without_use)
         loaded = self._loaded = Reloadable.read(self._settings)
         location = await self._open_store()
         self._listeners = listen(self._settings.listen, passed)
+        self._listeners += listen(self._settings.http, is_http=True)
         exposure.check_bound(self._settings, self.addresses)
+        exposure.check_bound(self._settings, self.http_addresses, HTTP)
         if isinstance(location, EdgeLocation) or self._settings.workers == 1:
             self._serving = Server(self._settings, location, self._listeners, loaded, self._start)
         else:
@@ -99,7 +104,8 @@ class Daemon:
         store = self._start.position
         # Beside the settings, which have their options' names: store is one of them.
         known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
-                 "revision": store.revision, "listening": " ".join(map(str, self.addresses))}  # fmt: skip
+                 "revision": store.revision, "listening": " ".join(map(str, self.addresses)),
+                 "listening-http": " ".join(map(str, self.http_addresses))}  # fmt: skip
         self._is_started = True
         service_manager.tell(service_manager.READY)
         logger.info("started", extra=facts(**known, **told(self._settings)))
@@ -110,7 +116,12 @@ class Daemon:
     @property
     def addresses(self) -> list[AnyAddress]:
         """Where it listens."""
-        return [listener.address for listener in self._listeners]
+        return [listener.address for listener in self._listeners if not listener.is_http]
+
+    @property
+    def http_addresses(self) -> list[AnyAddress]:
+        """Where it listens for HTTP."""
+        return [listener.address for listener in self._listeners if listener.is_http]
 
     def _remove_files(self) -> None:
         for listener in self._listeners:

@@ -1,5 +1,6 @@
 """Every metric of the daemon, as of now, whichever of its processes is asked."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from kvd.wire.requests import ALL
 Measured = int | float | str | Mapping[tuple[str, ...], int] | Mapping[tuple[str, ...], Values]
 """Of a metric: its value, or that of each series."""
 MILLISECOND = 0.001
+STORE_TIME = 3.0
+"""Seconds that the store has to answer: who collects metrics waits for ten or so, and the rest is told without it."""
 _OF_CLIENTS = (metrics.CONNECTIONS, metrics.WATCHERS, metrics.CATCHING_UP)
 
 
@@ -60,8 +63,9 @@ class Measuring:
         if self.certificate_expiry:
             found[metrics.CERTIFICATE] = self.certificate_expiry
         try:
-            return found | await self._of_store() | {metrics.UP: 1}
-        except Refusal:
+            async with asyncio.timeout(STORE_TIME):
+                return found | await self._of_store() | {metrics.UP: 1}
+        except (Refusal, TimeoutError):
             return found | {metrics.UP: 0}
 
     async def _of_store(self) -> dict[Metric, Measured]:

@@ -105,7 +105,7 @@ def option(
     """
     value = read(default, "default") if default else default
     return field(
-        default=(value,) if several else value,
+        default=value if not several else () if value is None else (value,),
         repr=not secret,
         metadata={
             "default": shown or default, "read": read, "argument": argument, "help": help_, "several": several,

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kvd.addresses import is_loopback
 from kvd.counts import Start
@@ -23,7 +24,7 @@ from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
 from kvd.session.clients import Answer, Others, Question
-from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.connection import READ_BYTES
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.streams import CountingStreams, Streams
@@ -31,6 +32,9 @@ from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.watch.spread import retry_hint
 from kvd.wire import replies
+
+if TYPE_CHECKING:
+    from kvd.http.serving import Serving
 
 logger = logging.getLogger("kvd")
 
@@ -40,6 +44,36 @@ ten that Docker gives."""
 LINGER_COUNT, LINGER_TIME = 16, 1.0
 """Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
 seconds that one may wait; others are closed at once."""
+
+
+class Session(Protocol):
+    """A connection, whatever is spoken on it."""
+
+    async def run(self) -> None:
+        """Serve until its end, or until `stop`."""
+
+    async def linger(self) -> None:
+        """Close it, when the peer has what it was sent."""
+
+    def has_sent_all(self) -> bool:
+        """While it lingers: whether it may be cut."""
+
+    def stop(self, crowd: int = 1) -> None:
+        """Finish what is being done, and end.  crowd: how many end with it."""
+
+    def abort(self) -> None:
+        """End at once."""
+
+
+class Way(NamedTuple):
+    """How those are served who come to one address.  open: a session.  refusal: what is sent to who is not let in."""
+
+    open: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Session]
+    refusal: Callable[[Refusal], bytes]
+
+
+Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Serves one who comes."""
 
 
 class Server:
@@ -55,13 +89,15 @@ class Server:
         start, others: as Service takes them.  Raises StartError if the store's URL is none.
         """
         self._tls = Tls()
+        self._settings = settings
+        self._http: Serving | None = None
         self._bound = listeners
         self._listeners: list[asyncio.Server] = []
-        self._sessions: set[Connection] = set()
+        self._sessions: set[Session] = set()
         self._peers = Peers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._most = limits.connections()
-        self._lingering: dict[Connection, None] = {}
+        self._lingering: dict[Session, None] = {}
         self._draining = False
         self._is_strict, self._is_wary = settings.first_line == "strict", settings.first_line == "auto"
         self._has_idle_time = settings.idle_time > 0
@@ -92,7 +128,8 @@ class Server:
                 raise cannot_listen(listener.address, error) from None
             create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
             is_strict = self._is_strict or (self._is_wary and not is_loopback(listener.address))
-            protocol = partial(self._tls_streams if listener.is_tls else self._streams, is_strict)
+            admit = partial(self._accept, self._way(listener))
+            protocol = partial(self._tls_streams if listener.is_tls else self._streams, is_strict, admit)
             self._listeners.append(await create(protocol, sock=bound, backlog=BACKLOG))
 
     async def run(self) -> None:
@@ -123,6 +160,8 @@ class Server:
     async def drain(self) -> None:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         self._draining = True
+        if self._http:
+            self._http.stop()
         for listener in self._listeners:
             listener.close()
         self._tls.close()
@@ -143,20 +182,31 @@ class Server:
         self._tls.flush()
         await self._service.close()
 
-    def _streams(self, is_strict: bool) -> Streams:
+    def _way(self, listener: Listener) -> Way:
+        """How those are served who come to a listener."""
+        if not listener.is_http:
+            return Way(self._service.open_session, replies.refused)
+        # What only HTTP needs is not there unless it was asked for.
+        from kvd.http import serving
+
+        if self._http is None:
+            self._http = serving.Serving(self._service, self._settings)
+        return Way(self._http.opener(listener.address), serving.refusal)
+
+    def _streams(self, is_strict: bool, accept: Accept) -> Streams:
         loop = asyncio.get_running_loop()
         kind = CountingStreams if self._has_idle_time else Streams
-        streams = kind(asyncio.StreamReader(READ_BYTES, loop), self._accept, loop)
+        streams = kind(asyncio.StreamReader(READ_BYTES, loop), accept, loop)
         streams.is_strict = is_strict
         return streams
 
-    def _tls_streams(self, is_strict: bool) -> TlsTransport:
+    def _tls_streams(self, is_strict: bool, accept: Accept) -> TlsTransport:
         # Those beyond are to hear that there are too many.
         if len(self._sessions) + self._tls.in_flight >= self._most + LINGER_COUNT:
             self._tls.make_room()
-        return self._tls.transport(self._streams(is_strict))
+        return self._tls.transport(self._streams(is_strict, accept))
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task  # noqa: S101
         self._tasks.add(task)
@@ -165,33 +215,35 @@ class Server:
             with suppress(asyncio.CancelledError):
                 address = _address_of(writer)
                 if not self._addresses.take(address):
-                    await self._refuse_address(address, reader, writer)
+                    await self._refuse_address(address, way, reader, writer)
                     return
                 try:
-                    await self._admit(reader, writer)
+                    await self._admit(way, reader, writer)
                 finally:
                     self._addresses.give_back(address)
         finally:
             self._tasks.discard(task)
 
-    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _admit(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._has_room() or self._make_room():
-            await self._serve(reader, writer)
+            await self._serve(way, reader, writer)
         else:
             # The descriptors that are left are for the daemon itself: without them it would lose the store.
             self._refused.write(self._most, limits.REMEDY)
             text = f"{retry_hint(self._most)} there are too many connections; try again later"
-            await self._refuse(reader, writer, Unavailable(text))
+            await self._refuse(way, reader, writer, Unavailable(text))
 
-    async def _refuse_address(self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _refuse_address(
+        self, address: str, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         error = self._service.limits.reached(Limit.ADDRESS)
         self._service.limits.ended(address, error)
-        await self._refuse(reader, writer, error)
+        await self._refuse(way, reader, writer, error)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = writer.get_extra_info("socket")
         keep_alive(connection)
-        session = self._service.open_session(reader, writer)
+        session = way.open(reader, writer)
         self._sessions.add(session)
         self._service.counts.opened += 1
         self._count()
@@ -229,9 +281,11 @@ class Server:
                 return True
         return False
 
-    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: Refusal) -> None:
+    async def _refuse(
+        self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, error: Refusal
+    ) -> None:
         if not writer.is_closing():
-            writer.write(replies.refused(error))
+            writer.write(way.refusal(error))
         try:
             if not self._refused_linger.locked():
                 async with self._refused_linger:

@@ -96,7 +96,7 @@ class Service:
         budget = Budget(self.limits.sizes.memory, self.counts)
         self._rounds = Rounds(budget, self.limits)
         self.clients = Clients(others)
-        self._context = Context(
+        self.context = Context(
             store, log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
@@ -106,7 +106,7 @@ class Service:
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
         """A session on a connection; who asks for it runs it."""
-        return Connection(self._context, reader, writer)
+        return Connection(self.context, reader, writer)
 
     async def run(self) -> None:
         """Keep the store and its change log going until cancelled.  Raises Superseded."""
@@ -120,7 +120,7 @@ class Service:
 
     async def _keep_index(self) -> None:
         if self._settings.change_index == "always":
-            await self._context.follower.join()
+            await self.context.follower.join()
             self.catching_up.fill_index()
 
     async def close(self) -> None:

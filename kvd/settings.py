@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kvd import config_file
-from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address
+from kvd.addresses import DEFAULT_PORT, Address, AnyAddress, address, http_address
 from kvd.credentials import checked_url, url_in_file
 from kvd.errors import StartError
 from kvd.group_url import is_group
@@ -83,6 +83,12 @@ class Settings:
         "without --users open it only to a network you trust; a unix socket is for its user and its group",
         several=True,
     )  # fmt: skip
+    http: tuple[AnyAddress, ...] = option(
+        None, http_address, "ADDR",
+        "Where to listen for HTTP: metrics, probes, keys and a live page (docs/http.md), HOST:PORT, tls:HOST:PORT or "
+        "unix:PATH; may be given several times; users come with HTTP Basic", shown="none", several=True,
+    )  # fmt: skip
+    http_write: bool = option("no", flag, "", "Let HTTP write, too, those who may: PUT and DELETE")
     tls_cert: str = option(
         "", text, "FILE",
         "Certificate for --listen tls:..., in PEM, with those that vouch for it after it; SIGHUP reads it, and the "
@@ -246,6 +252,11 @@ class Settings:
     notes: Path | None = None
     memory: MemoryPlan = NOT_PLANNED
 
+    @property
+    def addresses(self) -> list[tuple[str, AnyAddress]]:
+        """Where to listen, and which option says so."""
+        return [("--listen", address) for address in self.listen] + [("--http", address) for address in self.http]
+
 
 OPTIONS = options_of(Settings)
 _CONFIG, *_IN_FILE = OPTIONS
@@ -300,9 +311,9 @@ _NOT_OF_AN_EDGE = {
 
 def _check_tls(settings: Settings) -> None:
     """Raises StartError if what TLS needs is not there."""
-    for listen in settings.listen:
+    for name, listen in settings.addresses:
         if isinstance(listen, Address) and listen.tls and not (settings.tls_cert and settings.tls_key):
-            raise StartError(f"--listen {listen}: expected --tls-cert FILE and --tls-key FILE as well")
+            raise StartError(f"{name} {listen}: expected --tls-cert FILE and --tls-key FILE as well")
 
 
 def _check_durability(settings: Settings) -> None:
@@ -319,7 +330,7 @@ def unused(settings: Settings) -> str:
 
     What an image sets is one of them, wherever it is to listen: so it is no error.
     """
-    if any(isinstance(listen, Address) and listen.tls for listen in settings.listen):
+    if any(isinstance(address, Address) and address.tls for _, address in settings.addresses):
         return ""
     files = {"cert": settings.tls_cert, "key": settings.tls_key, "client-ca": settings.tls_client_ca}
     given = [f"--tls-{name}" for name, file in files.items() if file]

@@ -13,6 +13,8 @@ from kvd.process.activation import Passed
 BACKLOG = 4096
 """Connections that may wait to be accepted, which is Linux's own limit: of a crowd that comes back at once, those that
 find no place try again seconds later."""
+LISTEN, HTTP = "--listen", "--http"
+"""The options that say where."""
 LARGEST_SCOPE = 2**32 - 1
 """What the number of an interface may be, in a socket's address."""
 
@@ -22,12 +24,14 @@ class Listener(NamedTuple):
 
     address: where it is bound to.  file: of a unix socket, if it is this process that removes it.
     is_passed: whether another process listens on it as well, and goes on when this one ends.
+    is_http: whether HTTP is spoken there.
     """
 
     socket: socket.socket
     address: AnyAddress
     file: unix_sockets.SocketFile | None = None
     is_passed: bool = False
+    is_http: bool = False
 
     @property
     def is_tls(self) -> bool:
@@ -42,10 +46,10 @@ class Listener(NamedTuple):
         Unix, or passed: it is the same socket, whose connections go to the process that comes first.
         """
         if self.socket.family == socket.AF_UNIX or self.is_passed:
-            return Listener(self.socket.dup(), self.address, is_passed=self.is_passed)
+            return Listener(self.socket.dup(), self.address, is_passed=self.is_passed, is_http=self.is_http)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared = _bound(self.socket.family, self.socket.getsockname(), shared=True)
-        return Listener(shared, self.address)
+        return Listener(shared, self.address, is_http=self.is_http)
 
     def remove(self) -> None:
         """Let nobody else find it; who has connected stays."""
@@ -65,7 +69,9 @@ def taken(given: Sequence[Passed]) -> list[Listener]:
     return listeners
 
 
-def listen(addresses: Sequence[AnyAddress], passed: Sequence[Listener] = ()) -> list[Listener]:
+def listen(
+    addresses: Sequence[AnyAddress], passed: Sequence[Listener] = (), *, is_http: bool = False
+) -> list[Listener]:
     """Listen on each address, alone, but for those at which sockets were passed.  A name may resolve to several.
 
     Raises StartError if somebody else listens there, or if there is no such address.
@@ -78,30 +84,31 @@ def listen(addresses: Sequence[AnyAddress], passed: Sequence[Listener] = ()) -> 
         try:
             if isinstance(address, UnixAddress):
                 bound, file = unix_sockets.bind(address.path)
-                listeners.append(Listener(bound, address, file))
+                listeners.append(Listener(bound, address, file, is_http=is_http))
                 bound.listen(BACKLOG)
                 continue
             for family, where in resolve(address):
                 bound = _bound(family, where)
-                listeners.append(Listener(bound, _address_of(bound)._replace(tls=address.tls)))
+                place = _address_of(bound)._replace(tls=address.tls)
+                listeners.append(Listener(bound, place, is_http=is_http))
                 bound.listen(BACKLOG)
         except (OSError, UnicodeError) as error:  # UnicodeError: the name cannot be a host's
             for listener in listeners:
                 listener.remove()
                 listener.socket.close()
-            raise cannot_listen(address, error) from None
+            raise cannot_listen(address, error, HTTP if is_http else LISTEN) from None
     return listeners
 
 
-def cannot_listen(address: AnyAddress, error: Exception) -> StartError:
-    """What to say when one cannot listen on an address."""
+def cannot_listen(address: AnyAddress, error: Exception, option: str = LISTEN) -> StartError:
+    """What to say when one cannot listen on an address.  option: that it was given with."""
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(address, UnixAddress):
-        return StartError(f"cannot listen on {address}: {reason}; choose another with --listen unix:PATH")
+        return StartError(f"cannot listen on {address}: {reason}; choose another with {option} unix:PATH")
     if address.host.lower().startswith("fe80:") and "%" not in address.host:
         reason = f"{reason} (it needs its interface: [{address.host}%eth0]:{address.port})"
     form = "tls:HOST:PORT" if address.tls else "HOST:PORT"
-    return StartError(f"cannot listen on {address}: {reason}; choose another with --listen {form}")
+    return StartError(f"cannot listen on {address}: {reason}; choose another with {option} {form}")
 
 
 def _address_of(bound: socket.socket) -> Address:

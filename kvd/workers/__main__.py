@@ -83,7 +83,10 @@ def _serve(task: Task) -> int:
     die_with(task.parent, signal.SIGKILL)
     keep_secret(task.settings.store)
     service.log_to_stderr(task.settings.log_level, task.settings.log_format, of_many=True)
-    listeners = [Listener(socket.socket(fileno=number), address) for number, address in task.listeners]
+    listeners = [
+        Listener(socket.socket(fileno=number), address, is_http=number in task.http)
+        for number, address in task.listeners
+    ]
     try:
         asking = Asking(_say)
         serving = Serving(

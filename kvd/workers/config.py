@@ -64,6 +64,7 @@ class Task(NamedTuple):
     """All that a worker needs.
 
     parent: int, its process id.  listeners: descriptors of sockets that the worker inherits, bound, and where to.
+    http: those of them that are for HTTP.
     loaded: what was read last.  start: as Server takes it.
     """
 
@@ -73,6 +74,7 @@ class Task(NamedTuple):
     listeners: tuple[tuple[int, AnyAddress], ...]
     loaded: Reloadable = NOTHING
     start: Start | None = None
+    http: frozenset[int] = frozenset()
 
     def give(self, to: IO[bytes], code: bytes) -> None:
         """Write it for a worker.  Not an argument: others can see those, and there may be a password in the URL.

@@ -180,6 +180,7 @@ class Worker(Child):
         with terminal_held_back(), ExitStack() as stack:
             listeners = first or [listener.share() for listener in self._bound]
             taken = tuple((stack.enter_context(listener.socket).fileno(), listener.address) for listener in listeners)
+            http = frozenset(number for (number, _), listener in zip(taken, listeners, strict=True) if listener.is_http)
             # It finds its modules where we do, which -P keeps from beginning in the current directory; and it is in a
             # group of its own, so that Ctrl-C in a terminal reaches the parent alone,
             # which alone decides about its end.
@@ -192,7 +193,7 @@ class Worker(Child):
         assert process.stdin  # noqa: S101
         # It may have ended already, which shows elsewhere.
         with suppress(BrokenPipeError):
-            task = Task(os.getpid(), self._settings, self._location, taken, self._loaded, self._start)
+            task = Task(os.getpid(), self._settings, self._location, taken, self._loaded, self._start, http)
             task.give(process.stdin, self._code)
         return process
 

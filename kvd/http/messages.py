@@ -1,0 +1,130 @@
+"""What is asked and what is answered, without a connection."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from kvd.errors import (
+    Compacted,
+    Denied,
+    Future,
+    LimitReached,
+    NotAuthenticated,
+    OtherStore,
+    Refusal,
+    TooLong,
+    Unavailable,
+    Uncertain,
+    Usage,
+)
+
+TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
+MOST_FIELDS = 1100
+"""Words of a query: a watch has up to 1024 patterns."""
+_STATUS: dict[type[Refusal], HTTPStatus] = {
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    Denied: HTTPStatus.FORBIDDEN,
+    TooLong: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    # It may have been done.
+    Uncertain: HTTPStatus.GATEWAY_TIMEOUT,
+    Compacted: HTTPStatus.GONE,
+    OtherStore: HTTPStatus.GONE,
+    Future: HTTPStatus.GONE,
+}
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Whatever a value holds, a browser that is sent to it shows it as it is.
+    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class HttpError(Exception):
+    """A request is answered with an error.  headers: beside the usual ones."""
+
+    def __init__(self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+class Request(NamedTuple):
+    """One request.  path: without its query, as it was sent.  headers: by their names in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: bytes = b""
+
+    def one(self, name: str, default: str = "") -> str:
+        """A field of the query that may be there once.  Raises Usage."""
+        values = self.query.get(name, [default])
+        if len(values) > 1:
+            raise Usage(f"{name}= is given more than once")
+        return values[0]
+
+    def only(self, *names: str) -> None:
+        """Raises Usage if the query has other fields than these."""
+        for name in self.query:
+            if name not in names:
+                known = ", ".join(f"{name}=" for name in names) or "nothing"
+                raise Usage(f"unknown field {name!a} after the ?: expected {known}")
+
+
+class Response(NamedTuple):
+    """One answer.  headers: beside those that all have, or instead of them."""
+
+    status: HTTPStatus = HTTPStatus.OK
+    body: bytes = b""
+    kind: str = TEXT
+    headers: Mapping[str, str] = {}
+
+    def all_headers(self) -> dict[str, str]:
+        """All but those of the connection."""
+        shown = {} if self.status is HTTPStatus.NOT_MODIFIED else {"Content-Type": self.kind}
+        return {**_ALWAYS, **shown, **self.headers}
+
+
+def parse(method: str, target: bytes, headers: dict[str, str]) -> Request:
+    """Raises Usage."""
+    path, _, query = target.decode("ascii", "replace").partition("?")
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict",
+                           max_num_fields=MOST_FIELDS)  # fmt: skip
+    except ValueError as error:
+        raise Usage(f"what comes after the ? is not name=value&name=value, in UTF-8: {error}") from None
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name, []).append(value)
+    return Request(method, path, found, headers)
+
+
+def decoded(part: str) -> bytes:
+    """The bytes that a part of a path stands for."""
+    return unquote_to_bytes(part)
+
+
+def as_json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """A JSON text, in one line."""
+    return Response(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n", JSON)
+
+
+def line(text: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
+    """A text for people, in one line."""
+    return Response(status, f"{text}\n".encode(), TEXT, headers or {})
+
+
+def refused(error: Refusal) -> Response:
+    """Why a request was refused: the word of the protocol, and the text."""
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+    headers = {"Retry-After": "1"} if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS) else {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": 'Basic realm="kvd", charset="UTF-8"'}
+    return line(f"{error.word}: {error}", status, headers)
