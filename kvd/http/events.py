@@ -21,9 +21,11 @@ from kvd.session.watching import Watching, memory_of
 from kvd.wire import words
 
 KIND = "text/event-stream"
+RETRY = b"retry: 1000\n"
+"""Milliseconds after which a browser that has lost the connection comes again, and
+PROGRESS: between events that tell how far a client has come.  They come also while nothing changes: what is between
+them may close connections that are silent for half a minute."""
 PROGRESS = 10_000
-"""Milliseconds between events that tell how far a client has come, also while nothing changes: what is between them may
-close connections that are silent for half a minute."""
 
 
 def event(kind: str, position: str, data: dict[str, Any]) -> bytes:
@@ -75,7 +77,7 @@ class EventOutput(Output):
     def reply(self, data: bytes) -> None:
         """`OK position`: from here on.  Before it nothing is sent, so that a refusal may be."""
         position = data.decode().split(" ")[1].strip()
-        super().reply(self._head() + self._frame(event("begin", position, {})))
+        super().reply(self._head() + self._frame(RETRY + event("begin", position, {})))
 
     def push(self, data: bytes) -> bool:
         """See Output."""

@@ -50,10 +50,17 @@ class Keys:
             record = await self._store.fetch(key)
         if record is None:
             return line("there is no such key", HTTPStatus.NOT_FOUND)
-        headers = {"ETag": _tag(record.revision), "Cache-Control": "private, no-cache"} | self._ttl(record)
+        headers = {
+            "ETag": _tag(record.revision), "Cache-Control": "private, no-cache",
+            "Allow": "GET, HEAD, PUT, DELETE" if self._may(visitor, key) else "GET, HEAD",
+        } | self._ttl(record)  # fmt: skip
         if _names(request.headers.get("if-none-match", ""), record.revision):
             return Response(HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(HTTPStatus.OK, record.value, TEXT if record.kind == TEXT_KIND else BYTES, headers)
+
+    def _may(self, visitor: Visitor, key: bytes) -> bool:
+        """Whether one who reads a key may write it, too: then the page lets them."""
+        return self._may_write and visitor.guard.refusal("DEL", Delete(key)) is None
 
     def _ttl(self, record: Record) -> dict[str, str]:
         """How many seconds a key has left, of one that will expire."""

@@ -18,7 +18,7 @@ def response() -> Response:
     body = files("kvd.http").joinpath("page.html").read_bytes()
     allowed = "; ".join(f"{what} {_digests(part, body)}" for what, part in _PARTS.items())
     policy = (
-        f"default-src 'none'; connect-src 'self'; {allowed}; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; connect-src 'self'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
     )
     return Response(body=body, kind=HTML, headers={"Content-Security-Policy": policy})

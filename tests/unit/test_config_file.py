@@ -48,6 +48,8 @@ users = "users.toml"
 audit = "audit.log"
 log-level = "debug"
 log-format = "json"
+http = ["127.0.0.1:3"]
+http-write = true
 """
 
 
