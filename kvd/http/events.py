@@ -102,7 +102,7 @@ class EventWatch:
         self._position = _position(request)
         self.watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
-            output, context.push_limit, lambda _: None,
+            output, context.push_limit, lambda _: None, context.elsewhere,
         )  # fmt: skip
 
     async def begin(self, allow: Callable[[int], None]) -> None:

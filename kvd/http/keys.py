@@ -6,8 +6,8 @@ from typing import Any
 from kvd.errors import REFUSALS, Refusal, Usage
 from kvd.http.messages import BYTES, TEXT, HttpError, Request, Response, as_json, decoded, line, refused
 from kvd.http.visitor import Visitor
-from kvd.model import TEXT as TEXT_KIND
 from kvd.model import OVER_QUOTA, Outcome, Position, Record
+from kvd.model import TEXT as TEXT_KIND
 from kvd.requests import Delete, KeyRange, Put, Read
 from kvd.session.context import Context
 from kvd.session.limits import Limit

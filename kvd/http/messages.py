@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from kvd.errors import (
     Compacted,
@@ -95,6 +95,9 @@ class Response(NamedTuple):
 def parse(method: str, target: bytes, headers: dict[str, str]) -> Request:
     """Raises Usage."""
     path, _, query = target.decode("ascii", "replace").partition("?")
+    # Proxies may send all of a URL.
+    if path.startswith(("http://", "https://")):
+        path = urlsplit(path).path or "/"
     try:
         fields = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict",
                            max_num_fields=MOST_FIELDS)  # fmt: skip

@@ -5,11 +5,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from tests.support.access import PASSWORD, users_text
 from tests.support.http_client import ask, port_of
-from tests.support.processes import Daemon, free_port, wait_for
+from tests.support.processes import Daemon, StartDaemon, free_port, wait_for
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -126,6 +128,30 @@ def test_a_value_is_shown_whole_and_edited(page: Page, served: Daemon) -> None:
         page.wait("the change", lambda: page.rows()["app/one"] == EVIL)
         page.find("#delete").click()
         page.wait("the end", lambda: "app/one" not in page.rows() and page.text("facts") == "gone")
+
+
+def test_without_http_write_nothing_can_be_edited(browser: Any, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """And one who may watch less than all is told what is wrong, and sees what they may read."""
+    file = tmp_path / "users.toml"
+    file.write_text(users_text({"alice": {"a/*": "read,watch"}, "root": {"*": "read,write,watch"}}))
+    daemon = start_daemon("--http", "127.0.0.1:0", "--users", str(file))
+    with daemon.connect() as peer:
+        peer.ask(f"AUTH root {PASSWORD}")
+        peer.send("SET a/x 1\nSET b/x 2\n")
+        peer.lines(2)
+    # What a person would type when the browser asks.
+    browser.get(f"http://alice:{quote(PASSWORD)}@127.0.0.1:{port_of(daemon)}/")
+    browser.get(f"http://127.0.0.1:{port_of(daemon)}/")
+    page = Page(browser)
+    page.wait("what may be read", lambda: page.rows() == {"a/x": "1"})
+    page.wait("the reason", lambda: "alice may not watch all keys of this pattern" in page.text("status"))
+    page.find("#prefix").send_keys("a/")
+    page.wait("the watch", lambda: page.text("status") == "live")
+    page.find("#keys tr").click()
+    page.wait("the value", lambda: page.find("#value").get_property("value") == "1")
+    assert not page.find("#actions").is_displayed()
+    assert page.find("#value").get_property("readOnly")
+    assert "right admin" in page.text("nobody")
 
 
 def test_figures_and_watchers_are_shown(page: Page, served: Daemon) -> None:
