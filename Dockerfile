@@ -26,8 +26,8 @@ RUN python -c 'from configparser import ConfigParser as C; c = C(); c.read("setu
 COPY . .
 # That of the commit's tag, which the pipeline knows (.ci/version).
 ARG VERSION=
-RUN [ -z "$VERSION" ] || sed -i "s/^__version__ = .*/__version__ = \"$VERSION\"/" kvd/__init__.py
-RUN pip --python /opt/kvd/bin/python install --no-cache-dir --no-deps .
+RUN { [ -z "$VERSION" ] || sed -i "s/^__version__ = .*/__version__ = \"$VERSION\"/" kvd/__init__.py; } \
+ && pip --python /opt/kvd/bin/python install --no-cache-dir --no-deps .
 
 
 FROM python:3.12-slim-bookworm
