@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     owner: str | None
 
 
-SIMPLE_LINE = rb'{"key": "\2", "revision": \1, "value": "\3"}\n'
+SIMPLE_LINE = b'{"key": "%b", "revision": %b, "value": "%b"}\n'
 """The line of a key, in whose parts nothing is to be escaped."""
 
 
@@ -77,12 +77,12 @@ class Reader:
             % max_value,
             re.MULTILINE,
         )
-        self._written = rb"PUT \1 if=0 = \2\n" if create_only else rb"SET \1 \2\n"
+        self._written = b"PUT %b if=0 = %b\n" if create_only else b"SET %b %b\n"
 
     def simple(self, data: bytes, count: int) -> bytes | None:
         """Read so many whole lines at once; None unless all are of the simple kind."""
-        requests, found = self._simple.subn(self._written, data)
-        return requests if found == count else None
+        found = self._simple.findall(data)
+        return b"".join([self._written % pair for pair in found]) if len(found) == count else None
 
     def entry(self, line: bytes) -> Entry:
         """Read a line.  Raises BadEntry."""

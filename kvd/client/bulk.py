@@ -67,13 +67,15 @@ class Copying:
 
     @staticmethod
     def simple(came: Sequence[bytes], template: bytes) -> tuple[list[bytes], bytes] | None:
-        """The keys of pairs, and each written as the template has it, with revision, key and value as 1, 2 and 3.
+        """The keys of pairs, and all written as the template has it, which takes key, revision and value.
 
         None unless all that came are pairs, and of the simple kind: ASCII without quotes and backslashes.
         """
-        data = b"\n".join((*came, b""))
-        written, found = _SIMPLE.subn(template, data)
-        return ([line.split(b" ", 3)[2] for line in came], written) if found == len(came) else None
+        found = _SIMPLE.findall(b"\n".join((*came, b"")))
+        if len(found) != len(came):
+            return None
+        # A pattern's own template would be filled in by code of Python's, each line by itself.
+        return [key for _, key, _ in found], b"".join([template % (key, rev, value) for rev, key, value in found])
 
     def _with(self, line: Line) -> Record:
         word, key = line.text.split(b" ", 1)
