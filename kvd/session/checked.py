@@ -10,7 +10,7 @@ from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import Outcome, Record
-from kvd.requests import Increment, Limited, Put, Read, Request, SimpleSets, Write
+from kvd.requests import Auth, Increment, Limited, Put, Read, Request, SimpleSets, Write
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Parsed, Work
 from kvd.session.handlers import ENDS_TRANSACTION
@@ -63,6 +63,15 @@ class CheckedDispatcher(Dispatcher):
         if refusal:
             self._asked = request[0].name
         return refusal or request
+
+    def _begin(self, request: Parsed) -> None:
+        """Most logins are with passwords that are known: they wake no task."""
+        verb, arguments = request
+        is_login = isinstance(arguments, Auth) and not self._handlers.is_watching
+        if is_login and self._login.log_in_at_once(arguments):
+            self._reply(verb.name, replies.OK)
+        else:
+            super()._begin(request)
 
     def _joins(self, verb: Verb, request: Request) -> Kind | None:
         """What is not allowed ends a group, and is looked at anew when the group is answered."""

@@ -71,6 +71,11 @@ class Handlers:
         self.pending = None
         self._allow = _anything
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether a watch is open."""
+        return self._watching.active
+
     # ---- those that are work: each gives its reply to the output
 
     async def _get(self, wanted: LateRead) -> None:

@@ -164,11 +164,21 @@ class Login:
         """See `Guard`.  One that fails leaves the connection as it was."""
         name = auth.user.decode()
         hashed = await self._access.log_in(name, auth.password, self._address)
-        user = self._access.user(name, hashed)
-        if user is None:
+        if not self._be(name, hashed):
             raise NotAuthenticated("the users were changed a moment ago; try again")
-        self._name, self._hash = name, hashed
-        self._take(user)
+
+    def log_in_at_once(self, auth: Auth) -> bool:
+        """The same, if it need not wait; False: it has to, or is refused."""
+        name = auth.user.decode()
+        hashed = self._access.known(name, auth.password, self._address)
+        return hashed is not None and self._be(name, hashed)
+
+    def _be(self, name: str, hashed: str) -> bool:
+        user = self._access.user(name, hashed)
+        if user is not None:
+            self._name, self._hash = name, hashed
+            self._take(user)
+        return user is not None
 
     # ---- what is allowed
 
