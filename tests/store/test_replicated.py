@@ -205,3 +205,27 @@ def test_writes_that_take_no_revision_hold_nothing_up(group: SentinelGroup, star
         stopped.set()
         for thread in threads:
             thread.join()
+
+
+@pytest.mark.minutes
+def test_what_is_not_confirmed_in_time_is_said_and_done_later(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    """Ten seconds after it was sent a write is uncertain; others are refused after five; what is confirmed is read."""
+    daemon = start_daemon("--store", group.url)
+    replicas = [node for node in group.nodes if node is not group.primary]
+    with daemon.connect() as writer, daemon.connect() as late, daemon.connect() as reader:
+        assert writer.ask("SET known 1").startswith("OK ")
+        for node in replicas:
+            group.pause(node)
+        try:
+            writer.send("SET sent 1\n")
+            assert daemon.says("writes wait: 0 replicas have them, and 1 are to")
+            assert late.ask("SET refused 1").startswith("ERR unavailable fewer than 1 replicas confirm")
+            assert reader.ask("GET known") == "OK 1"
+            assert reader.ask("GET sent").startswith("ERR unavailable ")
+            assert writer.line().startswith("ERR uncertain too few replicas confirm")
+            assert reader.ask("GET known") == "OK 1"
+        finally:
+            for node in replicas:
+                group.go_on(node)
+        wait_for("replicas", lambda: writer.ask("SET again 1").startswith("OK "))
+        assert (reader.ask("GET sent"), reader.ask("GET refused")) == ("OK 1", "NONE")
