@@ -221,12 +221,16 @@ class Connection(asyncio.Protocol):
 
     async def call(self, packed: bytes) -> Any:
         """Send one command and wait for its reply, as RESP2 gives it.  Raises Rejected, StoreLost."""
+        return await self.begin(packed)
+
+    def begin(self, packed: bytes) -> asyncio.Future[Any]:
+        """Send one command; the future gives what `call` does.  Raises StoreLost."""
         if self.lost.done():
             raise StoreLost("the connection was closed")
-        reply = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked.append(reply)
         self.write(packed)
-        return await reply
+        return reply
 
     def deliver(self, take: Replies, count: int) -> None:
         """From now on, hand replies over as they arrive, `count` at a time; nothing is called any more."""

@@ -99,12 +99,10 @@ class Cluster:
     async def check(self) -> None:
         """See `Witnesses`."""
         await self.find()
+        questions = [command("CONFIG", "GET", name) for name in _CHECKED]
         for address, witness in self._all.items():
-            try:
-                replies = await witness.ask(*(command("CONFIG", "GET", name) for name in _CHECKED))
-            except StoreLost:
-                continue
-            for (name, why), reply in zip(_CHECKED.items(), replies, strict=True):
+            replies = [reply for answer in await ask_all([witness], *questions) for reply in answer]
+            for (name, why), reply in zip(_CHECKED.items(), replies, strict=False):
                 if _value(reply) == b"yes":
                     raise StoreUnusable(
                         f"{shown(address)} has {name} yes: {why}; to change it: redis-cli CONFIG SET {name} no"

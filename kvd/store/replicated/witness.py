@@ -7,7 +7,7 @@ from typing import Any
 
 from kvd.backoff import Backoff
 from kvd.errors import StoreLost, Superseded
-from kvd.store.redis.connection import Connection, Rejected, command, open_by
+from kvd.store.redis.connection import Connection, command, open_by
 from kvd.store.redis.library import Library
 
 PATIENCE = 0.5
@@ -27,29 +27,31 @@ class Witness:
         self._connection: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
-        self._why = "it was not asked yet"
 
-    async def ask(self, *commands: bytes) -> list[Any]:
-        """The replies, of which each may be a Rejected.  Raises StoreLost."""
+    def wake(self) -> None:
+        """Have it connected, if it is not."""
         if self._connection is None or self._connection.lost.done():
             self._open_soon()
-            # One that is away is waited for by a task of its own.
-            await self._tried.wait()
-        connection = self._connection
-        if connection is None:
-            raise StoreLost(self._why)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                if len(commands) == 1:
-                    # This is asked fifty times a second: a task for it would cost as much as all else.
-                    return [await _ask(connection, commands[0])]
-                return await asyncio.gather(*(_ask(connection, packed) for packed in commands))
-        except TimeoutError:
-            self._why = f"no answer within {PATIENCE} s"
-        except StoreLost as lost:
-            self._why = str(lost)
-        await self._drop(connection)
-        raise StoreLost(self._why)
+
+    async def tried(self) -> None:
+        """Returns when it was tried to connect: one that is away is waited for only once."""
+        await self._tried.wait()
+
+    def begin(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """Ask; a future for each reply, none if it is away."""
+        with suppress(StoreLost):
+            return [self._connection.begin(packed) for packed in commands] if self._connection else []
+        return []
+
+    async def end(self, futures: list[asyncio.Future[Any]]) -> list[Any] | None:
+        """The replies, of which each may be a Rejected; None if it did not answer in time."""
+        if all(future.done() and not isinstance(future.exception(), StoreLost) for future in futures):
+            return [future.exception() or future.result() for future in futures]
+        for future in futures:
+            future.cancel()
+        if self._connection:
+            await self._drop(self._connection)
+        return None
 
     def _open_soon(self) -> None:
         if self._opening is None:
@@ -70,8 +72,7 @@ class Witness:
         for place, library in enumerate(self._libraries):
             try:
                 self._connection = await open_by(library, library.make(), Connection, _greet, PATIENCE)
-            except (StoreLost, Superseded) as lost:
-                self._why = str(lost)
+            except (StoreLost, Superseded):
                 continue
             # What it was opened by is likely to do the next time, too.
             self._libraries.insert(0, self._libraries.pop(place))
@@ -97,20 +98,17 @@ async def _greet(connection: Connection) -> None:
     await connection.call(_PING)
 
 
-async def _ask(connection: Connection, packed: bytes) -> Any:
-    try:
-        return await connection.call(packed)
-    except Rejected as error:
-        return error
-
-
 async def ask_all(witnesses: Sequence[Witness], *commands: bytes) -> list[list[Any]]:
-    """The replies of those who answer."""
-    asked = await asyncio.gather(*(one.ask(*commands) for one in witnesses), return_exceptions=True)
-    answers = []
-    for found in asked:
-        if isinstance(found, list):
-            answers.append(found)
-        elif not isinstance(found, StoreLost):
-            raise found
-    return answers
+    """The replies of those who answer.
+
+    It is asked fifty times a second, and for each batch of writes: so it makes no tasks.
+    """
+    for one in witnesses:
+        one.wake()
+    for one in witnesses:
+        await one.tried()
+    asked = [(one, futures) for one in witnesses if (futures := one.begin(commands))]
+    if asked:
+        await asyncio.wait([future for _, futures in asked for future in futures], timeout=PATIENCE)
+    ended = [await one.end(futures) for one, futures in asked]
+    return [replies for replies in ended if replies is not None]
