@@ -138,6 +138,11 @@ REFUSALS = Metric(
     "refusals", "Requests that were refused.", C, section="requests", field="refusals", labels=(Label("code", CODES),)
 )  # fmt: skip
 
+HTTP_REQUESTS = Metric(
+    "http-requests", "Requests over HTTP that were answered, by the first digit of the status.", C, section="requests",
+    field="http_requests", labels=(Label("status", ("2xx", "3xx", "4xx", "5xx")),),
+)  # fmt: skip
+
 WATCHERS = Metric("watchers", "Connections that watch.", G, section="watchers", field="watchers")
 CATCHING_UP = Metric(
     "lagging-watchers", "Watchers that have not had every change yet.", G, section="watchers", field="catching_up"
@@ -181,8 +186,9 @@ SHORT = (
 )  # fmt: skip
 """Those that INFO tells by itself; the others it tells by their section."""
 METRICS = (
-    *SHORT, BUILD, RESTARTS, CERTIFICATE, OPENED, RECEIVED, SENT, HELD_LIMIT, TIMES, REFUSALS, ENDED, LAG, REVISION,
-    OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNC_LATEST, SYNC_LONGEST, EXPIRED, SWEEP_BACKLOG, SWEEP_LAG,
+    *SHORT, BUILD, RESTARTS, CERTIFICATE, OPENED, RECEIVED, SENT, HELD_LIMIT, TIMES, REFUSALS, HTTP_REQUESTS, ENDED,
+    LAG, REVISION, OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNC_LATEST, SYNC_LONGEST, EXPIRED,
+    SWEEP_BACKLOG, SWEEP_LAG,
 )  # fmt: skip
 """All of them."""
 COUNTED = tuple(metric for metric in METRICS if metric.field)

@@ -10,11 +10,13 @@ from typing import Any
 
 import h11
 
+from kvd.counts import Tally
 from kvd.errors import Refusal
 from kvd.http.events import KIND, EventOutput, EventWatch
 from kvd.http.messages import HttpError, Request, Response, line, parse, refused
 from kvd.http.routes import Routes
 from kvd.http.visitor import Visitor
+from kvd.metrics import HTTP_REQUESTS
 from kvd.process.identity import identify
 from kvd.session.clients import Facts
 from kvd.session.identified import user_name
@@ -57,6 +59,7 @@ class HttpConnection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._watch: EventWatch | None = None
         self._requests = self._body = 0
+        self._answered = Tally(HTTP_REQUESTS, self._context.counts)
         self._method = b""
         self._stopping = False
         self._is_cut = self._is_amid = False
@@ -168,24 +171,29 @@ class HttpConnection:
             response = refused(self._visitor.told(error))
         except TimeoutError:
             response = line("the request took too long", HTTPStatus.REQUEST_TIMEOUT)
+        try:
+            await self._send(response, is_head=self._method == b"HEAD")
         finally:
             self._body = 0
-        await self._send(response, is_head=self._method == b"HEAD")
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._stopping
 
     async def _request(self) -> Request | None:
         """The next one; None: there is none.  Raises RemoteProtocolError, TimeoutError, HttpError, Usage."""
         if not await self._begins():
             return None
-        async with asyncio.timeout(HEAD_TIME):
+        async with asyncio.timeout(self._at_most(HEAD_TIME)):
             head = await self._next_event()
         if not isinstance(head, h11.Request):
             return None
         self._method = bytes(head.method)
         headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
         request = parse(head.method.decode(), head.target, headers)
-        async with asyncio.timeout(BODY_TIME):
+        async with asyncio.timeout(self._at_most(BODY_TIME)):
             return request._replace(body=await self._read_body(headers))
+
+    def _at_most(self, seconds: float) -> float:
+        """A time that what a client sends may take, or that of --line-time."""
+        return min(seconds, self._context.limits.sizes.line or seconds)
 
     async def _begins(self) -> bool:
         """Wait for the first bytes of a request, or for the end."""
@@ -237,12 +245,15 @@ class HttpConnection:
         return self._http.send(event) or b""
 
     def _head(self, status: HTTPStatus, headers: dict[str, str]) -> bytes:
-        """The status and the headers."""
+        """The status and the headers, and the request counted."""
+        self._answered.add(self._answered.place(f"{status // 100}xx"))
         fields = [*headers.items(), ("Date", formatdate(usegmt=True))]
         return self._sent(h11.Response(status_code=status, reason=status.phrase, headers=fields))
 
     async def _send(self, response: Response, *, is_head: bool) -> None:
         """Raises OSError, also when the client does not take it."""
+        # What is left of it is kept until all is sent.
+        self._body = len(response.body)
         headers = response.all_headers()
         has_body = response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
         if has_body:
