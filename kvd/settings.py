@@ -273,7 +273,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     given = config_file.read(config, _IN_FILE) if config else {}
     given |= {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
     _leave_one_store(given)
-    _check_edge(given)
+    _leave_edge(given)
     values = {option.field: option.value(given[option.field]) for option in OPTIONS if option.field in given}
     if "store_file" in given:
         values["store"] = url_in_file(values["store_file"], given["store_file"].where)
@@ -287,14 +287,18 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     return _complete(settings, values, available)
 
 
-def _check_edge(given: Mapping[str, Given]) -> None:
-    """Raises StartError if what goes with a store of one's own is given to a daemon that has none."""
+def _leave_edge(given: dict[str, Given]) -> None:
+    """Leave out what goes with a store of one's own, of a daemon that has none, if it is in a weaker place.
+
+    Raises StartError if it is not.
+    """
     follow = given.get("follow")
     if not follow:
         return
     for name, why in _NOT_OF_AN_EDGE.items():
-        if name in given:
+        if name in given and given[name].place >= follow.place:
             raise StartError(f"{given[name].where} and {follow.where}: {why}: expected one of them")
+        given.pop(name, None)
     workers = given.get("workers")
     if workers and workers.texts != ["1"]:
         raise StartError(f"{workers.where} and {follow.where}: an edge is one process; start several of them instead")
