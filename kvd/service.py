@@ -101,7 +101,8 @@ class Service:
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
             self.limits, budget, self._rounds, InFlight(self.limits),
-            Reaching(store, self.hub, settings.max_stale), self.clients, RequestCounts(self.counts), self._access, edge,
+            Reaching(store, self.hub, settings.max_stale, edge), self.clients, RequestCounts(self.counts),
+            self._access, edge,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:

@@ -6,15 +6,17 @@ was replaced they are all told, and the copy is made anew.
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from kvd.backoff import Backoff
-from kvd.client.errors import ProtocolError
+from kvd.client.errors import ProtocolError, TimedOut
 from kvd.edge.clock import Clock
 from kvd.edge.copy import Copy
 from kvd.edge.freshness import Freshness
 from kvd.edge.lines import Lines
 from kvd.edge.parsing import OPTIONS, Parser
 from kvd.edge.pipe import position_of
+from kvd.edge.relaying import refusal_of
 from kvd.edge.upstream import Unfit, Upstream
 from kvd.errors import ConnectionLost, KvdError
 from kvd.model import Position
@@ -40,6 +42,7 @@ class Feed:
     """Keep `run` running; `join` returns when there is a copy.
 
     copy: the keys.  position: of the copy, None before there is one.
+    silent: called with the address of an upstream that says nothing any more; to be set.
     """
 
     def __init__(self, upstream: Upstream, freshness: Freshness, clock: Clock, most: int) -> None:
@@ -52,6 +55,7 @@ class Feed:
         self._copied = asyncio.Event()
         self._reason = ""
         self.failure: KvdError | None = None
+        self.silent: Callable[[str], None] = lambda _: None
         self.copy = Copy()
         self.position: Position | None = None
 
@@ -71,9 +75,12 @@ class Feed:
         backoff = Backoff(jitter=True)
         while True:
             try:
-                lines = await self._upstream.connect(self._turn, self._freshness.max_stale)
+                lines = await self._upstream.connect(self._turn, self._freshness.patience)
                 try:
                     await self._follow(lines, backoff)
+                except TimedOut:
+                    self.silent(lines.address)
+                    raise
                 finally:
                     await lines.close()
             except (TooLarge, Unfit) as error:
@@ -88,7 +95,7 @@ class Feed:
     async def _follow(self, lines: Lines, backoff: Backoff) -> None:
         parser = Parser(self._clock)
         place = bytes(self.position) if self.position else b"-"
-        beat = max(0.05, min(1.0, self._freshness.max_stale / LEAST_BEATS))
+        beat = max(0.05, min(1.0, self._freshness.patience / LEAST_BEATS))
         lines.send(b"PROGRESS %.3f\nFOLLOW %b %b *\n" % (beat, place, OPTIONS))
         replies = 0
         while True:
@@ -162,10 +169,12 @@ class Feed:
         self._copied.set()
 
     def _end(self, word: bytes, rest: bytes) -> None:
-        """The watch is over, or was refused.  Raises ConnectionLost."""
+        """The watch is over, or was refused.  Raises ConnectionLost, Refusal."""
         code = rest.split(b" ")[1 if word == b"END" else 0]
         if word == b"END" and code == b"store":
             self._lose_history()
+        if refusal := refusal_of(word + b" " + rest):
+            raise refusal
         raise ConnectionLost(f"{word.decode()} {rest.decode()}")
 
     def attach(self, hub: Hub) -> None:

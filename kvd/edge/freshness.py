@@ -14,6 +14,8 @@ from kvd.model import Position
 from kvd.watch.hub import Hub
 
 NEVER = float("-inf")
+SHORTEST_PATIENCE = 0.5
+"""Seconds: a machine may be busy for as long as that."""
 
 
 class Freshness:
@@ -27,6 +29,11 @@ class Freshness:
         self.until = NEVER
         self.hub = Hub()
         self._doubted = NEVER
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which an upstream that says nothing is lost: so that another one is asked in time."""
+        return max(SHORTEST_PATIENCE, self.max_stale / 2)
 
     def check(self) -> None:
         """Raises Unavailable if the copy must not be shown."""

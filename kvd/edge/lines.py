@@ -1,7 +1,7 @@
 """A connection to the upstream, line by line."""
 
 from kvd.client.connection import Connection
-from kvd.client.errors import ProtocolError
+from kvd.client.errors import ProtocolError, TimedOut
 from kvd.client.protocol import LONGEST_LINE
 from kvd.client.silence import Silence
 
@@ -55,6 +55,10 @@ class Lines:
     def is_closed(self) -> bool:
         """Whether it is of no more use."""
         return self._connection.is_closed()
+
+    def give_up(self) -> None:
+        """It is lost."""
+        self._connection.give_up(TimedOut("the daemon says nothing"))
 
     async def close(self) -> None:
         """Close it."""

@@ -66,6 +66,11 @@ class Pipe:
             self._scheduled = True
             loop.call_soon(self._flush)
 
+    def give_up(self, address: str) -> None:
+        """A daemon says nothing any more: what is in flight there has an unknown outcome; the next goes elsewhere."""
+        if self._lines and self._lines.address == address:
+            self._lines.give_up()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         backoff = Backoff(jitter=True)

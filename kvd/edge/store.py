@@ -18,7 +18,19 @@ from kvd.edge.relaying import Relay, refusal_of
 from kvd.edge.tunnel import Tunnel
 from kvd.edge.upstream import Unfit, Upstream, shown
 from kvd.edge.writing import LOST, NOT_SENT, line_of, lines_of, newest, outcome_of, takes_revision
-from kvd.errors import Compacted, Future, KvdError, OtherStore, Refusal, StartError, StoreLost, Unavailable, Uncertain
+from kvd.errors import (
+    Compacted,
+    Denied,
+    Future,
+    KvdError,
+    NotAuthenticated,
+    OtherStore,
+    Refusal,
+    StartError,
+    StoreLost,
+    Unavailable,
+    Uncertain,
+)
 from kvd.model import TEXT, Change, Form, Outcome, Position, Record
 from kvd.process.tasks import run_together
 from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction, Write
@@ -40,6 +52,8 @@ MOST_PROBE: at the most."""
 MOST_PROBE = 1.0
 NO_QUOTAS = b"eERR denied an edge cannot hold to a quota: write to the root"
 """The outcome of what has one: upstream all clients are one user, and only the root's store counts."""
+LASTING = (Unfit, TooLarge, NotAuthenticated, Denied)
+"""What time does not mend."""
 EVERYTHING = 2**53
 """More keys than there can be."""
 
@@ -59,7 +73,8 @@ class EdgeStore:
         self._most = settings.memory.store
         self._writes = Pipe(self._upstream, SILENCE)
         # Apart from writes, which may take longer than it takes to see that an upstream is gone.
-        self._control = Pipe(self._upstream, settings.max_stale)
+        self._control = Pipe(self._upstream, self._freshness.patience)
+        self.feed.silent = self._writes.give_up
         self._relay = Relay(self._upstream, SILENCE)
         self._position = AskedOnce(self._ask_position)
         self._tasks: list[asyncio.Task[None]] = []
@@ -76,7 +91,7 @@ class EdgeStore:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait
         while time.monotonic() >= self._freshness.until:
-            if isinstance(self.feed.failure, Unfit | TooLarge):
+            if isinstance(self.feed.failure, LASTING):
                 raise StartError(f"--follow: {self.feed.failure}")
             if loop.time() > give_up:
                 why = self.feed.failure or "it does not answer"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from kvd.errors import OtherStore, Unavailable
 from kvd.model import Position
+from kvd.session.elsewhere import Elsewhere
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
 
@@ -15,8 +16,9 @@ PAUSE = 0.02
 class Reaching:
     """Waits for positions."""
 
-    def __init__(self, store: Store, hub: Hub, longest: float) -> None:
-        """longest: float, seconds that one waits."""
+    def __init__(self, store: Store, hub: Hub, longest: float, elsewhere: Elsewhere | None = None) -> None:
+        """longest: float, seconds that one waits.  elsewhere: as `Context` has it."""
+        self._elsewhere = elsewhere
         self._store = store
         self._hub = hub
         self._longest = longest
@@ -25,6 +27,10 @@ class Reaching:
         """Return once the store shows a position, or a later one.  Raises OtherStore, Unavailable."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._longest
+        here, _ = await self._store.history()
+        if self._elsewhere and here.store != wanted.store:
+            # The history may have been replaced a moment ago.
+            await self._elsewhere.position()
         while not self._is_there(wanted, (await self._store.history())[0]):
             left = give_up - loop.time()
             if left <= 0:

@@ -89,6 +89,24 @@ async def test_a_client_goes_on_at_another_daemon(tree: tuple[Daemon, Daemon, Da
                 await asyncio.sleep(0.02)
 
 
+def test_an_upstream_that_says_nothing_is_left(start_daemon: StartDaemon) -> None:
+    root = start_daemon("--fsync", "no")
+    stopped, other = start_daemon(*follow(root)), start_daemon(*follow(root))
+    last = start_daemon(*follow(stopped, other), "--max-stale", f"{MAX_STALE:g}")
+    with root.connect() as writer, last.connect() as watcher, last.connect() as peer:
+        assert watcher.ask("WATCH").startswith("OK 0@")
+        stopped.kill(signal.SIGSTOP)
+        try:
+            assert writer.ask("SET a 1") == "OK 1"
+            assert watcher.line().startswith("CHANGE 1@")
+            # What is not on its way already goes to the other one.
+            until(peer, "SET a 2")
+            until(peer, "GET a")
+            assert watcher.line().startswith("CHANGE 2@")
+        finally:
+            stopped.kill(signal.SIGCONT)
+
+
 def write_some(daemon: Daemon, killed: list[Daemon]) -> None:
     with daemon.connect() as peer:
         for number in range(CHANGES):

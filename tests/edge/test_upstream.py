@@ -3,6 +3,8 @@
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.support import tls
 from tests.support.access import PASSWORD, users_text
 from tests.support.peers import Peer
@@ -33,6 +35,18 @@ def test_an_edge_logs_in_with_tls(start_daemon: StartDaemon, tmp_path: Path) -> 
         root.kill(signal.SIGHUP)
         wait_for("the edge to be somebody", lambda: peer.ask("SET a 2").startswith("OK "))
         wait_for("the copy", lambda: peer.ask("GET a") == "OK 2")
+
+
+@pytest.mark.parametrize("options", [[], ["--follow-user", "edges", "--follow-password-file"]], ids=["nobody", "wrong"])
+def test_an_edge_that_may_not_follow_says_so_at_once(
+    start_daemon: StartDaemon, tmp_path: Path, options: list[str]
+) -> None:
+    users, password = tmp_path / "users.toml", tmp_path / "password"
+    users.write_text(users_text(RULES))
+    password.write_text("wrong")
+    root = start_daemon("--users", str(users))
+    with pytest.raises(AssertionError, match=r"kvd: .*--follow"):
+        start_daemon("--follow", root.addr, *options, *([str(password)] if options else []))
 
 
 def is_refused(peer: Peer) -> bool:
