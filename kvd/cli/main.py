@@ -67,6 +67,10 @@ def parsed(command: Command, options: list[str], words: list[str]) -> Arguments:
 def perform(command: Command, args: Arguments) -> None:
     """Run a command."""
     with asking():
+        if args.get("--cert"):
+            from kvd.cli.tls_hints import look_at  # for those alone who show one
+
+            look_at(args["--cert"])
         command.prepare(args)
         running = command.run(args, Output(as_json=args["--json"], raw=args["--raw"]))
         if running is not None:

@@ -3,8 +3,10 @@
 import re
 import ssl
 from contextlib import suppress
+from pathlib import Path
 
 from kvd import validity
+from kvd.cli.output import say
 from kvd.client import Unreachable
 from kvd.client.dialing import parse_target
 from kvd.errors import Refusal
@@ -53,9 +55,17 @@ def hint(error: Unreachable | Refusal) -> str:
     return next((what for said, what in _HINTS if re.search(said, reason)), "")
 
 
+def look_at(cert: str) -> None:
+    """Say so if one's own certificate is not valid: who refuses it does not say when it was.  The daemon decides."""
+    with suppress(OSError, ValueError, IndexError):  # what is no certificate is refused by who uses it
+        begin, end = own = validity.validities(Path(cert).read_bytes())[0]
+        if not begin <= validity.now() <= end:
+            say(f"--cert: the certificate {own.complaint(validity.now())}")
+
+
 def _not_now(address: str) -> str:
     """When the daemon's certificate is valid: OpenSSL does not show one that it refuses, so it is asked for again."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):
         target = parse_target(address)
         pem = ssl.get_server_certificate((target.host, target.port), timeout=PATIENCE)
         if complaint := validity.validities(pem.encode())[0].complaint(validity.now()):

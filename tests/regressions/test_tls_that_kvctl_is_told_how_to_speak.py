@@ -61,11 +61,13 @@ def test_the_daemon_wants_a_certificate_or_another_one(daemon: Daemon, authority
     assert "the daemon wants a certificate of yours: --cert FILE --key FILE" in said(where, "--ca", authority.file)
     foreign = Authority(tmp_path / "foreign").sign("bob@example.org", common_name="bob")
     old = authority.sign("ada@example.org", common_name="ada", expired=True)
-    for (cert, key), what in (
-        (foreign, "the daemon does not take your certificate, that of --cert; expected one that its --tls-client-ca"),
-        (old, "your certificate, that of --cert, has expired"),
-    ):
-        assert what in said(where, "--ca", authority.file, "--cert", cert, "--key", key)
+    what = "the daemon does not take your certificate, that of --cert; expected one that its --tls-client-ca"
+    assert what in said(where, "--ca", authority.file, "--cert", foreign[0], "--key", foreign[1])
+    refused = run("--addr", where, "--ca", str(authority.file), "--cert", str(old[0]), "--key", str(old[1]), "ping")
+    first, second = refused.stderr.decode().splitlines()
+    assert first == "kvctl: --cert: the certificate has expired: it was valid until 2020-01-01 00:00 UTC"
+    assert second.endswith("your certificate, that of --cert, has expired")
+    assert refused.returncode == 3
 
 
 @contextmanager
