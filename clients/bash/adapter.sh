@@ -49,7 +49,13 @@ while IFS= read -r line; do
         [ "$op" != set ] || op=put
     fi
     case $op in
-    connect) member address && KVD_ADDRESS=$found && member timeout && KVD_TIMEOUT=$found && echo '{"ok": ""}' ;;
+    connect)
+        member address && KVD_ADDRESS=$found
+        member timeout && KVD_TIMEOUT=$found
+        member user && KVD_USER=$found
+        member password && KVD_PASSWORD=$found
+        echo '{"ok": ""}'
+        ;;
     get) kvd_get "$key" && printf '{%s}\n' "$(told ok)" || failed ;;
     set) kvd_set "$key" "$value" && printf '{"ok": "%s"}\n' "$KVD_REVISION" || failed ;;
     put) kvd_put "$key" "$options" "$value" && printf '{"ok": "%s"}\n' "$KVD_REVISION" || failed ;;

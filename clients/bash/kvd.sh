@@ -1,5 +1,5 @@
 # A client of kvd for bash 5, with no other program.  Source it, and set KVD_ADDRESS to HOST:PORT; KVD_TIMEOUT is how many
-# seconds without a byte, while one is due, a connection is given (30).
+# seconds without a byte, while one is due, a connection is given (30).  It logs in as KVD_USER with KVD_PASSWORD, if set.
 # What fails returns 1 and sets KVD_ERROR: the daemon's code, also `unavailable` (certainly not done), `uncertain` (perhaps
 # done), `conflict`, and `none` where there is no such key; KVD_RETRY: seconds, where the daemon told them; KVD_REVISION: of
 # a conflict, and of a write.  Variables hold no NUL: a byte value comes in base64, with KVD_BYTES=1; kvd_decode writes it.
@@ -23,7 +23,6 @@ kvd_follow() { # POSITION PATTERN...: kvd_next gives the events after it, for ev
     for KVD_KEY in "${@:2}"; do [ "$KVD_KEY" = '*' ] || kvd_check "${KVD_KEY%\*}" || return 1; done
     KVD_POSITION=$1 KVD_PATTERNS=${*:2} KVD_PAUSE=100 KVD_WATCH=
 }
-
 kvd_next() { # sets KVD_EVENT (set del expire, copy pair gone copied, position), KVD_KEY, KVD_VALUE, KVD_BYTES, KVD_POSITION
     local LC_ALL=C
     KVD_EVENT= KVD_KEY= KVD_VALUE= KVD_BYTES=
@@ -41,16 +40,15 @@ kvd_next() { # sets KVD_EVENT (set del expire, copy pair gone copied, position),
     done
     KVD_PAUSE=100
 }
-
 kvd_step() { # one line of a watch
     local third new word
     if [ -z "$KVD_WATCH" ]; then
-        kvd_open KVD_WATCH || return 1
+        kvd_open KVD_WATCH || { [ -z "$KVD_REFUSED" ] || kvd_error "$KVD_REFUSED"; return 1; }
         KVD_ANSWERED=0 KVD_COPYING= KVD_ENDED= third=$(($(kvd_ms) / 3))
         printf -v third %d.%03d $((third / 1000)) $((third % 1000)) # without PROGRESS silence could not be told from quiet
         kvd_send "$KVD_WATCH" "PROGRESS $third"$'\n'"FOLLOW $KVD_POSITION $KVD_PATTERNS"
     fi
-    if [ -n "$KVD_ENDED" ]; then kvd_error "$KVD_ENDED"; return 1; fi
+    [ -z "$KVD_ENDED" ] || { kvd_error "$KVD_ENDED"; return 1; }
     kvd_line "$KVD_WATCH" || return 1
     case $KVD_ANSWERED:$KVD_COPYING:$KVD_WORD in
     ?:*:ERR) kvd_error "$KVD_REST"; return 1 ;;
@@ -73,14 +71,13 @@ kvd_step() { # one line of a watch
 }
 kvd_change() { KVD_EVENT=${1,,} KVD_KEY=${3%% *}; kvd_value "$2" "${3#* }"; } # EVENT WORD, and KEY with VALUE
 kvd_value() { KVD_VALUE=$2 KVD_BYTES=; [[ $1 != *64 ]] || KVD_BYTES=1; } # WORD VALUE
-
 kvd_ask() { # again|once REQUEST: when no reply came; what was not sent yet may always be sent
     local LC_ALL=C pause=100 sent deadline=$((${EPOCHREALTIME/[.,]/} / 1000 + $(kvd_ms)))
     KVD_RETRY=
     while :; do
         # What came unasked means that the place is lost, or that the connection has ended.
         if [ -n "$KVD_FD" ] && read -r -t 0 -u "$KVD_FD"; then kvd_close; fi
-        [ -n "$KVD_FD" ] || kvd_open KVD_FD
+        [ -n "$KVD_FD" ] || kvd_open KVD_FD || [ -z "$KVD_REFUSED" ] || { kvd_error "$KVD_REFUSED"; return 1; }
         sent=$KVD_FD
         [ -z "$sent" ] || kvd_send "$sent" "$2"
         while [ -n "$sent" ] && kvd_line "$KVD_FD"; do
@@ -99,8 +96,11 @@ kvd_ask() { # again|once REQUEST: when no reply came; what was not sent yet may 
 }
 kvd_open() { # NAME: of the variable for the connection
     local host=${KVD_ADDRESS%:*} fd
-    host=${host#[} host=${host%]}
-    { exec {fd}<>"/dev/tcp/$host/${KVD_ADDRESS##*:}"; } 2>/dev/null && printf -v "$1" %s "$fd"
+    host=${host#[} host=${host%]} KVD_WORD=OK KVD_REFUSED=
+    { exec {fd}<>"/dev/tcp/$host/${KVD_ADDRESS##*:}"; } 2>/dev/null || return 1
+    [ -z "$KVD_USER" ] || { KVD_WORD=; kvd_send "$fd" "AUTH $KVD_USER $KVD_PASSWORD"; kvd_line "$fd"; }
+    [ "$KVD_WORD" != ERR ] || KVD_REFUSED=$KVD_REST
+    if [ "$KVD_WORD" = OK ]; then printf -v "$1" %s "$fd"; else exec {fd}<&- && return 1; fi
 }
 kvd_send() { (trap '' PIPE; printf '%s\n' "$2" >&"$1") 2>/dev/null || :; } # FD TEXT; an end shows when the reply is read
 kvd_line() { # FD: sets KVD_WORD, and KVD_REST after one space

@@ -72,7 +72,8 @@ int main(void) {
         k.size = value ? strlen(value) : 0;
         if (encoded) kvd_value(&k, "64", value = encoded);
         if (!strcmp(op, "connect")) {
-            k = (kvd){.address = member(line, "address"), .timeout = atof(member(line, "timeout"))};
+            k = (kvd){.address = member(line, "address"), .timeout = atof(member(line, "timeout")),
+                .user = member(line, "user"), .password = member(line, "password")};
             puts("{\"ok\": \"\"}");
             continue;
         }

@@ -2,6 +2,7 @@
 //
 //     kvd k = {.address = "127.0.0.1:5830", .timeout = 30};
 //
+// It logs in with .user and .password, if there is a user.
 // timeout: seconds without a byte, while one is due, until a connection is given up.  What fails returns -1 and sets
 // error: the daemon's code, also `unavailable` (certainly not done), `uncertain` (perhaps done) and `conflict`; and retry:
 // seconds, -1 where the daemon told none.  What is pointed to stays until the next call.
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 typedef struct {
-    const char *address; double timeout;
+    const char *address; double timeout; const char *user, *password;
     char error[64], revision[64], position[256], patterns[65536], ended[64], *event, *key, *value;
     size_t size;                    // of the value
     double retry, pause;
@@ -93,6 +94,16 @@ static char *kvd_cut(char **rest) { // takes the first word off
     return word;
 }
 
+static int kvd_ready(kvd *k) { // connects and logs in; -1: nothing came of it; 1: refused, and error says so
+    char request[1200], *rest, *word;
+    if (kvd_open(k) || !k->user) return k->open ? 0 : -1;
+    send(k->fd, request, snprintf(request, sizeof request, "AUTH %.64s %.1024s\n", k->user, k->password), MSG_NOSIGNAL);
+    word = (rest = kvd_line(k)) ? kvd_cut(&rest) : "";
+    if (!strcmp(word, "OK")) return 0;
+    kvd_close(k); // nothing was asked yet
+    return strcmp(word, "ERR") ? -1 : (kvd_fail(k, rest), 1);
+}
+
 static void kvd_value(kvd *k, const char *word, char *text) { // decodes in place
     size_t n = strlen(text), bits = 0, number = 0;
     k->value = text;
@@ -127,7 +138,8 @@ static int kvd_ask(kvd *k, int again, const char *verb, const char *key, const c
         // What came unasked means that the place is lost, or that the connection has ended.
         int came = k->open && (k->used < k->have || recv(k->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN);
         if (came) kvd_close(k);
-        sent = k->open || kvd_open(k) == 0;
+        if (!(sent = k->open) && (result = kvd_ready(k)) > 0) return free(request), -1;
+        sent = sent || result == 0;
         if (sent) send(k->fd, request, size, MSG_NOSIGNAL); // its end shows when the reply is read
         for (word = ""; sent && !kvd_is_status(word) && (rest = kvd_line(k));) word = kvd_cut(&rest); // others are skipped
         if (kvd_is_status(word)) break;
@@ -144,10 +156,8 @@ static int kvd_ask(kvd *k, int again, const char *verb, const char *key, const c
     kvd_value(k, word, rest);
     return 0;
 }
-
 static int kvd_get(kvd *k, const char *key) { return kvd_ask(k, 1, "GET", key, "", ""); } // 0: value and size; 1: none
 static int kvd_del(kvd *k, const char *key, const char *options) { return kvd_ask(k, 0, "DEL", key, options, ""); } // if=
-
 static int kvd_put(kvd *k, const char *key, const char *options, const char *value, size_t size) { // ttl=, if=: revision
     char *end = malloc(size * 4 / 3 + 64), *to = end, all[256];
     size_t n, plain = 1;
@@ -169,7 +179,6 @@ static int kvd_put(kvd *k, const char *key, const char *options, const char *val
     return (int)n;
 }
 static int kvd_set(kvd *k, const char *key, const char *value, size_t size) { return kvd_put(k, key, "", value, size); }
-
 // Patterns have spaces between them; `-` begins with a copy.  Then kvd_next gives the events after the position, for ever.
 static int kvd_follow(kvd *k, const char *position, const char *patterns) {
     for (const char *from = patterns, *to; *from; from = to + (*to == ' ')) {
@@ -182,7 +191,6 @@ static int kvd_follow(kvd *k, const char *position, const char *patterns) {
     k->pause = 0.1;
     return 0;
 }
-
 static int kvd_tell(kvd *k, const char *word, char *rest) { // an event of KEY VALUE
     static char *kinds[] = {
         "SET", "set", "SET64", "set", "DEL", "del", "EXPIRE", "expire", "PAIR", "pair", "PAIR64", "pair", "GONE", "gone"};
@@ -191,11 +199,11 @@ static int kvd_tell(kvd *k, const char *word, char *rest) { // an event of KEY V
     kvd_value(k, word, rest);
     return 1;
 }
-
 static int kvd_step(kvd *k) { // one line of a watch; 1: it has an event
     char request[66000], *word, *rest, *position;
     if (!k->open) {
-        if (kvd_open(k)) return kvd_fail(k, "unavailable"); // without PROGRESS silence could not be told from quiet
+        int came = kvd_ready(k);
+        if (came) return came > 0 ? -1 : kvd_fail(k, "unavailable"); // without PROGRESS silence could not be told from quiet
         int size = snprintf(request, sizeof request, "PROGRESS %.3f\nFOLLOW %s %s\n", k->timeout / 3, k->position, k->patterns);
         send(k->fd, request, size, MSG_NOSIGNAL);
     }
@@ -229,7 +237,6 @@ static int kvd_step(kvd *k) { // one line of a watch; 1: it has an event
     if (!strcmp(word, "CHANGE")) { word = kvd_cut(&rest); kvd_tell(k, word, rest); }
     return 1;
 }
-
 static int kvd_next(kvd *k) { // sets event (set del expire, copy pair gone copied, position), key, value, size, position
     for (int told; (told = kvd_step(k)) < 1;) {
         if (told == 0) continue;

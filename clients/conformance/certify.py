@@ -17,6 +17,7 @@ from pathlib import Path
 
 import follows
 import gaps
+import logins
 import replies
 import vectors
 from adapter import Wrong
@@ -37,6 +38,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kvd", metavar="PROGRAM", help="start this kvd for the vectors (default: the one on PATH)")
     parser.add_argument("--no-vectors", action="store_true", help="there is no kvd: leave the vectors out")
     parser.add_argument("--vectors", metavar="DIR", type=Path, action="append", help="play those of DIR, too")
+    parser.add_argument("--login", action="store_true", help="the client logs in: check that, too")
     parser.add_argument("--only", metavar="PATTERN", action="append", help="rules such as 'follow/*'")
     parser.add_argument("--at-once", metavar="N", type=int, default=AT_ONCE, help="rules at a time")
     parser.add_argument("--list", action="store_true", help="say what the rules are")
@@ -68,7 +70,7 @@ async def certify(options: argparse.Namespace) -> int:
         address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         paths = sorted(path for place in [HERE / "vectors", *(options.vectors or [])] for path in place.glob("*.txt"))
         rules = [] if options.no_vectors else vectors.rules(paths, address)
-        rules += [*replies.RULES, *follows.RULES, *gaps.RULES]
+        rules += [*replies.RULES, *follows.RULES, *gaps.RULES, *(logins.RULES if options.login else [])]
         rules = [rule for rule in rules if any(fnmatchcase(rule.name, only) for only in options.only or ["*"])]
         if options.list:
             say(*(f"{rule.name}\n       {rule.says}" for rule in rules))

@@ -36,11 +36,18 @@ class Event(NamedTuple):
 class Connection:
     """Lines out, lines in; OSError or ValueError when it is of no use any more."""
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, user: str, password: str) -> None:
+        """Logs in, if there is a user."""
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray()
+        if user:
+            self.send(f"AUTH {user} {password}")
+            word, rest = self.line()
+            if word != "OK":
+                self.close()
+                raise KvdError(*rest.split(" ", 1)) if word == "ERR" else ConnectionError("lost its place")
 
     def send(self, *requests: str) -> None:
         self._socket.sendall("".join(request + "\n" for request in requests).encode())
@@ -70,8 +77,11 @@ class Connection:
 class Kvd:
     """timeout: seconds without a byte, while one is due, after which a connection is given up."""
 
-    def __init__(self, address: str = "127.0.0.1:5830", timeout: float = 30.0) -> None:
-        self._address, self._timeout = address, timeout
+    def __init__(
+        self, address: str = "127.0.0.1:5830", timeout: float = 30.0, user: str = "", password: str = ""
+    ) -> None:
+        self._timeout = timeout
+        self._place = address, timeout, user, password
         self._connection: Connection | None = None
 
     def get(self, key: str) -> bytes | None:
@@ -113,7 +123,7 @@ class Kvd:
             try:
                 if self._connection and not self._connection.is_quiet():
                     self.close()
-                self._connection = self._connection or Connection(self._address, self._timeout)
+                self._connection = self._connection or Connection(*self._place)
                 sent = True
                 self._connection.send(request)
                 return self._reply(self._connection)
@@ -158,7 +168,7 @@ class Kvd:
 
     def _watch(self, patterns: tuple[str, ...], position: str) -> Iterator[Event]:
         """One connection's events."""
-        with closing(Connection(self._address, self._timeout)) as connection:
+        with closing(Connection(*self._place)) as connection:
             follow = " ".join(["FOLLOW", position, *map(_checked_pattern, patterns)])
             connection.send(f"PROGRESS {self._timeout / 3:.3f}", follow)
             answered, copying = 0, False

@@ -50,7 +50,8 @@ def main() -> None:
         request = json.loads(line)
         try:
             if request["op"] == "connect":
-                kv = Kvd(request["address"], float(request["timeout"]))
+                login = request.get("user", ""), request.get("password", "")
+                kv = Kvd(request["address"], float(request["timeout"]), *login)
                 say(ok="")
             else:
                 following = request["op"] == "follow"

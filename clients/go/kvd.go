@@ -32,15 +32,16 @@ func errorOf(line string) *Error {
 
 // Client is for one Address, HOST:PORT, which it gives up after Timeout without a byte while one is due.  It follows
 // Patterns (with spaces between) after Position, which moves: keep it, and begin with it; `-` is for a copy first.
+// It logs in as User with Password, if there is a User.
 // Event is set, del, expire; copy, pair, gone, copied; or position; Key and Value are what it is of.
 type Client struct {
-	Address, Position, Patterns, Event, Key string
-	Value                                   []byte
-	Timeout, pause                          time.Duration
-	conn                                    net.Conn
-	lines                                   *bufio.Reader
-	stage                                   string // what a watch waits for: PROGRESS, FOLLOW, COPY or CHANGE
-	ended                                   *Error
+	Address, User, Password, Position, Patterns, Event, Key string
+	Value                                                   []byte
+	Timeout, pause                                          time.Duration
+	conn                                                    net.Conn
+	lines                                                   *bufio.Reader
+	stage                                                   string // what a watch waits for: PROGRESS, FOLLOW, COPY or CHANGE
+	ended                                                   *Error
 }
 
 func (c *Client) Get(key string) ([]byte, error) { // nil where there is no such key
@@ -176,9 +177,21 @@ func (c *Client) send(lines string) {
 		conn, err := net.DialTimeout("tcp", c.Address, c.Timeout)
 		check(err == nil, err)
 		c.conn, c.lines = conn, bufio.NewReaderSize(c, 1<<16)
+		if err = try(c.logIn); err != nil { // nothing was asked yet
+			c.Close()
+			panic(err)
+		}
 	}
 	c.conn.SetWriteDeadline(time.Now().Add(c.Timeout))
 	c.conn.Write([]byte(lines + "\n")) // its end shows when the reply is read
+}
+
+func (c *Client) logIn() {
+	if c.User != "" {
+		c.send("AUTH " + c.User + " " + c.Password)
+		word, _ := c.line()
+		check(word == "OK", fmt.Errorf("lost its place"))
+	}
 }
 
 func (c *Client) Read(data []byte) (int, error) { // for the reader of lines: time is counted from the last byte

@@ -69,7 +69,7 @@ public class Adapter {
             try {
                 switch (asked.get("op")) {
                     case "connect" -> {
-                        kv = new Kvd(asked.get("address"), Double.parseDouble(asked.get("timeout")));
+                        kv = new Kvd(asked.get("address"), Double.parseDouble(asked.get("timeout")), asked.get("user"), asked.get("password"));
                         say(member("ok", ""));
                     }
                     case "get" -> say(orNull("ok64", base64(kv.get(key))));

@@ -32,7 +32,7 @@ public class Kvd implements AutoCloseable {
         }
     }
 
-    final String address;
+    final String address, user, password;
     final double timeout;
     SocketChannel channel;
     byte[] buffer = new byte[1 << 16];
@@ -42,7 +42,15 @@ public class Kvd implements AutoCloseable {
     double pause = FIRST_PAUSE;
 
     /** address: HOST:PORT; timeout: seconds without a byte, while one is due, until a connection is given up. */
-    public Kvd(String address, double timeout) { this.address = address; this.timeout = timeout; }
+    public Kvd(String address, double timeout) { this(address, timeout, null, null); }
+
+    /** Logs in as that user. */
+    public Kvd(String address, double timeout, String user, String password) {
+        this.address = address;
+        this.timeout = timeout;
+        this.user = user;
+        this.password = password;
+    }
 
     /** The value, or null. */
     public byte[] get(String key) throws KvdException { return valueOf(ask("GET " + checked(key), true)); }
@@ -149,7 +157,7 @@ public class Kvd implements AutoCloseable {
         }
     }
 
-    void open() throws IOException {
+    void open() throws IOException, KvdException {
         int colon = address.lastIndexOf(':');
         String host = address.substring(0, colon).replaceAll("[\\[\\]]", "");
         InetSocketAddress to = new InetSocketAddress(host, Integer.parseInt(address.substring(colon + 1)));
@@ -164,6 +172,13 @@ public class Kvd implements AutoCloseable {
         opened.socket().setTcpNoDelay(true);
         channel = opened;
         used = have = 0;
+        if (user == null) return;
+        boolean isIn = false; // until then nothing was asked
+        try {
+            send("AUTH " + user + " " + password);
+            isIn = line().word.equals("OK");
+            if (!isIn) throw new IOException("lost its place");
+        } finally { if (!isIn) close(); }
     }
 
     boolean isQuiet() {

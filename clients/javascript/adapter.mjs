@@ -20,7 +20,7 @@ async function follow({ position, patterns }) {
 async function answer(request) {
   const { op, key, value, value64 } = request;
   const bytes = value64 === undefined ? value : Buffer.from(value64, 'base64');
-  if (op === 'connect') kv = new Kvd(request.address, Number(request.timeout));
+  if (op === 'connect') kv = new Kvd(request.address, Number(request.timeout), request.user && request);
   if (op === 'get') return { ok64: base64(await kv.get(key)) };
   if (op === 'set') return { ok: await kv.set(key, bytes) };
   if (op === 'put') return { ok: await kv.put(key, bytes, request) };

@@ -14,15 +14,21 @@ export class KvdError extends Error {
 }
 
 class Connection {
-  constructor(address, timeout) {
-    Object.assign(this, { lines: [], pieces: [], wake: () => {} }); // pieces: of a line that has no end yet
+  constructor({ address, timeout, login }) {
+    Object.assign(this, { login, lines: [], pieces: [], wake: () => {} }); // pieces: of a line that has no end yet
     const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address);
     this.socket = net.connect({ host, port, noDelay: true });
     this.socket.setTimeout(timeout * 1000, () => this.socket.destroy(new Error('silent')));
-    this.socket.on('connect', () => { this.isOpen = true; });
+    this.socket.on('connect', () => { this.isOpen = !login; });
     this.socket.on('data', (data) => this.take(data));
     const end = (error) => { this.ended ??= error || new Error('the connection ended'); this.wake(); };
     for (const event of ['end', 'error', 'close']) this.socket.on(event, end);
+  }
+  async send(lines) { // behind the login: until that is answered nothing was asked
+    if (this.login) this.socket.write(`AUTH ${this.login.user} ${this.login.password}\n`);
+    if (this.login && (await this.line())[0] !== 'OK') throw new Error('lost its place');
+    [this.isOpen, this.login] = [this.isOpen || Boolean(this.login), null];
+    this.socket.write(`${lines}\n`);
   }
   take(data) {
     for (let end; (end = data.indexOf(10)) >= 0; data = data.subarray(end + 1)) {
@@ -30,8 +36,7 @@ class Connection {
       this.pieces = [];
     }
     this.pieces.push(data);
-    if (this.lines.length > MANY) this.socket.pause();
-    this.wake();
+    this.wake(this.lines.length > MANY && this.socket.pause());
   }
   async line() { // the first word, and the rest after one space
     while (this.lines.length === 0) {
@@ -46,8 +51,8 @@ class Connection {
 }
 
 export class Kvd {
-  constructor(address = '127.0.0.1:5830', timeout = 30) { // timeout: seconds without a byte until it is given up
-    Object.assign(this, { address, timeout, turn: Promise.resolve() });
+  constructor(address = '127.0.0.1:5830', timeout = 30, login = null) { // timeout: seconds without a byte until it is given
+    Object.assign(this, { address, timeout, login, turn: Promise.resolve() }); // up; login: { user, password }
   }
   async get(key) { return valueOf(...await this.ask(`GET ${checked(key)}`, true)); } // null where there is none
   set(key, value) { return this.put(key, value); } // the revision
@@ -64,16 +69,15 @@ export class Kvd {
     return word === 'NONE' ? null : rest;
   }
   close() { this.connection = void this.connection?.socket.destroy(); }
-
   // Events, for ever: kind (set del expire, copy pair gone copied, position), key, value, and position, after which to
   // go on.  Begins with a copy for the position `-`.
   async* follow(position, ...patterns) {
     patterns.forEach((pattern) => pattern === '*' || checked(pattern.replace(/\*$/, '')));
     for (let pause = FIRST_PAUSE, retry; ; pause = await rest(pause, retry)) {
-      const connection = new Connection(this.address, this.timeout);
+      const connection = new Connection(this);
       try {
         const progress = (this.timeout / 3).toFixed(3); // or silence could not be told from quiet
-        connection.socket.write(`PROGRESS ${progress}\nFOLLOW ${position} ${patterns.join(' ')}\n`);
+        await connection.send(`PROGRESS ${progress}\nFOLLOW ${position} ${patterns.join(' ')}`);
         for await (const event of watch(connection, position)) {
           [position, pause] = [event.position ?? position, FIRST_PAUSE];
           yield event;
@@ -85,31 +89,28 @@ export class Kvd {
       } finally { connection.socket.destroy(); }
     }
   }
-  ask(request, again = false) { // one after another
-    return (this.turn = this.turn.catch(() => {}).then(() => this.tell(request, again)));
-  }
+  ask(request, again = false) { return (this.turn = this.turn.catch(() => {}).then(() => this.tell(request, again))); }
   async tell(request, again) { // again: when no reply came; what was not sent yet may always be sent
     const deadline = Date.now() + this.timeout * 1000;
     for (let pause = FIRST_PAUSE; ; pause = await rest(pause)) {
       // What came unasked means that the place is lost, or that the connection has ended.
       if (this.connection?.lines.length || this.connection?.ended) this.close();
-      const connection = this.connection ??= new Connection(this.address, this.timeout);
+      const connection = this.connection ??= new Connection(this);
       try {
-        connection.socket.write(`${request}\n`);
+        await connection.send(request);
         let [word, text] = ['', ''];
         while (!STATUS_WORDS.includes(word)) [word, text] = await connection.line(); // whatever else comes is skipped
         if (word === 'CONFLICT') throw new KvdError('conflict', '', text);
         return [word, text];
       } catch (error) {
+        if (!connection.isOpen || !(error instanceof KvdError)) this.close();
         if (error instanceof KvdError) throw error;
-        this.close();
         if (connection.isOpen && !again) throw new KvdError('uncertain', `no reply came: ${error.message}`);
         if (Date.now() > deadline) throw new KvdError('unavailable', `no reply came: ${error.message}`);
       }
     }
   }
 }
-
 async function* watch(connection, position) { // what one connection tells, until it throws
   for (let answered = 0, copying; ;) {
     const [word, rest] = await connection.line();
@@ -131,7 +132,6 @@ async function* watch(connection, position) { // what one connection tells, unti
     }
   }
 }
-
 const split = (line) => /^([^ ]*) ?(.*)$/s.exec(line).slice(1); // at the first space
 const decoded = (word, value) => Buffer.from(value, word.endsWith('64') ? 'base64' : 'utf8');
 const valueOf = (word, value) => (/^(NONE|GONE|DEL|EXPIRE)$/.test(word) ? null : decoded(word, value));

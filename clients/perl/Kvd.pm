@@ -12,9 +12,9 @@ my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.1, 10);    # seconds before connecting ag
 my %IS_STATUS = map { $_ => 1 } qw(OK OK64 NONE CONFLICT ERR);    # these words are closed for good
 my %KIND = (SET => 'set', SET64 => 'set', DEL => 'del', EXPIRE => 'expire');
 
-sub new {    # timeout: seconds without a byte, while one is due, after which a connection is given up
-    my ($class, $address, $timeout) = @_;
-    return bless {address => $address || '127.0.0.1:5830', timeout => $timeout || 30}, $class;
+sub new {    # timeout: seconds without a byte until a connection is given up; login: user => NAME, password => TEXT
+    my ($class, $address, $timeout, %login) = @_;
+    return bless {address => $address || '127.0.0.1:5830', timeout => $timeout || 30, %login}, $class;
 }
 
 sub get { my ($self, $key) = @_; return _value($self->_ask('GET ' . _checked($key), 1)) }    # the value, or undef
@@ -118,7 +118,10 @@ sub _connect {
     my $time = pack 'l!l!', int $self->{timeout}, 1e6 * ($self->{timeout} - int $self->{timeout});
     $socket->setsockopt(SOL_SOCKET, $_, $time) for SO_RCVTIMEO, SO_SNDTIMEO;
     $socket->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
-    return {socket => $socket, buffer => ''};
+    my ($made, $word, $rest) = ({socket => $socket, buffer => ''}, 'OK', '');
+    send $socket, "AUTH $self->{user} $self->{password}\n", MSG_NOSIGNAL if defined $self->{user};
+    ($word, $rest) = _line($made) if defined $self->{user};
+    return $word eq 'OK' ? $made : die $word eq 'ERR' ? _error($rest) : "lost its place\n";
 }
 
 sub _line {    # the first word, and the rest after one space
@@ -132,17 +135,14 @@ sub _line {    # the first word, and the rest after one space
 
 sub _value { return $_[0] =~ /64\z/ ? decode_base64($_[1]) : $_[0] =~ /\A(?:OK|PAIR|SET)\z/ ? $_[1] : undef }
 sub _checked { return $_[0] =~ /\A[^\x00-\x20\x7f*]+\z/ ? $_[0] : die _error('bad-key no white space, no *') }
-
 sub _is_after {
     my ($revision, $store, $last, $same) = map { split /@/, $_, 2 } @_;
     return $store eq $same ? $revision > $last : die "a position of another store came without a copy\n";
 }
-
 sub _rest {    # sleeps for a pause, or as told, and gives the next pause
     sleep($_[1] // $_[0] * (0.5 + rand 0.5));
     return $_[0] < $LONGEST_PAUSE / 2 ? $_[0] * 2 : $LONGEST_PAUSE;
 }
-
 sub _error {
     my ($code, $text, $retry) = $_[0] =~ /\A([^ ]*) ?((?:retry=([0-9.]+))?.*)\z/s;
     return bless {code => $code, text => $text, revision => $_[1], retry => $retry}, 'Kvd::Error';

@@ -21,7 +21,11 @@ sub run {
     my ($op, $key) = ($request->{op}, bytes_of($request->{key}));
     my $value = exists $request->{value64} ? decode_base64($request->{value64}) : bytes_of($request->{value});
     my %option = map { exists $request->{$_} ? ($_ => $request->{$_}) : () } qw(ttl if);
-    if ($op eq 'connect') { $kv = Kvd->new($request->{address}, $request->{timeout}); say_line(ok => '') }
+    if ($op eq 'connect') {
+        my %login = map { exists $request->{$_} ? ($_ => bytes_of($request->{$_})) : () } qw(user password);
+        $kv = Kvd->new($request->{address}, $request->{timeout}, %login);
+        say_line(ok => '');
+    }
     if ($op eq 'get') { say_line(ok64 => value64($kv->get($key))) }
     if ($op eq 'set') { say_line(ok => $kv->set($key, $value)) }
     if ($op eq 'put') { say_line(ok => $kv->put($key, $value, %option)) }

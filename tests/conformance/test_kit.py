@@ -80,6 +80,11 @@ FAULTS = {
         'raise KvdError("unavailable", rest.partition(" ")[2])', "pass", ("follow/end-compacted",)
     ),
     "does not count END's position": Fault('"PROGRESS", "END") and', '"PROGRESS") and', ("follow/end-shutdown",)),
+    "does not log in": Fault("        if user:", "        if False:", ("login/first", "login/watch", "login/refused")),
+    "takes a refused login for a lost connection": Fault(
+        'if word == "ERR" else ConnectionError("lost its place")', 'if not word else ConnectionError("lost its place")',
+        ("login/refused",),
+    ),
     "takes items after the copy": Fault("and copying and answered == 1", "and copying", ("follow/unknown-lines",)),
 }  # fmt: skip
 
@@ -95,7 +100,7 @@ def faulty(fault: Fault, room: Path) -> Path:
 
 def caught(fault: Fault, room: Path) -> tuple[int, list[str], str]:
     only = [word for rule in fault.caught for word in ("--only", rule)]
-    done = certify("--no-vectors", *only, sys.executable, faulty(fault, room))
+    done = certify("--no-vectors", "--login", *only, sys.executable, faulty(fault, room))
     return done.returncode, wrong(done), done.stdout
 
 

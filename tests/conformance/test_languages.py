@@ -1,5 +1,6 @@
 """The clients in other languages are certified, and their examples follow a prefix through restarts."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.access import PASSWORD, users_text
 from tests.support.certifying import certify, wrong
 from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
 
@@ -73,10 +75,34 @@ def command_of(words: list[str], room: Path) -> list[str]:
 def test_a_client_is_certified(name: str, workshop: Workshop, shared_daemon: Daemon) -> None:
     needs(LANGUAGES[name].tool)
     adapter = command_of(LANGUAGES[name].adapter, workshop.prepare(name))
-    done = certify("--address", shared_daemon.addr, "--at-once", "12", *adapter)
+    done = certify("--address", shared_daemon.addr, "--login", "--at-once", "12", *adapter)
     assert wrong(done) == [], done.stdout
     assert done.stdout.splitlines()[-1].startswith("certified: ")
     assert done.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_clients_log_in_to_a_daemon_that_has_users(
+    workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    users = tmp_path / "users.toml"
+    users.write_text(users_text({"ada": {"app/*": "read,write,watch"}}))
+    daemon = start_daemon("--fsync", "no", "--users", str(users))
+    names = [name for name, language in LANGUAGES.items() if os.environ.get("CI") or shutil.which(language.tool)]
+    for password, said in ((PASSWORD, ""), ("wrong", "auth")):
+        for name in names:
+            adapter = command_of(LANGUAGES[name].adapter, workshop.prepare(name))
+            login = {"user": "ada", "password": password}
+            asked = [
+                {"op": "connect", "address": daemon.addr, "timeout": "20", **login},
+                {"op": "set", "key": f"app/{name}", "value": "1"},
+            ]
+            lines = "".join(json.dumps(one) + "\n" for one in asked)
+            done = subprocess.run(
+                adapter, input=lines, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=False
+            )
+            answer = json.loads(done.stdout.splitlines()[1])
+            assert answer.get("error", "") == said, (name, answer)
 
 
 @pytest.mark.parametrize("name", LANGUAGES)

@@ -66,6 +66,7 @@ func main() {
 		case "connect":
 			seconds, _ := strconv.ParseFloat(asked["timeout"], 64)
 			c = &kvd.Client{Address: asked["address"], Timeout: time.Duration(seconds * float64(time.Second))}
+			c.User, c.Password = asked["user"], asked["password"]
 			say("ok", "", nil)
 		case "get":
 			got, err := c.Get(key)
