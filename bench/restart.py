@@ -39,8 +39,12 @@ ROOT = Path(__file__).parents[1]
 BEAT = "beat"
 PAUSE = 0.005
 """Seconds between two writes, and between attempts to write."""
-BEFORE, AFTER = 0.5, 3.0
-"""Seconds of changes before a restart, and from its end on."""
+BEFORE = 0.3
+"""Seconds of changes before a restart."""
+MORE = 20
+"""Changes that each client is to get after it."""
+PATIENCE = 60.0
+"""Seconds for that."""
 LAUNCHER = """\
 import os, sys
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
@@ -115,13 +119,21 @@ class Measure:
         await asyncio.to_thread(daemon.stop)
         await asyncio.to_thread(daemon.start)
         down = time.monotonic() - began
-        await asyncio.sleep(AFTER)
-        tasks.pop().cancel()
-        await asyncio.sleep(BEFORE)
+        written = self._acknowledged[-1] + MORE
+        async with asyncio.timeout(PATIENCE):
+            await self._have_come_to(written)
+            tasks.pop().cancel()
+            await self._have_come_to(self._acknowledged[-1])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         return Seen([_gap(seen) for seen in self._seen], down, self._missed())
+
+    async def _have_come_to(self, number: int) -> None:
+        """Wait until every client has got a change that is no older.  Raises TimeoutError."""
+        for seen in self._seen:
+            while not seen or seen[-1][1] < number:  # noqa: ASYNC110  # what wakes one up is part of what is measured
+                await asyncio.sleep(PAUSE)
 
     async def _follow(self, number: int) -> None:
         seen = self._seen[number]

@@ -103,6 +103,8 @@ class DataDirectory:
     def why_damaged(self) -> str:
         """What of the append-only file is not as it was written, "" if nothing is known of that.  Reads all of it."""
         with ownership.explained(self.path):
+            if not self._record.vouches_for(self.seal):
+                self.seal.forget()
             return self._record.why_damaged(self.seal)
 
     def loss(self) -> str:

@@ -66,17 +66,25 @@ class ShutdownRecord:
             return "its daemon ended before the last writes were certainly written"
         return ""
 
-    def why_damaged(self, seal: Seal) -> str:
-        """What of the append-only file is not as it was written, "" if nothing is known of that.
+    def vouches_for(self, seal: Seal) -> bool:
+        """Whether what is noted of the append-only file is of the one that the last daemon left.
 
-        Nothing is where a person has removed the record, nor of a copy that was made while a daemon ran.
+        Not where a person has removed the record, nor in a copy that was made while a daemon ran, nor if the last one
+        that ended in order made no notes, for it was of an older version.
         """
         recorded = self._read()
-        if recorded is None or (recorded["mark"] != identity(self._sentinel) and not recorded["ended"]):
+        if recorded is None:
+            return False
+        if recorded["ended"]:
+            return bool(recorded["aof"] == seal.end)
+        return bool(recorded["mark"] == identity(self._sentinel))
+
+    def why_damaged(self, seal: Seal) -> str:
+        """What of the append-only file is not as it was written, "" if nothing is known of that."""
+        if not self.vouches_for(seal):
             return ""
-        # While a daemon runs, the engine may write the file anew after the last note; so may that of a version of kvd
-        # which makes no notes.
-        return seal.why_wrong(any_file=recorded["ended"] and recorded["aof"] == seal.end)
+        # While a daemon runs, the engine may write the file anew after the last note.
+        return seal.why_wrong(any_file=bool((self._read() or {}).get("ended")))
 
     def begin(self, engine: str, *, weak: bool, suspect: str) -> None:
         """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk.

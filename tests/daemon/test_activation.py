@@ -71,16 +71,13 @@ def tcp() -> Iterator[socket.socket]:
         yield listening
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_who_connects_while_it_is_started_again_waits_and_is_served(
-    tcp: socket.socket, tmp_path: Path, workers: str
-) -> None:
+def test_who_connects_while_it_is_started_again_waits_and_is_served(tcp: socket.socket, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(path)
         unix.listen()
         sockets = {"plain": tcp, "file": unix}
-        daemon = launch(tmp_path / "data", sockets, "--workers", workers)
+        daemon = launch(tmp_path / "data", sockets)
         where = f"127.0.0.1:{tcp.getsockname()[1]}"
         assert daemon.greeting.endswith(f" listens on {where}, unix:{path}\n")
         for listening in sockets.values():
@@ -91,7 +88,7 @@ def test_who_connects_while_it_is_started_again_waits_and_is_served(
             waiting = [stack.enter_context(connected(one)) for one in (tcp, unix) * 5]
             for peer in waiting:
                 peer.send("GET a\n")
-            daemon = launch(tmp_path / "data", sockets, "--workers", workers)
+            daemon = launch(tmp_path / "data", sockets, "--workers", "2")
             assert [peer.line() for peer in waiting] == ["OK 1"] * 10
         daemon.stop()
         assert Path(path).exists()  # it is somebody else's

@@ -1,5 +1,6 @@
 """A byte of the append-only file that has changed at rest, or an end that is gone, is noticed and never served."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kvd.embedded import server as embedded
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.reading import why_damaged
 from kvd.embedded.seal import Seal
 from tests.support.checking import ask_engine, check, is_well
 from tests.support.daemons import one_line_error, run_kvd
-from tests.support.processes import Daemon, wait_for
+from tests.support.processes import PATIENCE, Daemon, wait_for
 
 LARGE = "L" * 5000
 TRANSACTION = b"*1\r\n$5\r\nMULTI\r\n"
@@ -189,6 +191,18 @@ def test_a_version_that_makes_no_notes_may_have_run_meanwhile(daemon: Daemon) ->
     put(daemon, "GET two")
 
 
+def test_what_a_person_has_mended_is_taken_also_after_a_kill(daemon: Daemon) -> None:
+    fill(daemon)
+    daemon.stop()
+    file = daemon.append_only_file
+    truncate(file, file.read_bytes().rindex(TRANSACTION))
+    (daemon.data / "life").unlink()
+    daemon.start()
+    stop_hard(daemon)
+    daemon.start()
+    put(daemon, "GET one")
+
+
 @pytest.fixture
 def seal(tmp_path: Path) -> Seal:
     return Seal(tmp_path, AppendOnlyFile(tmp_path), os.open(tmp_path, os.O_RDONLY))
@@ -218,17 +232,20 @@ def test_only_what_was_there_for_a_while_is_noted(seal: Seal, tmp_path: Path) ->
     assert not (tmp_path / "sums").exists()
 
 
-@pytest.mark.slow
-def test_a_process_that_runs_notes_what_it_writes(daemon: Daemon) -> None:
-    """Two looks later."""
-    fill(daemon)
-    at = daemon.append_only_file.read_bytes().index(b"first")
-
-    def is_noted() -> bool:
-        left = Seal(daemon.data, AppendOnlyFile(daemon.data)).unsealed()
-        return daemon.append_only_file.stat().st_size - left > at  # more may be appended meanwhile
-
-    wait_for("a note", is_noted)
-    stop_hard(daemon)
-    flip(daemon.append_only_file, at)
-    assert "was changed where it is kept" in refusal(daemon)
+async def test_what_runs_notes_what_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "SEAL_PAUSE", 0.02)
+    server = embedded.EmbeddedServer(tmp_path / "data")
+    await server.start()
+    server.use()
+    keeping = asyncio.create_task(server.keep_sealed())
+    try:
+        await asyncio.to_thread(ask_engine, server.path, "HSET", "{kvd}:data", "one", "1 0 t first")
+        async with asyncio.timeout(PATIENCE):
+            while server.unsealed:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        keeping.cancel()
+        await server.stop()
+    assert why_damaged(server.path) == ""
+    flip(server.aof.tail(), server.aof.tail().read_bytes().index(b"first"))
+    assert "was changed where it is kept" in why_damaged(server.path)
