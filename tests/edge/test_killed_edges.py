@@ -44,6 +44,7 @@ def revision(line: str) -> int:
     return int(line.split(" ")[1].partition("@")[0])
 
 
+@pytest.mark.slow
 def test_watchers_notice_nothing_while_upstreams_are_killed(tree: tuple[Daemon, Daemon, Daemon, Daemon]) -> None:
     root, left, right, last = tree
     with last.connect() as watcher:
@@ -64,6 +65,7 @@ def test_watchers_notice_nothing_while_upstreams_are_killed(tree: tuple[Daemon, 
             assert [revision(line) for line in peer.lines(5)] == list(range(CHANGES - 4, CHANGES + 1))
 
 
+@pytest.mark.slow
 async def test_a_client_goes_on_at_another_daemon(tree: tuple[Daemon, Daemon, Daemon, Daemon]) -> None:
     root, left, _, last = tree
     addresses = [last.addr, left.addr, root.addr]
@@ -119,6 +121,7 @@ def write_some(daemon: Daemon, killed: list[Daemon]) -> None:
         assert peer.ask("SET k/last end").startswith("OK ")
 
 
+@pytest.mark.slow
 def test_nothing_older_than_max_stale_is_read_at_any_depth(start_daemon: StartDaemon) -> None:
     root = start_daemon("--fsync", "no")
     options = ("--max-stale", f"{MAX_STALE:g}")
