@@ -27,9 +27,13 @@ _known: set[str] = set()
 
 def keep_secret(url: str) -> None:
     """Have `masked` hide the password of a URL wherever it is: a server's error may quote what it was sent."""
-    parts = urlsplit(url)
-    asked = dict(parse_qsl(parts.query))
-    given = [parts.password or "", asked.get("password", ""), asked.get("sentinel_password", "")]
+    if group_url.is_group(url):
+        group = group_url.parse(url)
+        given, query = group.passwords, group.query
+    else:
+        parts = urlsplit(url)
+        given, query = [parts.password or ""], parts.query
+    given.append(dict(parse_qsl(query)).get("password", ""))
     _known.update(form for text in given for form in (text, unquote(text)) if len(text) >= SHORTEST)
 
 

@@ -29,6 +29,11 @@ class GroupUrl(NamedTuple):
     database: str
     query: str
 
+    @property
+    def passwords(self) -> list[str]:
+        """Those in it, as they were written, "" for none."""
+        return [user.removesuffix("@").partition(":")[2] for user in (self.user, self.sentinel_user)]
+
     def of_data(self, host: str, port: int) -> str:
         """The URL of one server that holds data."""
         return self._url(self.user, host, port, self.database)
@@ -56,6 +61,8 @@ def parse(url: str) -> GroupUrl:
     rest, _, query = rest.partition("?")
     places, _, path = rest.partition("/")
     user, at, hosts = places.rpartition("@")
+    # What the library would not take.
+    urlsplit(f"//{user}{at}host")
     given = dict(parse_qsl(query, strict_parsing=bool(query)))
     own = [given.pop(name, "") for name in _OWN]
     nodes = tuple(dict.fromkeys(_node(host, _PORTS[kind]) for host in hosts.split(",")))

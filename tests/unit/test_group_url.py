@@ -1,9 +1,13 @@
 """URLs of several servers, and --durability."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kvd import settings
-from kvd.credentials import masked
+from kvd.credentials import checked_url, masked
 from kvd.errors import StartError
 from kvd.group_url import parse
 
@@ -56,6 +60,14 @@ def test_a_url_is_taken_apart() -> None:
     assert url.of_witness("b", 5) == "rediss://s:%2Fw@b:5/?ssl_ca_certs=x"
     assert url.of_witness("b", 5, as_data=True) == "rediss://u:p%40@b:5/?ssl_ca_certs=x"
     assert parse("redis+cluster://:p@a,b:2").of_witness("a", 6379) == "redis://:p@a:6379/"
+
+
+@given(
+    st.sampled_from(["redis+sentinel://", "rediss+cluster://", f"{THREE}/"]), st.text("@:/?#[]%,+aü1 =&", max_size=16)
+)
+def test_any_other_text_is_refused_and_raises_nothing_else(begin: str, text: str) -> None:
+    with suppress(StartError):
+        checked_url(begin + text, "--store")
 
 
 def test_passwords_are_not_shown() -> None:

@@ -41,6 +41,8 @@ class PrimaryConnector(Connector):
         self._guard = guard
         self._attaches = attaches
         self._libraries: dict[Any, Library] = {}
+        # Now, and not when it is opened, it is to be said that the URL is none.
+        Library(url.of_data(*url.nodes[0]), CONNECT_TIMEOUT)
 
     async def open(self) -> Connection:
         """See `Connector`."""
