@@ -121,6 +121,7 @@ LIMITED = tuple(
         "transaction": "Transactions that were open for too long, and given up",
         "idle": "Connections that were closed for asking nothing for too long",
         "login": "Connections that were ended for taking too long to log in",
+        "handshakes": "TLS handshakes that were ended for taking too long, or being too many",
         "address": "Connections that were refused, for their address had too many",
         "requests": "Requests that were refused, for too many were in flight",
         "patterns": "Requests that were refused for too many patterns",

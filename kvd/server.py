@@ -88,7 +88,6 @@ class Server:
 
         start, others: as Service takes them.  Raises StartError if the store's URL is none.
         """
-        self._tls = Tls()
         self._settings = settings
         self._http: Serving | None = None
         self._bound = listeners
@@ -112,6 +111,8 @@ class Server:
             location.open(settings, self._activity), settings, embedded=location.disk is not None, start=start,
             users=loaded.users, others=others, activity=self._activity,
         )  # fmt: skip
+        sizes = self._service.limits.sizes
+        self._tls = Tls(sizes.handshake, sizes.handshakes, partial(self._service.limits.reached, Limit.HANDSHAKES))
         self._load(loaded)
         self._addresses = Addresses(self._service.limits.sizes.address)
 

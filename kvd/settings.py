@@ -207,6 +207,14 @@ class Settings:
         "60", seconds("any"), "SECONDS",
         "With --users that have no user default: how long a connection may take for its AUTH, 0 for any time",
     )  # fmt: skip
+    handshake_time: float = option(
+        "10", seconds("any"), "SECONDS",
+        "With tls:... addresses: how long a connection may take for its TLS handshake, 0 for any time",
+    )  # fmt: skip
+    handshakes: int = option(
+        "2048", count(), "N",
+        "TLS handshakes that may have been begun at once; for one more the oldest is ended; they take 40 KB each",
+    )  # fmt: skip
     address_connections: int = option(
         "0", count(or_none=True), "N", "Connections that one address may have, 0 for any number"
     )  # fmt: skip

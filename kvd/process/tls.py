@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from kvd.certificates import Certificates, name_in
@@ -19,11 +20,6 @@ from kvd.wire import replies
 
 logger = logging.getLogger("kvd")
 
-HANDSHAKE_TIME = 10.0
-"""Seconds from the connection to the end of the handshake: three round trips, on the slowest line."""
-MOST_HANDSHAKES = 2048
-"""That were begun, and wait for the peer: they take some 40 KB each, and one does not wait for long.  A connection that
-has said nothing takes a tenth of that."""
 PLAIN = replies.refused(Usage("this address takes TLS only; expected a TLS handshake"))
 """For who begins with a line of the protocol."""
 
@@ -31,9 +27,17 @@ PLAIN = replies.refused(Usage("this address takes TLS only; expected a TLS hands
 class Tls:
     """`load` it, give each connection that comes a `transport`, `close` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float, most: int, limited: Callable[[], object]) -> None:
+        """seconds: float, from the connection to the end of the handshake, 0 for any: three round trips take ten on the
+        slowest line.
+
+        most: handshakes that were begun, and wait for the peer: they take some 40 KB each, and one does not wait for
+        long.  A connection that has said nothing takes a tenth of that.
+        limited: called for each that is ended for one of the two.
+        """
+        self._seconds, self._most, self._limited = seconds, most, limited
         self._context: ssl.SSLContext | None = None
-        self._in_flight: dict[TlsTransport, asyncio.TimerHandle] = {}
+        self._in_flight: dict[TlsTransport, asyncio.TimerHandle | None] = {}
         self._begun: dict[TlsTransport, None] = {}
         self._ready: deque[TlsTransport] = deque()
         self._failed = LimitedLog(logger, logging.WARNING, "no TLS with %s: %s", "handshakes failed")
@@ -55,14 +59,18 @@ class Tls:
     def make_room(self) -> bool:
         """End the oldest handshake in flight, which is likely to have been given up; False: there is none."""
         for transport in self._in_flight:
-            transport.cut("others needed its place")
+            self._cut(transport, "others needed its place")
             return True
         return False
 
     def close(self) -> None:
         """End all handshakes."""
-        while self.make_room():
-            pass
+        for transport in list(self._in_flight):
+            transport.cut("the daemon stops")
+
+    def _cut(self, transport: TlsTransport, why: str) -> None:
+        self._limited()
+        transport.cut(why)
 
     def flush(self) -> None:
         """Write what the log was not told yet."""
@@ -74,8 +82,9 @@ class Tls:
     def begun(self, transport: TlsTransport) -> None:
         """A connection has come."""
         loop = asyncio.get_running_loop()
-        why = f"its handshake was not done within {HANDSHAKE_TIME:g} s"
-        self._in_flight[transport] = loop.call_later(HANDSHAKE_TIME, transport.cut, why)
+        why = f"its handshake was not done within {self._seconds:g} s (--handshake-time)"
+        timer = loop.call_later(self._seconds, self._cut, transport, why) if self._seconds else None
+        self._in_flight[transport] = timer
 
     def began(self, transport: TlsTransport) -> None:
         """It has begun to speak: its first step is due."""
@@ -113,8 +122,8 @@ class Tls:
         if transport.began_plain:
             transport.refuse("it does not speak TLS", told=PLAIN)
             return
-        if len(self._begun) >= MOST_HANDSHAKES:
-            next(iter(self._begun)).cut("others needed its place")
+        if len(self._begun) >= self._most:
+            self._cut(next(iter(self._begun)), "others needed its place (--handshakes)")
         self._begun[transport] = None
         transport.step()
 

@@ -22,6 +22,11 @@ class Limit(Enum):
     )
     IDLE = "limited_idle", "nothing was asked for {idle:g} s (--idle-time)"
     LOGIN = "limited_login", "AUTH must succeed within {login:g} s (--login-time)"
+    HANDSHAKES = (
+        "limited_handshakes",
+        "a TLS handshake must end within {handshake:g} s (--handshake-time), and sooner where others need its place "
+        "(--handshakes)",
+    )
     ADDRESS = (
         "limited_address", "there are too many connections from this address (--address-connections); close some"
     )  # fmt: skip
@@ -45,8 +50,9 @@ class Limit(Enum):
 class Sizes(NamedTuple):
     """How large the limits are, for one process; 0: there is none.
 
-    memory: bytes that its connections may hold together.  line, transaction, idle, login: seconds.
-    address: connections of one address.  requests: those at the store at once.  patterns: of a watch.
+    memory: bytes that its connections may hold together.  line, transaction, idle, login, handshake: seconds.
+    handshakes: of TLS at once.  address: connections of one address.  requests: those at the store at once.  patterns:
+    of a watch.
     """
 
     memory: int = 0
@@ -54,6 +60,8 @@ class Sizes(NamedTuple):
     transaction: float = 0
     idle: float = 0
     login: float = 0
+    handshake: float = 0
+    handshakes: int = 0
     address: int = 0
     requests: int = 0
     patterns: int = 0
@@ -64,7 +72,8 @@ class Sizes(NamedTuple):
         workers = settings.workers
         return cls(
             settings.memory.held_by_each(workers), settings.line_time, settings.transaction_time, settings.idle_time,
-            settings.login_time, -(-settings.address_connections // workers),
+            settings.login_time, settings.handshake_time, -(-settings.handshakes // workers),
+            -(-settings.address_connections // workers),
             -(-settings.requests_in_flight // workers), settings.watch_patterns,
         )  # fmt: skip
 

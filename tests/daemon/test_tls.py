@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -359,3 +359,33 @@ def test_handshakes_that_stop_in_the_middle_keep_nobody_out(shared: Daemon, auth
         daemon.kill(signal.SIGTERM)
         assert daemon.wait() == 0
         daemon.start()
+
+
+def test_handshakes_have_a_time_and_a_number_and_are_counted(start_daemon: StartDaemon, authority: Authority) -> None:
+    """The oldest is ended where there are too many, and who takes too long; neither is told anything."""
+    limits = "--fsync", "no", "--handshake-time", "1.5", "--handshakes", "2"
+    daemon = start_daemon(*tls.options(authority.sign(tls.HOST)), *limits)
+    with ExitStack() as stack:
+        stopped = []
+        for _ in range(3):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", tls.port_of(daemon)), timeout=PATIENCE))
+            raw.sendall(hello())
+            # It has begun.
+            assert raw.recv(1)
+            stopped.append(raw)
+        assert ends(stopped[0])
+        assert daemon.says("others needed its place (--handshakes)")
+        assert [ends(raw) for raw in stopped[1:]] == [True, True]
+        assert daemon.says("its handshake was not done within 1.5 s (--handshake-time)")
+        with tls.connect(tls.port_of(daemon), authority.client()) as peer:
+            peer.send("INFO\n")
+            facts = dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))
+        assert facts["limited-handshakes"] == "3"
+
+
+def ends(raw: socket.socket) -> bool:
+    """Whether a connection ends, by a reset or not."""
+    with suppress(ConnectionError):
+        while raw.recv(1 << 16):
+            pass
+    return True

@@ -15,7 +15,6 @@ import uvloop
 from kvd import certificates
 from kvd.addresses import Address
 from kvd.process import limits
-from kvd.process import tls as server_tls
 from kvd.process.sockets import listen
 from kvd.process.tls import Tls
 from kvd.process.tls_transport import PIECE, TlsTransport
@@ -107,11 +106,17 @@ class Counted(TlsTransport):
         self.lost.set()
 
 
+class Limits:
+    """Of handshakes."""
+
+    seconds, most = 10.0, 2048
+
+
 class Served:
     """A server that records what it is told, one protocol a connection."""
 
     def __init__(self) -> None:
-        self.tls = Tls()
+        self.tls = Tls(Limits.seconds, Limits.most, list)
         self.protocols: list[Recorder] = []
         self.transports: list[Counted] = []
         self.port = 0
@@ -332,7 +337,7 @@ def test_a_handshake_has_a_deadline(
     run: Run, authority: Authority, loaded: certificates.Certificates, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, sent: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(server_tls, "HANDSHAKE_TIME", 0.05)
+    monkeypatch.setattr(Limits, "seconds", 0.05)
 
     async def converse() -> None:
         async with serving(loaded) as served:
@@ -350,7 +355,7 @@ def test_the_oldest_handshakes_make_way(
     run: Run, authority: Authority, loaded: certificates.Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that were begun: who has said nothing takes little, and is not counted."""
-    monkeypatch.setattr(server_tls, "MOST_HANDSHAKES", 3)
+    monkeypatch.setattr(Limits, "most", 3)
 
     async def converse() -> None:
         async with serving(loaded) as served:
