@@ -3,6 +3,7 @@ package kvd
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"math/rand"
@@ -32,12 +33,13 @@ func errorOf(line string) *Error {
 
 // Client is for one Address, HOST:PORT, which it gives up after Timeout without a byte while one is due.  It follows
 // Patterns (with spaces between) after Position, which moves: keep it, and begin with it; `-` is for a copy first.
-// It logs in as User with Password, if there is a User.
+// It logs in as User with Password, if there is a User, and speaks TLS, if there is a TLS.
 // Event is set, del, expire; copy, pair, gone, copied; or position; Key and Value are what it is of.
 type Client struct {
 	Address, User, Password, Position, Patterns, Event, Key string
 	Value                                                   []byte
 	Timeout, pause                                          time.Duration
+	TLS                                                     *tls.Config
 	conn                                                    net.Conn
 	lines                                                   *bufio.Reader
 	stage                                                   string // what a watch waits for: PROGRESS, FOLLOW, COPY or CHANGE
@@ -111,7 +113,6 @@ func (c *Client) Next() error { // sets Event, Key, Value and Position, for ever
 	c.pause = firstPause
 	return nil
 }
-
 func (c *Client) step() { // one line of a watch
 	if c.conn == nil {
 		check(goodPatterns.MatchString(c.Patterns), errorOf("bad-key no patterns with spaces between"))
@@ -146,7 +147,6 @@ func (c *Client) step() { // one line of a watch
 		check(!status.MatchString(word), fmt.Errorf("lost its place"))
 	}
 }
-
 func (c *Client) tell(word, key, value string) {
 	c.Event, c.Key, c.Value = strings.ToLower(strings.TrimSuffix(word, "64")), key, valueOf(word, value)
 }
@@ -158,11 +158,14 @@ func (c *Client) Close() {
 	}
 	c.conn = nil
 }
-
 func (c *Client) closeUnlessQuiet() { // what came unasked means that the place is lost, or that the connection has ended
 	if c.conn != nil {
 		var err error
-		raw, _ := c.conn.(*net.TCPConn).SyscallConn()
+		conn := c.conn
+		if secure, ok := conn.(*tls.Conn); ok {
+			conn = secure.NetConn()
+		}
+		raw, _ := conn.(*net.TCPConn).SyscallConn()
 		raw.Control(func(fd uintptr) {
 			_, _, err = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		})
@@ -171,10 +174,15 @@ func (c *Client) closeUnlessQuiet() { // what came unasked means that the place 
 		}
 	}
 }
-
 func (c *Client) send(lines string) {
 	if c.conn == nil {
-		conn, err := net.DialTimeout("tcp", c.Address, c.Timeout)
+		var conn net.Conn
+		var err error
+		if dialer := (&net.Dialer{Timeout: c.Timeout}); c.TLS == nil {
+			conn, err = dialer.Dial("tcp", c.Address)
+		} else {
+			conn, err = tls.DialWithDialer(dialer, "tcp", c.Address, c.TLS)
+		}
 		check(err == nil, err)
 		c.conn, c.lines = conn, bufio.NewReaderSize(c, 1<<16)
 		if err = try(c.logIn); err != nil { // nothing was asked yet
@@ -185,7 +193,6 @@ func (c *Client) send(lines string) {
 	c.conn.SetWriteDeadline(time.Now().Add(c.Timeout))
 	c.conn.Write([]byte(lines + "\n")) // its end shows when the reply is read
 }
-
 func (c *Client) logIn() {
 	if c.User != "" {
 		c.send("AUTH " + c.User + " " + c.Password)
@@ -193,12 +200,10 @@ func (c *Client) logIn() {
 		check(word == "OK", fmt.Errorf("lost its place"))
 	}
 }
-
 func (c *Client) Read(data []byte) (int, error) { // for the reader of lines: time is counted from the last byte
 	c.conn.SetReadDeadline(time.Now().Add(c.Timeout))
 	return c.conn.Read(data)
 }
-
 func (c *Client) line() (word, rest string) { // the first word, and the rest after one space
 	line, err := c.lines.ReadString('\n')
 	check(err == nil, err)
@@ -208,19 +213,16 @@ func (c *Client) line() (word, rest string) { // the first word, and the rest af
 	}
 	return word, rest
 }
-
 func check(holds bool, err error) {
 	if !holds {
 		panic(err)
 	}
 }
-
 func try(do func()) (err error) {
 	defer func() { err, _ = recover().(error) }()
 	do()
 	return nil
 }
-
 func valueOf(word, value string) []byte {
 	if bytes, err := base64.StdEncoding.DecodeString(value); err == nil && strings.HasSuffix(word, "64") {
 		return bytes
@@ -229,14 +231,12 @@ func valueOf(word, value string) []byte {
 	}
 	return nil
 }
-
 func isAfter(position, old string) bool { // revisions are numbers without leading zeros
 	revision, store, _ := strings.Cut(position, "@")
 	last, same, _ := strings.Cut(old, "@")
 	check(store == same, fmt.Errorf("a position of another store came without a copy"))
 	return len(revision) > len(last) || len(revision) == len(last) && revision > last
 }
-
 func sleep(pause time.Duration, retry string) time.Duration { // the next pause
 	told, err := time.ParseDuration(retry + "s")
 	if err != nil {

@@ -1,4 +1,5 @@
 // The adapter with which ../conformance certifies kvd.mjs.
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Kvd, KvdError } from './kvd.mjs';
 
@@ -20,7 +21,8 @@ async function follow({ position, patterns }) {
 async function answer(request) {
   const { op, key, value, value64 } = request;
   const bytes = value64 === undefined ? value : Buffer.from(value64, 'base64');
-  if (op === 'connect') kv = new Kvd(request.address, Number(request.timeout), request.user && request);
+  if (op === 'connect') kv = new Kvd(request.address, Number(request.timeout), request.user && request,
+    request.ca && { ca: readFileSync(request.ca) });
   if (op === 'get') return { ok64: base64(await kv.get(key)) };
   if (op === 'set') return { ok: await kv.set(key, bytes) };
   if (op === 'put') return { ok: await kv.put(key, bytes, request) };

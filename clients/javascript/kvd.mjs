@@ -1,9 +1,9 @@
 // A client of kvd for Node.  Values go in as strings or Buffers and come as Buffers.  What fails throws a KvdError: its
 // code is the daemon's; also `unavailable` (certainly not done), `uncertain` (perhaps done), `conflict` (see revision).
 import net from 'node:net';
+import nodeTls from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
-const [FIRST_PAUSE, LONGEST_PAUSE] = [0.1, 10]; // seconds before connecting again
-const MANY = 1000; // lines that wait: then no more are read from the socket
+const [FIRST_PAUSE, LONGEST_PAUSE, MANY] = [0.1, 10, 1000]; // seconds before connecting again; lines that may wait unread
 const STATUS_WORDS = ['OK', 'OK64', 'NONE', 'CONFLICT', 'ERR']; // closed for good
 
 export class KvdError extends Error {
@@ -14,12 +14,12 @@ export class KvdError extends Error {
 }
 
 class Connection {
-  constructor({ address, timeout, login }) {
+  constructor({ address, timeout, login, tls }) {
     Object.assign(this, { login, lines: [], pieces: [], wake: () => {} }); // pieces: of a line that has no end yet
     const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(address);
-    this.socket = net.connect({ host, port, noDelay: true });
+    this.socket = (tls ? nodeTls : net).connect({ host, port, servername: net.isIP(host) ? '' : host, noDelay: true, ...tls });
     this.socket.setTimeout(timeout * 1000, () => this.socket.destroy(new Error('silent')));
-    this.socket.on('connect', () => { this.isOpen = !login; });
+    this.socket.on(tls ? 'secureConnect' : 'connect', () => { this.isOpen = !login; });
     this.socket.on('data', (data) => this.take(data));
     const end = (error) => { this.ended ??= error || new Error('the connection ended'); this.wake(); };
     for (const event of ['end', 'error', 'close']) this.socket.on(event, end);
@@ -49,10 +49,10 @@ class Connection {
     return line;
   }
 }
-
 export class Kvd {
-  constructor(address = '127.0.0.1:5830', timeout = 30, login = null) { // timeout: seconds without a byte until it is given
-    Object.assign(this, { address, timeout, login, turn: Promise.resolve() }); // up; login: { user, password }
+  // timeout: seconds without a byte until it is given up; login: { user, password }; tls: { ca, cert, key } or some of these
+  constructor(address = '127.0.0.1:5830', timeout = 30, login = null, tls = null) {
+    Object.assign(this, { address, timeout, login, tls, turn: Promise.resolve() });
   }
   async get(key) { return valueOf(...await this.ask(`GET ${checked(key)}`, true)); } // null where there is none
   set(key, value) { return this.put(key, value); } // the revision

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support import tls
 from tests.support.access import PASSWORD, users_text
 from tests.support.certifying import certify, wrong
 from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
@@ -103,6 +104,33 @@ def test_the_clients_log_in_to_a_daemon_that_has_users(
             )
             answer = json.loads(done.stdout.splitlines()[1])
             assert answer.get("error", "") == said, (name, answer)
+
+
+@pytest.mark.slow
+def test_the_clients_of_languages_that_have_tls_speak_it(
+    workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """And see through a server whose certificate another authority has signed: then nothing was done."""
+    ours, other = tls.Authority(tmp_path / "ours"), tls.Authority(tmp_path / "other")
+    daemon = start_daemon("--fsync", "no", *tls.options(ours.sign(tls.HOST)))
+    for name in ("go", "javascript"):
+        needs(LANGUAGES[name].tool)
+        adapter = command_of(LANGUAGES[name].adapter, workshop.prepare(name))
+        for ca, timeout, said in ((ours.file, "20", ["", ""]), (other.file, "0.5", ["unavailable"] * 2)):
+            address = f"{tls.HOST}:{tls.port_of(daemon)}"
+            asked = [
+                {"op": "connect", "address": address, "timeout": timeout, "ca": str(ca)},
+                {"op": "set", "key": name, "value": "1"},
+                {"op": "get", "key": name},
+            ]
+            with subprocess.Popen(adapter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdin
+                assert process.stdout
+                process.stdin.write("".join(json.dumps(one) + "\n" for one in asked))
+                process.stdin.flush()
+                answers = [json.loads(process.stdout.readline()) for _ in asked]
+                process.kill()
+            assert [answer.get("error", "") for answer in answers[1:]] == said, (name, answers)
 
 
 @pytest.mark.parametrize("name", LANGUAGES)

@@ -3,6 +3,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"os"
@@ -67,6 +69,10 @@ func main() {
 			seconds, _ := strconv.ParseFloat(asked["timeout"], 64)
 			c = &kvd.Client{Address: asked["address"], Timeout: time.Duration(seconds * float64(time.Second))}
 			c.User, c.Password = asked["user"], asked["password"]
+			if ca, err := os.ReadFile(asked["ca"]); err == nil {
+				c.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+				c.TLS.RootCAs.AppendCertsFromPEM(ca)
+			}
 			say("ok", "", nil)
 		case "get":
 			got, err := c.Get(key)
