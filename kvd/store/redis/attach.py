@@ -173,7 +173,7 @@ class Attaching:
         reply: list[Any] = await ask(connection, rewind_command(store, engine.run, synced=engine.synced))
         self._known = Position(int(reply[1]), bytes(reply[0]))
         log.warning(
-            "the history was renewed: from here on the store has another id, and watches begin anew",
+            "the history was renewed: the store has a new id from here on, and watches begin anew",
             extra=facts(before=store.decode(), store=self._known.store.decode(), revision=self._known.revision),
         )  # fmt: skip
         return self._known.store
