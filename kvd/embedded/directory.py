@@ -107,6 +107,11 @@ class DataDirectory:
                 self.seal.forget()
             return self._record.why_damaged(self.seal)
 
+    def is_older_copy(self) -> bool:
+        """Whether the append-only file, if it is whole, is one as it was earlier; that makes it another history."""
+        with ownership.explained(self.path):
+            return self._record.is_older_copy(self.seal)
+
     def loss(self) -> str:
         """What to say if there is no store, "" if there was none before."""
         if not self._record.held_store():

@@ -111,13 +111,16 @@ class Seal:
             if known is None or not (any_file or known.identity == same):
                 continue
             name = one_line(str(file))
-            if size < max(known.length, known.size):
-                lost = max(known.length, known.size) - size
+            if lost := _lost(known, size):
                 return f"{name} is damaged: it has lost its end, {lost} bytes that were written and synced"
             is_same = _extended(file, Sum("", ""), known.length).crc == known.crc
             if not is_same and identity(file) == same:  # else the engine has replaced it meanwhile
                 return f"{name} is damaged: it was changed where it is kept (another checksum up to {known.length})"
         return ""
+
+    def is_shorter(self) -> bool:
+        """Whether a file has lost its end, or has made way for a shorter one."""
+        return any(_lost(known, size) for file, _, size in self._files() if (known := self._sums.get(file.name)))
 
     def _files(self) -> Iterator[tuple[Path, str, int]]:
         """The files of commands, their identities and sizes.  A snapshot's checksum is the engine's care."""
@@ -133,6 +136,11 @@ class Seal:
         except OSError as error:
             if error.errno not in _FULL:
                 logger.warning("cannot note the checksum of the append-only file: %s", error.strerror)
+
+
+def _lost(known: Sum, size: int) -> int:
+    """Bytes that a file of that size lacks."""
+    return max(0, known.length - size, known.size - size)
 
 
 def _extended(file: Path, known: Sum, length: int, give_up: float = float("inf")) -> Sum:

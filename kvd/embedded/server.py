@@ -110,18 +110,23 @@ class EmbeddedServer(Child):
     async def _see_that_it_is_sound(self) -> None:
         """Compare the append-only file with its checksum.  Raises StartError."""
         why = await asyncio.to_thread(self._directory.why_damaged)
-        if why and not self._accepts:
-            self._refuse_what_no_engine_reads()
-            raise StartError(f"{why}; {remedies(self._directory.path)}")
-        if why:
-            logger.warning("%s; it is taken as it is", why)
+        if not why:
+            return
+        if not self._accepts:
+            # Whole transactions that are gone leave what an older copy is that somebody has put back.
+            if self._torn_bytes() or not self._directory.is_older_copy():
+                raise StartError(f"{why}; {remedies(self._directory.path)}")
+            logger.warning("%s, or an older copy of it was put back", why)
             self._directory.forget_seal()
-            self._directory.discard_record()
+            return
+        logger.warning("%s; it is taken as it is", why)
+        self._directory.forget_seal()
+        self._directory.discard_record()
 
-    def _refuse_what_no_engine_reads(self) -> None:
-        """For that there is more to say.  Raises StartError."""
+    def _torn_bytes(self) -> int:
+        """How much a crash has left incomplete; of other damage there is more to say.  Raises StartError."""
         try:
-            repair.torn_bytes(self.engine.binary, self._directory.aof, self._max_value)
+            return repair.torn_bytes(self.engine.binary, self._directory.aof, self._max_value)
         except StartError:
             self._directory.discard_record()
             raise

@@ -86,6 +86,10 @@ class ShutdownRecord:
         # While a daemon runs, the engine may write the file anew after the last note.
         return seal.why_wrong(any_file=bool((self._read() or {}).get("ended")))
 
+    def is_older_copy(self, seal: Seal) -> bool:
+        """Whether the append-only file lacks its end since an end in order, as one does that was put back."""
+        return bool((self._read() or {}).get("ended")) and self.vouches_for(seal) and seal.is_shorter()
+
     def begin(self, engine: str, *, weak: bool, suspect: str) -> None:
         """A daemon runs; it has no store yet, unless there was one.  Raises OSError, but for a full disk.
 
