@@ -145,7 +145,7 @@ async def test_closing_ends_every_call(connect: Connect) -> None:
 
 async def test_a_silent_daemon_is_given_up(connect: Connect) -> None:
     async def script(peer: Peer) -> None:
-        await peer.reader.read()
+        await peer.rest()
 
     async with serving(script) as address, await connect(address, timeout=0.2, reconnect=0) as kv:
         with pytest.raises(TimedOut, match=r"no byte from the daemon for 0\.2 s"):
@@ -169,7 +169,7 @@ async def test_a_malformed_reply_ends_the_connection(
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\n")
         peer.writer.write(reply + b"\n")
-        await peer.reader.read()
+        await peer.rest()
 
     async with serving(script) as address, await connect(address, timeout=5) as kv:
         with pytest.raises((ProtocolError, Uncertain)) as caught:

@@ -62,7 +62,7 @@ def saying(data: bytes) -> Callable[[Peer], Awaitable[None]]:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\n")
         peer.writer.write(data)
-        await peer.reader.read()
+        await peer.rest()
 
     return script
 

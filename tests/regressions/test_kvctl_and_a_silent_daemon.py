@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -24,7 +24,7 @@ def answering_pings_only() -> Iterator[str]:
 
     def serve() -> None:
         peer, _ = server.accept()
-        with peer, peer.makefile("rb") as requests:
+        with suppress(ConnectionResetError), peer, peer.makefile("rb") as requests:  # as watchers end
             for request in requests:
                 if request == b"PING\n":
                     peer.sendall(b"OK\n")
