@@ -70,7 +70,8 @@ def test_a_daemon_whose_store_lost_writes_without_room_for_a_jump_refuses_writes
         assert peer.ask("SET a 1").startswith(f"ERR unavailable the store cannot be used: {USED_UP}")
         assert peer.ask("GET k1") == "OK v"
         assert peer.ask("COUNT") == "OK 6"
-        wait_for("the log", lambda: daemon.log.count(f"ERROR kvd.store: writes: the store cannot be used: {USED_UP}") == 1)
+        error = f"ERROR kvd.store: writes: the store cannot be used: {USED_UP}"
+        wait_for("the log", lambda: daemon.log.count(error) == 1)
 
 
 def test_a_start_that_needs_a_jump_without_room_for_it_says_so_in_one_line_each_time(
