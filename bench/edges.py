@@ -137,8 +137,9 @@ async def deliveries(daemons: Daemons, level: int, count: int, seconds: float) -
 async def ways(daemons: Daemons) -> list[float]:
     """Microseconds that a change takes to each level, the median."""
     seen: list[list[float]] = [[] for _ in daemons.ports]
+    transports: list[asyncio.Transport] = []
     for port, times in zip(daemons.ports, seen, strict=True):
-        await watch(port, [Timing(times)])
+        transports += await watch(port, [Timing(times)])
     reader, writer = await asyncio.open_connection("127.0.0.1", daemons.ports[0])
     sent = []
     for number in range(TIMED):
@@ -147,6 +148,10 @@ async def ways(daemons: Daemons) -> list[float]:
         await reader.readline()
         while min(map(len, seen)) <= number:  # noqa: ASYNC110  # it is in no hurry
             await asyncio.sleep(PAUSE)
+    writer.close()
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(PAUSE)  # until they are closed: uvloop waits for them when it is itself closed
     return [statistics.median(came - at for came, at in zip(times, sent, strict=True)) * 1e6 for times in seen]
 
 
