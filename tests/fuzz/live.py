@@ -32,6 +32,9 @@ LATE_REFUSALS = {
     "COMMIT": {"usage", "too-long", "aborted", "not-a-number", "overflow", "store", "future", "compacted"},
     "ABORT": {"usage"},
     "CHECK": {"usage"},
+    "AUTH": {"auth", "usage"},
+    "KICK": {"usage"},
+    **dict.fromkeys(("GET", "GETS", "KEYS", "LIST", "COUNT"), {"store", "future", "unavailable"}),
 }
 """What a verb may be refused for once its line was found right."""
 CHANGING = frozenset(("SET", "PUT", "DEL", "INCR"))
