@@ -12,4 +12,7 @@ def check() -> None:
     """Raises StartError that names what is missing."""
     missing = [name for module, name in PACKAGES.items() if find_spec(module) is None]
     if missing:
-        raise StartError(f"--http needs {' and '.join(missing)}: pip install 'kvd-daemon[http]'")
+        raise StartError(
+            f"--http needs {' and '.join(missing)}: install kvd with its extra http, in a checkout of it with "
+            "pip install '.[http]'"
+        )
