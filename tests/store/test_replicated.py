@@ -132,6 +132,21 @@ def test_no_client_sees_an_error_in_a_failover(tmp_path: Path, start_daemon: Sta
 
 
 @pytest.mark.slow
+def test_after_a_failover_who_has_too_few_replicas_is_told_so(tmp_path: Path, start_daemon: StartDaemon) -> None:
+    """The new primary answers, and is not used before as many replicas as were asked for have what it has."""
+    with running(SentinelGroup(tmp_path / "group")) as group:
+        daemon = start_daemon("--store", group.url, "--durability", "replica=2")
+        with daemon.connect() as writer, daemon.connect() as reader:
+            assert writer.ask("SET k 1").startswith("OK ")
+            group.primary.kill()
+            assert daemon.says("waiting for replicas: 1 follow the primary, and 2 are to")
+            told = "ERR unavailable fewer than 2 replicas confirm"
+            wait_for("a refusal that says why", lambda: writer.ask("SET k 2").startswith(told))
+            assert writer.ask("SET k 2").startswith(told)
+            assert reader.ask("GET k") == "OK 1"
+
+
+@pytest.mark.slow
 def test_what_async_lost_is_said(tmp_path: Path, start_daemon: StartDaemon) -> None:
     """The replicas' links are cut before the primary is killed: what it acknowledged meanwhile is gone."""
     with running(SentinelGroup(tmp_path / "group")) as group:

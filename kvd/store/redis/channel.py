@@ -49,8 +49,12 @@ class Channel:
                 if self._losses >= MOST_DEATHS:
                     raise Unavailable(KILLED)
                 if loop.time() > give_up:
-                    raise Unavailable("the store is unreachable; nothing was done; try again")
+                    raise self._unavailable()
                 await asyncio.sleep(backoff.next())
+
+    def _unavailable(self) -> Unavailable:
+        """Why a call is given up."""
+        return Unavailable("the store is unreachable; nothing was done; try again")
 
     def _grace(self) -> float:
         """Seconds that a call waits for a store that is away."""

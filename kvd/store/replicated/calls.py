@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from kvd.errors import Unavailable
 from kvd.model import Entry, Position
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
@@ -26,6 +27,9 @@ class FencedChannel(GuardedChannel):
     def __init__(self, connector: Connector, clock: Clock, confirmed: Confirmed) -> None:
         super().__init__(connector, clock)
         self._confirmed = confirmed
+
+    def _unavailable(self) -> Unavailable:
+        return self._confirmed.too_few() if self._confirmed.is_short else super()._unavailable()
 
     async def _ask(self, connection: Connection, packed: bytes) -> Any:
         reply, revision = await asyncio.gather(super()._ask(connection, packed), connection.call(REVISION))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from kvd.asked_once import AskedOnce
-from kvd.errors import StoreLost
+from kvd.errors import StoreLost, Unavailable
 from kvd.store.redis.connection import META, Connection, Connector, Rejected, command
 from kvd.store.replicated.guard import Guard
 
@@ -36,12 +36,14 @@ class Confirmed:
     revision: int, up to which the change log of the present store is confirmed.
     needed: gives how many replicas must have it.
     tag: of the entry that watchers were shown last, with its revision.
+    is_short: whether replicas were too few when they were asked last.
     """
 
     def __init__(self, connector: Connector, guard: Guard, needed: Callable[[], int]) -> None:
         self.revision = 0
         self.needed = needed
         self.tag = (0, b"")
+        self.is_short = False
         self.is_writing: Callable[[], bool] = lambda: False
         self._connector = connector
         self._guard = guard
@@ -52,6 +54,10 @@ class Confirmed:
     def note(self) -> bytes:
         """Writes something: the least that replicas are sent."""
         return command("HSET", META, "confirmed", self.revision)
+
+    def too_few(self) -> Unavailable:
+        """The refusal of a request that was to wait for replicas."""
+        return Unavailable(f"fewer than {self.needed()} replicas confirm writes; nothing was done; try again")
 
     def advance(self, revision: int) -> None:
         """It was confirmed up to there."""
@@ -100,14 +106,20 @@ class Confirmed:
         try:
             # The revision first: what is written between it and ours is not waited for.
             revision, _, found = await _call_all(connection, REVISION, self.note(), wait_command(self.needed()))
-            if found < self.needed():
+            self.is_short = found < self.needed()
+            if self.is_short:
                 log.info(
                     "waiting for replicas: %d follow the primary, and %d are to (--durability)", found, self.needed()
                 )
             while found < self.needed():
                 _, found = await _call_all(connection, self.note(), wait_command(self.needed()))
+            self.is_short = False
         except Rejected as error:
+            self.is_short = False
             raise StoreLost(str(error)) from None
+        except StoreLost:
+            self.is_short = False
+            raise
         await self._guard.verify(connection)
         return int(revision or 0)
 

@@ -141,9 +141,9 @@ class ConfirmedWriteBatcher(GuardedWriteBatcher):
         return super()._waits_since() if self._asked_again is None else self._asked_again
 
     def _unavailable(self) -> Unavailable:
-        if self._is_short and not self._superseded:
-            needed = self._confirmed.needed()
-            return Unavailable(f"fewer than {needed} replicas confirm writes; nothing was done; try again")
+        # Also of a primary that was found again: it is not used before enough replicas have what is there.
+        if (self._is_short or self._confirmed.is_short) and not (self._superseded or self._unusable):
+            return self._confirmed.too_few()
         return super()._unavailable()
 
     # ---- when they are enough
