@@ -19,9 +19,9 @@ _EXPECTED = {
     _BYTES: f"expected bytes, or a number with KB, KiB, MB, MiB, GB, GiB, TB or TiB, from 1 to {MOST}",
 }
 _word = re.compile(rf"({_KEYS}|{_BYTES})=(.*)").fullmatch
-_ONE = rf"(?:(?:{_KEYS}|{_BYTES})=)?[^=,]*"
-rule_words = re.compile(rf"(.*?)=({_ONE}(?:,{_ONE})*)").fullmatch
-"""A rule on a command line: PATTERN=WORD,..., where a pattern may have `=`, too."""
+_ONE = r"(?:max-[a-z]*=)?[^=,]*"
+rule_words = re.compile(rf"([^*]*\*(?==)|.*?)=((?<=\*=).*|{_ONE}(?:,{_ONE})*)").fullmatch
+"""A rule on a command line: PATTERN=WORD,..., where a pattern may have `=`, too, and a `*` only at its end."""
 
 
 class Quota(NamedTuple):

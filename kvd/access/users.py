@@ -23,6 +23,8 @@ DEFAULT = "default"
 MOST_PASSWORDS = 2
 """One that is new, and one that some still have."""
 RIGHTS = ", ".join(right.value for right in Right)
+_RIGHTS = {right.value for right in Right}
+QUOTAS = "max-keys=N, max-bytes=SIZE"
 
 LONGEST_PASSWORD = words.MAX_PASSWORD
 """Bytes of a password."""
@@ -113,11 +115,13 @@ def rule(pattern: str, said: tuple[str, ...], where: str) -> tuple[Rule, Quota]:
     rights, quota = quota_of(said, f"{where}: {pattern!a}")
     try:
         touched = words.pattern(pattern.encode())
-        found = frozenset(map(Right, rights))
     except Refusal as error:
         raise StartError(f"{where}: invalid pattern {pattern!a}: {error}") from None
-    except ValueError:
-        raise StartError(f"{where}: invalid rights of {pattern!a}: expected any of {RIGHTS}") from None
+    if unknown := [word for word in rights if word not in _RIGHTS]:
+        raise StartError(
+            f"{where}: unknown right or quota {unknown[0]!a} of {pattern!a}: expected any of {RIGHTS}, {QUOTAS}"
+        )
+    found = frozenset(map(Right, rights))
     if not found:
         raise StartError(f"{where}: no rights of {pattern!a}: expected any of {RIGHTS}")
     if Right.ADMIN in found and touched != ALL:

@@ -73,4 +73,9 @@ def _read() -> bytes:
             data += piece
     except OSError as error:
         raise Failure(USAGE, f"cannot read the password from standard input ({error.strerror})") from None
-    return data.removesuffix(b"\n").removesuffix(b"\r")
+    password = data.removesuffix(b"\n").removesuffix(b"\r")
+    if b"\n" in password or b"\r" in password:
+        raise Failure(
+            USAGE, "standard input has several lines: expected one password, of one line; nothing was changed"
+        )
+    return password

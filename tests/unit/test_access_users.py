@@ -54,7 +54,10 @@ def test_users_are_found_by_name_with_their_rights() -> None:
         ("[users.a.rules]\n'a*b' = ['read']", "invalid pattern 'a*b'"),
         ("[users.a.rules]\n'' = ['read']", "invalid pattern ''"),
         ("[users.a.rules]\n'a' = 'read'", "expected a list of texts"),
-        ("[users.a.rules]\n'a' = ['reed']", "invalid rights of 'a': expected any of read, write, watch, admin"),
+        (
+            "[users.a.rules]\n'a' = ['reed']",
+            "unknown right or quota 'reed' of 'a': expected any of read, write, watch, admin, max-",
+        ),
         ("[users.a.rules]\n'a' = []", "no rights of 'a'"),
         ("[users.a.rules]\n'a/*' = ['admin']", "admin for 'a/*': expected it for '*' only"),
         ("[users.a.rules]\n'a' = ['write', 'max-keys=0']", "invalid max-keys '0': expected a whole number"),
