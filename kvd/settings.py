@@ -288,6 +288,8 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     settings = Settings(**values)
     _check_tls(settings)
     _check_durability(settings)
+    if settings.http_write and not settings.http:
+        raise StartError("--http-write: expected --http ADDR beside it")
     if itself := set(settings.follow) & set(map(str, settings.listen)):
         raise StartError(f"--follow {itself.pop()}: this daemon itself: expected another one")
     if settings.follow and settings.max_stale < LEAST_STALE:

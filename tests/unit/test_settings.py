@@ -178,8 +178,9 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
     examples |= {"": "yes", "FORM": "json", "MODE": "replica=2", "SIZE": "2MiB"}
-    # It is refused where there are no replicas.
-    beside = {"KVD_STORE": "redis+sentinel://h,i,j/n"} if option.name == "--durability" else {}
+    # They are refused where there are no replicas, and no HTTP.
+    needed = {"--durability": {"KVD_STORE": "redis+sentinel://h,i,j/n"}, "--http-write": {"KVD_HTTP": "h:1"}}
+    beside = needed.get(option.name, {})
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
     given = example if option.argument else True
     from_option = read({option.name: [given] if option.several else given}, beside)
