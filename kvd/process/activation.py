@@ -5,6 +5,7 @@ refused.
 """
 
 import os
+import re
 import socket
 import stat
 from typing import NamedTuple
@@ -19,6 +20,10 @@ TLS = "tls"
 """The name (FileDescriptorName=) of one on which only TLS is spoken."""
 
 
+_number = re.compile("[0-9]{1,7}").fullmatch
+"""Of a process, or of sockets."""
+
+
 class Passed(NamedTuple):
     """A socket that listens.  is_tls: whether its name says that TLS is spoken there."""
 
@@ -29,9 +34,12 @@ class Passed(NamedTuple):
 def passed() -> list[Passed]:
     """Take those that were passed to this process; a second time there are none.  Raises StartError."""
     given = {name: os.environ.pop(name, "") for name in (PROCESS, COUNT, NAMES)}
-    if given[PROCESS] != f"{os.getpid()}" or not given[COUNT].isdecimal():
+    for name in (PROCESS, COUNT):
+        if given[name] and not _number(given[name]):
+            raise StartError(f"{name}: invalid value {given[name]!a}: expected a number, as systemd gives it")
+    if given[PROCESS] != f"{os.getpid()}":
         return []
-    count = int(given[COUNT])
+    count = int(given[COUNT] or "0")
     names = given[NAMES].split(":") + [""] * count
     return [Passed(_socket(FIRST + place), names[place] == TLS) for place in range(count)]
 

@@ -129,3 +129,13 @@ def test_what_is_meant_for_another_process_is_left(tmp_path: Path) -> None:
     assert b"listens on" in process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(("name", "value"), [("LISTEN_FDS", "abc"), ("LISTEN_FDS", "-1"), ("LISTEN_PID", "self")])
+def test_what_is_no_number_is_refused(tmp_path: Path, name: str, value: str) -> None:
+    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {name: value}, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 1
+    assert f"{name}: invalid value '{value}': expected a number" in done.stderr.splitlines()[-1]
