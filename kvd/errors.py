@@ -103,6 +103,10 @@ class Aborted(Refusal):
     code = "aborted"
 
 
+ANEW = "; SYNC to begin anew"
+"""What to do where changes are not to be had, at the end of a text: other ways in say it in their own words."""
+
+
 class Compacted(Refusal):
     """The changes that are asked for are no longer all kept; the text begins with a position that is."""
 

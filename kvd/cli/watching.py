@@ -89,9 +89,10 @@ async def _watch(args: Arguments, taker: Taker) -> None:
                 await taker.take(first)
             await _take(args, changes, latest, taker, known)
     except GONE as error:
-        if position is None:
+        begun = changes.position or position
+        if begun is None:
             raise
-        raise gone(changes.position or position, error.word) from None
+        raise gone(begun, error.word) from None
 
 
 async def _take(args: Arguments, changes: Follow, latest: Latest | None, taker: Taker, known: str | None) -> None:

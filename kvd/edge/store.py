@@ -19,6 +19,7 @@ from kvd.edge.tunnel import Tunnel
 from kvd.edge.upstream import Unfit, Upstream, shown
 from kvd.edge.writing import LOST, NOT_SENT, line_of, lines_of, newest, outcome_of, takes_revision
 from kvd.errors import (
+    ANEW,
     Compacted,
     Denied,
     Future,
@@ -379,9 +380,9 @@ class EdgeStore:
             # Newer than the copy, or of no history at all.
             here = await self.position()
             if here.store != position.store:
-                raise OtherStore("the position is of another store, or of a history that was replaced; SYNC")
+                raise OtherStore("the position is of another store, or of a history that was replaced" + ANEW)
             if position.revision > here.revision:
-                raise Future("there is no such revision yet; SYNC")
+                raise Future("there is no such revision yet" + ANEW)
             floor = self._freshness.hub.floor
         return floor
 

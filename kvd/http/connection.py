@@ -3,6 +3,7 @@ bounded, so that who sends slowly, or does not read, holds little and not for lo
 """
 
 import asyncio
+import re
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from kvd.http.routes import Routes
 from kvd.http.visitor import Visitor
 from kvd.metrics import HTTP_REQUESTS
 from kvd.process.identity import identify
+from kvd.requests import ClientName
 from kvd.session.clients import Facts
 from kvd.session.identified import user_name
 from kvd.session.limits import Limit
@@ -37,7 +39,10 @@ LINGER_TIME = 2.0
 """Seconds that a client has to take the last answer."""
 PIECE = 64 * 1024
 """Bytes that are read, or written, at once."""
+_SHOWN = re.compile(r":? (?:bytearray\(|\(?b['\"])")
+"""Where a message goes on with bytes as Python shows them."""
 SHUTDOWN, KICKED = "shutdown", "kicked"
+KICK_TEXT = "an administrator has ended this connection"
 
 
 class HttpConnection:
@@ -61,6 +66,7 @@ class HttpConnection:
         self._requests = self._body = 0
         self._answered = Tally(HTTP_REQUESTS, self._context.counts)
         self._method = b""
+        self._name: ClientName | None = None
         self._stopping = False
         self._is_cut = self._is_amid = False
         # Set when no more requests are to be read.
@@ -70,7 +76,7 @@ class HttpConnection:
 
     async def run(self) -> None:
         """Serve until the client is gone, or has kept it waiting for too long, or until `stop`."""
-        name = self._context.clients.add(self)
+        self._name = self._context.clients.add(self)
         streams = self._writer.transport.get_protocol()
         if isinstance(streams, Streams):
             streams.tell(self._note)
@@ -84,7 +90,7 @@ class HttpConnection:
             # It is gone.
             self._is_cut = True
         finally:
-            self._context.clients.discard(name)
+            self._context.clients.discard(self._name)
             self._visitor.close()
             self._context.budget.forget(self)
 
@@ -121,7 +127,8 @@ class HttpConnection:
 
     def kick(self) -> None:
         """End it (a `clients.Client`)."""
-        self._end(KICKED, "an administrator has ended this connection")
+        self._context.complaints.kicked.write(self._peer, KICK_TEXT, connection=self._name)
+        self._end(KICKED, KICK_TEXT)
         if not self._watch:
             self.abort()
 
@@ -164,7 +171,7 @@ class HttpConnection:
                 return await self._send_events(request)
             response = await self._routes.answer(request, self._visitor)
         except h11.RemoteProtocolError as error:
-            response = line(f"this is no HTTP: {error}", HTTPStatus(error.error_status_hint))
+            response = line(_why_no_http(error), HTTPStatus(error.error_status_hint))
         except HttpError as error:
             response = line(str(error), error.status, error.headers)
         except Refusal as error:
@@ -321,6 +328,13 @@ class HttpConnection:
     async def _until_gone(self) -> None:
         while await self._reader.read(PIECE):
             pass
+
+
+def _why_no_http(error: h11.RemoteProtocolError) -> str:
+    """In plain words: h11 may end its own with what came, as Python shows it."""
+    if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        return f"the request's line and its headers have {HEAD_BYTES} bytes at most"
+    return f"this is no HTTP: {_SHOWN.split(str(error))[0]}"
 
 
 def _too_long(most: int) -> HttpError:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from kvd.errors import Refusal, Usage
-from kvd.http.messages import Request
+from kvd.errors import ANEW, Refusal, Usage
+from kvd.http.messages import ANEW_HERE, Request
 from kvd.http.visitor import Visitor
 from kvd.model import PLAIN, Form, Position
 from kvd.requests import Resume, Watch
@@ -46,6 +46,8 @@ def _event(line: bytes) -> bytes:
         return event("change", position, _change(text))
     if word == "END":
         code, _, why = text.partition(" ")
+        if why.endswith(ANEW):
+            why = why.removesuffix(ANEW) + ANEW_HERE
         return event("end", position, {"code": code, "text": why})
     return event("progress", position, {})
 

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from kvd.errors import REFUSALS, Refusal, Usage
+from kvd.errors import REFUSALS, BadKey, Refusal, Usage
 from kvd.http.messages import BYTES, TEXT, HttpError, Request, Response, as_json, decoded, line, refused
 from kvd.http.visitor import Visitor
 from kvd.model import OVER_QUOTA, Outcome, Position, Record
@@ -20,6 +20,7 @@ PAGE_BYTES = 1024 * 1024
 """Bytes of keys and values in a page, the last value excepted."""
 COUNTED = "COUNT"
 """As what a request counts of those in flight."""
+_PREFIX_RULE = f"prefix= is what keys begin with, up to {words.MAX_KEY} bytes as a key has them, and no * after it"
 ABSENT = b"0"
 """The condition that there is no such key."""
 
@@ -121,7 +122,12 @@ def _range(request: Request) -> KeyRange:
     limit = words.number(text.encode())
     if not 1 <= limit <= MOST_KEYS:
         raise Usage(f"limit= is 1 to {MOST_KEYS}")
-    return KeyRange(words.pattern(prefix + b"*"), words.key(after) if after else b"", limit)
+    if prefix:
+        try:
+            words.key(prefix)
+        except BadKey:
+            raise BadKey(_PREFIX_RULE) from None
+    return KeyRange(prefix + b"*", words.key(after) if after else b"", limit)
 
 
 def _yes_or_no(request: Request, name: str) -> bool:

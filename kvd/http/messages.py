@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 from kvd.errors import (
+    ANEW,
     Compacted,
     Denied,
     Future,
@@ -35,6 +36,8 @@ _STATUS: dict[type[Refusal], HTTPStatus] = {
     OtherStore: HTTPStatus.GONE,
     Future: HTTPStatus.GONE,
 }
+ANEW_HERE = "; read /v1/keys anew, and watch after its position"
+"""What to do where changes are not to be had."""
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -101,8 +104,10 @@ def parse(method: str, target: bytes, headers: dict[str, str]) -> Request:
     try:
         fields = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict",
                            max_num_fields=MOST_FIELDS)  # fmt: skip
-    except ValueError as error:
-        raise Usage(f"what comes after the ? is not name=value&name=value, in UTF-8: {error}") from None
+    except UnicodeDecodeError:
+        raise Usage("what comes after the ? is not UTF-8") from None
+    except ValueError:
+        raise Usage(f"what comes after the ? is not name=value&name=value, of {MOST_FIELDS} at most") from None
     found: dict[str, list[str]] = {}
     for name, value in fields:
         found.setdefault(name, []).append(value)
@@ -127,7 +132,8 @@ def line(text: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, st
 def refused(error: Refusal) -> Response:
     """Why a request was refused: the word of the protocol, and the text."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), HTTPStatus.BAD_REQUEST)
+    text = str(error).removesuffix(ANEW) + ANEW_HERE if status is HTTPStatus.GONE else str(error)
     headers = {"Retry-After": "1"} if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS) else {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": 'Basic realm="kvd", charset="UTF-8"'}
-    return line(f"{error.word}: {error}", status, headers)
+    return line(f"{error.word}: {text}", status, headers)

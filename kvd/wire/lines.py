@@ -21,7 +21,7 @@ _HTTP_REQUEST = re.compile(
 _CONTROLS = frozenset([*range(0x20), 0x7F]) - frozenset(b"\t\n\r")
 """What no client begins with; TLS does."""
 
-STRANGER = "this is a line of HTTP or of the PROXY protocol; kvd speaks neither"
+STRANGER = "this is a line of HTTP or of the PROXY protocol; kvd speaks neither here (HTTP: kvd --http)"
 BYTE_ORDER_MARK = "the line begins with a byte order mark; send UTF-8 without one"
 NUL = "the line has NUL characters, as UTF-16 has; send UTF-8"
 _NOT_UTF8 = "the first line is not UTF-8 (is it TLS, UTF-16 or Latin-1?); send UTF-8"

@@ -299,6 +299,8 @@ def test_other_machines_need_tls_and_users(tmp_path: Path) -> None:
     error = one_line_error(run_kvd("--http", "0.0.0.0:0", "--data", str(tmp_path / "d")))
     assert "--http 0.0.0.0:0: other machines can reach it; expected TLS: --http tls:" in error
     assert "--users FILE" in error
+    error = one_line_error(run_kvd("--http-write", "--data", str(tmp_path / "d")))
+    assert error.endswith("--http-write: expected --http ADDR beside it")
     error = one_line_error(run_kvd("--http", "tls:127.0.0.1:0", "--data", str(tmp_path / "d")))
     assert "--tls-cert FILE" in error
 
@@ -341,7 +343,7 @@ def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatc
         options = ("--http", "127.0.0.1:0", "--data", str(tmp_path / "data"))
         monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
         error = one_line_error(run_kvd(*options))
-        assert error.endswith("pip install 'kvd-daemon[http]'")
+        assert error.endswith("in a checkout of it with pip install '.[http]'")
 
 
 # ---- hostile clients
@@ -368,6 +370,25 @@ def test_what_is_no_http_is_refused_and_the_daemon_goes_on(open_daemon: Daemon, 
     answer = raw(open_daemon, data)
     assert answer.split(b" ")[1] == b"%d" % status, answer
     assert ask(open_daemon, "/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"FOO\r\n\r\n", "this is no HTTP: illegal request line"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nb\xff d\r\n\r\n", "this is no HTTP: illegal header line"),
+        (b"GET /" + b"x" * 200_000, "the request's line and its headers have 16384 bytes at most"),
+        (b"GET /v1/keys?prefix=%ff HTTP/1.0\r\n\r\n", "usage: what comes after the ? is not UTF-8"),
+        (b"GET /v1/keys?x HTTP/1.0\r\n\r\n", "usage: what comes after the ? is not name=value&name=value, "),
+        (b"GET /v1/keys?prefix=a* HTTP/1.0\r\n\r\n", "bad-key: prefix= is what keys begin with, "),
+        (b"GET /v1/watch?after=9999@zzz HTTP/1.0\r\n\r\n", "store: the history is that of "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_words(open_daemon: Daemon, head: bytes, said: str) -> None:
+    body = raw(open_daemon, head).partition(b"\r\n\r\n")[2].decode()
+    assert body.startswith(said)
+    assert not re.search(r"bytearray|codec|b'|SYNC|pattern", body)
+    assert ("read /v1/keys anew" in body) == said.startswith("store:")
 
 
 def test_requests_follow_each_other_on_one_connection(open_daemon: Daemon) -> None:
@@ -457,3 +478,4 @@ def test_kick_ends_a_watch(open_daemon: Daemon) -> None:
         (mine,) = [client for client in clients if client["watches"] == ["kicked"]]
         assert peer.ask(f"KICK {mine['id']}") == "OK"
         assert events.next().data["code"] == "kicked"
+        assert open_daemon.says(": an administrator has ended this connection")

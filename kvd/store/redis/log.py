@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kvd.errors import Compacted, Future, OtherStore, StoreLost
+from kvd.errors import ANEW, Compacted, Future, OtherStore, StoreLost
 from kvd.model import UNKNOWN, Change, Entry, Position
 from kvd.store.redis.batching import REPLY_TIMEOUT
 from kvd.store.redis.connection import BIG, LOG, META, Argument, Connection, Rejected, command, script
@@ -33,7 +33,7 @@ def read_meta(reply: list[Any]) -> tuple[Position, int]:
 def check(asked: Position, here: Position, floor: int) -> None:
     """Whether all that came after a position is kept.  Raises OtherStore, Future, Compacted."""
     if asked.store != here.store:
-        raise OtherStore(f"the history is that of {here.store.decode()}; SYNC to begin anew")
+        raise OtherStore(f"the history is that of {here.store.decode()}{ANEW}")
     if asked.revision > here.revision:
         raise Future(f"the store is at {here.revision}, and has not come so far")
     if asked.revision < floor:
@@ -41,7 +41,7 @@ def check(asked: Position, here: Position, floor: int) -> None:
 
 
 def _compacted(store: bytes, floor: int) -> Compacted:
-    return Compacted(f"{floor}@{store.decode()} is the oldest that is kept; SYNC to begin anew")
+    return Compacted(f"{floor}@{store.decode()} is the oldest that is kept{ANEW}")
 
 
 def page_command(after: Position, *, values: bool) -> bytes:
