@@ -34,7 +34,7 @@ LATE_REFUSALS = {
     "CHECK": {"usage"},
     "AUTH": {"auth", "usage"},
     "KICK": {"usage"},
-    **dict.fromkeys(("GET", "GETS", "KEYS", "LIST", "COUNT"), {"store", "future", "unavailable"}),
+    **{verb: {"store", "future", "unavailable"} for verb in ("GET", "GETS", "KEYS", "LIST", "COUNT")},
 }
 """What a verb may be refused for once its line was found right."""
 CHANGING = frozenset(("SET", "PUT", "DEL", "INCR"))
