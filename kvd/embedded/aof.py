@@ -8,6 +8,7 @@ and what the manifest says, are looked at before any engine is started.
 
 import fcntl
 import hashlib
+import mmap
 import os
 import re
 from contextlib import suppress
@@ -23,6 +24,8 @@ _FS_IOC_GETVERSION = 0x80087601
 """Linux's ioctl for a file's generation (linux/fs.h)."""
 _MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq \d+ type ([bih])(?: .*)?")
 _BASE, _HISTORY = "b", "h"
+_META = b"\n{kvd}:meta"
+"""What a file has of kvd's in it, as a command (after the end of a line) and in a snapshot (after the key's length)."""
 _WRITER = re.compile(rb"(redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
 _HEADER_BYTES = 200
 """Of a base in the snapshot's format; the name and version of its writer are at its beginning."""
@@ -51,6 +54,14 @@ class AppendOnlyFile:
     def is_empty(self) -> bool:
         """Whether there is none of it, or nothing in it."""
         return all(not file.exists() or file.stat().st_size == 0 for file in self.files())
+
+    def holds_store(self, less: int = 0) -> bool:
+        """Whether a store of kvd's is in it, also without so many bytes at the end.  Reads files.
+
+        Raises StartError if the manifest is damaged, OSError.
+        """
+        tail = self.tail()
+        return any(_has_meta(file, less if file == tail else 0) for file in self.files() if file.exists())
 
     def in_parts(self) -> bool:
         """Whether it has the form of Redis 7 and Valkey."""
@@ -127,6 +138,14 @@ class AppendOnlyFile:
 
     def _incomplete(self, what: str) -> str:
         return f"the append-only file in {self._directory} is not complete: {what}; restore a copy of the directory"
+
+
+def _has_meta(path: Path, less: int) -> bool:
+    size = path.stat().st_size - less
+    if size <= 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(_META, 0, size) >= 0
 
 
 def identity(path: Path) -> str:

@@ -18,6 +18,7 @@ from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
+from kvd.embedded.repair import RESTORE
 from kvd.embedded.seal import Seal
 from kvd.embedded.shutdown_record import ShutdownRecord
 from kvd.errors import StartError
@@ -116,6 +117,8 @@ class DataDirectory:
         """What to say if there is no store, "" if there was none before."""
         if not self._record.held_store():
             return ""
+        if not self.aof.is_empty():
+            return f"{self.path} held a store, and {self.aof.tail()} holds none of kvd's: it is damaged; {RESTORE}"
         what = "empty" if self.aof.exists() else "missing"
         return (
             f"{self.path} held a store, and its append-only file is {what} ({self.aof.tail()}); restore a copy of it; "

@@ -67,6 +67,15 @@ def why_damaged(directory: Path) -> str:
         os.close(opened)
 
 
+def see_that_it_holds_store(aof: AppendOnlyFile) -> None:
+    """Raises StartError if an append-only file is not there, or no store of kvd's is in it."""
+    aof.check()
+    if aof.is_empty():
+        raise StartError(f"there is no store in {aof.single.parent}: its append-only file is missing or empty")
+    if not aof.holds_store():
+        raise StartError(f"there is no store of kvd's in {aof.tail()}: it is damaged, or another's; {repair.RESTORE}")
+
+
 class Reading:
     """`start` it in the main thread, use its `url`, `stop` it."""
 
@@ -90,12 +99,12 @@ class Reading:
     async def start(self) -> None:
         """Read the data.  Raises StartError that says what is wrong with them."""
         self._lock()
-        self._aof.check()
-        if self._aof.is_empty():
-            raise StartError(f"there is no store in {self._directory}")
+        see_that_it_holds_store(self._aof)
         if self._aof.in_parts() and not self._engine.keeps_parts:
             raise StartError(f"{self._engine} cannot read {self._directory}: name a newer engine with --engine")
         if torn := await asyncio.to_thread(repair.torn_bytes, self._engine.binary, self._aof, self._max_value):
+            if not self._aof.holds_store(less=torn):
+                raise StartError(repair.no_store_before(self._aof, torn))
             raise StartError(
                 f"the last {torn} bytes of {self._aof.tail()} are no whole transaction, as a crash leaves them: the "
                 "next start of kvd (or --repair) cuts them off and begins a new history; check it after that"

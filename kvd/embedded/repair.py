@@ -29,20 +29,25 @@ STRAY_BYTES = 1
 KEPT_CUTS = 3
 """Files of what was cut off that are kept, the newest."""
 
+RESTORE = "restore a backup into a new directory (kvd restore), or a copy of the directory"
+"""What to do where nothing can be mended."""
+
 _HEADER = re.compile(rb"([*$])(\d{1,10})\r\n")
 _BEGUN_HEADER = re.compile(rb"(?:[*$]\d{0,10}\r?)?")
 _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n[A-Za-z]+\r\n")
 
 
-def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable[[], None]) -> int:
+def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable[[], None], *, held_store: bool) -> int:
     """Cut off an end that is incomplete; it is kept beside the file.
 
     binary: the engine's, which is its checker, too.  max_value: bytes of the longest value.  before: called before
-    anything is cut.  Returns how many bytes were cut, 0 if the file is whole.  Raises StartError if it is damaged
-    otherwise.
+    anything is cut.  held_store: whether a store must be left.  Returns how many bytes were cut, 0 if the file is
+    whole.  Raises StartError if it is damaged otherwise.
     """
     cut = torn_bytes(binary, aof, max_value)
     if cut:
+        if held_store and not aof.holds_store(less=cut):
+            raise StartError(no_store_before(aof, cut))
         before()
         _cut(_tail(aof), cut)
     return cut
@@ -58,6 +63,14 @@ def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
     if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
         raise StartError(explain(binary, tail))
     return cut
+
+
+def no_store_before(aof: AppendOnlyFile, cut: int) -> str:
+    """Why an end is not cut off, without which no store would be left."""
+    return (
+        f"{aof.tail()} is damaged, and that cannot be mended: its last {cut} bytes are no whole transaction, and what "
+        f"comes before them is no store of kvd's; {RESTORE}"
+    )
 
 
 def _commands(aof: AppendOnlyFile) -> list[Path]:

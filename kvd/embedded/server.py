@@ -115,13 +115,17 @@ class EmbeddedServer(Child):
         if not self._accepts:
             # Whole transactions that are gone leave what an older copy is that somebody has put back.
             if self._torn_bytes() or not self._directory.is_older_copy():
-                raise StartError(f"{why}; {remedies(self._directory.path)}")
+                raise StartError(f"{why}; {self._remedies()}")
             logger.warning("%s, or an older copy of it was put back", why)
             self._directory.forget_seal()
             return
         logger.warning("%s; it is taken as it is", why)
         self._directory.forget_seal()
         self._directory.discard_record()
+
+    def _remedies(self) -> str:
+        """What to do about damage: only a store that is there can be mended.  Raises StartError, OSError."""
+        return remedies(self._directory.path) if self._directory.aof.holds_store() else repair.RESTORE
 
     def _torn_bytes(self) -> int:
         """How much a crash has left incomplete; of other damage there is more to say.  Raises StartError."""
@@ -252,7 +256,10 @@ class EmbeddedServer(Child):
         try:
             if self._engine_log.says_bad_snapshot:
                 raise StartError(self._directory.explain_snapshot(self.engine))
-            cut = repair.cut_tail(self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect)
+            cut = repair.cut_tail(
+                self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect,
+                held_store=self._accepts or bool(self.loss),
+            )  # fmt: skip
         except StartError:
             self._directory.discard_record()
             raise

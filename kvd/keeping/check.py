@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from kvd.embedded import engines
-from kvd.embedded.reading import Reading, data_of, running_on, why_damaged
+from kvd.embedded.aof import AppendOnlyFile
+from kvd.embedded.reading import Reading, data_of, running_on, see_that_it_holds_store, why_damaged
 from kvd.embedded.server import EmbeddedServer
 from kvd.errors import StartError, StoreLost
 from kvd.settings import Settings
@@ -52,7 +53,7 @@ class Check:
         if self._damage:
             sys.stdout.write(f"{self._damage}; --repair: what it holds is taken as it is, with a new history\n")
         if self._repairs:
-            await self._repair()
+            await self._repair(data)
         elif url:
             self._tell(await self._checked(url, is_written=True))
         else:
@@ -67,8 +68,9 @@ class Check:
         finally:
             await connection.close()
 
-    async def _repair(self) -> None:
+    async def _repair(self, data: Path) -> None:
         chosen = self._settings
+        see_that_it_holds_store(AppendOnlyFile(data))  # before anything is written there
         self._server = server = EmbeddedServer(
             chosen.data, "always", chosen.max_value, engine=chosen.engine, accepts=True
         )

@@ -1,6 +1,7 @@
 """kvctl backup and kvd restore: all of a store at one position, or nothing at all."""
 
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from kvd.backup_file import Entry, entries, look_at, write
 from kvd.client.sync import connect
 from kvd.errors import StartError
 from tests.support.access import users_text
+from tests.support.checking import check
 from tests.support.daemons import one_line_error, run_kvd
 from tests.support.kvctl import Result, complaint, run
 from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
@@ -269,3 +271,35 @@ def test_entries_are_what_was_written(tmp_path: Path) -> None:
         write(made, "x", [lines], lambda: ("2@c3d1a7f0", 2))
     found = [entry for some in entries(look_at(path)) for entry in some]
     assert found == [Entry(b"a", b"1", b"x"), Entry(b"b", b"2", b"\xff", life=1)]
+
+
+@pytest.mark.parametrize("size", [-100, 23])
+def test_an_end_that_is_lost_is_not_cut_off_with_the_store(file: Path, tmp_path: Path, size: int) -> None:
+    data = restored(file, tmp_path / "new")
+    aof = max((path for path in data.rglob("appendonly.aof*")), key=lambda path: path.is_file() and path.stat().st_size)
+    os.truncate(aof, size if size > 0 else aof.stat().st_size + size)
+    before = aof.read_bytes()
+    assert b"\n{kvd}:meta" in before or size == 23
+    for _ in range(2):
+        done = check(data, "--repair")
+        assert done.returncode == 1
+        said = done.stderr + run_kvd("--data", str(data)).stderr
+        assert "restore" in said
+        assert "empty" not in said
+        assert "remove all" not in said
+        assert aof.read_bytes() == before
+
+
+def test_a_store_whose_begin_is_in_the_end_of_its_file_is_not_cut_off(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+    daemon.stop()
+    aof = daemon.append_only_file
+    os.truncate(aof, 60)
+    done = check(daemon.data, "--repair")
+    assert done.returncode == 1
+    assert "there is no store of kvd's in" in done.stderr
+    assert aof.stat().st_size == 60
+    said = run_kvd("--data", str(daemon.data)).stderr
+    assert "restore" in said
+    assert "empty" not in said

@@ -187,3 +187,23 @@ def test_directories_without_a_store_and_ends_that_a_crash_left(start_daemon: St
     assert daemon.append_only_file.read_bytes() == whole[:-7]
     daemon.append_only_file.write_bytes(whole.replace(b"HSET", b"HXET", 1))
     assert "is damaged" in check(daemon.data).stderr
+
+
+def held(path: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("what", ["nothing", "a foreign file", "an append-only file of another"])
+def test_nothing_is_written_where_there_is_no_store(tmp_path: Path, what: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    if what == "a foreign file":
+        (data / "notes.txt").write_text("mine")
+    elif what != "nothing":
+        (data / "appendonly.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n")
+    before = held(data)
+    for options in ((), ("--repair",)):
+        done = check(data, *options)
+        assert done.returncode == 1
+        assert "there is no store" in done.stderr
+        assert (held(data), data.stat().st_mode & 0o777) == (before, 0o755)

@@ -89,7 +89,6 @@ class Restoring:
         new = secrets.token_hex(4)
         while new == store:
             new = secrets.token_hex(4)
-        await self._write_file_anew()
         # From now on it syncs before it answers, and so all that was written before.
         await self._ask("CONFIG", "SET", "appendfsync", "always")
         clock = time.time_ns() // 1_000_000
@@ -98,6 +97,8 @@ class Restoring:
             ["layout", LAYOUT, "store", new, "revision", jumped, "floor", jumped, "clock", clock, "bytes", 0, "run", "",
              "synced", 1],
         )  # fmt: skip
+        # With meta in it: else an end that is lost would take the whole store with it.
+        await self._write_file_anew()
 
     async def _write_file_anew(self) -> None:
         """As one snapshot, over which the engine keeps a checksum."""
