@@ -37,7 +37,9 @@ _BEGUN_HEADER = re.compile(rb"(?:[*$]\d{0,10}\r?)?")
 _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n[A-Za-z]+\r\n")
 
 
-def cut_tail(binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable[[], None], *, held_store: bool) -> int:
+def cut_tail(
+    binary: Path, aof: AppendOnlyFile, max_value: int, before: Callable[[], None], *, held_store: bool = False
+) -> int:
     """Cut off an end that is incomplete; it is kept beside the file.
 
     binary: the engine's, which is its checker, too.  max_value: bytes of the longest value.  before: called before
