@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from operator import lt
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ from kvd.cli.entries import SIMPLE_LINE, line_of
 from kvd.cli.output import Output, say
 from kvd.cli.progress import progress
 from kvd.cli.speaking import speaking
-from kvd.cli.status import UNWRITTEN, Failure
+from kvd.cli.status import UNWRITTEN, USAGE, Failure
 from kvd.client import replies, requests
 from kvd.client.bulk import Copying, Gone, Record
 from kvd.client.lines import Line, Reply
@@ -25,6 +25,7 @@ from kvd.client.raw import RawLines
 PIECE = 1 << 18
 """Bytes to copy at once."""
 NOWHERE = -1
+STDOUT = ("-", "/dev/stdout")
 PRIVATE = 0o600
 """The mode of a backup: it has all that there is, also what only some users may read."""
 WHETHER_ALL = (b"BEGIN\n", b"CHECK * if=0\n", b"ABORT\n")
@@ -45,14 +46,25 @@ def export(args: Arguments, _: Output) -> None:
 
 def backup(args: Arguments, _: Output) -> None:
     """Write all keys as of one position, with a checksum."""
+    if args["<FILE>"] in STDOUT:
+        _back_up(args, None)
+        return
     path = Path(args["<FILE>"])
+    if not _is_kept(path):
+        raise Failure(USAGE, f"{path} is no regular file: name a file, or - for standard output")
+    _back_up(args, path)
+
+
+def _back_up(args: Arguments, path: Path | None) -> None:
+    """path: None for standard output."""
     # Beside the file: that has space for much, which the place for temporary files need not have.
-    with _unwritten(path), tempfile.TemporaryFile(dir=path.resolve().parent if _is_kept(path) else None) as file:
+    beside = path.resolve().parent if path else None
+    with _unwritten(path or Path(STDOUT[0])), tempfile.TemporaryFile(dir=beside) as file:
         copied = CopiedLines(file)
         with speaking(args) as daemon:
             _see_that_all_is_read(daemon)
             position = _copy(daemon, "*", copied)
-        with _replacing(path, PRIVATE) as output:
+        with _replacing(path, PRIVATE) if path else nullcontext(sys.stdout.buffer) as output:
             backup_file.write(output, __version__, copied.pieces(), lambda: (position, copied.count))
     say(f"backed up {copied.count} keys at {position}")
 
@@ -159,7 +171,7 @@ class CopiedLines:
 @contextmanager
 def _output(path: str | None) -> Iterator[IO[bytes]]:
     """Standard output, or a file that takes the place of one with this name when all is written."""
-    if path is None:
+    if path is None or path in STDOUT:
         yield sys.stdout.buffer
         return
     with _unwritten(Path(path)), _replacing(Path(path)) as file:

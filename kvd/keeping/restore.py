@@ -42,6 +42,8 @@ class Restore:
 
     async def start(self) -> None:
         """Restore it.  Raises StartError."""
+        if not self._path.is_file() and (self._path.exists() or str(self._path) == "-"):
+            raise StartError(f"{self._path} is no regular file: give the file that kvctl backup has written")
         try:
             backup = look_at(self._path)
         except OSError as error:

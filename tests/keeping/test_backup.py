@@ -303,3 +303,24 @@ def test_a_store_whose_begin_is_in_the_end_of_its_file_is_not_cut_off(daemon: Da
     said = run_kvd("--data", str(daemon.data)).stderr
     assert "restore" in said
     assert "empty" not in said
+
+
+def test_a_backup_is_a_regular_file_or_standard_output(
+    shared_daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in ("/dev/null", str(tmp_path), str(pipe)):
+        assert "no regular file" in complaint(run("--addr", shared_daemon.addr, "backup", path), 2)
+    piped = run("--addr", shared_daemon.addr, "backup", "-")
+    assert piped.stdout.startswith(b'{"kvd-backup": 1')
+    assert run("--addr", shared_daemon.addr, "export", "*", "-").stdout.splitlines() == piped.stdout.splitlines()[1:-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+    for what in (pipe, Path("-"), tmp_path):
+        assert "no regular file" in one_line_error(restore(what, tmp_path / "new"))
+    data = tmp_path / "left"
+    data.mkdir()
+    (data / "restoring").touch()
+    (tmp_path / "backup").write_bytes(piped.stdout)
+    assert "is not whole" in one_line_error(restore(tmp_path / "backup", data))
