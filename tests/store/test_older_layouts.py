@@ -110,6 +110,7 @@ def test_a_whole_directory_of_an_older_version_is_opened_and_is_whole_then(
         done = check(data)
         assert done.returncode == 1
         assert f"its layout is {layout}" in done.stderr
+        assert "start kvd on it once" in done.stderr
     assert (data / "appendonly.aof").read_bytes() == before
     daemon = start_daemon(data=data)
     with daemon.connect() as peer:

@@ -56,6 +56,20 @@ async def check_end(connection: Connection, size: int) -> list[Finding]:
     return await LogCheck(look.ask).run(size)
 
 
+def _why_other_layout(layout: bytes | None) -> str:
+    """What to do about a store whose layout is not this kvd's, "" if it is."""
+    name = (layout or b"").decode(errors="backslashreplace")
+    number = name.partition(" ")[0]  # one that is being taken over is "2 to 3"
+    if name == LAYOUT or not number.isdecimal():
+        return ""
+    if int(number) > int(LAYOUT):
+        return f"its layout is {name}, and this kvd knows those up to {LAYOUT}: use the newer kvd that wrote it"
+    return (
+        f"its layout is {name}, which is older than {LAYOUT}, this kvd's: start kvd on it once, which takes the data "
+        "over, and check them after that"
+    )
+
+
 class Check:
     """One look at a store."""
 
@@ -86,6 +100,8 @@ class Check:
     async def _look_at_meta(self) -> None:
         if not await self.ask(command("EXISTS", META)):
             raise StartError("there is no store of kvd's in it")
+        if wrong := _why_other_layout(await self.ask(command("HGET", META, "layout"))):
+            raise StartError(wrong)
         values = await self.ask(command("HMGET", META, "store", *NUMBERS))
         for name, value in zip(("store", *NUMBERS), values, strict=True):
             if not (value and (name == "store" or value.isdigit())):
