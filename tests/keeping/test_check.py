@@ -1,14 +1,16 @@
 """kvd check: what is wrong in a store is said and mended, whichever part of it; and nothing is written without that."""
 
+import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checking import ask_engine, check, is_well
-from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.daemons import run_kvd
+from tests.support.processes import Daemon, StartDaemon, needs, wait_for
 
 LARGE = "x" * 5000
 K = "{kvd}:"
@@ -187,6 +189,61 @@ def test_directories_without_a_store_and_ends_that_a_crash_left(start_daemon: St
     assert daemon.append_only_file.read_bytes() == whole[:-7]
     daemon.append_only_file.write_bytes(whole.replace(b"HSET", b"HXET", 1))
     assert "is damaged" in check(daemon.data).stderr
+
+
+def test_an_end_that_is_lost_after_an_end_in_order_is_for_the_repair(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        assert [peer.ask(f"SET a{n} 1") for n in range(3)] == ["OK 1", "OK 2", "OK 3"]
+        ask_engine(daemon.data, "ZREM", f"{K}index", "a0")
+    daemon.stop()
+    aof = daemon.append_only_file
+    whole = aof.read_bytes()
+    os.truncate(aof, len(whole) - 7)
+    said = check(daemon.data).stderr
+    assert "no whole transaction" in said
+    assert "--repair cuts" in said
+    assert "next start" not in said
+    assert "kvd check --repair" in run_kvd("--data", str(daemon.data)).stderr
+    aof.write_bytes(whole)
+    assert "1 thing is wrong" in check(daemon.data).stdout
+    assert "1 thing was mended" in check(daemon.data, "--repair").stdout
+    # In the middle: the start, a look and the repair say the same.
+    middle = len(whole) // 2
+    aof.write_bytes(whole[:middle] + b"\r\n#\r\n" + whole[middle + 5 :])
+    starts, looks, mends = (
+        done.stderr.splitlines()[-1]
+        for done in (run_kvd("--data", str(daemon.data)), check(daemon.data), check(daemon.data, "--repair"))
+    )
+    assert starts == looks == mends
+    assert "which --repair does not mend" in mends
+
+
+def test_what_a_restore_left_and_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "appendonly.aof").touch()
+    (tmp_path / "restoring").touch()
+    for options in ((), ("--repair",)):
+        assert "is not whole: a backup was being restored into it; remove it" in check(tmp_path, *options).stderr
+
+
+@pytest.fixture
+def read_only(daemon: Daemon) -> Iterator[Path]:
+    """Data on a file system that cannot be written."""
+    needs("mount")
+    with daemon.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+    daemon.stop()
+    data = str(daemon.data)
+    if subprocess.run(["mount", "--bind", data, data], check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
+        yield daemon.data
+    finally:
+        subprocess.run(["umount", "-l", data], check=True)
+
+
+def test_data_that_cannot_be_written_are_looked_at(read_only: Path) -> None:
+    assert is_well(read_only)
 
 
 def held(path: Path) -> dict[str, bytes]:
