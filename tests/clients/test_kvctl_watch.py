@@ -144,6 +144,16 @@ def test_where_history_is_gone_it_says_so_and_with_sync_begins_anew(start_daemon
     assert "(store)" in complaint(watch(daemon, "--since", other), 4)
 
 
+def test_of_a_history_that_was_replaced_it_says_what_to_do(daemon: Daemon, tmp_path: Path) -> None:
+    with watching(daemon.addr, "k") as follower:
+        daemon.stop()
+        daemon.data = tmp_path / "another"
+        daemon.start()
+        while (said := follower.says()).endswith(b"trying again\n"):
+            pass
+        assert said.endswith(b"are not to be had (store): with --sync it begins from the present\n")
+
+
 SHOW = 'printf "%s " "$KVD_POSITION" "$KVD_REVISION" "$KVD_OP" "$KVD_KEY"; od -An -tx1 | tr -d "\\n"; echo'
 
 
