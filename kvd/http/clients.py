@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
+from kvd.errors import Usage
 from kvd.http.messages import Request, Response, as_json
 from kvd.http.visitor import Visitor
 from kvd.requests import ClientRange
@@ -17,7 +18,10 @@ async def page(context: Context, request: Request, visitor: Visitor) -> Response
     """GET /v1/clients: a page.  Raises refusals."""
     request.only("after")
     after = request.one("after")
-    wanted = ClientRange(words.client(after.encode()) if after else None, PAGE)
+    try:
+        wanted = ClientRange(words.client(after.encode()) if after else None, PAGE)
+    except Usage:
+        raise Usage("after= is the id of a connection, as the page before gave it") from None
     visitor.permit("CLIENTS", wanted)
     found = await context.clients.page(wanted)
     visitor.permit("CLIENTS", wanted)
