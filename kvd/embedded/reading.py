@@ -73,7 +73,8 @@ def see_that_it_holds_store(aof: AppendOnlyFile) -> None:
     if aof.is_empty():
         raise StartError(f"there is no store in {aof.single.parent}: its append-only file is missing or empty")
     if not aof.holds_store():
-        raise StartError(f"there is no store of kvd's in {aof.tail()}: it is damaged, or another's; {repair.RESTORE}")
+        first = aof.files()[0]
+        raise StartError(f"there is no store of kvd's in {first}: it is damaged, or another's; {repair.RESTORE}")
 
 
 def _bring(file: Path, where: Path) -> None:

@@ -264,3 +264,28 @@ def test_nothing_is_written_where_there_is_no_store(tmp_path: Path, what: str) -
         assert done.returncode == 1
         assert "there is no store" in done.stderr
         assert (held(data), data.stat().st_mode & 0o777) == (before, 0o755)
+
+
+def words(*parts: str) -> bytes:
+    return f"*{len(parts)}\r\n".encode() + b"".join(f"${len(part)}\r\n{part}\r\n".encode() for part in parts)
+
+
+def test_a_store_that_begins_in_the_torn_end_is_not_cut_off(tmp_path: Path) -> None:
+    aof = tmp_path / "appendonly.aof"
+    keys = b"".join(words("HSET", f"{K}data", f"key{n}", "1 0 t 1") for n in range(100))
+    torn = words("MULTI") + words("HSET", f"{K}meta", "layout", "5")
+    aof.write_bytes(words("SELECT", "0") + keys + torn)
+    (tmp_path / "life").write_text("there was a store")
+    before = aof.read_bytes()
+    for options in ((), ("--repair",)):
+        said = check(tmp_path, *options).stderr
+        assert f"its last {len(torn)} bytes are no whole transaction" in said
+        assert "cannot be mended" in said
+    said = run_kvd("--data", str(tmp_path)).stderr
+    assert "cannot be mended" in said
+    aof.write_bytes(before[: -len(torn)])
+    said = run_kvd("--data", str(tmp_path)).stderr
+    assert "held a store" in said
+    assert "empty" not in said
+    assert "remove all" not in said
+    assert aof.read_bytes() == before[: -len(torn)]
