@@ -59,6 +59,7 @@ def test_whoever_is_asked_tells_of_all_processes(peers: tuple[Daemon, list[Peer]
             assert other.ask("PING") == "OK"
         others[0].ask("WATCH a*")
         others[1].ask("WATCH b*")
+        wait_for("both to count", lambda: number(first, "watchers") == 2)  # they are answered a moment before
         for peer in asked:
             found = facts(peer)
             assert all(found[metric.name].isdigit() for metric in NUMBERS)

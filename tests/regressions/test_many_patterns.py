@@ -3,8 +3,8 @@ with 400 watchers of 512 nested prefixes (a/, a/a/, a/a/a/ ...) each, one SET he
 """
 
 from contextlib import ExitStack
+from pathlib import Path
 
-import psutil
 import pytest
 
 from kvd.wire.words import MAX_KEY, MAX_PATTERNS
@@ -17,8 +17,9 @@ NESTED = " ".join("a/" * depth + "*" for depth in range(1, MAX_KEY // 2))
 
 
 def processor_time(daemon: Daemon) -> float:
-    times = psutil.Process(daemon.pid).cpu_times()
-    return float(times.user + times.system)
+    """Seconds, finer than the ticks of 10 ms that are told elsewhere."""
+    tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def fill(peer: Peer, count: int) -> None:
@@ -47,9 +48,9 @@ def test_catching_up_costs_little_more_with_many_patterns(daemon: Daemon) -> Non
                 assert peer.line().endswith(" SET end 1")
         return processor_time(daemon) - before
 
-    few = cost(0)
+    few = sum(cost(0) for _ in range(3))
     # It was 11 times as much.
-    assert cost(MAX_PATTERNS - 1) < 4 * few
+    assert sum(cost(MAX_PATTERNS - 1) for _ in range(3)) < 4 * few
 
 
 def test_nested_prefixes_cost_as_much_as_the_one_that_covers_them(daemon: Daemon) -> None:
