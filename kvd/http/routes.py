@@ -35,7 +35,7 @@ class Routes:
         }  # fmt: skip
 
     def check(self, request: Request, *, is_local: bool) -> None:
-        """Whether a request may be answered at all, whoever asks.  Raises HttpError.
+        """Whether a request may be answered at all, for any user.  Raises HttpError.
 
         is_local: whether it came to an address of this machine alone.
         """

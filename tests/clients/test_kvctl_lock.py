@@ -344,7 +344,7 @@ time.sleep(random.uniform(0.05, 0.4) if random.random() < 0.4 else 60)
 
 @pytest.mark.slow
 def test_never_do_two_run_at_once_whatever_happens_to_holders(start_daemon: StartDaemon, tmp_path: Path) -> None:
-    """Holders are killed, stopped, and cut off; whoever is next comes after the time to live, and not before."""
+    """Holders are killed, stopped, and cut off; the next one comes after the time to live, and not before."""
     daemon = start_daemon()
     journal, program = tmp_path / "journal", tmp_path / "work.py"
     program.write_text(WORK)

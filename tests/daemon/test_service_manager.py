@@ -28,7 +28,7 @@ def test_it_hears_of_the_start_of_each_reload_and_of_the_stop(
     daemon = start_daemon("--users", str(users), "--workers", "2", NOTIFY_SOCKET=manager.getsockname())
     assert manager.recv(1000) == b"READY=1"
     with daemon.connect() as peer:
-        # Whoever is told that it is ready can be served.
+        # A client that is told that it is ready can be served.
         assert peer.ask("PING") == "OK"
     os.kill(daemon.pid, signal.SIGHUP)
     reloading, monotonic = manager.recv(1000).decode().split("\n")
