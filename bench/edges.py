@@ -56,25 +56,40 @@ class Counted(NamedTuple):
     cost: float
 
 
-class Counting(asyncio.Protocol):
+class Watching(asyncio.Protocol):
+    """A watcher.  begun: set when its WATCH is answered, before which it may have no change."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002
+        """Called by the transport."""
+        self.begun.set()
+
+
+class Counting(Watching):
     """A watcher that counts."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.lines = 0
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
+        super().data_received(data)
         self.lines += data.count(b"\n")
 
 
-class Timing(asyncio.Protocol):
+class Timing(Watching):
     """A watcher that notes when each piece comes."""
 
     def __init__(self, seen: list[float]) -> None:
+        super().__init__()
         self._seen = seen
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
+        super().data_received(data)
         if data.startswith(b"CHANGE "):
             self._seen.append(time.perf_counter())
 
@@ -107,7 +122,7 @@ async def write(port: int, seconds: float) -> None:
     writer.close()
 
 
-async def watch(port: int, watchers: Sequence[asyncio.Protocol]) -> list[asyncio.Transport]:
+async def watch(port: int, watchers: Sequence[Watching]) -> list[asyncio.Transport]:
     """Have them watch."""
     loop = asyncio.get_running_loop()
     found: list[asyncio.Transport] = []
@@ -115,7 +130,8 @@ async def watch(port: int, watchers: Sequence[asyncio.Protocol]) -> list[asyncio
         transport, _ = await loop.create_connection(lambda watcher=watcher: watcher, "127.0.0.1", port)  # type: ignore[misc]
         transport.write(b"WATCH bench/*\n")
         found.append(transport)
-    await asyncio.sleep(0.3)
+    for watcher in watchers:
+        await watcher.begun.wait()
     return found
 
 

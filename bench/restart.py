@@ -179,9 +179,8 @@ async def fill(address: str, keys: int) -> None:
 
 
 @contextmanager
-def embedded(directory: Path) -> Iterator[tuple[Daemon, list[str]]]:
-    """A daemon with its embedded store, and where clients connect."""
-    daemon = Daemon(servers.free_port(), "--data", str(directory / "data"))
+def running(daemon: Daemon) -> Iterator[tuple[Daemon, list[str]]]:
+    """A daemon, from its start to its stop, and where clients connect."""
     daemon.start()
     try:
         yield daemon, [daemon.address]
@@ -190,15 +189,20 @@ def embedded(directory: Path) -> Iterator[tuple[Daemon, list[str]]]:
 
 
 @contextmanager
+def embedded(directory: Path) -> Iterator[tuple[Daemon, list[str]]]:
+    """A daemon with its embedded store, and where clients connect."""
+    with running(Daemon(servers.free_port(), "--data", str(directory / "data"))) as found:
+        yield found
+
+
+@contextmanager
 def activated(directory: Path) -> Iterator[tuple[Daemon, list[str]]]:
     """The same with a socket that stays."""
-    with socket.create_server((servers.HOST, 0), backlog=4096) as held:
-        daemon = Daemon(held.getsockname()[1], "--data", str(directory / "data"), held=held)
-        daemon.start()
-        try:
-            yield daemon, [daemon.address]
-        finally:
-            daemon.stop()
+    with (
+        socket.create_server((servers.HOST, 0), backlog=4096) as held,
+        running(Daemon(held.getsockname()[1], "--data", str(directory / "data"), held=held)) as found,
+    ):
+        yield found
 
 
 @contextmanager
