@@ -22,18 +22,8 @@ from kvd.client.sync import Client, connect
 from kvd.errors import Unavailable
 from tests.support.access import users_text
 from tests.support.kvctl import ENVIRONMENT, PROGRAM, Result, Word, complaint, printed, run, scripted
+from tests.support.odd_values import VALUES
 from tests.support.processes import PATIENCE, Daemon, Redis, StartDaemon, wait_for
-
-VALUES = {
-    "plain": b"hello",
-    "empty": b"",
-    "json": b'{"path": "C:\\temp"}',
-    "lines": b"one\ntwo\r\n",
-    "nul": b"\0\xff\xfe",
-    "text/é€😀": "é€😀\u2028\x1b[31m".encode(),
-    'a"quote\\': b"v",
-    "z" * 512: b"x" * 70_000,
-}
 
 
 @pytest.fixture

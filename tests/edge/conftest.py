@@ -1,20 +1,8 @@
 """A Redis for one new store after another."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.processes import Redis, needs
-
-
-@pytest.fixture(scope="module")
-def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """Empty at the first use; who needs it empty empties it."""
-    needs("redis-server")
-    server = Redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
-    server.start()
-    yield server
-    server.stop()
+from tests.support.processes import Redis
 
 
 @pytest.fixture

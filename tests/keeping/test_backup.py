@@ -20,21 +20,10 @@ from tests.support.access import users_text
 from tests.support.checking import check
 from tests.support.daemons import one_line_error, run_kvd
 from tests.support.kvctl import Result, complaint, run
+from tests.support.odd_values import VALUES as ODD_VALUES
 from tests.support.processes import ROOT, Daemon, StartDaemon, wait_for
 
-VALUES = {
-    "plain": b"hello",
-    "empty": b"",
-    "json": b'{"path": "C:\\temp"}',
-    "lines": b"one\ntwo\r\n",
-    "nul": b"\0\xff\xfe",
-    "text/é€😀": "é€😀\u2028\x1b[31m".encode(),
-    'a"quote\\': b"v",
-    "z" * 512: b"x" * 70_000,
-    "bytes": bytes(range(256)) * 40,
-    "4096": b"x" * 4096,
-    "4097": b"x" * 4097,
-}
+VALUES = ODD_VALUES | {"bytes": bytes(range(256)) * 40, "4096": b"x" * 4096, "4097": b"x" * 4097}
 OWNER = "owner;%3B;é"
 
 

@@ -1,6 +1,5 @@
 """The transcripts of tests/vectors, over real TCP and over in-memory streams; their syntax is in the README there."""
 
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from kvd.access.users_file import load
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from tests.support.memory import MemoryPeer, serving, serving_on
-from tests.support.processes import Redis, StartDaemon, needs
+from tests.support.processes import Redis, StartDaemon
 from tests.support.vectors import VECTORS, Player, options_of, settings_of, steps_of, tcp, unescaped
 
 OF_USERS = sorted((Path(__file__).parents[1] / "vectors" / "users").glob("*.txt"))
@@ -27,16 +26,6 @@ async def test_transcript_holds_over_tcp(vector: Path, start_daemon: StartDaemon
         player = Player(tcp(daemon.port, stack), stop=partial(daemon.kill, SIGTERM))
         await player.play(steps_of(lines))
         await player.finish()
-
-
-@pytest.fixture(scope="module")
-def redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """For one new store after another, at a hundredth of what a daemon takes to start."""
-    needs("redis-server")
-    server = Redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda path: path.stem)
