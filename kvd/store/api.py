@@ -22,6 +22,21 @@ class Page(NamedTuple):
     items: list[tuple[bytes, Any]]
 
 
+class Vitals(NamedTuple):
+    """How the store is doing, as far as its server tells: for metrics.
+
+    resident: bytes of its process.  backlog: keys that have expired and are not deleted yet.
+
+    lag: milliseconds since the first of them did.  syncs: milliseconds of the last and of the longest sync to disk,
+    None if it does not tell.
+    """
+
+    resident: int
+    backlog: int
+    lag: int
+    syncs: tuple[int, int] | None
+
+
 class Store(Protocol):
     """One store.  What may fail raises Unavailable, a write also Uncertain; `done` is given the error instead.
 

@@ -14,7 +14,7 @@ from kvd.model import Change, Outcome, Position, Record
 from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
 from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction
-from kvd.store.api import Found, Page, ReadDone, WriteDone
+from kvd.store.api import Found, Page, ReadDone, Vitals, WriteDone
 from kvd.store.redis.attach import End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
 from kvd.store.redis.cache import Cache, LocalCache
@@ -38,7 +38,7 @@ from kvd.store.redis.log import (
 )
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.parts import Parts
-from kvd.store.redis.vitals import Vitals, ask_vitals
+from kvd.store.redis.vitals import ask_vitals
 
 logger = logging.getLogger("kvd.store")
 

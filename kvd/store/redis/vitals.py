@@ -1,28 +1,15 @@
 """How the store is doing, as far as its server tells: for metrics."""
 
 from contextlib import suppress
-from typing import NamedTuple
 
 from kvd.errors import Unavailable
+from kvd.store.api import Vitals
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import TTL, command, info_of
 
 SYNCS = (b"aof-fsync-always", b"aof-write")
 """What the server's latency monitor calls a sync to disk, and the write that waits for one, by appendfsync."""
-
-
-class Vitals(NamedTuple):
-    """resident: bytes of its process.  backlog: keys that have expired and are not deleted yet.
-
-    lag: milliseconds since the first of them did.  syncs: milliseconds of the last and of the longest sync to disk,
-    None if it does not tell.
-    """
-
-    resident: int
-    backlog: int
-    lag: int
-    syncs: tuple[int, int] | None
 
 
 async def ask_vitals(channel: Channel, clock: Clock) -> Vitals:

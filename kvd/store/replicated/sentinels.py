@@ -13,7 +13,6 @@ logger = logging.getLogger("kvd.store")
 
 DOWN_AFTER = 5.0
 """Seconds, where no Sentinel says after how many it takes a server for dead."""
-_DEAD = ("o_down", "s_down")
 
 
 class Sentinels:
