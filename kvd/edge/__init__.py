@@ -12,6 +12,7 @@ clock       the store's clock, as far as it is known here
 feed        keeps the copy up to date
 parsing     the lines of the feed
 pipe        requests to the upstream, pipelined
+forwarding  writes, which go to the upstream
 writing     writes as lines, replies as outcomes
 relaying    requests that the upstream answers whole
 tunnel      a watch of what is older than the edge knows

@@ -12,32 +12,29 @@ from kvd.counts import Counts
 from kvd.edge.clock import Clock
 from kvd.edge.copy import Copy, within
 from kvd.edge.feed import Feed, TooLarge
+from kvd.edge.forwarding import Forwarding
 from kvd.edge.freshness import Freshness
 from kvd.edge.pipe import POSITION, Pipe, position_of
 from kvd.edge.relaying import Relay, refusal_of
 from kvd.edge.tunnel import Tunnel
 from kvd.edge.upstream import Unfit, Upstream, shown
-from kvd.edge.writing import LOST, NOT_SENT, line_of, lines_of, newest, outcome_of, takes_revision
 from kvd.errors import (
     ANEW,
     Compacted,
     Denied,
     Future,
-    KvdError,
     NotAuthenticated,
     OtherStore,
     Refusal,
     StartError,
     StoreLost,
     Unavailable,
-    Uncertain,
 )
-from kvd.model import TEXT, Change, Form, Outcome, Position, Record
+from kvd.model import TEXT, Change, Form, Position, Record
 from kvd.process.tasks import run_together
-from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction, Write
+from kvd.requests import KeyRange
 from kvd.settings import Settings
-from kvd.store.api import Found, Page, ReadDone, WriteDone
-from kvd.store.redis.vitals import Vitals
+from kvd.store.api import Found, Page, ReadDone, Vitals
 from kvd.watch.hub import Hub
 from kvd.wire.asking import watch_words
 
@@ -51,8 +48,6 @@ LEAST_PROBE = 0.02
 """Seconds between two of these at the least, and
 MOST_PROBE: at the most."""
 MOST_PROBE = 1.0
-NO_QUOTAS = b"eERR denied an edge cannot hold to a quota: write to the root"
-"""The outcome of what has one: upstream all clients are one user, and only the root's store counts."""
 LASTING = (Unfit, TooLarge, NotAuthenticated, Denied)
 """What time does not mend."""
 EVERYTHING = 2**53
@@ -76,6 +71,10 @@ class EdgeStore:
         # Apart from writes, which may take longer than it takes to see that an upstream is gone.
         self._control = Pipe(self._upstream, self._freshness.patience)
         self.feed.silent = self._writes.give_up
+        self._forwarding = Forwarding(self._writes, self._freshness, lambda: self.known)
+        self.write_then, self.write, self.transact = (
+            self._forwarding.write_then, self._forwarding.write, self._forwarding.transact
+        )  # fmt: skip
         self._relay = Relay(self._upstream, SILENCE)
         self._position = AskedOnce(self._ask_position)
         self._tasks: list[asyncio.Task[None]] = []
@@ -239,7 +238,7 @@ class EdgeStore:
             elif refusal := next(filter(None, map(refusal_of, replies)), None):
                 done(refusal)
             else:
-                self._settle(position, 0, partial(self._tell_lives, keys, wanted, replies, done))
+                self._forwarding.settle(position, 0, partial(self._tell_lives, keys, wanted, replies, done))
 
         self._writes.ask(b"".join([b"TTL %b\n" % key for key in asked]), len(asked), answered, wants_position=True)
 
@@ -254,83 +253,6 @@ class EdgeStore:
         else:
             pairs = zip(found, wanted, strict=True)
             done(([next(lives) if is_wanted else record for record, is_wanted in pairs], 0))
-
-    # ---- writes
-
-    def write_then(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:  # noqa: ARG002
-        """See `api.Store`."""
-        if isinstance(writes, SimpleSets):
-            raise TypeError("an edge is given single writes")
-        free = [write for write in writes if not isinstance(write, Limited)]
-        if len(free) == len(writes):
-            self._forward(free, done)
-        elif free:
-            self._forward(free, partial(_between_refused, writes, done))
-        else:
-            done([NO_QUOTAS] * len(writes))
-
-    def _forward(self, writes: Sequence[Write], done: WriteDone) -> None:
-        tells = all(map(takes_revision, writes))
-        self._writes.ask(
-            b"".join(map(line_of, writes)), len(writes), partial(self._written, writes, done), wants_position=not tells
-        )
-
-    def _written(
-        self, writes: Sequence[Write], done: WriteDone, replies: list[bytes], position: Position | None, sent: bool
-    ) -> None:
-        rest = [LOST if sent else NOT_SENT] * (len(writes) - len(replies))
-        outcomes = [outcome_of(write, line) for write, line in zip(writes, replies, strict=False)] + rest
-        if not replies:
-            done(outcomes)
-            return
-        revision = newest(writes, outcomes)
-        if position is None and all(map(takes_revision, writes)):
-            # It is known where they are; but not where those are that were lost.
-            position = Position(revision, self.known.store)
-        self._settle(position, revision, partial(done, outcomes))
-
-    def _settle(self, position: Position | None, revision: int, done: Callable[[], None]) -> None:
-        """Have something called once the copy has a position, or if that is not known what the store has now."""
-        if position is None:
-            # Nobody sees the copy before it has been asked for anew.
-            self._freshness.doubt()
-        self._freshness.settle(max(position.revision if position else 0, revision), done)
-
-    async def write(self, writes: Sequence[AnyWrite], size: int) -> list[Outcome]:
-        """See `api.Store`."""
-        future: asyncio.Future[Sequence[Outcome] | KvdError] = asyncio.get_running_loop().create_future()
-        self.write_then(writes, size, lambda outcomes: None if future.done() else future.set_result(outcomes))
-        outcomes = await future
-        if isinstance(outcomes, KvdError):
-            raise outcomes
-        return list(outcomes)
-
-    async def transact(self, transaction: Transaction | Limited, size: int) -> Outcome:  # noqa: ARG002
-        """See `api.Store`."""
-        if isinstance(transaction, Limited):
-            return NO_QUOTAS
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        count = len(transaction.writes) + 2
-
-        def done(outcome: Outcome) -> None:
-            if not future.done():
-                future.set_result(outcome)
-
-        def answered(replies: list[bytes], position: Position | None, sent: bool) -> None:
-            if len(replies) < count:
-                done(LOST if sent else NOT_SENT)
-                return
-            outcome = outcome_of(transaction, replies[-1])
-            revision = int(outcome) if outcome.isdigit() else 0
-            self._settle(position, revision, partial(done, outcome))
-
-        self._writes.ask(lines_of(transaction), count, answered, wants_position=True)
-        outcome = await future
-        if outcome == LOST:
-            raise Uncertain("the upstream was lost under this transaction, which may have been done")
-        if outcome == NOT_SENT:
-            raise Unavailable("the upstream cannot be reached; this was not done; try again")
-        return outcome
 
     # ---- ranges of keys
 
@@ -450,12 +372,3 @@ def _life_of(line: bytes) -> Record | None:
     # The store adds a millisecond to every deadline.
     deadline = 0 if rest == b"-" else round(float(rest) * 1000) + 1
     return Record(b"0", b"%d" % deadline, TEXT, b"")
-
-
-def _between_refused(writes: Sequence[AnyWrite], done: WriteDone, found: Sequence[Outcome] | KvdError) -> None:
-    """Give what came of some writes, with what is refused here in its place."""
-    if isinstance(found, KvdError):
-        done(found)
-    else:
-        rest = iter(found)
-        done([NO_QUOTAS if isinstance(write, Limited) else next(rest) for write in writes])
