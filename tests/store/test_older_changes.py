@@ -99,18 +99,22 @@ async def test_the_keys_before_any_revision_are_found(store: Store) -> None:
 
 
 async def test_keys_come_in_pages_from_the_newest_on(store: Store) -> None:
-    keys = [b"k%d" % number for number in range(3000)]
-    for first in range(0, 3000, 100):
+    keys = [b"k%d" % number for number in range(6100)]
+    for key in keys[:1100]:
+        await write(store, put(key))
+    for first in range(1100, 6100, 100):
         part = keys[first : first + 100]
         await store.write(SimpleSets(part, b"".join(b"%b v\n" % key for key in part)), 0)
     name, _ = await changes(store)
-    revision, found = 2951, list[bytes]()
+    revision, found, sizes = 6051, list[bytes](), list[int]()
     while revision > 1:
         page, _ = await store.keys_before(name, revision)
-        assert len(page) <= 1100
         found[:0] = page
+        sizes.append(len(page))
         revision -= len(page)
-    assert found == keys[:2950]
+    assert found == keys[:6050]
+    # At the most 4000 changes and what is left of an entry, and 1000 entries.
+    assert sizes == [3950, 1990, 110]
 
 
 async def test_what_is_kept_no_longer_is_said(redis: Redis) -> None:

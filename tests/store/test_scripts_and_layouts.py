@@ -16,7 +16,7 @@ ARGUMENTS: dict[str, list[Argument]] = {
     "count": ["-", "+", "", 0, 1, "", "", 0, 0],
     "changes_at": [STORE, 1000, 1, 1],
     "history": [0, STORE, 1000, 1000, 1],
-    "keys_before": [1, STORE, 10, 1000],
+    "keys_before": [1, STORE, 10, 10, 1000],
     "leave": [DAEMON],
     "living": ["k"],
     "page": ["-", "+", 10, 1000, 1, 0, 0, 0, "", 0, 1, ""],

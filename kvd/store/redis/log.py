@@ -16,6 +16,10 @@ PAGE_CHANGES = 1000
 """Changes in a page of the history, and
 PAGE_BYTES: bytes in it, the last entry excepted: a page keeps Redis from other work for less than 5 ms."""
 PAGE_BYTES = 512 * 1024
+KEYS_ENTRIES = 1000
+"""Log entries in a page of keys alone, and
+KEYS_CHANGES: changes in it: many of one entry take Redis hardly more than few."""
+KEYS_CHANGES = 4000
 
 META_COMMAND = command("HMGET", META, "revision", "store", "floor")
 
@@ -61,7 +65,7 @@ def read_page(after: Position, reply: list[Any]) -> list[Change]:
 
 def keys_command(store: bytes, revision: int) -> bytes:
     """Asks for the keys of the changes just before a revision."""
-    return script("keys_before", [LOG, META], [revision, store, PAGE_CHANGES, PAGE_BYTES])
+    return script("keys_before", [LOG, META], [revision, store, KEYS_ENTRIES, KEYS_CHANGES, PAGE_BYTES])
 
 
 def read_keys(store: bytes, revision: int, reply: list[Any]) -> tuple[list[bytes], bytes]:
