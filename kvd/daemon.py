@@ -5,16 +5,18 @@ import logging
 import os
 import time
 from dataclasses import replace
+from functools import partial
 
 from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
-from kvd.counts import Slot, Start, Table, size_of
+from kvd.counts import Slot, Start, Table, Tally, size_of
 from kvd.edge.location import EdgeLocation
 from kvd.edge.store import EdgeStore
 from kvd.edge.upstream import check_alone
 from kvd.embedded.server import EmbeddedServer, remedies
 from kvd.errors import StartError, StoreLost
 from kvd.http import needed
+from kvd.metrics import SYNCS
 from kvd.model import Position
 from kvd.process import activation, limits, service_manager, shared_bytes
 from kvd.process.log_lines import facts
@@ -67,6 +69,7 @@ class Daemon:
         self._start = Start(time.monotonic(), Position(0, b""), self._slot)
         if self.embedded:
             self.embedded.restarted = self._count_restart
+            self.embedded.syncs.took = partial(Tally(SYNCS, self._counts).observe, 0)
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""

@@ -31,6 +31,8 @@ class Measuring:
         self._table = table
         self._start = start
         self._settings = settings
+        # Of a server that is not the daemon's own only itself knows, and of one that leaves it to the system nobody.
+        self._knows_syncs = not (settings.store or settings.follow or settings.fsync == "no")
         self.certificate_expiry = 0.0
 
     async def short(self) -> dict[Metric, Any]:
@@ -60,6 +62,8 @@ class Measuring:
             metrics.REQUESTS: self._requests(),
             **{metric: self._counted(metric) for metric in COUNTED},
         }
+        if not self._knows_syncs:
+            del found[metrics.SYNCS]
         if self.certificate_expiry:
             found[metrics.CERTIFICATE] = self.certificate_expiry
         try:
@@ -73,7 +77,7 @@ class Measuring:
         position, floor = await self._store.history()
         used, _ = await self._store.memory()
         vitals = await self._store.vitals()
-        found: dict[Metric, Measured] = {
+        return {
             metrics.ENGINE: await self._store.engine(),
             metrics.KEYS: await self._store.count(ALL),
             metrics.CHANGES: self._changes(position),
@@ -82,13 +86,10 @@ class Measuring:
             metrics.HISTORY: position.revision - floor,
             metrics.USED_MEMORY: used,
             metrics.RESIDENT: vitals.resident,
+            metrics.SYNC_DELAYS: vitals.sync_delays,
             metrics.SWEEP_BACKLOG: vitals.backlog,
             metrics.SWEEP_LAG: vitals.lag * MILLISECOND,
         }
-        if vitals.syncs:
-            latest, longest = vitals.syncs
-            found |= {metrics.SYNC_LATEST: latest * MILLISECOND, metrics.SYNC_LONGEST: longest * MILLISECOND}
-        return found
 
     def _counted(self, metric: Metric) -> Measured:
         if metric.bounds:

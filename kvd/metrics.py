@@ -83,6 +83,8 @@ LATENCIES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 """Seconds: from what the cache answers to what waits for a store that is away."""
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """The same of what is known to a millisecond."""
+EXPIRY_LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0)
+"""Seconds: the sweep looks every 50 ms, and what was due while no daemon ran is late by as long."""
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """Requests in a batch."""
 
@@ -173,10 +175,21 @@ ROUND_TRIPS = Metric(
     "store-time", "From sending a batch to the store to its reply; that of writes with the sync to disk.", H,
     "seconds", "store", "round_trips", (Label("work", STORE_WORK),), LATENCIES, family="store_round_trip",
 )  # fmt: skip
-SYNC_LATEST = Metric("sync-latest", "The last sync to disk that took 1 ms or more.", G, "seconds", "store")
-SYNC_LONGEST = Metric("sync-longest", "The longest sync to disk that took 1 ms or more.", G, "seconds", "store")
+SYNCS = Metric(
+    "sync-duration",
+    "Syncs to disk: with --fsync always of each second the longest of 1 ms or more, else the daemon's own.", H,
+    "seconds", "store", "syncs", bounds=LAGS,
+)  # fmt: skip
+SYNC_DELAYS = Metric(
+    "sync-delays", "Writes of the store that waited for a sync in the background, since it started.", C,
+    section="store",
+)  # fmt: skip
 EXPIRED = Metric("expired", "Keys that have expired, and were deleted by this daemon.", C, "", "store", "expired",
                  family="expired_keys")  # fmt: skip
+EXPIRY_LAG = Metric(
+    "expiry-lag", "From the deadlines of keys to their being deleted by this daemon's sweep.", H, "seconds", "store",
+    "expiry_lag", bounds=EXPIRY_LAGS,
+)  # fmt: skip
 SWEEP_BACKLOG = Metric("sweep-backlog", "Keys that have expired, and are not deleted yet.", G, section="store",
                        family="sweep_backlog_keys")  # fmt: skip
 SWEEP_LAG = Metric("sweep-lag", "Since the first of those expired.", G, "seconds", "store")
@@ -188,8 +201,8 @@ SHORT = (
 """Those that INFO tells by itself; the others it tells by their section."""
 METRICS = (
     *SHORT, BUILD, RESTARTS, CERTIFICATE, OPENED, RECEIVED, SENT, HELD_LIMIT, TIMES, REFUSALS, HTTP_REQUESTS, ENDED,
-    LAG, REVISION, OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNC_LATEST, SYNC_LONGEST, EXPIRED,
-    SWEEP_BACKLOG, SWEEP_LAG,
+    LAG, REVISION, OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNCS, SYNC_DELAYS, EXPIRED,
+    EXPIRY_LAG, SWEEP_BACKLOG, SWEEP_LAG,
 )  # fmt: skip
 """All of them."""
 COUNTED = tuple(metric for metric in METRICS if metric.field)

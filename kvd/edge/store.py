@@ -350,7 +350,7 @@ class EdgeStore:
 
     async def vitals(self) -> Vitals:
         """How the copy is doing: its process is the daemon's own."""
-        return Vitals(0, 0, 0, None)
+        return Vitals(0, 0, 0, 0)
 
     def count_in(self, counts: Counts) -> None:
         """Nothing is counted of a copy."""

@@ -11,6 +11,7 @@ ownership        whose the data directory is: closed to others, nothing in it fo
 locks            files that one process at a time has locked
 disk             whether the disk takes writes, where nothing shows that it does not
 asking           a few questions to the server on its socket
+syncs            how long syncs to disk take
 configuration    the engine's command line
 engine_log       what the engine says of itself: passed on, and why it does not start
 directory        one data directory for one daemon: locks, paths, what is refused

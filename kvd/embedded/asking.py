@@ -11,6 +11,7 @@ from kvd.errors import StoreLost
 PATIENCE = 5.0
 """Seconds for an answer."""
 _USED = re.compile(rb"^used_memory:(\d+)\r$", re.MULTILINE)
+_SAMPLE = re.compile(rb"^\*2\r\n:(\d+)\r\n:(\d+)\r$", re.MULTILINE)
 
 
 async def used_memory(socket: Path) -> int:
@@ -33,6 +34,13 @@ async def mark_suspect(socket: Path) -> None:
     reply = await _ask(socket, 'HSET {kvd}:meta run "" synced 0')
     if not reply.startswith(b":"):
         raise StoreLost(reply.decode(errors="replace").strip())
+
+
+async def latencies(socket: Path, event: str) -> list[tuple[int, int]]:
+    """What its latency monitor keeps of an event, the latest last: seconds since 1970, and the milliseconds of the
+    longest one in that second.  Raises StoreLost."""
+    reply = await _ask(socket, f"LATENCY HISTORY {event}")
+    return [(int(second), int(longest)) for second, longest in _SAMPLE.findall(reply)]
 
 
 def end(socket: Path) -> None:

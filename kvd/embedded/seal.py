@@ -54,6 +54,7 @@ class Sum(NamedTuple):
 class Seal:
     """The note of one data directory.
 
+    sync_time: seconds that the last `extend` took to have what was written synced, 0 if there was nothing to sync.
     end: what the append-only file was when this was noted at an end in order (`AppendOnlyFile.fingerprint`), else "".
     """
 
@@ -63,6 +64,7 @@ class Seal:
         self._descriptor = descriptor
         self._aof = aof
         self.end, self._sums = _read(self._path)
+        self.sync_time = 0.0
         self._seen: dict[str, int] = {}
         """Sizes of files at the last look, by their identities."""
 
@@ -78,18 +80,28 @@ class Seal:
         """Note what was there at the last look; is_last: all that there is, as far as time allows.  Reads files."""
         give_up = time.monotonic() + LAST_TIME if is_last else float("inf")
         sums: dict[str, Sum] = {}
+        self.sync_time = 0.0
         with suppress(OSError, StartError):
             for file, same, size in self._files():
                 known = self._sums.get(file.name)
                 if known is None or known.identity != same or known.length > size:
                     known = Sum(file.name, same)
                 stable = size if is_last else min(size, self._seen.get(same, 0))
+                if known.length < stable:
+                    self._sync(file)
                 sums[file.name] = _extended(file, known, stable, give_up)._replace(size=size if is_last else 0)
             self._seen = {same: size for _, same, size in self._files()}
             end = self._aof.fingerprint() if is_last else ""
             if (end, sums) != (self.end, self._sums):
                 self.end, self._sums = end, sums
                 self._write()
+
+    def _sync(self, file: Path) -> None:
+        """Have all that is in a file on disk."""
+        with file.open("rb", buffering=0) as written:
+            began = time.perf_counter()
+            _sync(written.fileno())
+            self.sync_time = time.perf_counter() - began
 
     def begin_looks(self) -> None:
         """What was there at the last look counts no longer."""
@@ -144,11 +156,9 @@ def _lost(known: Sum, size: int) -> int:
 
 
 def _extended(file: Path, known: Sum, length: int, give_up: float = float("inf")) -> Sum:
-    """What is known of a file's first bytes, extended to more of them, which are synced."""
+    """What is known of a file's first bytes, extended to more of them."""
     crc, place = known.crc, known.length
     with file.open("rb", buffering=0) as source:
-        if place < length:
-            _sync(source.fileno())
         source.seek(place)
         while place < length and time.monotonic() < give_up:
             piece = source.read(min(PIECE, length - place))

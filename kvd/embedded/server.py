@@ -17,6 +17,7 @@ from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
 from kvd.embedded.engine_log import EngineLog
+from kvd.embedded.syncs import Syncs
 from kvd.errors import StartError, StoreLost, one_line
 from kvd.memory import NOT_PLANNED, MemoryPlan, readable
 from kvd.process.child import Child, die_with
@@ -66,6 +67,7 @@ class EmbeddedServer(Child):
         self._begun = False
         self._disk = Disk(lambda: self._directory.path)
         self._engine_log = EngineLog(self._disk.refuse)
+        self.syncs = Syncs(fsync)
 
     @property
     def refusal(self) -> int:
@@ -161,11 +163,11 @@ class EmbeddedServer(Child):
         self._begun = True
 
     async def keep_sealed(self) -> None:
-        """Note a checksum of the append-only file as it grows, until cancelled."""
+        """Note a checksum of the append-only file as it grows, and how long that takes, until cancelled."""
         looked: subprocess.Popen[bytes] | None = None
         while True:
             await asyncio.sleep(SEAL_PAUSE)
-            with suppress(OSError, StartError):
+            with suppress(OSError, StartError, StoreLost):
                 # To sync to disk is what it was not to do.
                 if self._fsync == "no" or not self._directory.seal.has_grown():
                     continue
@@ -175,6 +177,8 @@ class EmbeddedServer(Child):
                     self._directory.seal.begin_looks()
                 await asyncio.to_thread(self._directory.seal.extend)
                 looked = process
+                # At least once more after it has grown, by when every second is over.
+                await self.syncs.look(self._directory.socket, self._directory.seal.sync_time)
 
     @property
     def unsealed(self) -> int:

@@ -3,8 +3,8 @@
 -- PARTS: order owners quotas
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon clock limit
--- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0, and if nothing is due the
---   deadline of the next one, if there is one; nothing is deleted if another daemon is at it
+-- RETURNS: how many were deleted, the store's clock in ms, 1 if more are due than that or 0, and their deadlines, or if
+--   nothing is due that of the next one, if there is one; nothing is deleted if another daemon is at it
 local TURN = 20 -- ms for which a daemon that has more to delete is left alone: two would hold up others twice as long
 local kept, refused = read_meta(KEYS[6], 'revision', 'clock', 'bytes', 'sweep', 'quotas')
 if refused then
@@ -14,11 +14,16 @@ local now = store_clock(kept[3], ARGV[2])
 local clock = string.format('%.0f', now)
 local by, at = string.match(kept[5] or '', '^(%x+) (%d+)$')
 if by and by ~= ARGV[1] and now - tonumber(at) < TURN then
-  return {0, clock, 1}
+  return {0, clock, 1, {}}
 end
-local due = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'LIMIT', 0, ARGV[3])
+local found = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', clock, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local due, deadlines = {}, {}
+for i = 1, #found, 2 do
+  due[#due + 1] = found[i]
+  deadlines[#deadlines + 1] = found[i + 1]
+end
 if #due == 0 then
-  return {0, clock, 0, redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]}
+  return {0, clock, 0, {redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]}}
 end
 local more = #due == tonumber(ARGV[3])
 
@@ -60,6 +65,7 @@ for i, record in ipairs(has_owners and records_of(due) or {}) do
     end
     if together > TOGETHER then
       more = true
+      deadlines = {unpack(deadlines, 1, i)}
       break
     end
   end
@@ -71,7 +77,7 @@ if not has_owners then
 end
 -- Where revisions are used up, there is none for an end: to readers these are gone all the same.
 if tonumber(kept[2]) + #gone >= 2 ^ 53 then
-  return {0, clock, 0}
+  return {0, clock, 0, {}}
 end
 -- Redis looks for free memory at a script's first write only: freeing must not need any.
 redis.call('HDEL', KEYS[6], 'nothing')
@@ -105,7 +111,7 @@ if quotas then
 end
 redis.call('HSET', KEYS[6], 'revision', revision, 'clock', clock, 'bytes', string.format('%.0f', bytes))
 if not more then
-  return {#gone, clock, 0}
+  return {#gone, clock, 0, deadlines}
 end
 redis.call('HSET', KEYS[6], 'sweep', ARGV[1] .. ' ' .. clock)
-return {#gone, clock, 1}
+return {#gone, clock, 1, deadlines}

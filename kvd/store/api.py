@@ -27,14 +27,13 @@ class Vitals(NamedTuple):
 
     resident: bytes of its process.  backlog: keys that have expired and are not deleted yet.
 
-    lag: milliseconds since the first of them did.  syncs: milliseconds of the last and of the longest sync to disk,
-    None if it does not tell.
+    lag: milliseconds since the first of them did.  sync_delays: how often a write waited for a sync.
     """
 
     resident: int
     backlog: int
     lag: int
-    syncs: tuple[int, int] | None
+    sync_delays: int
 
 
 class Store(Protocol):

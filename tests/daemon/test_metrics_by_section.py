@@ -9,7 +9,7 @@ from kvd.certificates import Certificates
 from kvd.metrics import METRICS, SECTIONS, VERBS, Kind
 from tests.support.daemons import one_each
 from tests.support.peers import Peer
-from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 from tests.support.tls import PAST, Authority
 
 
@@ -29,8 +29,8 @@ def test_sections_are_parts_of_all_and_every_metric_is_told(daemon: Daemon) -> N
         parts = [set(section(peer, name)) for name in SECTIONS]
         assert set().union(*parts[:-1]) == parts[-1]
         plain = {metric.name for metric in METRICS if not (metric.labels or metric.bounds)}
-        # There is no certificate, and perhaps no slow sync yet.
-        assert plain - parts[-1] <= {"certificate-expiry", "sync-latest", "sync-longest"}
+        # There is no certificate.
+        assert plain - parts[-1] == {"certificate-expiry"}
         assert peer.ask("INFO clients x").startswith("ERR usage ")
 
 
@@ -118,6 +118,8 @@ def test_the_store_is_told_of(daemon: Daemon) -> None:
         peer.ask("PUT a ttl=0.001 = 1")
         wait_for("an end", lambda: section(peer, "store")["expired"] == 1)
         found = section(peer, "store")
+        assert found["expiry-lag.count"] == 1
+        assert 0 <= found["expiry-lag.sum"] < PATIENCE
         assert (found["keys"], found["last-revision"], found["history-changes"]) == (0, 2, 2)
         assert (found["history-oldest"], found["sweep-backlog"], found["sweep-lag"]) == (0, 0, 0)
         assert found["store-resident-memory"] > 1_000_000

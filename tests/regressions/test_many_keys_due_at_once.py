@@ -241,7 +241,7 @@ async def test_a_daemon_leaves_a_sweep_to_another_that_is_at_it(redis: Redis) ->
         link = await Connector(redis.unix_url).open()
 
         async def sweep(daemon: str) -> tuple[int, int]:
-            found, _, behind = await link.call(script("sweep", ALL, [daemon, 0, 10]))
+            found, _, behind, _ = await link.call(script("sweep", ALL, [daemon, 0, 10]))
             return found, behind
 
         async def is_left() -> bool:

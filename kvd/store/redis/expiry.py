@@ -5,11 +5,12 @@ have their turn.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from kvd.counts import Counts
+from kvd.counts import Counts, Tally
 from kvd.errors import Refusal
+from kvd.metrics import EXPIRY_LAG
 from kvd.process.activity import Activity
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
@@ -37,7 +38,6 @@ class Sweep:
     """Deletes expired keys; keep `run` running.
 
     is_behind: whether more were expired than one step deletes, and this or another daemon is deleting them.
-    counts: where those are counted that were deleted; to be set.
     """
 
     def __init__(
@@ -58,27 +58,45 @@ class Sweep:
         self._clock = clock
         self._asked = asked
         self.is_behind = False
-        self.counts = Counts()
+        self.count_in(Counts())
+
+    def count_in(self, counts: Counts) -> None:
+        """Count what is deleted in a process's row."""
+        self._counts, self._lags = counts, Tally(EXPIRY_LAG, counts)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             asked, began = self._asked(), loop.time()
-            found, now, behind, *due = await self._do(self._step, (0, b"0", 0))
+            found, now, behind, deadlines = await self._do(self._step, (0, b"0", 0, ()))
             self._clock.see(int(now))
             self.is_behind = behind == 1
             if found:
-                self.counts.expired += found
+                self._count(found, int(now), deadlines)
             if found < SWEEP_KEYS:
-                # At rest nobody can give a key a shorter time to live but through another process, which sweeps it.
-                left = [max((float(first) - int(now)) / 1000, SWEEP_INTERVAL) for first in due]
-                await self._activity.pause(SWEEP_INTERVAL, at_rest=min(left, default=None))
+                await self._activity.pause(SWEEP_INTERVAL, at_rest=_until_next(found, int(now), deadlines))
             elif self._asked() != asked:
                 await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
 
     def _step(self) -> bytes:
         return script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS])
+
+    def _count(self, found: int, now: int, deadlines: Sequence[bytes]) -> None:
+        self._counts.expired += found
+        for deadline in deadlines:
+            self._lags.observe(0, max(0, now - int(float(deadline))) / 1000)
+
+
+def _until_next(found: int, now: int, deadlines: Sequence[bytes]) -> float | None:
+    """Seconds until the next look of a process at rest; None: until there is something else to do.
+
+    Nobody can give a key a shorter time to live then but through another process, which sweeps it.
+    """
+    if found:
+        # When the next one is due was not told.
+        return SWEEP_INTERVAL
+    return max((int(float(deadlines[0])) - now) / 1000, SWEEP_INTERVAL) if deadlines else None
 
 
 class Counting:

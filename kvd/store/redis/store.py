@@ -151,7 +151,7 @@ class Store:
         """Count what is asked of it in a process's row."""
         for batcher in (self._reads, self._large, self._writes):
             batcher.count_in(counts)
-        self._housekeeping.sweep.counts = counts
+        self._housekeeping.sweep.count_in(counts)
 
     @property
     def known(self) -> Position:
