@@ -8,6 +8,7 @@ clients, cutter  who watches with the clients that people use, by a way that can
 faults           what is done to the daemon
 processes        how it is ended and comes back
 run, report      all of it put together, and what was done
+failover         another test, of several servers, whose primaries are lost
 timeline         the changes, as the story of each key
 numbered         keys that the server makes
 families         keys that live with others

@@ -1,26 +1,34 @@
 """The failover program counts what is not as it was promised, and runs."""
 
 import dataclasses
+import math
 
 import pytest
 
-from tests.faults.failover import NETWORKED, run
-from tests.faults.failover_load import Result, Seen, judge
+from tests.faults.failover.judging import Result, judge
+from tests.faults.failover.order import explain
+from tests.faults.failover.run import Setup, needs_network, run
+from tests.faults.failover.seen import UNKNOWN, Asked, Seen
+from tests.faults.failover.watching import Watched
 from tests.support.machines import why_none
 
-FINE = Result(1, 0, 0, 0, 0, 0, 0, "0 (0)", "0 (0)", 0.0, replaced=False)
+FINE = Result()
 
 
 def test_what_is_not_as_it_was_promised_is_counted() -> None:
+    watched = Watched(
+        changes=[(1, "1@s", "w0/1"), (2, "2@s", "w0/2"), (3, "9@s", "w9/9")], copied=[(7, "t1/a")],
+        ends=["END 2@s store its history was replaced"],
+    )  # fmt: skip
     seen = Seen(
         acknowledged={"w0/1": 1, "w0/2": 2, "w0/3": 3}, uncertain=["w1/1", "w1/2"], unavailable=["w2/1"],
-        changes=[("1@s", "w0/1"), ("2@s", "w0/2"), ("9@s", "w9/9")], copied=[(7, "t1/a")], read={"w0/2": 2},
-        ends=["END 2@s store its history was replaced"], times=[1.0, 1.5, 4.0],
+        reads=[Asked(1, 0, 1, "w0/2", 2)], edge_read={"w5/5": 5}, watches={"root": watched}, times=[1.0, 1.5, 4.0],
+        stale=1.234,
     )  # fmt: skip
     result = judge(seen, {"w0/1": 1, "w0/3": 4, "w1/2": 5, "w2/1": 6, "t1/a": 7})
     assert result == Result(
-        acknowledged=3, lost=2, ghosts=2, dirty=1, twice=0, halves=1, unseen=3, uncertain="2 (1)", unavailable="1 (1)",
-        seconds=2.5, replaced=True,
+        acknowledged=3, lost=2, ghosts=2, dirty=2, halves=1, unseen=3, stale=1.23, uncertain="2 (1)",
+        unavailable="1 (1)", seconds=2.5, replaced=True,
     )  # fmt: skip
     assert judge(Seen(acknowledged={"a": 1, "b": 1}), {}).twice == 1
 
@@ -31,22 +39,104 @@ def test_what_is_not_as_it_was_promised_is_counted() -> None:
         (FINE, "replica=all", 0),
         (dataclasses.replace(FINE, lost=1), "replica=all", 2),
         (dataclasses.replace(FINE, ghosts=1, dirty=1), "replica=all", 2),
-        (dataclasses.replace(FINE, ghosts=1, lost=1, replaced=True), "async", 0),
+        (dataclasses.replace(FINE, order="not linearizable"), "replica=all", 1),
+        (dataclasses.replace(FINE, replaced=True), "replica=all", 1),
+        (dataclasses.replace(FINE, ghosts=1, lost=1, missed=1, replaced=True), "async", 0),
         (dataclasses.replace(FINE, lost=1), "replica=1", 1),
+        (dataclasses.replace(FINE, missed=1, doubled=1, unseen=1), "replica=1", 3),
         (dataclasses.replace(FINE, twice=1, halves=1), "async", 2),
         (dataclasses.replace(FINE, unavailable="3 (1)"), "async", 1),
+        (dataclasses.replace(FINE, stale=5.2, not_own=1, unanswered=1, refused=1), "async", 4),
     ],
 )
 def test_some_of_it_must_never_be(found: Result, durability: str, violated: int) -> None:
     assert len(found.violations(durability)) == violated
 
 
+def fine() -> Seen:
+    """Two writers, of whom one swaps, a reader of another daemon, and a watcher who is a bit late."""
+    return Seen(
+        acknowledged={"w0/1": 1, "t1/a": 2, "t1/b": 3, "c/0": 5},
+        writes=[
+            Asked(1, 0.0, 1.0, "w0/1", 1),
+            Asked(2, 0.5, 1.5, "t1/b", 3, first=2),
+            Asked(3, 2.0, 3.0, "c/0", 4, expected=0),
+            Asked(3, 4.0, 5.0, "c/0", 5, expected=4),
+            Asked(1, 2.0, math.inf, "w0/2", UNKNOWN),
+        ],
+        reads=[
+            Asked(4, 0.2, 0.4, "w0/1", 0),
+            Asked(4, 0.6, 0.8, "w0/1", 1),
+            Asked(4, 3.5, 3.6, "c/0", 4),
+            Asked(4, 4.5, 4.6, "c/0", 5),
+            Asked(4, 6.0, 6.1, "w0/2", 0),
+            Asked(4, 7.5, 7.6, "w0/2", 6),
+        ],
+        watches={"root": Watched([(0.9, "1@s", "w0/1"), (7.2, "6@s", "w0/2")], begun=[(0.1, 0)])},
+    )
+
+
+FINAL = {"w0/1": 1, "t1/a": 2, "t1/b": 3, "c/0": 5, "w0/2": 6}
+
+
+def test_what_is_linearizable_is_found_so() -> None:
+    assert not explain(fine(), FINAL)
+
+
+@pytest.mark.parametrize(
+    ("planted", "why"),
+    [
+        # Stale reads: of what was absent, of an older version, of what another reader saw, of what a watcher was told.
+        ({"reads": Asked(5, 1.1, 1.2, "w0/1", 0)}, "not linearizable"),
+        ({"reads": Asked(5, 1.6, 1.7, "t1/a", 0)}, "not linearizable"),
+        ({"reads": Asked(5, 5.1, 5.2, "c/0", 4)}, "not linearizable"),
+        ({"reads": Asked(5, 4.7, 4.8, "c/0", 4)}, "not linearizable"),
+        ({"reads": Asked(5, 7.3, 7.4, "w0/2", 0)}, "not linearizable"),
+        ({"reads": Asked(4, 4.6, 4.7, "c/0", 4)}, "not linearizable"),
+        # Lost writes: one that was overwritten unseen, one that is gone, one that took a revision after a later one.
+        ({"writes": Asked(5, 5.5, 5.6, "c/0", 7, expected=4)}, "its condition did not hold"),
+        ({"writes": Asked(5, 5.5, 5.6, "w5/1", 7)}, "not there in the end"),
+        ({"writes": Asked(5, 5.5, 5.6, "t1/b", 3)}, "not linearizable"),
+        # One that was shown, and then was another one.
+        ({"reads": Asked(5, 5.5, 5.6, "w0/1", 5)}, "was written once"),
+        ({"writes": Asked(5, 0.0, 9.0, "t1/a", 5)}, "was written once"),
+    ],
+)
+def test_a_planted_stale_read_and_a_planted_lost_write_are_found(planted: dict[str, Asked], why: str) -> None:
+    seen = fine()
+    for where, asked in planted.items():
+        getattr(seen, where).append(asked)
+    final = FINAL | ({"c/0": 7} if "c/0" in (asked.key for asked in planted.values() if asked.revision == 7) else {})
+    assert why in explain(seen, final)
+    # And it is only with all replicas that it must never be.
+    result = judge(seen, final)
+    assert result.order in result.violations("replica=all")
+
+
+def test_a_watcher_counts_what_it_missed_saw_twice_and_saw_in_pieces() -> None:
+    watched = Watched()
+    for line in [
+        "PAIR 1 k v", "OK 3@s", "CHANGE 4@s SET k v", "BATCH 3", "CHANGE 5@s SET t1/a 1", "CHANGE 6@s SET t1/b 1",
+        "CHANGE 7@s SET t1/c 1",
+    ]:  # fmt: skip
+        assert watched.take(line.split())
+    assert (watched.missed, watched.doubled, watched.halved) == (0, 0, [])
+    for line in ["CHANGE 9@s SET k v", "CHANGE 9@s SET k v", "CHANGE 10@s SET t2/a 1", "BATCH 2", "BATCH 2"]:
+        watched.take(line.split())
+    assert (watched.missed, watched.doubled, len(watched.halved)) == (1, 1, 2)
+    watched.lost()
+    assert not watched.take(["END", "10@s", "shutdown"])
+    assert watched.position == "10@s"
+    assert not watched.take(["END", "10@s", "store"])
+    assert not watched.position
+
+
 @pytest.mark.minutes
-@pytest.mark.parametrize("fault", ["kill", "off"])
+@pytest.mark.parametrize("fault", ["kill", "off+edges"])
 @pytest.mark.parametrize("durability", ["replica=1", "replica=all"])
 def test_nothing_is_lost(fault: str, durability: str) -> None:
-    if fault in NETWORKED and (missing := why_none()):
+    if needs_network(fault) and (missing := why_none()):
         pytest.skip(missing)
-    result = run(fault, durability, "sentinel")
-    assert (result.lost, result.ghosts, result.dirty) == (0, 0, 0)
+    result = run(fault, Setup(durability=durability))
+    assert (result.lost, result.ghosts, result.dirty, result.order) == (0, 0, 0, "")
     assert not result.violations(durability)

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import redis
 
+from tests.support.group_access import FREE, Access
 from tests.support.processes import needs, wait_for
 
 NAME = "main"
@@ -46,8 +47,10 @@ def quiet_port() -> int:
 class Node:
     """One server.  `start` it; `stop` it in any case."""
 
-    def __init__(self, directory: Path, *options: str, machine: Machine = LOOPBACK) -> None:
+    def __init__(self, directory: Path, *options: str, machine: Machine = LOOPBACK, access: Access = FREE) -> None:
         directory.mkdir(parents=True)
+        self._access = access
+        self._is_sentinel = "--sentinel" in options
         self.directory = directory
         self.machine = machine
         self.host = machine.host
@@ -58,7 +61,9 @@ class Node:
 
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""
-        binding = ["--port", str(self.port), "--bind", self.host, "--dir", str(self.directory)]
+        clustered = "--cluster-enabled" in self.options
+        listening = self._access.listening(self.host, self.port, cluster=clustered)
+        binding = [*listening, "--bind", self.host, "--dir", str(self.directory)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._prefix, "redis-server", *self.options, *binding, *options], stdout=log, stderr=log,
@@ -73,9 +78,14 @@ class Node:
             return bool(self.ask("PING"))
         return False
 
+    def client(self, timeout: float) -> "redis.Redis":
+        """One of redis-py's; `close` it.  timeout: seconds for each reply."""
+        access = self._access.client(of_sentinel=self._is_sentinel)
+        return redis.Redis(self.host, self.port, socket_timeout=timeout, retry=None, protocol=2, **access)  # type: ignore[arg-type]
+
     def ask(self, *words: str | int) -> object:
         """Its reply to a command."""
-        client = redis.Redis(self.host, self.port, socket_timeout=3, retry=None, protocol=2)  # type: ignore[arg-type]
+        client = self.client(timeout=3)
         try:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
@@ -143,24 +153,29 @@ class Group:
 class SentinelGroup(Group):
     """Three Redis, the first of them the primary, under three Sentinels."""
 
-    def __init__(self, directory: Path, *options: str, machines: Sequence[Machine] = ()) -> None:
+    def __init__(
+        self, directory: Path, *options: str, machines: Sequence[Machine] = (), access: Access = FREE
+    ) -> None:  # fmt: skip
         """options: of the servers.  machines: first those of the servers, then those of the Sentinels."""
         machines = machines or [LOOPBACK] * 6
+        options = (*SETTINGS, *options, *access.of_servers())
         self.nodes = [
-            Node(directory / f"node{n}", *SETTINGS, *options, machine=machine) for n, machine in enumerate(machines[:3])
+            Node(directory / f"node{n}", *options, machine=machine, access=access)
+            for n, machine in enumerate(machines[:3])
         ]
         first = self.nodes[0]
         self.sentinels = []
         for n, machine in enumerate(machines[3:]):
             place = directory / f"sentinel{n}"
-            self.sentinels.append(Node(place, str(place / "conf"), "--sentinel", machine=machine))
+            self.sentinels.append(Node(place, str(place / "conf"), "--sentinel", machine=machine, access=access))
             (place / "conf").write_text(
                 f"sentinel monitor {NAME} {first.machine.host} {first.port} 2\n"
                 f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
                 f"sentinel failover-timeout {NAME} 6000\nsentinel parallel-syncs {NAME} 2\n"
+                + "".join(f"{line}\n" for line in access.of_sentinels(NAME))
             )
         self.all = [*self.nodes, *self.sentinels]
-        self.url = f"redis+sentinel://{','.join(f'{one.host}:{one.port}' for one in self.sentinels)}/{NAME}"
+        self.url = access.url("sentinel", [(one.host, one.port) for one in self.sentinels], f"/{NAME}")
 
     def start(self) -> None:
         """Start all of it, and wait until all know each other."""
@@ -205,15 +220,21 @@ def _text(word: object) -> str:
 class ClusterGroup(Group):
     """A primary with two replicas, and two more primaries without data, which vote."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        """options: of the nodes."""
+    def __init__(
+        self, directory: Path, *options: str, machines: Sequence[Machine] = (), access: Access = FREE
+    ) -> None:  # fmt: skip
+        """options: of the nodes.  machines: first those of the nodes with data."""
         settings = (
             "--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER + DOWN_AFTER // 2),
             "--cluster-allow-replica-migration", "no", "--cluster-require-full-coverage", "no",
         )  # fmt: skip
-        self.all = [Node(directory / f"node{n}", *SETTINGS, *settings, *options) for n in range(5)]
+        options = (*SETTINGS, *settings, *options, *access.of_servers())
+        self.all = [
+            Node(directory / f"node{n}", *options, machine=machine, access=access)
+            for n, machine in enumerate(machines or [LOOPBACK] * 5)
+        ]
         self.nodes = self.all[:3]
-        self.url = f"redis+cluster://{','.join(f'{one.host}:{one.port}' for one in self.all)}"
+        self.url = access.url("cluster", [(one.host, one.port) for one in self.all])
 
     def start(self) -> None:
         """Start all of it, and wait until all agree."""

@@ -1,4 +1,5 @@
-"""Machines in a network of their own: namespaces on a bridge, whose links are cut, each from all or from one other.
+"""Machines in a network of their own: namespaces on a bridge, whose links are cut, each from all or from one other, or
+slow.
 
 What is cut is silent: nothing is refused, it just never arrives.
 """
@@ -6,6 +7,7 @@ What is cut is silent: nothing is refused, it just never arrives.
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,6 +27,7 @@ class Network:
         self.here = Machine(f"{self._net}.1", "")
         self.machines = [Machine(f"{self._net}.{n + 10}", f"{self._name}n{n}") for n in range(count)]
         self._cut: list[tuple[Machine, Machine]] = []
+        self._slow: subprocess.Popen[str] | None = None
 
     def open(self) -> None:
         _run("ip", "link", "add", self._name, "type", "bridge")
@@ -39,7 +42,10 @@ class Network:
             self._within(one, "link", "set", "lo", "up")
 
     def close(self) -> None:
+        self._stop_slow()
         for one in self.machines:
+            # A connection that was not closed in order keeps the namespace for a while, and with it the link.
+            subprocess.run(["ip", "link", "del", f"{one.space}h"], check=False, capture_output=True)
             subprocess.run(["ip", "netns", "del", one.space], check=False, capture_output=True)
         subprocess.run(["ip", "link", "del", self._name], check=False, capture_output=True)
 
@@ -56,14 +62,34 @@ class Network:
         """Take a machine off the network."""
         _run("ip", "link", "set", f"{one.space}h", "down")
 
+    def slow(self, one: Machine, seconds: float) -> None:
+        """Let all that goes to a machine, or comes from it, take so long.  One machine at a time."""
+        bridge, near, far = (f"{self._name}{end}" for end in "snf")
+        _run("ip", "link", "add", bridge, "type", "bridge")
+        command = [sys.executable, "-m", "tests.support.slow_link", near, far, str(seconds)]
+        self._slow = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._slow.stdout
+        assert self._slow.stdout.readline() == "ready\n"
+        for device, master in ((near, self._name), (far, bridge), (f"{one.space}h", bridge)):
+            _run("ip", "link", "set", device, "master", master, "up")
+        _run("ip", "link", "set", bridge, "up")
+
+    def _stop_slow(self) -> None:
+        if self._slow:
+            self._slow.kill()
+            self._slow.communicate()
+            self._slow = None
+            subprocess.run(["ip", "link", "del", f"{self._name}s"], check=False, capture_output=True)
+
     def mend(self) -> None:
-        """Let all through again."""
+        """Let all through again, and as fast as ever."""
+        self._stop_slow()
         for pair in self._cut:
             for one, other in (pair, pair[::-1]):
                 self._within(one, "neigh", "del", other.host, "dev", self._device(one))
         self._cut.clear()
         for one in self.machines:
-            _run("ip", "link", "set", f"{one.space}h", "up")
+            _run("ip", "link", "set", f"{one.space}h", "master", self._name, "up")
 
     def _device(self, one: Machine) -> str:
         return "eth0" if one.space else self._name

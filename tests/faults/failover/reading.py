@@ -1,0 +1,100 @@
+"""Who reads what was just written, from another root than that which wrote it, and from an edge."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from tests.faults.failover.peer import Peer
+from tests.faults.failover.seen import UNKNOWN, Asked, Seen
+
+PAUSE = 0.005
+"""Seconds between two rounds of a reader."""
+BACK = (0, 8, 16, 24, 31)
+"""How many writes ago was written what is read; the last are in flight."""
+
+
+class Newest:
+    """The numbers of what was written last, of each writer and of transactions."""
+
+    def __init__(self, writers: int) -> None:
+        self.of_writers = [0] * writers
+        self.transaction = 0
+
+    def keys(self) -> list[str]:
+        """Those that a round of a reader asks for."""
+        return [f"w{n}/{last - back}" for n, last in enumerate(self.of_writers) for back in BACK if last > back]
+
+
+def _found(words: list[str]) -> int:
+    """The revision that GETS gave, 0 if there was nothing, UNKNOWN if it was refused."""
+    if words[0] == "OK":
+        return int(words[1])
+    return 0 if words[0] == "NONE" else UNKNOWN
+
+
+class RootReader:
+    """Reads what must be as new as anything that was answered before."""
+
+    def __init__(self, seen: Seen, newest: Newest, ends: Callable[[], bool]) -> None:
+        self._seen, self._newest, self._ends = seen, newest, ends
+
+    async def work(self, peer: Peer) -> None:
+        """On one connection."""
+        while not self._ends():
+            if keys := self._newest.keys():
+                start, replies, end = await peer.ask(*(f"GETS {key}" for key in keys))
+                for key, words in zip(keys, replies, strict=True):
+                    if (revision := _found(words)) != UNKNOWN:
+                        self._seen.reads.append(Asked(peer.number, start, end, key, revision))
+            await asyncio.sleep(PAUSE)
+
+
+class EdgeReader:
+    """Reads from an edge: what it has may be older, but not by much; of a transaction it has all or nothing; and it
+    has what it sent on itself."""
+
+    def __init__(self, seen: Seen, newest: Newest, ends: Callable[[], bool], name: str) -> None:
+        """name: no other one has it."""
+        self._seen, self._newest, self._ends = seen, newest, ends
+        self._name = name
+        self._count = 0
+
+    async def work(self, peer: Peer) -> None:
+        """On one connection."""
+        while not self._ends():
+            keys = self._newest.keys()
+            start, replies, _ = await peer.ask(*(f"GETS {key}" for key in keys))
+            for key, words in zip(keys, replies, strict=True):
+                self._take(key, _found(words), start)
+            await self._transaction(peer, f"t{self._newest.transaction}", ("/a", "/b", "/a"))
+            await self._own(peer)
+            await asyncio.sleep(PAUSE)
+
+    def _take(self, key: str, revision: int, start: float) -> None:
+        if revision > 0:
+            self._seen.edge_read[key] = revision
+        elif revision == 0 and key in self._seen.by_key:
+            self._seen.stale = max(self._seen.stale, start - self._seen.by_key[key])
+
+    async def _transaction(self, peer: Peer, name: str, parts: Iterable[str]) -> None:
+        """What was there once is there from then on, and so is its other half."""
+        _, replies, _ = await peer.ask(*(f"GETS {name}{part}" for part in parts))
+        found = [revision for words in replies if (revision := _found(words)) != UNKNOWN]
+        if [bool(revision) for revision in found] != sorted(bool(revision) for revision in found):
+            self._seen.halved.append(name)
+
+    async def _own(self, peer: Peer) -> None:
+        self._count += 1
+        key = f"{self._name}/{self._count}"
+        asked = Asked(peer.number, time.monotonic(), 0, key, UNKNOWN)
+        answered = False
+        try:
+            _, (written, read), end = await peer.ask(f"SET {key} 1", f"GETS {key}")
+            answered = True
+        finally:
+            if not answered:
+                self._seen.note_unknown(asked)
+        if self._seen.note(asked._replace(end=end), written) and _found(read) not in (
+            UNKNOWN, self._seen.acknowledged[key],
+        ):  # fmt: skip
+            self._seen.not_own.append(key)

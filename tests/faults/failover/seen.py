@@ -1,0 +1,96 @@
+"""What the clients of a failover run saw, with its times, which are of the monotonic clock."""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.faults.failover.watching import Watched
+
+SWAPPED = "c/"
+"""How the keys begin that are written again and again, each time on condition; all others are written once."""
+UNKNOWN = -1
+
+
+class Asked(NamedTuple):
+    """A request for one key, or a transaction, that was answered, or may have been done.
+
+    connection: a number.  end: infinite if nobody knows what became of it.
+    revision: that it took or found, 0 if there was no such key, UNKNOWN if nobody was told.
+    first: of a transaction, that of its first change; else 0.
+    expected: the revision that the key was to have, UNKNOWN if any would do.
+    """
+
+    connection: int
+    start: float
+    end: float
+    key: str
+    revision: int
+    first: int = 0
+    expected: int = UNKNOWN
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody was told what became of it."""
+        return self.end == math.inf
+
+
+@dataclass
+class Seen:
+    """All of it.
+
+    acknowledged: the revision of each key whose write was, the newest.
+    uncertain, unavailable, refused: keys whose write was answered so; also without an answer it is uncertain.
+    writes, reads: those of the roots.  watches: by the watcher's name.
+    times: when writes were acknowledged; by_key: the same of each key.
+    edge_read: the newest revision of each key that an edge gave.
+    stale: seconds, the longest time for which a write had been acknowledged that an edge did not know of.
+    halved: transactions of which half was read.  not_own: writes that the edge which sent them on did not know then.
+    unanswered: requests that were not answered when all should be.
+    """
+
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    uncertain: list[str] = field(default_factory=list)
+    unavailable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    writes: list[Asked] = field(default_factory=list)
+    reads: list[Asked] = field(default_factory=list)
+    watches: dict[str, Watched] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    by_key: dict[str, float] = field(default_factory=dict)
+    edge_read: dict[str, int] = field(default_factory=dict)
+    stale: float = 0.0
+    halved: list[str] = field(default_factory=list)
+    not_own: list[str] = field(default_factory=list)
+    unanswered: int = 0
+    errors: int = 0
+
+    @property
+    def ends(self) -> list[str]:
+        """Why watches ended, of all watchers."""
+        return [end for watch in self.watches.values() for end in watch.ends]
+
+    def note(self, asked: Asked, words: list[str], *others: str) -> bool:
+        """The answer to a write: whether one goes on from it.  others: more keys of a transaction, the last first."""
+        if words[0] == "OK":
+            revision = int(words[1].partition("@")[0])
+            for back, key in enumerate((asked.key, *others)):
+                self.acknowledged[key] = revision - back
+                self.by_key[key] = asked.end
+            self.times.append(asked.end)
+            first = revision - len(others) if others else 0
+            self.writes.append(asked._replace(revision=revision, first=first))
+            return True
+        if words[0] == "CONFLICT":
+            self.reads.append(asked._replace(revision=int(words[1])))
+            return True
+        self.errors += 1
+        kinds = {"uncertain": self.uncertain, "unavailable": self.unavailable}
+        kinds.get(words[1], self.refused).extend((asked.key, *others))
+        if words[1] == "uncertain":
+            self.writes.append(asked._replace(end=math.inf))
+        return False
+
+    def note_unknown(self, asked: Asked, *others: str) -> None:
+        """A write without an answer."""
+        self.uncertain.extend((asked.key, *others))
+        self.writes.append(asked._replace(end=math.inf))
