@@ -24,7 +24,7 @@ from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.service import Service
 from kvd.session.clients import Answer, Others, Question
-from kvd.session.connection import READ_BYTES
+from kvd.session.kept_input import READ_BYTES
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.streams import CountingStreams, Streams

@@ -26,5 +26,7 @@ counting     requests counted by verb and result, with their times
 complaints   what the log is told of peers
 linger       its end, without a loss of what the peer has not read yet
 streams      asyncio's streams, whose input is taken as it arrives
+kept_input   input that came while the connection was busy
+conversation  what the peer sends, and the answers, in their order
 connection   the connection from its first byte to its end
 """

@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 from kvd.process import unix_sockets
 from kvd.process.identity import Identity
 
+GONE_INTERVAL = 30.0
+"""Seconds between looks whether a peer that only watches is still there."""
 _TCP_CLOSE = 7
 """The state of a connection that was reset (linux/tcp_states.h), first in TCP_INFO."""
 
@@ -19,6 +22,25 @@ def is_gone(connection: Any) -> bool:
     if connection is None or not hasattr(socket, "TCP_INFO"):
         return False
     return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
+
+
+async def until_gone(writer: asyncio.StreamWriter, stopped: Coroutine[None, None, None]) -> None:
+    """Returns when a peer that has ended its sending side is gone, or with `stopped`.  Raises OSError.
+
+    Nothing is read any more, so that keep-alive's finding has to be asked for.
+    """
+    events = {asyncio.ensure_future(writer.wait_closed()), asyncio.ensure_future(stopped)}
+    connection = writer.get_extra_info("socket")
+    try:
+        while not (await asyncio.wait(events, timeout=GONE_INTERVAL, return_when=asyncio.FIRST_COMPLETED))[0]:
+            if is_gone(connection):
+                writer.transport.abort()
+        for event in events:
+            if event.done():
+                await event
+    finally:
+        for event in events:
+            event.cancel()
 
 
 def host_of(writer: asyncio.StreamWriter, identity: Identity) -> str:

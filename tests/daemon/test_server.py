@@ -17,7 +17,7 @@ from kvd.addresses import Address
 from kvd.process import limits
 from kvd.process.sockets import Listener
 from kvd.server import LINGER_COUNT, Server
-from kvd.session.connection import READ_BYTES
+from kvd.session.kept_input import READ_BYTES
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from tests.support.processes import PATIENCE, ROOT, wait_for
@@ -25,8 +25,8 @@ from tests.support.text import without_retry
 
 IMPATIENT = """
 import sys
-from kvd.session import connection
-connection.GONE_INTERVAL = 0.1
+from kvd.session import peer
+peer.GONE_INTERVAL = 0.1
 from kvd.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -15,7 +15,7 @@ from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
 from kvd.model import Change, Outcome, Position, Record
 from kvd.requests import AnyWrite, KeyRange, SimpleSets
 from kvd.session import watching
-from kvd.session.connection import READ_BYTES
+from kvd.session.kept_input import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ALLOWANCE
 from kvd.store.api import Page
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS

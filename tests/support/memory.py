@@ -8,7 +8,8 @@ from pathlib import Path
 from kvd.access.users import Users
 from kvd.embedded.server import EmbeddedServer
 from kvd.service import Service
-from kvd.session.connection import READ_BYTES, Connection
+from kvd.session.connection import Connection
+from kvd.session.kept_input import READ_BYTES
 from kvd.session.streams import Streams
 from kvd.settings import Settings
 from kvd.store.redis.store import Store
