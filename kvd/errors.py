@@ -22,6 +22,7 @@
         NotAClient              what connected speaks another protocol; closed at once
         StartError              the daemon cannot start; one line for a person
         StoreLost               the connection to Redis is gone; the store turns it into a Refusal
+            GivenUp                 it was given up for a better one
             StoreUnusable           Redis is there, and refuses what waiting does not mend
         ConnectionLost          client side: the daemon is gone, or cannot be reached
 
@@ -190,6 +191,10 @@ class StartError(KvdError):
 
 class StoreLost(KvdError):
     """The connection to Redis broke, or Redis cannot serve; what was in flight is unknown."""
+
+
+class GivenUp(StoreLost):
+    """The connection was closed by this daemon itself: what it was for is to be found elsewhere by now."""
 
 
 class StoreUnusable(StoreLost):

@@ -39,6 +39,8 @@ MOST_OWNER_KEYS = 1000
 """More would not fit into one piece."""
 LEAST_STALE = 0.1
 """Seconds; what is asked of the daemon that is followed takes a part of that."""
+REPLICA = "replica"
+"""Where --log-from reads."""
 MOST_WORKERS = 64
 """More are of no use: they share one Redis, which a few keep busy."""
 
@@ -136,6 +138,11 @@ class Settings:
         "", durability, "MODE",
         "With Sentinel or a cluster: how many replicas have a write on disk before it is acknowledged, or seen by "
         "anybody: replica=N, replica=all, or async for none", shown="replica=1 there",
+    )  # fmt: skip
+    log_from: str = option(
+        "primary", one_of("primary", REPLICA), "WHERE",
+        "With Sentinel or a cluster: whom this daemon asks for the changes that it hands to its watchers: primary, or "
+        "replica, so that many daemons cost the primary nothing; the primary all the same while no replica keeps up",
     )  # fmt: skip
     store_file: str = option(
         "", text, "FILE",
@@ -287,7 +294,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
         values["store"] = url_in_file(values["store_file"], given["store_file"].where)
     settings = Settings(**values)
     _check_tls(settings)
-    _check_durability(settings)
+    _check_group(settings)
     if settings.http_write and not settings.http:
         raise StartError("--http-write: expected --http ADDR beside it")
     if itself := set(settings.follow) & set(map(str, settings.listen)):
@@ -330,13 +337,18 @@ def _check_tls(settings: Settings) -> None:
             raise StartError(f"{name} {listen}: expected --tls-cert FILE and --tls-key FILE as well")
 
 
-def _check_durability(settings: Settings) -> None:
-    """Raises StartError if there are no replicas to wait for."""
-    if settings.durability and not is_group(settings.store):
+def _check_group(settings: Settings) -> None:
+    """Raises StartError if there are no replicas to wait for, or to read from."""
+    if is_group(settings.store):
+        return
+    expected = "expected --store redis+sentinel://... or redis+cluster://... as well: one Redis has no replicas"
+    if settings.durability:
         raise StartError(
-            f"--durability {settings.durability}: expected --store redis+sentinel://... or redis+cluster://... as "
-            "well: one Redis has no replicas, and what it keeps is as durable as its appendfsync, or --fsync, says"
+            f"--durability {settings.durability}: {expected}, and what it keeps is as durable as its appendfsync, or "
+            "--fsync, says"
         )
+    if settings.log_from == REPLICA:
+        raise StartError(f"--log-from {REPLICA}: {expected}")
 
 
 def unused(settings: Settings) -> str:

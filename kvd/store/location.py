@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from kvd.group_url import is_group
 from kvd.process.activity import Activity
-from kvd.settings import Settings
+from kvd.settings import REPLICA, Settings
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.disk_space import on_disk, refused_by
 from kvd.store.redis.maintenance import Retention
+from kvd.store.redis.parts import Parts
 from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot
 from kvd.store.redis.store import Store
 from kvd.store.replicated.parts import parts_of
@@ -39,7 +40,7 @@ class StoreLocation(NamedTuple):
         kept = settings.memory.retention(settings.history_changes, settings.history_bytes)
         retention = Retention(*kept, settings.history_age)
         if self.disk is None:
-            parts = parts_of(self.url, settings.durability) if is_group(self.url) else None
+            parts = self._group(settings) if is_group(self.url) else None
             return Store(self.url, retention, owner_keys=settings.owner_keys, parts=parts, activity=activity)
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
         return Store(
@@ -52,6 +53,9 @@ class StoreLocation(NamedTuple):
             direct=True,
             activity=activity,
         )
+
+    def _group(self, settings: Settings) -> Parts:
+        return parts_of(self.url, settings.durability, reads_replicas=settings.log_from == REPLICA)
 
     def _cache(self, settings: Settings) -> Cache:
         if self.slot:

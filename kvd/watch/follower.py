@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from kvd.backoff import Backoff
-from kvd.errors import StoreLost
+from kvd.errors import GivenUp, StoreLost
 from kvd.model import Change, Entry, Position
 from kvd.process.activity import Activity
 from kvd.process.log_lines import facts
@@ -108,6 +108,8 @@ class Follower:
                     await self._read(change_log)
                 finally:
                     await change_log.close()
+            except GivenUp as better:
+                log.debug("the log is followed anew: %s", better)
             except StoreLost as lost:
                 log.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the store's log: %s", lost)
                 await asyncio.sleep(backoff.next())

@@ -40,13 +40,18 @@ def test_servers_that_are_none_are_refused(cluster: ClusterGroup) -> None:
 def test_no_client_sees_an_error_when_a_primary_is_killed(cluster: ClusterGroup, start_daemon: StartDaemon) -> None:
     """One node is enough to know the others by."""
     voter = cluster.all[-1]
-    daemon = start_daemon("--store", f"redis+cluster://{voter.host}:{voter.port}")
+    store = ("--store", f"redis+cluster://{voter.host}:{voter.port}")
+    daemon, of_replica = start_daemon(*store), start_daemon(*store, "--log-from", "replica")
     first = cluster.primary
-    with daemon.connect() as peer, daemon.connect() as watcher:
-        store = watcher.ask("WATCH *").partition("@")[2]
+    with daemon.connect() as peer, daemon.connect() as watcher, of_replica.connect() as other:
+        store_id = watcher.ask("WATCH *").partition("@")[2]
+        assert other.ask("WATCH *").endswith(f"@{store_id}")
         assert peer.ask("SET a 1") == "OK 1"
         first.kill()
         peer.send("SET a 2\nINCR n\nGET a\n")
         assert peer.lines(3) == ["OK 2", "OK 1", "OK 2"]
-        assert [line.split()[1] for line in watcher.lines(3)] == [f"{n}@{store}" for n in (1, 2, 3)]
+        lines = watcher.lines(3)
+        assert other.lines(3) == lines
+        assert [line.split()[1] for line in lines] == [f"{n}@{store_id}" for n in (1, 2, 3)]
+        assert of_replica.says("the change log is read from the replica")
     assert cluster.primary is not first

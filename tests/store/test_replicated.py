@@ -1,6 +1,5 @@
 """Failover: three Redis under three Sentinels, with real servers that are killed and stopped."""
 
-import select
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.groups import Node, SentinelGroup, running
-from tests.support.peers import Peer
+from tests.support.peers import is_silent
 from tests.support.processes import StartDaemon, wait_for
 from tests.support.refusals import refusal
 
@@ -93,17 +92,14 @@ def value(node: Node, key: str) -> bytes:
     return found
 
 
-def is_silent(peer: Peer, seconds: float = 0.4) -> bool:
-    """Whether nothing comes for so long, where what must not come would be there at once."""
-    return not select.select([peer.socket], [], [], seconds)[0]
-
-
 def fail_over(group: SentinelGroup, start_daemon: StartDaemon, *options: str, pause: bool) -> None:
     """Requests are on their way while the primary goes: each is done, none says that it was not."""
     daemon = start_daemon("--store", group.url, *options)
+    of_replica = start_daemon("--store", group.url, "--log-from", "replica")
     first = group.primary
-    with daemon.connect() as writer, daemon.connect() as watcher:
+    with daemon.connect() as writer, daemon.connect() as watcher, of_replica.connect() as other:
         store = watcher.ask("WATCH *").partition("@")[2]
+        assert other.ask("WATCH *").endswith(f"@{store}")
         revisions = [int(writer.ask(f"SET before{n} {n}").split()[1]) for n in range(10)]
         if pause:
             group.pause(first)
@@ -115,7 +111,9 @@ def fail_over(group: SentinelGroup, start_daemon: StartDaemon, *options: str, pa
         revisions += [int(reply.split()[1]) for reply in replies[:10]]
         assert replies[10:] == ["OK 1", "OK 9"]
         assert group.primary is not first
-        seen = [line.split() for line in watcher.lines(21)]
+        lines = watcher.lines(21)
+        assert other.lines(21) == lines
+        seen = [line.split() for line in lines]
         assert [words[0] for words in seen] == ["CHANGE"] * 21
         # The same history, without a gap.
         assert [words[1] for words in seen] == [f"{n}@{store}" for n in range(revisions[0], revisions[0] + 21)]

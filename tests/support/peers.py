@@ -1,5 +1,6 @@
 """A plain client, without any cleverness."""
 
+import select
 import socket
 
 
@@ -46,3 +47,8 @@ class Peer:
             return self._lines.read(1) == b""
         except ConnectionResetError:
             return True
+
+
+def is_silent(peer: Peer, seconds: float = 0.4) -> bool:
+    """Whether nothing comes for so long, where what must not come would be there at once."""
+    return not select.select([peer.socket], [], [], seconds)[0]

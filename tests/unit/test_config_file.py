@@ -77,7 +77,7 @@ def test_every_option_is_taken(config: Path) -> None:
     for option in OPTIONS:
         if option.name[2:] in named:
             assert getattr(found, option.field) != getattr(Settings(), option.field)
-    not_beside = {"config", "store", "store-file", "durability"} | OF_AN_EDGE
+    not_beside = {"config", "store", "store-file", "durability", "log-from"} | OF_AN_EDGE
     assert {option.name[2:] for option in OPTIONS} - named == not_beside
 
 

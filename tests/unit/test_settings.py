@@ -177,9 +177,10 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     file = tmp_path / "file"
     file.write_text("fsync = 'no'" if option.name == "--config" else "redis://h")
     examples = {"ADDR": "h:1", "URL": "redis://h", "FILE": str(file), "WHEN": "no", "LEVEL": "debug", "HOW": "any"}
-    examples |= {"": "yes", "FORM": "json", "MODE": "replica=2", "SIZE": "2MiB"}
+    examples |= {"": "yes", "FORM": "json", "MODE": "replica=2", "WHERE": "replica", "SIZE": "2MiB"}
     # They are refused where there are no replicas, and no HTTP.
-    needed = {"--durability": {"KVD_STORE": "redis+sentinel://h,i,j/n"}, "--http-write": {"KVD_HTTP": "h:1"}}
+    group = {"KVD_STORE": "redis+sentinel://h,i,j/n"}
+    needed = {"--durability": group, "--log-from": group, "--http-write": {"KVD_HTTP": "h:1"}}
     beside = needed.get(option.name, {})
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
     given = example if option.argument else True

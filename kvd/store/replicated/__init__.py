@@ -15,6 +15,8 @@ confirmed   up to which position enough replicas have the change log
 writes      batches that are acknowledged when they are confirmed
 reads       single keys, given when what was found is confirmed
 calls       other calls, and the change log, the same way
+replicas    the replicas that follow the primary
+logs        the change log of one of them
 attaching   whether a primary has all that was confirmed
 checks      whether the servers are set up to keep their word
 parts       all of it, as a store takes it

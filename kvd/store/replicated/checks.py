@@ -8,6 +8,7 @@ from kvd.store.redis.connection import Connection, Rejected, command, info_of, o
 from kvd.store.redis.engine import ask
 from kvd.store.redis.library import Library
 from kvd.store.replicated.primary import Address, shown
+from kvd.store.replicated.replicas import online
 
 PATIENCE = 1.0
 """Seconds that a replica has to answer, and
@@ -87,15 +88,7 @@ async def _ask(address: Address, url: GroupUrl) -> dict[str, str] | None:
 
 async def online_replicas(primary: Connection) -> list[Address]:
     """Those that follow the primary now."""
-    info = info_of(await ask(primary, command("INFO", "replication")))
-    found = []
-    for name, value in info.items():
-        # slave0:ip=127.0.0.1,port=6380,state=online,offset=...
-        if name.startswith("slave") and name[5:].isdigit():
-            words = dict(part.partition("=")[::2] for part in value.split(","))
-            if words.get("state") == "online":
-                found.append((words["ip"], int(words["port"])))
-    return found
+    return online(info_of(await ask(primary, command("INFO", "replication"))))
 
 
 async def check_replicas(primary: Connection, needed: int, known: int) -> None:

@@ -20,7 +20,8 @@ log = logging.getLogger("kvd.store")
 WAIT_MILLISECONDS = 1000
 """That the primary waits for replicas, after which it says how many there are."""
 OWN_WRITES = 0.01
-"""Seconds that the writes in flight of this daemon are given to bring the position forward by themselves."""
+"""Seconds that the writes in flight of this daemon, and the change log that it reads from a replica, are given to bring
+the position forward by themselves."""
 
 REVISION = command("HGET", META, "revision")
 
@@ -37,6 +38,7 @@ class Confirmed:
     needed: gives how many replicas must have it.
     tag: of the entry that watchers were shown last, with its revision.
     is_short: whether replicas were too few when they were asked last.
+    is_moving: gives whether something brings it forward soon without being asked: writes in flight, or a log reader.
     """
 
     def __init__(self, connector: Connector, guard: Guard, needed: Callable[[], int]) -> None:
@@ -44,7 +46,7 @@ class Confirmed:
         self.needed = needed
         self.tag = (0, b"")
         self.is_short = False
-        self.is_writing: Callable[[], bool] = lambda: False
+        self.is_moving: Callable[[], bool] = lambda: False
         self._connector = connector
         self._guard = guard
         self._connection: Connection | None = None
@@ -81,13 +83,13 @@ class Confirmed:
             if connection and connection.lost.done():
                 break
             # Those writes that take no revision, such as TOUCH, move nothing.
-            if not (self.is_writing() and await self._moves()):
+            if not (self.is_moving() and await self._moves()):
                 await self._round.ask()
         if connection and connection.lost.done():
             raise StoreLost("the connection was closed")
 
     async def _moves(self) -> bool:
-        """Whether writes in flight bring it forward soon."""
+        """Whether it is brought forward soon."""
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._moved.append(moved)
         with suppress(TimeoutError):

@@ -25,12 +25,14 @@ from kvd.store.replicated.cluster import Cluster
 from kvd.store.replicated.confirmed import Confirmed
 from kvd.store.replicated.connecting import PrimaryConnector
 from kvd.store.replicated.guard import Guard
+from kvd.store.replicated.logs import ReplicaLogs
 from kvd.store.replicated.reads import (
     FencedLargeValueBatcher,
     FencedReadBatcher,
     GuardedLargeValueBatcher,
     GuardedReadBatcher,
 )
+from kvd.store.replicated.replicas import Replicas
 from kvd.store.replicated.sentinels import Sentinels
 from kvd.store.replicated.writes import GRACE, ConfirmedWriteBatcher, GuardedWriteBatcher
 
@@ -41,12 +43,13 @@ ALL = 0
 class GuardedParts(Parts):
     """Those for a primary that alone has what it acknowledges, as long as it is one."""
 
-    def __init__(self, url: str) -> None:
-        """url: of a group.  Raises StartError if it is none."""
+    def __init__(self, url: str, *, reads_replicas: bool) -> None:
+        """url: of a group.  reads_replicas: whether the change log is.  Raises StartError if the URL is none."""
         self._url = parse(url)
         self._guard = Guard(Cluster(self._url) if self._url.kind == CLUSTER else Sentinels(self._url))
         connectors = [PrimaryConnector(self._url, self._guard, attaches=attaches) for attaches in (False, True)]
         super().__init__(*connectors)
+        self._replica_logs = ReplicaLogs(Replicas(self._url, self._guard), self._guard) if reads_replicas else None
 
     def reads(self, clock: Clock, cache: Cache, fetch: Callable[[bytes, Record, Done], None]) -> ReadBatcher:
         """See `Parts`."""
@@ -68,6 +71,21 @@ class GuardedParts(Parts):
         """See `Parts`."""
         return GuardedChannel(self.connector, clock)
 
+    async def log(
+        self, is_written: Callable[[], bool], seen: Callable[[int], None], wants_value: Callable[[bytes], bool]
+    ) -> ChangeLogConnection:
+        """See `Parts`."""
+        connection = await self.connector.open()
+        log = self._log_at(connection, is_written, seen, wants_value)
+        return await self._replica_logs.open(connection, log, seen, wants_value) if self._replica_logs else log
+
+    def _log_at(
+        self, connection: Connection, is_written: Callable[[], bool], seen: Callable[[int], None],
+        wants_value: Callable[[bytes], bool],
+    ) -> ChangeLogConnection:  # fmt: skip
+        """That of the primary at the other end."""
+        return ChangeLogConnection(connection, is_written, seen, wants_value)
+
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See `Parts`."""
         return (self._guard.run(),)
@@ -85,11 +103,13 @@ class GuardedParts(Parts):
 class ConfirmedParts(GuardedParts):
     """Those for writes that are acknowledged, and seen, when replicas have them."""
 
-    def __init__(self, url: str, replicas: int) -> None:
+    def __init__(self, url: str, replicas: int, *, reads_replicas: bool) -> None:
         """url: of a group.  replicas: how many, or ALL.  Raises StartError if the URL is none."""
-        super().__init__(url)
+        super().__init__(url, reads_replicas=reads_replicas)
         self._replicas = replicas
         self._confirmed = Confirmed(self.connector, self._guard, self._needed)
+        if self._replica_logs:
+            self._replica_logs.confirmed = self._confirmed
 
     def _needed(self) -> int:
         # Of a group without replicas nothing is confirmed.
@@ -108,7 +128,8 @@ class ConfirmedParts(GuardedParts):
         writes = ConfirmedWriteBatcher(
             self.attacher, clock, cache, free_space, owner_keys, self._guard, self._confirmed
         )
-        self._confirmed.is_writing = writes.is_busy
+        logs = self._replica_logs
+        self._confirmed.is_moving = lambda: writes.is_busy() or (logs is not None and logs.is_read())
         return writes
 
     def attaching(self, clock: Clock, daemon: str, fsync: str, is_full: Callable[[], bool]) -> Attaching:
@@ -119,11 +140,10 @@ class ConfirmedParts(GuardedParts):
         """See `Parts`."""
         return FencedChannel(self.connector, clock, self._confirmed)
 
-    async def log(
-        self, is_written: Callable[[], bool], seen: Callable[[int], None], wants_value: Callable[[bytes], bool]
-    ) -> ChangeLogConnection:
-        """See `Parts`."""
-        connection = await self.connector.open()
+    def _log_at(
+        self, connection: Connection, is_written: Callable[[], bool], seen: Callable[[int], None],
+        wants_value: Callable[[bytes], bool],
+    ) -> ChangeLogConnection:  # fmt: skip
         return FencedLogConnection(connection, is_written, seen, wants_value, self._confirmed)
 
     async def check(self, connection: Connection) -> None:
@@ -148,9 +168,9 @@ class ConfirmedParts(GuardedParts):
         await super().close()
 
 
-def parts_of(url: str, durability: str) -> Parts:
-    """What --durability asks for.  Raises StartError if the URL is none."""
+def parts_of(url: str, durability: str, *, reads_replicas: bool) -> Parts:
+    """What --durability asks for.  reads_replicas: whether the change log is.  Raises StartError if the URL is none."""
     if durability == "async":
-        return GuardedParts(url)
+        return GuardedParts(url, reads_replicas=reads_replicas)
     number = durability.partition("=")[2]
-    return ConfirmedParts(url, ALL if number == "all" else int(number or 1))
+    return ConfirmedParts(url, ALL if number == "all" else int(number or 1), reads_replicas=reads_replicas)
