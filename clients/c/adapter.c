@@ -28,13 +28,10 @@ static void print(const char *name, const char *text) { // as a member
 }
 
 static void print64(const char *name, const char *value, size_t size) {
-    printf("\"%s\": \"", name);
-    for (size_t n = 0; n < size; n += 3) {
-        unsigned long bits = 0;
-        for (size_t m = 0; m < 3; m++) bits = bits << 8 | (n + m < size ? (unsigned char)value[n + m] : 0);
-        for (size_t m = 0; m < 4; m++) putchar(n + m > size ? '=' : KVD_ALPHABET[bits >> (18 - 6 * m) & 63]);
-    }
-    putchar('"');
+    char *text = malloc(size * 4 / 3 + 8);
+    kvd_encode(text, value, size);
+    printf("\"%s\": \"%s\"", name, text);
+    free(text);
 }
 
 static void failed(void) { // the rest of a line
@@ -74,6 +71,10 @@ int main(void) {
         if (!strcmp(op, "connect")) {
             k = (kvd){.address = member(line, "address"), .timeout = atof(member(line, "timeout")),
                 .user = member(line, "user"), .password = member(line, "password")};
+#ifdef KVD_TLS
+            k.tls_ca = member(line, "ca"), k.tls_cert = member(line, "cert"), k.tls_key = member(line, "key");
+            k.tls = k.tls_ca != NULL;
+#endif
             puts("{\"ok\": \"\"}");
             continue;
         }

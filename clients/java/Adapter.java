@@ -2,12 +2,14 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import javax.net.ssl.SSLContext;
 
 /** The adapter with which ../conformance certifies Kvd.java.  Members are strings, so that JSON is read with little ado. */
 public class Adapter {
@@ -53,6 +55,12 @@ public class Adapter {
         }
     }
 
+    static SSLContext tls(Map<String, String> asked) throws Exception {
+        if (!asked.containsKey("ca")) return null;
+        Path cert = asked.containsKey("cert") ? Path.of(asked.get("cert")) : null;
+        return KvdTls.context(Path.of(asked.get("ca")), cert, cert == null ? null : Path.of(asked.get("key")));
+    }
+
     static String orNull(String name, String text) { return text == null ? ", \"ok\": null" : member(name, text); }
 
     public static void main(String[] words) throws Exception {
@@ -69,7 +77,8 @@ public class Adapter {
             try {
                 switch (asked.get("op")) {
                     case "connect" -> {
-                        kv = new Kvd(asked.get("address"), Double.parseDouble(asked.get("timeout")), asked.get("user"), asked.get("password"));
+                        double timeout = Double.parseDouble(asked.get("timeout"));
+                        kv = new Kvd(asked.get("address"), timeout, asked.get("user"), asked.get("password"), tls(asked));
                         say(member("ok", ""));
                     }
                     case "get" -> say(orNull("ok64", base64(kv.get(key))));

@@ -1,23 +1,13 @@
 import java.io.IOException;
-import java.net.InetSocketAddress;
-import java.nio.ByteBuffer;
-import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
-import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.ThreadLocalRandom;
+import javax.net.ssl.SSLContext;
 
-/** A client of kvd: one connection, for one thread at a time, and one watch if it follows. */
+/** A client of kvd (with KvdConnection.java and KvdTls.java): one connection, for one thread at a time, and one watch. */
 public class Kvd implements AutoCloseable {
-    static final double FIRST_PAUSE = 0.1, LONGEST_PAUSE = 10; // seconds before connecting again
-    static final Set<String> STATUS_WORDS = Set.of("OK", "OK64", "NONE", "CONFLICT", "ERR"); // closed for good
-
     /** kind: set, del, expire; copy, pair, gone, copied; position.  position: after which to go on, where it moved. */
     public record Event(String kind, String position, String key, byte[] value) {}
-
-    record Line(String word, String rest) {}
 
     /** code: the daemon's, also unavailable (certainly not done), uncertain (perhaps) and conflict (text: a revision). */
     public static class KvdException extends Exception {
@@ -34,26 +24,28 @@ public class Kvd implements AutoCloseable {
 
     final String address, user, password;
     final double timeout;
-    SocketChannel channel;
-    byte[] buffer = new byte[1 << 16];
-    int used, have;
-    String position, patterns, stage; // of a watch; stage: what it waits for, PROGRESS, FOLLOW, COPY or CHANGE
-    KvdException ended;
-    double pause = FIRST_PAUSE;
+    final SSLContext tls;
+    KvdConnection connection;
+    String position, patterns; // of a watch
+    boolean isCopying;
+    double pause; // before it connects again
 
     /** address: HOST:PORT; timeout: seconds without a byte, while one is due, until a connection is given up. */
     public Kvd(String address, double timeout) { this(address, timeout, null, null); }
 
-    /** Logs in as that user. */
-    public Kvd(String address, double timeout, String user, String password) {
+    public Kvd(String address, double timeout, String user, String password) { this(address, timeout, user, password, null); }
+
+    /** Logs in as user, where it is not null; tls: null, SSLContext.getDefault(), or what KvdTls makes of files. */
+    public Kvd(String address, double timeout, String user, String password, SSLContext tls) {
         this.address = address;
         this.timeout = timeout;
         this.user = user;
         this.password = password;
+        this.tls = tls;
     }
 
     /** The value, or null. */
-    public byte[] get(String key) throws KvdException { return valueOf(ask("GET " + checked(key), true)); }
+    public byte[] get(String key) throws KvdException { return KvdConnection.valueOf(ask("GET " + checked(key), true)); }
 
     /** The revision, as of put. */
     public String set(String key, byte[] value) throws KvdException { return put(key, value); }
@@ -62,15 +54,15 @@ public class Kvd implements AutoCloseable {
     public String put(String key, byte[] value, String... options) throws KvdException {
         String head = "PUT " + checked(key) + (options.length == 0 ? "" : " " + String.join(" ", options));
         String text = new String(value, StandardCharsets.ISO_8859_1);
-        if (text.matches("[\t -~]*")) return ask(head + " = " + text, false).rest;
+        if (text.matches("[\t -~]*")) return ask(head + " = " + text, false)[1];
         // The daemon sees for itself whether it is text.
-        return ask(head + " base64=" + value.length + " = " + Base64.getEncoder().encodeToString(value), false).rest;
+        return ask(head + " base64=" + value.length + " = " + Base64.getEncoder().encodeToString(value), false)[1];
     }
 
     /** Options: if=REVISION.  The revision, or null where there was no such key. */
     public String del(String key, String... options) throws KvdException {
-        Line line = ask(("DEL " + checked(key) + " " + String.join(" ", options)).strip(), false);
-        return line.word.equals("NONE") ? null : line.rest;
+        String[] reply = ask(("DEL " + checked(key) + " " + String.join(" ", options)).strip(), false);
+        return reply[0].equals("NONE") ? null : reply[1];
     }
 
     /** Begins a watch, with a copy for the position `-`: next gives its events, for ever. */
@@ -82,166 +74,77 @@ public class Kvd implements AutoCloseable {
     }
 
     public Event next() throws KvdException {
-        while (true) {
-            Double retry = null;
+        for (Double retry = null; ; pause = KvdConnection.rest(pause, retry)) {
             try {
-                Event event = step();
-                if (event == null) continue;
-                pause = FIRST_PAUSE;
+                Event event = null;
+                while (event == null) event = step();
+                pause = 0;
                 return event;
             } catch (IOException | RuntimeException lost) { // the next connection goes on where this one ended
+                retry = null;
             } catch (KvdException error) {
                 if (List.of("compacted", "store", "future").contains(error.code)) position = "-";
                 else if (!error.code.equals("unavailable")) throw error;
                 retry = error.retry;
             }
             close();
-            pause = rest(pause, retry);
         }
     }
 
-    Event step() throws IOException, KvdException { // the event of the next line, or null
-        if (channel == null) {
-            open(); // without PROGRESS silence could not be told from quiet
-            send(String.format(java.util.Locale.ROOT, "PROGRESS %.3f\nFOLLOW %s %s", timeout / 3, position, patterns));
-            stage = "PROGRESS";
-            ended = null;
+    Event step() throws IOException, KvdException { // the event of the next line, or null where it was told before
+        if (connection == null) {
+            connection = new KvdConnection(this);
+            connection.send(String.format(java.util.Locale.ROOT, "PROGRESS %.3f\nFOLLOW %s %s", timeout / 3, position, patterns));
+            connection.line("OK"); // of PROGRESS, without which silence could not be told from quiet
+            String[] begun = connection.line("OK", "COPY");
+            isCopying = begun[0].equals("COPY");
+            if (!isCopying && !begun[1].equals(position)) throw new IOException("it begins elsewhere");
+            return new Event(isCopying ? "copy" : "position", isCopying ? null : position, null, null);
         }
-        if (ended != null) throw ended;
-        Line line = line();
-        String[] part = Arrays.copyOf(line.rest.split(" ", 4), 4);
-        switch (stage + " " + line.word) {
-            case "PROGRESS OK" -> stage = "FOLLOW";
-            case "FOLLOW COPY" -> { stage = "COPY"; return new Event("copy", null, null, null); }
-            case "FOLLOW OK", "COPY OK" -> {
-                if (stage.equals("FOLLOW") && !line.rest.equals(position)) throw new IOException("it begins elsewhere");
-                Event event = new Event(stage.equals("COPY") ? "copied" : "position", position = line.rest, null, null);
-                stage = "CHANGE";
-                return event;
-            }
-            case "COPY PAIR", "COPY PAIR64", "COPY GONE" -> {
-                part = Arrays.copyOf(line.rest.split(" ", 3), 3);
-                return new Event(kindOf(line.word), null, part[1], valueOf(new Line(line.word, part[2])));
-            }
-            case "CHANGE CHANGE", "CHANGE PROGRESS", "CHANGE END" -> {
-                boolean isNew = isAfter(part[0], position); // else it was told before
-                if (line.word.equals("END")) ended = new KvdException("unavailable " + part[2] + " ");
-                if (!isNew) return null;
-                position = part[0];
-                if (!line.word.equals("CHANGE")) return new Event("position", position, null, null);
-                return new Event(kindOf(part[1]), position, part[2], valueOf(new Line(part[1], part[3])));
-            }
-            default -> { if (STATUS_WORDS.contains(line.word)) throw new IOException("lost its place"); }
+        if (isCopying) {
+            String[] line = connection.line("OK", "PAIR", "PAIR64", "GONE"), part = KvdConnection.parts(line[1], 3);
+            isCopying = !line[0].equals("OK");
+            if (!isCopying) return new Event("copied", position = line[1], null, null);
+            return new Event(KvdConnection.kindOf(line[0]), null, part[1], KvdConnection.valueOf(line[0], part[2]));
         }
-        return null;
+        String[] line = connection.line("CHANGE", "PROGRESS", "END"), part = KvdConnection.parts(line[1], 4);
+        boolean isNew = KvdConnection.isAfter(part[0], position);
+        if (isNew) position = part[0];
+        if (line[0].equals("END")) throw new KvdException("unavailable " + part[2] + " ");
+        if (!isNew) return null;
+        if (line[0].equals("PROGRESS")) return new Event("position", position, null, null);
+        return new Event(KvdConnection.kindOf(part[1]), position, part[2], KvdConnection.valueOf(part[1], part[3]));
     }
 
-    Line ask(String request, boolean again) throws KvdException { // again: when no reply came; what was not sent, always
-        double now = System.nanoTime() / 1e9, deadline = now + timeout;
-        for (double pause = FIRST_PAUSE; ; pause = rest(pause, null)) {
+    String[] ask(String request, boolean again) throws KvdException { // again: when no reply came; what was not sent, always
+        double deadline = System.nanoTime() / 1e9 + timeout;
+        for (; ; pause = KvdConnection.rest(pause, null)) {
             try {
                 // What came unasked means that the place is lost, or that the connection has ended.
-                if (channel != null && !isQuiet()) close();
-                if (channel == null) open();
-                send(request);
-                Line line = line();
-                while (!STATUS_WORDS.contains(line.word)) line = line(); // other lines are skipped
-                if (line.word.equals("CONFLICT")) throw new KvdException("conflict " + line.rest);
+                if (connection != null && !connection.isQuiet()) close();
+                if (connection == null) connection = new KvdConnection(this);
+                connection.send(request);
+                String[] line = connection.line("OK", "OK64", "NONE", "CONFLICT");
+                pause = 0;
+                if (line[0].equals("CONFLICT")) throw new KvdException("conflict " + line[1]);
                 return line;
             } catch (IOException | RuntimeException lost) {
-                boolean sent = channel != null;
+                boolean isSent = connection != null;
                 close();
-                if (sent && !again) throw new KvdException("uncertain no reply came: " + lost.getMessage());
+                if (isSent && !again) throw new KvdException("uncertain no reply came: " + lost.getMessage());
                 if (System.nanoTime() / 1e9 > deadline) throw new KvdException("unavailable no reply: " + lost.getMessage());
             }
         }
     }
 
-    void open() throws IOException, KvdException {
-        int colon = address.lastIndexOf(':');
-        String host = address.substring(0, colon).replaceAll("[\\[\\]]", "");
-        InetSocketAddress to = new InetSocketAddress(host, Integer.parseInt(address.substring(colon + 1)));
-        SocketChannel opened = SocketChannel.open();
-        try {
-            opened.socket().connect(to, (int) (timeout * 1000));
-        } catch (IOException | RuntimeException error) {
-            opened.close();
-            throw new IOException("cannot connect: " + error.getMessage());
-        }
-        opened.socket().setSoTimeout((int) (timeout * 1000));
-        opened.socket().setTcpNoDelay(true);
-        channel = opened;
-        used = have = 0;
-        if (user == null) return;
-        boolean isIn = false; // until then nothing was asked
-        try {
-            send("AUTH " + user + " " + password);
-            isIn = line().word.equals("OK");
-            if (!isIn) throw new IOException("lost its place");
-        } finally { if (!isIn) close(); }
-    }
-
-    boolean isQuiet() {
-        try {
-            channel.configureBlocking(false);
-            int came = channel.read(ByteBuffer.allocate(1));
-            channel.configureBlocking(true);
-            return came == 0 && used == have;
-        } catch (IOException ended) { return false; }
-    }
-
-    void send(String lines) throws IOException {
-        channel.socket().getOutputStream().write((lines + "\n").getBytes(StandardCharsets.UTF_8));
-    }
-
-    Line line() throws IOException, KvdException { // the first word, and the rest after one space
-        int end = used;
-        while (true) {
-            while (end < have && buffer[end] != '\n') end++;
-            if (end < have) break;
-            System.arraycopy(buffer, used, buffer, 0, have - used);
-            end = have -= used;
-            used = 0;
-            if (have == buffer.length) buffer = Arrays.copyOf(buffer, 2 * have);
-            int came = channel.socket().getInputStream().read(buffer, have, buffer.length - have);
-            if (came < 0) throw new IOException("the connection ended");
-            have += came;
-        }
-        String text = new String(buffer, used, end - used, StandardCharsets.UTF_8).replaceFirst("\r$", "");
-        used = end + 1;
-        int space = text.indexOf(' ');
-        Line line = space < 0 ? new Line(text, "") : new Line(text.substring(0, space), text.substring(space + 1));
-        if (line.word.equals("ERR")) throw new KvdException(line.rest);
-        return line;
-    }
-
     @Override
     public void close() {
-        try { if (channel != null) channel.close(); } catch (IOException ignored) { /* it is closed all the same */ }
-        channel = null;
-    }
-
-    static String kindOf(String word) { return word.replace("64", "").toLowerCase(); }
-
-    static byte[] valueOf(Line line) {
-        if (Set.of("NONE", "GONE", "DEL", "EXPIRE").contains(line.word)) return null;
-        return line.word.endsWith("64") ? Base64.getDecoder().decode(line.rest) : line.rest.getBytes(StandardCharsets.UTF_8);
-    }
-
-    static boolean isAfter(String next, String position) throws IOException {
-        String[] one = next.split("@"), other = position.split("@");
-        if (!one[1].equals(other[1])) throw new IOException("a position of another store came without a copy");
-        return Long.parseLong(one[0]) > Long.parseLong(other[0]);
+        if (connection != null) connection.close();
+        connection = null;
     }
 
     static String checked(String key) throws KvdException {
         if (key.matches("[^\\x00-\\x20\\x7f*]+")) return key;
         throw new KvdException("bad-key a key has no white space, no control character and no *");
-    }
-
-    static double rest(double pause, Double retry) { // the next pause
-        double seconds = retry != null ? retry : pause * ThreadLocalRandom.current().nextDouble(0.5, 1);
-        try { Thread.sleep((long) (seconds * 1000)); } catch (InterruptedException error) { Thread.currentThread().interrupt(); }
-        return Math.min(pause * 2, LONGEST_PAUSE);
     }
 }

@@ -72,6 +72,9 @@ func main() {
 			if ca, err := os.ReadFile(asked["ca"]); err == nil {
 				c.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
 				c.TLS.RootCAs.AppendCertsFromPEM(ca)
+				if own, err := tls.LoadX509KeyPair(asked["cert"], asked["key"]); err == nil {
+					c.TLS.Certificates = []tls.Certificate{own}
+				}
 			}
 			say("ok", "", nil)
 		case "get":
