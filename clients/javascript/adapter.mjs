@@ -5,6 +5,7 @@ import { Kvd, KvdError } from './kvd.mjs';
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 const base64 = (value) => (value ? value.toString('base64') : null);
+const filesOf = ({ ca, cert, key }) => ({ ca: readFileSync(ca), cert: cert && readFileSync(cert), key: key && readFileSync(key) });
 let kv;
 
 async function follow({ position, patterns }) {
@@ -22,7 +23,7 @@ async function answer(request) {
   const { op, key, value, value64 } = request;
   const bytes = value64 === undefined ? value : Buffer.from(value64, 'base64');
   if (op === 'connect') kv = new Kvd(request.address, Number(request.timeout), request.user && request,
-    request.ca && { ca: readFileSync(request.ca) });
+    request.ca && filesOf(request));
   if (op === 'get') return { ok64: base64(await kv.get(key)) };
   if (op === 'set') return { ok: await kv.set(key, bytes) };
   if (op === 'put') return { ok: await kv.put(key, bytes, request) };
@@ -43,3 +44,4 @@ for await (const line of createInterface({ input: process.stdin })) {
     say(error.code === 'conflict' ? { conflict: error.revision } : { error: error.code, retry: error.retry });
   }
 }
+kv?.close();

@@ -4,17 +4,16 @@
 package Kvd;
 use strict; use warnings;
 use IO::Select; use IO::Socket::IP;
-use MIME::Base64 qw(decode_base64 encode_base64);
-use Socket qw(IPPROTO_TCP MSG_NOSIGNAL SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO TCP_NODELAY);
-use Time::HiRes qw(sleep time);
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO TCP_NODELAY);
+use MIME::Base64 qw(decode_base64 encode_base64); use Time::HiRes qw(sleep time);
 
 my ($FIRST_PAUSE, $LONGEST_PAUSE) = (0.1, 10);    # seconds before connecting again
 my %IS_STATUS = map { $_ => 1 } qw(OK OK64 NONE CONFLICT ERR);    # these words are closed for good
-my %KIND = (SET => 'set', SET64 => 'set', DEL => 'del', EXPIRE => 'expire');
 
-sub new {    # timeout: seconds without a byte until a connection is given up; login: user => NAME, password => TEXT
-    my ($class, $address, $timeout, %login) = @_;
-    return bless {address => $address || '127.0.0.1:5830', timeout => $timeout || 30, %login}, $class;
+# timeout: seconds without a byte until it is given up; user, password; tls => 1 (KvdTls.pm), and files: ca, cert, key.
+sub new {
+    my ($class, $address, $timeout, %option) = @_;
+    return bless {address => $address || '127.0.0.1:5830', timeout => $timeout || 30, %option}, $class;
 }
 
 sub get { my ($self, $key) = @_; return _value($self->_ask('GET ' . _checked($key), 1)) }    # the value, or undef
@@ -60,7 +59,7 @@ sub _next {    # the event of the next line, if it has one
     if (!$watch->{connection}) {
         my $progress = sprintf 'PROGRESS %.3f', $self->{timeout} / 3;    # or silence could not be told from quiet
         @$watch{qw(connection answered copying ended)} = ($self->_connect, 0, 0, undef);
-        send $watch->{connection}{socket}, "$progress\nFOLLOW $watch->{position} $watch->{patterns}\n", MSG_NOSIGNAL;
+        _send($watch->{connection}, "$progress\nFOLLOW $watch->{position} $watch->{patterns}");
     }
     die _error("unavailable $watch->{ended}") if defined $watch->{ended};
     my ($word, $rest) = _line($watch->{connection});
@@ -82,7 +81,7 @@ sub _next {    # the event of the next line, if it has one
     return if !_is_after($position, $watch->{position});    # it was told before
     $watch->{position} = $position;
     return {kind => 'position', position => $position} if $word ne 'CHANGE';
-    return {kind => $KIND{$op}, position => $position, key => $key, value => _value($op, $value)};
+    return {kind => lc($op =~ s/64//r), position => $position, key => $key, value => _value($op, $value)};
 }
 
 sub _ask {    # again: ask again when no reply came; what was not sent yet may always be sent
@@ -91,13 +90,12 @@ sub _ask {    # again: ask again when no reply came; what was not sent yet may a
     while (1) {
         my @reply = eval {
             my $old = $self->{connection};    # if anything came unasked, its place is lost, or it has ended
-            my $came = $old && (length $old->{buffer} || IO::Select->new($old->{socket})->can_read(0));
-            $self->{connection} = undef if $came;
+            $self->{connection} = undef if $old && (length $old->{buffer} || IO::Select->new($old->{socket})->can_read(0));
             $sent = 0;
             $self->{connection} //= $self->_connect;
             $sent = 1;
-            send $self->{connection}{socket}, "$request\n", MSG_NOSIGNAL;    # its end shows when the reply is read
-            my ($word, $rest) = ('', '');
+            _send($self->{connection}, $request);    # its end shows when the reply is read
+            my ($word, $rest) = ('');
             ($word, $rest) = _line($self->{connection}) until $IS_STATUS{$word};    # whatever else comes is skipped
             die _error($word eq 'ERR' ? $rest : "conflict $rest", $rest) if $word =~ /\A(?:ERR|CONFLICT)\z/;
             ($word, $rest);
@@ -118,11 +116,13 @@ sub _connect {
     my $time = pack 'l!l!', int $self->{timeout}, 1e6 * ($self->{timeout} - int $self->{timeout});
     $socket->setsockopt(SOL_SOCKET, $_, $time) for SO_RCVTIMEO, SO_SNDTIMEO;
     $socket->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
-    my ($made, $word, $rest) = ({socket => $socket, buffer => ''}, 'OK', '');
-    send $socket, "AUTH $self->{user} $self->{password}\n", MSG_NOSIGNAL if defined $self->{user};
-    ($word, $rest) = _line($made) if defined $self->{user};
+    if ($self->{tls}) { require KvdTls; KvdTls::secure($self, $socket, $host) }
+    my $made = {socket => $socket, buffer => ''};
+    _send($made, "AUTH $self->{user} $self->{password}") if defined $self->{user};
+    my ($word, $rest) = defined $self->{user} ? _line($made) : 'OK';
     return $word eq 'OK' ? $made : die $word eq 'ERR' ? _error($rest) : "lost its place\n";
 }
+sub _send { my ($made, $lines) = @_; local $SIG{PIPE} = 'IGNORE'; return print {$made->{socket}} "$lines\n" }
 
 sub _line {    # the first word, and the rest after one space
     my ($connection, $end, $seen) = ($_[0], -1, 0);

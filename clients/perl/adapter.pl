@@ -22,8 +22,8 @@ sub run {
     my $value = exists $request->{value64} ? decode_base64($request->{value64}) : bytes_of($request->{value});
     my %option = map { exists $request->{$_} ? ($_ => $request->{$_}) : () } qw(ttl if);
     if ($op eq 'connect') {
-        my %login = map { exists $request->{$_} ? ($_ => bytes_of($request->{$_})) : () } qw(user password);
-        $kv = Kvd->new($request->{address}, $request->{timeout}, %login);
+        my %option = map { exists $request->{$_} ? ($_ => bytes_of($request->{$_})) : () } qw(user password ca cert key);
+        $kv = Kvd->new($request->{address}, $request->{timeout}, tls => exists $option{ca}, %option);
         say_line(ok => '');
     }
     if ($op eq 'get') { say_line(ok64 => value64($kv->get($key))) }

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -106,38 +107,93 @@ def test_the_clients_log_in_to_a_daemon_that_has_users(
             assert answer.get("error", "") == said, (name, answer)
 
 
+def secure_adapters(workshop: Workshop) -> dict[str, list[str]]:
+    """Those of the languages that have TLS, by name."""
+    names = [name for name in LANGUAGES if name != "bash"]
+    names = [name for name in names if os.environ.get("CI") or shutil.which(LANGUAGES[name].tool)]
+    adapters = {name: command_of(LANGUAGES[name].adapter, workshop.prepare(name)) for name in names}
+    for name, command in (
+        ("c", ["gcc", "-O1", "-DKVD_TLS", "-o", "secure", "adapter.c", "-lssl", "-lcrypto"]),
+        ("perl", ["perl", "-e", "require IO::Socket::SSL"]),
+    ):
+        if name in names and subprocess.run(command, cwd=workshop.prepare(name), check=False).returncode:
+            assert not os.environ.get("CI"), f"{name}: what TLS needs must be installed"
+            del adapters[name]
+    if "c" in adapters:
+        adapters["c"] = [str(workshop.prepare("c") / "secure")]
+    return adapters
+
+
+def errors_of(adapters: dict[str, list[str]], connection: dict[str, str], ops: list[str]) -> dict[str, list[str]]:
+    """What came of operations, all languages at a time: codes, "" for what was done."""
+    with ExitStack() as stack:
+        processes = {}
+        for name, adapter in adapters.items():
+            asked = [{"op": "connect"} | connection, *({"op": op, "key": name, "value": "1"} for op in ops)]
+            lines = "".join(json.dumps(one) + "\n" for one in asked)
+            process = subprocess.Popen(adapter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            processes[name] = stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdin
+            process.stdin.write(lines)
+            process.stdin.flush()
+        return {name: answers_of(process, len(ops)) for name, process in processes.items()}
+
+
+def answers_of(process: "subprocess.Popen[str]", count: int) -> list[str]:
+    assert process.stdout
+    answers = [json.loads(process.stdout.readline()) for _ in range(count + 1)]
+    return [answer.get("error", "") for answer in answers[1:]]
+
+
 @pytest.mark.slow
 def test_the_clients_of_languages_that_have_tls_speak_it(
     workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
-    """And see through a server whose certificate another authority has signed: then nothing was done."""
+    """With a certificate of their own; and see through a server that another authority signed, or for another name."""
     ours, other = tls.Authority(tmp_path / "ours"), tls.Authority(tmp_path / "other")
-    daemon = start_daemon("--fsync", "no", *tls.options(ours.sign(tls.HOST)))
-    for name in ("go", "javascript"):
-        needs(LANGUAGES[name].tool)
-        adapter = command_of(LANGUAGES[name].adapter, workshop.prepare(name))
-        for ca, timeout, said in ((ours.file, "20", ["", ""]), (other.file, "0.5", ["unavailable"] * 2)):
-            address = f"{tls.HOST}:{tls.port_of(daemon)}"
-            asked = [
-                {"op": "connect", "address": address, "timeout": timeout, "ca": str(ca)},
-                {"op": "set", "key": name, "value": "1"},
-                {"op": "get", "key": name},
-            ]
-            with subprocess.Popen(adapter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-                assert process.stdin
-                assert process.stdout
-                process.stdin.write("".join(json.dumps(one) + "\n" for one in asked))
-                process.stdin.flush()
-                answers = [json.loads(process.stdout.readline()) for _ in asked]
-                process.kill()
-            assert [answer.get("error", "") for answer in answers[1:]] == said, (name, answers)
+    cert, key = ours.sign("client.test", common_name="ada")
+    plain = tmp_path / "plain.key"  # Java's own library reads no other form
+    subprocess.run(["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", key, "-out", plain], check=True)
+    own = {"cert": str(cert), "key": str(plain)}
+    daemon = start_daemon("--fsync", "no", *tls.options(ours.sign(tls.HOST), ours.file))
+    address = {"address": f"{tls.HOST}:{tls.port_of(daemon)}", "timeout": "20"}
+    adapters = secure_adapters(workshop)
+    done, lost = ["", ""], ["unavailable"]
+    right = {**address, "ca": str(ours.file), **own}
+    assert errors_of(adapters, right, ["set", "get"]) == dict.fromkeys(adapters, done)
+    hasty = {**address, "timeout": "0.5"}
+    for connection in (
+        {"ca": str(other.file), **own},
+        {"ca": str(ours.file), **own, "address": f"127.0.0.1:{tls.port_of(daemon)}"},
+    ):
+        assert errors_of(adapters, hasty | connection, ["set"]) == dict.fromkeys(adapters, lost), connection
+    assert errors_of(adapters, hasty | {"ca": str(ours.file)}, ["get"]) == dict.fromkeys(adapters, lost)
+
+
+def test_perl_without_the_module_for_tls_says_which_is_missing(workshop: Workshop, tmp_path: Path) -> None:
+    needs("perl")
+    missing = tmp_path / "IO" / "Socket" / "SSL.pm"
+    missing.parent.mkdir(parents=True)
+    missing.write_text("die 'it is not here';")
+    listener = socket.create_server(("127.0.0.1", 0))
+    place = workshop.prepare("perl")
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    script = f"use Kvd; Kvd->new('{address}', 5, tls => 1)->get('a')"
+    command = ["perl", f"-I{place}", f"-I{tmp_path}", "-e", f"eval {{ {script} }}; print qq($@->{{code}} $@->{{text}})"]
+    with listener:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert done.stdout == "usage tls needs the Perl module IO::Socket::SSL"
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_client_is_one_readable_file(name: str) -> None:
-    lines = (CLIENTS / name / LANGUAGES[name].client).read_text().splitlines()
-    assert 60 <= len(lines) <= (250 if name in ("c", "go", "java") else 150)
-    assert max(map(len, lines)) <= 130
+    """And in some languages its connections or TLS in a file or two beside it."""
+    shown = ("adapter", "example")
+    beside = [path for path in (CLIENTS / name).iterdir() if path.is_file() and path.stem.lower() not in shown]
+    texts = {path.name: path.read_text().splitlines() for path in beside}
+    assert len(texts[LANGUAGES[name].client]) >= 60
+    assert {name for name, lines in texts.items() if len(lines) > 150 or max(map(len, lines)) > 130} == set()
 
 
 class Example:
