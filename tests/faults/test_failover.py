@@ -1,14 +1,19 @@
 """The failover program counts what is not as it was promised, and runs."""
 
+import asyncio
 import dataclasses
 import math
+import time
 
 import pytest
 
-from tests.faults.failover.judging import Result, judge
+from tests.faults.failover.judging import MAX_STALE, Result, judge
 from tests.faults.failover.order import explain
+from tests.faults.failover.peer import Peer
+from tests.faults.failover.reading import EdgeReader, Newest
 from tests.faults.failover.run import Setup, needs_network, run
 from tests.faults.failover.seen import UNKNOWN, Asked, Seen
+from tests.faults.failover.table import rows
 from tests.faults.failover.watching import Watched
 from tests.support.machines import why_none
 
@@ -129,6 +134,66 @@ def test_a_watcher_counts_what_it_missed_saw_twice_and_saw_in_pieces() -> None:
     assert watched.position == "10@s"
     assert not watched.take(["END", "10@s", "store"])
     assert not watched.position
+
+
+async def at_an_edge(keys: list[str], answers: dict[str, str]) -> Seen:
+    """What a reader of an edge notes that answers so; NONE to what is not among it."""
+    seen, newest = Seen(by_key={"w0/1": time.monotonic() - 3}), Newest(1)
+    newest.of_writers[0] = newest.transaction = 1
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async for line in reader:
+                asked.append(line.decode().strip())
+                turn = f"{asked[-1]}/{asked.count(asked[-1])}"
+                writer.write(f"{answers.get(turn, answers.get(asked[-1], 'NONE'))}\n".encode())
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        peer = await Peer.open(server.sockets[0].getsockname()[1])
+        await EdgeReader(seen, newest, lambda: bool(asked), "e0").work(peer)
+        await peer.end()
+    assert asked[: len(keys)] == keys
+    return seen
+
+
+async def test_what_an_edge_must_not_answer_is_counted() -> None:
+    asked = ["GETS w0/1", "GETS t1/a", "GETS t1/b", "GETS t1/a", "SET e0/1 1", "GETS e0/1"]
+    fine = {
+        "GETS w0/1": "OK 1 1",
+        "GETS t1/a": "OK 2 1",
+        "GETS t1/b": "OK 3 1",
+        "SET e0/1 1": "OK 5",
+        "GETS e0/1": "OK 5 1",
+    }
+    seen = await at_an_edge(asked, fine)
+    assert (seen.stale, seen.halved, seen.not_own, seen.edge_read) == (0, [], [], {"w0/1": 1})
+    seen = await at_an_edge(asked, fine | {"GETS w0/1": "NONE"})
+    assert 3 <= seen.stale < MAX_STALE
+    seen = await at_an_edge(asked, fine | {"GETS w0/1": "ERR unavailable", "GETS e0/1": "ERR unavailable"})
+    assert (seen.stale, seen.not_own) == (0, [])
+    assert (await at_an_edge(asked, fine | {"GETS t1/b": "NONE"})).halved == ["t1"]
+    assert (await at_an_edge(asked, fine | {"GETS t1/a/2": "NONE"})).halved == ["t1"]
+    assert not (await at_an_edge(asked, fine | {"GETS t1/a/1": "NONE"})).halved, "it came in between"
+    assert (await at_an_edge(asked, fine | {"GETS e0/1": "NONE"})).not_own == ["e0/1"]
+    assert (await at_an_edge(asked, fine | {"GETS e0/1": "OK 4 1"})).not_own == ["e0/1"]
+
+
+def test_runs_of_one_kind_are_one_row() -> None:
+    run = dataclasses.asdict(Setup()) | dataclasses.asdict(Result(acknowledged=1500, uncertain="3 (1)", seconds=2.5))
+    found = rows(
+        [
+            run | {"fault": "stop2.1"}, run | {"fault": "stop1.9+edges", "seconds": 4.0, "order": "not linearizable"},
+            run | {"fault": "stop4"}, run | {"fault": "kill", "form": "cluster"}, run | {"fault": "kill+roots"},
+        ]
+    )  # fmt: skip
+    assert found[0] == (
+        "| Sentinel | `replica=1` | it is paused for up to 2.9 s | 2 | 3,000 | 0 | 0 | 0 | 6 (2) | 0 (0) | 2.5 to 4 "
+        "| 1 yes, 1 no |"
+    )
+    assert [row.split(" | ")[0] for row in found] == ["| Sentinel"] * 3 + ["| Cluster"]
 
 
 @pytest.mark.minutes

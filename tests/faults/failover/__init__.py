@@ -9,4 +9,5 @@ faults    what is done to the servers, their network and the daemons
 judging   the columns of a run, and which of them must be 0
 order     whether what was seen is linearizable
 run       one run, on servers of its own
+table     the table of many runs
 """

@@ -44,6 +44,11 @@ class Peer:
     def close(self) -> None:
         self._writer.transport.abort()
 
+    async def end(self) -> None:
+        """Close it in order, and wait for that."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
 
 async def keep_connected(port: int, work: Callable[[Peer], Awaitable[None]], ends: Callable[[], bool]) -> None:
     """Work on a connection, and on another one when that is lost, until it ends."""

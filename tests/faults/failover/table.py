@@ -1,0 +1,87 @@
+"""python -m tests.faults.failover.table FILE...: the table of docs/guarantees.md, of what --json has printed."""
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+HEAD = (
+    "store", "`--durability`", "what happens", "runs", "acknowledged", "lost", "ghosts", "dirty", "uncertain (done)",
+    "unavailable (done)", "seconds without writes", "linearizable",
+)  # fmt: skip
+FORMS = {"sentinel": "Sentinel", "cluster": "Cluster"}
+DURABILITIES = ("replica=1", "replica=all", "async")
+FAULTS = {
+    "kill": "the primary is killed, and comes back taking itself for one",
+    "short": "the same, with the end of its file gone",
+    "twice": "two failovers in a row",
+    "cut": "its replicas lose it 0.8 s before it is killed",
+    "parted": "the links to its replicas are cut 0.8 s before it is killed",
+    "stop": "it is paused for up to 2.9 s",
+    "long": "it is paused for 3 to 6 s",
+    "slow": "it is 0.1 s away for 4 s, and is killed then",
+    "laggard": "a replica is, and the primary is killed",
+    "off": "it is off the network for 4 s",
+    "alone": "it is cut from all but the daemons",
+    "silent": "it is cut from those that vote alone",
+    "far": "it is cut from the daemons alone",
+    "half": "it and a replica are cut from all others, the daemons with them",
+    "blind": "the same, and the daemons reach all",
+    "replica": "one replica is off the network",
+    "roots": "both daemons are killed, and the primary",
+    "frozen": "the daemon of which an edge lives is paused",
+}
+SHORT_PAUSE = 3.0
+
+
+def kind(fault: str) -> str:
+    """The row that a fault belongs to."""
+    parts = fault.split("+")
+    if "roots" in parts:
+        return "roots"
+    word = parts[0].rstrip("0123456789.")
+    if word != "stop":
+        return word
+    return word if float(parts[0].removeprefix(word)) < SHORT_PAUSE else "long"
+
+
+def rows(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each kind of run."""
+    found: dict[tuple[int, int, int], list[Mapping[str, Any]]] = defaultdict(list)
+    for one in runs:
+        place = list(FORMS).index(one["form"]), DURABILITIES.index(one["durability"])
+        found[(*place, list(FAULTS).index(kind(one["fault"])))].append(one)
+    return [_row(*place, found[place]) for place in sorted(found)]
+
+
+def _row(form: int, durability: int, fault: int, runs: list[Mapping[str, Any]]) -> str:
+    without = sorted(one["seconds"] for one in runs)
+    least, most = without[0], without[-1]
+    orders = Counter("replaced" if one["replaced"] else "no" if one["order"] else "yes" for one in runs)
+    words = [
+        list(FORMS.values())[form], f"`{DURABILITIES[durability]}`", list(FAULTS.values())[fault], len(runs),
+        *(f"{sum(one[name] for one in runs):,}" for name in ("acknowledged", "lost", "ghosts", "dirty")),
+        *(_applied(one[name] for one in runs) for name in ("uncertain", "unavailable")),
+        f"{least:g}" if least == most else f"{least:g} to {most:g}",
+        ", ".join(f"{count} {word}" if count < len(runs) else word for word, count in orders.items()),
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, words))} |"
+
+
+def _applied(told: Iterable[str]) -> str:
+    """The sum of such as "12 (3)"."""
+    numbers = [tuple(map(int, re.findall(r"\d+", one))) for one in told]
+    return f"{sum(all_ for all_, _ in numbers):,} ({sum(done for _, done in numbers):,})"
+
+
+def main() -> None:
+    lines = [line for name in sys.argv[1:] for line in Path(name).read_text().splitlines() if line.startswith("{")]
+    aligned = "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"
+    sys.stdout.write("\n".join([f"| {' | '.join(HEAD)} |", aligned, *rows(map(json.loads, lines))]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
