@@ -4,7 +4,7 @@ import pytest
 
 from kvd.requests import Increment, Put, SimpleSets
 from kvd.store.redis.batching import Batch, Job
-from kvd.store.replicated.cluster import Node
+from kvd.store.replicated.cluster import Node, replicas_of
 from kvd.store.replicated.reads import _needed
 from kvd.store.replicated.sentinels import View
 from kvd.store.replicated.writes import _last_revision
@@ -29,6 +29,22 @@ def test_a_line_of_a_clusters_nodes(rest: str, address: tuple[str, int], slots: 
     assert {slot for slot in range(6000) if node.has(slot)} >= slots
     assert not node.has(16383)
     assert not node.has(93) or (93 in range(5461) and "0-5460" in rest)
+
+
+def test_a_primary_that_was_replaced_counts_as_a_replica_while_it_is_away() -> None:
+    """Else a daemon that starts then, with --durability replica=all, takes the one that is left for all."""
+    lines = [
+        "a 127.0.0.1:1@2 master,fail - 0 0 1 disconnected",
+        "b 127.0.0.1:2@3 myself,master - 0 0 6 connected 2-16383",
+        "c 127.0.0.1:3@4 slave b 0 0 6 connected",
+        "d 127.0.0.1:4@5 master - 0 0 4 connected 0",
+        "e 127.0.0.1:5@6 master,fail - 0 0 5 connected 1",
+        "f 127.0.0.1:6@7 master - 0 0 0 connected",
+    ]
+    nodes = [Node.of(line) for line in lines]
+    assert replicas_of(nodes[1], nodes) == 2, "neither one that votes, nor one that is new"
+    nodes[0] = Node.of("a 127.0.0.1:1@2 slave b 0 0 6 connected")
+    assert replicas_of(nodes[1], nodes) == 2
 
 
 def test_a_sentinels_view() -> None:

@@ -4,6 +4,7 @@ None of redis-py's cluster clients is used: they pick a connection for each call
 write before it says that all is replicated.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from kvd.errors import StoreLost, StoreUnusable
@@ -49,6 +50,16 @@ class Node(NamedTuple):
         ranges = (one.partition("-") for one in self.slots if not one.startswith("["))
         return "master" in self.flags and any(int(a) <= slot <= int(b or a) for a, _, b in ranges)
 
+    @property
+    def lost_its_slots(self) -> bool:
+        """Whether it was a primary, and is away: it comes back as a replica of who took over."""
+        return "master" in self.flags and "fail" in self.flags and not self.slots
+
+
+def replicas_of(primary: Node, nodes: Iterable[Node]) -> int:
+    """How many a primary has, also those that are away."""
+    return sum(node.primary == primary.name or node.lost_its_slots for node in nodes)
+
 
 class Cluster:
     """`Witnesses` that are a cluster's nodes: those that were named, and those that they know."""
@@ -73,7 +84,7 @@ class Cluster:
         best, view = max(found, key=lambda one: one[0].epoch)
         host = best.address[0] or self._host_of(best)
         self._know([node.address for node in view if node.address[0] and _GONE.isdisjoint(node.flags)])
-        replicas = max(sum(node.primary == best.name for node in nodes) for _, nodes in views)
+        replicas = max(replicas_of(best, nodes) for _, nodes in views)
         doubt = self._doubt([node.flags for node, _ in found if node.name == best.name])
         return Primary((host, best.address[1]), replicas, doubt, PATIENCE)
 

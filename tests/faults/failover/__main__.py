@@ -2,7 +2,7 @@
 
 Usage:
   tests.faults.failover [--runs N] [--durability MODE] [--store FORM] [--edges N] [--tls] [--auth] [--workers N]
-                        [--json] FAULT...
+                        [--log-from WHERE] [--json] FAULT...
 
 Options:
   --runs N           How often each fault (default 1).
@@ -12,6 +12,7 @@ Options:
   --tls              All servers and Sentinels are asked by TLS.
   --auth             They want passwords.
   --workers N        How many processes each daemon has (default 1).
+  --log-from WHERE   Whom the daemon that is watched asks for changes, primary or replica (default primary).
   --json             Print each run as JSON.
 
 A FAULT is one of
@@ -31,9 +32,9 @@ and, in network namespaces, where this may make some,
   silent     those that vote alone lose the primary
   far        the daemons alone lose the primary
   replica    one replica is off the network
-  parted     the links from the primary to its replicas are cut 0.8 s before it is killed
-  slow       the primary's machine is 0.1 s away, each way, for 4 seconds, and then it is killed
-  laggard    one replica's machine is, when the primary is killed
+  parted     the links from the primary to its replicas are cut 0.8 s before its machine dies
+  slow       the primary's machine is 0.1 s away, each way, for 4 seconds, and then it dies
+  laggard    one replica's machine is, when the primary's dies
 or some of these at once, such as kill+edges.
 
 Status 1 if what must never be has been.
@@ -64,6 +65,7 @@ def main() -> int:
     setup = Setup(
         options["--store"] or "sentinel", options["--durability"] or "replica=1", int(options["--edges"] or 1),
         options["--tls"], options["--auth"], int(options["--workers"] or 1),
+        options["--log-from"] or "primary",
     )  # fmt: skip
     status = 0
     missing = why_none() if any(needs_network(fault) for fault in options["FAULT"]) else ""

@@ -34,6 +34,7 @@ class Setup:
 
     form: sentinel or cluster.  edges: how many, each of which follows the one before, and else a root.
     tls, auth: whether servers and Sentinels want that.  workers: processes of each daemon.
+    log_from: whom the root that is watched asks for changes.
     """
 
     form: str = "sentinel"
@@ -42,6 +43,7 @@ class Setup:
     tls: bool = False
     auth: bool = False
     workers: int = 1
+    log_from: str = "primary"
 
 
 def needs_network(fault: str) -> bool:
@@ -82,7 +84,8 @@ def _daemons(stack: ExitStack, setup: Setup, group: Group, directory: Path) -> t
     """Roots and edges, started."""
     options = ["--store", group.url, "--durability", setup.durability]
     options += ["--workers", str(setup.workers)] if setup.workers > 1 else []
-    roots = [Daemon(directory / f"data{n}", options) for n in range(2)]
+    logs = [[], ["--log-from", setup.log_from]]
+    roots = [Daemon(directory / f"data{n}", [*options, *log]) for n, log in enumerate(logs)]
     edges: list[Daemon] = []
     for one in roots:
         one.start()
