@@ -83,18 +83,20 @@ class Daemon:
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
         passed = taken(activation.passed())
-        if passed and self._settings.listen == DEFAULT_LISTEN:
+        by_http = [listener for listener in passed if listener.is_http]
+        by_line = [listener for listener in passed if not listener.is_http]
+        if by_line and self._settings.listen == DEFAULT_LISTEN:
             # Who passes some need not say where else.
             self._settings = replace(self._settings, listen=())
         exposure.check(self._settings)
-        if self._settings.http:
+        if self._settings.http or by_http:
             needed.check()
-        if without_use := unused(self._settings):
+        if (without_use := unused(self._settings)) and not any(listener.is_tls for listener in passed):
             logger.warning("%s", without_use)
         loaded = self._loaded = Reloadable.read(self._settings)
         location = await self._open_store()
-        self._listeners = listen(self._settings.listen, passed)
-        self._listeners += listen(self._settings.http, is_http=True)
+        self._listeners = listen(self._settings.listen, by_line)
+        self._listeners += listen(self._settings.http, by_http, is_http=True)
         exposure.check_bound(self._settings, self.addresses)
         exposure.check_bound(self._settings, self.http_addresses, HTTP)
         if isinstance(location, EdgeLocation) or self._settings.workers == 1:

@@ -16,19 +16,19 @@ PROCESS, COUNT, NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 """What it says in the environment: whom it means, how many there are, and what they are called, with colons between."""
 FIRST = 3
 """The descriptor of the first one."""
-TLS = "tls"
-"""The name (FileDescriptorName=) of one on which only TLS is spoken."""
-
+TLS, HTTP, HTTPS = "tls", "http", "https"
+"""The names (FileDescriptorName=) of those on which only TLS is spoken, or HTTP, or HTTP over TLS."""
 
 _number = re.compile("[0-9]{1,7}").fullmatch
 """Of a process, or of sockets."""
 
 
 class Passed(NamedTuple):
-    """A socket that listens.  is_tls: whether its name says that TLS is spoken there."""
+    """A socket that listens.  is_tls, is_http: whether its name says that TLS, or HTTP, is spoken there."""
 
     socket: socket.socket
     is_tls: bool
+    is_http: bool
 
 
 def passed() -> list[Passed]:
@@ -41,7 +41,10 @@ def passed() -> list[Passed]:
         return []
     count = int(given[COUNT] or "0")
     names = given[NAMES].split(":") + [""] * count
-    return [Passed(_socket(FIRST + place), names[place] == TLS) for place in range(count)]
+    return [
+        Passed(_socket(FIRST + place), name in (TLS, HTTPS), name in (HTTP, HTTPS))
+        for place, name in enumerate(names[:count])
+    ]
 
 
 def _socket(descriptor: int) -> socket.socket:

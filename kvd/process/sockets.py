@@ -65,7 +65,7 @@ def taken(given: Sequence[Passed]) -> list[Listener]:
             address: AnyAddress = UnixAddress(os.fsdecode(passed.socket.getsockname()))
         else:
             address = _address_of(passed.socket)._replace(tls=passed.is_tls)
-        listeners.append(Listener(passed.socket, address, is_passed=True))
+        listeners.append(Listener(passed.socket, address, is_passed=True, is_http=passed.is_http))
     return listeners
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, ROOT
+from tests.support.tls import Authority, options
 
 LAUNCHER = """\
 import os, sys
@@ -103,6 +104,52 @@ def test_it_is_used_in_the_place_of_an_address_and_others_are_listened_on_as_wel
     with connected(tcp) as peer:
         assert peer.ask("PING") == "OK"
     daemon.stop()
+
+
+def test_one_that_is_called_http_is_for_http_and_keeps_its_address_over_a_restart(
+    tcp: socket.socket, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as http:
+        for workers in ("1", "2"):
+            with socket.create_connection(http.getsockname()) as waiting:
+                waiting.settimeout(PATIENCE)
+                waiting.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                daemon = launch(tmp_path / "data", {"x": tcp, "http": http}, "--workers", workers)
+                assert daemon.greeting.endswith(f" listens on 127.0.0.1:{tcp.getsockname()[1]}\n")
+                assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
+            with connected(tcp) as peer:
+                assert peer.ask("PING") == "OK"
+            daemon.stop()
+
+
+def test_of_one_for_http_alone_the_rest_is_as_without(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"127.0.0.1:{other.getsockname()[1]}"
+        other.close()
+        same = f"127.0.0.1:{http.getsockname()[1]}"
+        daemon = launch(tmp_path / "data", {"http": http}, "--listen", where, "--http", same)
+        assert daemon.greeting.endswith(f" listens on {where}\n")
+        daemon.stop()
+
+
+def test_tls_of_one_for_http_is_judged_as_that_of_any(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    _, _, *tls = options(authority.sign("localhost"))
+    with socket.create_server(("127.0.0.1", 0)) as https, socket.create_server(("0.0.0.0", 0)) as http:  # noqa: S104
+        daemon = launch(tmp_path / "one", {"https": https}, "--listen", f"unix:{tmp_path}/socket", *tls)
+        with socket.create_connection(https.getsockname()) as plain:
+            plain.settimeout(PATIENCE)
+            with authority.client().wrap_socket(plain, server_hostname="localhost") as peer:
+                peer.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                assert peer.recv(100).startswith(b"HTTP/1.1 200 ")
+        daemon.process.terminate()
+        _, said = daemon.process.communicate(timeout=PATIENCE)
+        assert b"of no use" not in said
+        daemon = launch(tmp_path / "two", {"http": http}, "--listen", f"unix:{tmp_path}/socket", *tls)
+        _, said = daemon.process.communicate(timeout=PATIENCE)
+    assert daemon.process.returncode == 1
+    assert b"--http 0.0.0.0:" in said
+    assert b"other machines can reach it" in said
 
 
 def test_what_others_can_reach_needs_what_it_always_needs(tmp_path: Path) -> None:

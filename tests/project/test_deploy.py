@@ -14,6 +14,7 @@ from kvd.addresses import DEFAULT_PORT
 from kvd.cli.commands import COMMANDS
 from kvd.errors import REFUSALS
 from kvd.metrics import METRICS, Kind
+from kvd.process.activation import HTTP, TLS
 from kvd.settings import OPTIONS
 from tests.support.page import section
 from tests.support.processes import ROOT
@@ -53,6 +54,15 @@ def test_systemd_takes_the_unit(analyze: str, tmp_path: Path) -> None:
     unit.write_text(UNIT.read_text().replace("/opt/kvd/bin/kvd", "/bin/true"))
     done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_takes_the_sockets_and_kvd_knows_their_names(analyze: str, tmp_path: Path) -> None:
+    (tmp_path / "kvd.service").write_text(UNIT.read_text().replace("/opt/kvd/bin/kvd", "/bin/true"))
+    sockets = [Path(shutil.copy(path, tmp_path)) for path in UNIT.parent.glob("*.socket")]
+    done = subprocess.run([analyze, "verify", "--man=no", *sockets], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = {name for path in sockets for name in re.findall("^FileDescriptorName=(.*)", path.read_text(), re.MULTILINE)}
+    assert told == {TLS, HTTP}
 
 
 def test_the_unit_is_closed(analyze: str) -> None:
