@@ -67,7 +67,9 @@ local most = math.max(floor + CHANGES, first or 0) + 1
 if low > most then
   low, more = most, 1
 end
-if redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', low)) > 0 then
+-- With nothing to drop it would all the same be written to the append-only file, by Redis 6.2, and synced.
+if redis.call('XRANGE', log, '-', string.format('%.0f-0', low - 1), 'COUNT', 1)[1] then
+  redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', low))
   local last, count = entry(low)
   floor = last and last - count or revision
   redis.call('HSET', meta, 'floor', string.format('%.0f', floor))
