@@ -8,6 +8,7 @@ attach        whether a store is kvd's, and still has all that it acknowledged
 note          on disk: where a store was when the last daemon on it ended in order
 clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
+patience      a connection that does not answer is given up
 batching      queues in front of a connection: group commit
 reads         single keys
 listing       ranges of keys, page by page

@@ -20,6 +20,7 @@ from kvd.counts import Counts, Tally
 from kvd.errors import KvdError, StoreLost, StoreUnusable, Superseded, Unavailable, Uncertain
 from kvd.metrics import BATCHES, ROUND_TRIPS
 from kvd.store.redis.connection import Connection, Connector, Rejected, answer, command, info_of
+from kvd.store.redis.patience import Patience
 
 log = logging.getLogger("kvd.store")
 
@@ -154,6 +155,7 @@ class Batcher(ABC):
         self._superseded: Superseded | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._store_run = ""
+        self._patience = Patience(REPLY_TIMEOUT, self._waits_since)
         self.count_in(Counts())
 
     def count_in(self, counts: Counts) -> None:
@@ -221,16 +223,13 @@ class Batcher(ABC):
         """Send and settle until the connection is lost.  Raises StoreLost."""
         connection.deliver(self._settle, self.REPLIES)
         self._connection = connection
+        self._patience.begin(connection.fail)
         try:
             self._flush()
-            while not connection.lost.done():
-                await asyncio.wait({connection.lost}, timeout=REPLY_TIMEOUT / 4)
-                since = self._waits_since()
-                if since is not None and asyncio.get_running_loop().time() - since > REPLY_TIMEOUT:
-                    raise StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s")
             await connection.lost
         finally:
             self._connection = None
+            self._patience.end()
             connection.lost.cancel()
 
     def _waits_since(self) -> float | None:
@@ -253,6 +252,7 @@ class Batcher(ABC):
                     packed = self._encode(batch)
                     self._in_flight.append(batch)
                     self._connection.write(packed)
+                    self._patience.keep()
         except Exception as error:  # unforeseen: `run` raises it
             if self._connection:
                 self._connection.fail(error)
