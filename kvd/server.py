@@ -106,7 +106,7 @@ class Server:
             "connections were refused", few=1,
         )  # fmt: skip
         self._refused_linger = asyncio.Semaphore(LINGER_COUNT)
-        self._activity = Activity()
+        self._activity = Activity(settings.workers)
         self._service = Service(
             location.open(settings, self._activity), settings, embedded=location.disk is not None, start=start,
             users=loaded.users, others=others, activity=self._activity,

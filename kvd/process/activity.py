@@ -8,7 +8,10 @@ from collections.abc import Callable
 REST_AFTER = 1.0
 """Seconds without a connection after which a process is at rest: not between two commands of a script."""
 TICK = 5.0
-"""Seconds between the moments at which a process at rest does what there is to do."""
+"""Seconds between the moments at which a process at rest does what there is to do, and
+LONGEST_TICK: at the most where several serve: each then does it as much more rarely, for what one does is done for
+all, and what has to be sooner has a time of its own."""
+LONGEST_TICK = 60.0
 
 
 class Activity:
@@ -18,7 +21,9 @@ class Activity:
     there are several.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
+        """processes: that serve the same store."""
+        self._interval = min(TICK * processes, LONGEST_TICK)
         self.resting = False
         self.all_rest: Callable[[], bool] = lambda: True
         self._timer: asyncio.TimerHandle | None = None
@@ -52,7 +57,7 @@ class Activity:
 
     def _rest(self) -> None:
         self.resting = True
-        self._set_timer(TICK)
+        self._set_timer(self._interval)
         self._end_pauses()
 
     def _end_pauses(self) -> None:

@@ -75,7 +75,7 @@ class Housekeeping:
         self._clock = clock
         self._retention = retention
         self._free_space = free_space
-        self._is_slow = False
+        self._rested = False
         self._halvings = 0
         self._tries = 0
         self.sweep = Sweep(self._quietly, writes.daemon, clock, asked, activity)
@@ -98,12 +98,14 @@ class Housekeeping:
 
         Each time, for it may have been started again.
         """
-        is_slow = self._activity.resting and self._activity.all_rest()
-        if self._free_space is unlimited or not (is_slow or self._is_slow):
+        rests = self._activity.resting
+        is_slow = rests and self._activity.all_rest()
+        # Another process may have slowed it down while this one rested.
+        if self._free_space is unlimited or not (rests or self._rested):
             return
         with suppress(Refusal):
             await self._channel.call(command("CONFIG", "SET", "hz", SLOW_PACE if is_slow else PACE))
-            self._is_slow = is_slow
+            self._rested = rests
 
     async def _trim(self) -> None:
         while True:
