@@ -69,6 +69,31 @@ class SimpleSets(NamedTuple):
     keys: list[bytes]
     lines: bytes
 
+    @property
+    def adds(self) -> bool:
+        return False
+
+
+class SimpleWrites(NamedTuple):
+    """PUTs of texts that the store keeps in their records, with and without a time to live, and INCRs; no conditions.
+
+    runs: bytes, for each run of those that are alike, their life, a space, how many they are, a space; the life is the
+    time to live in milliseconds, 0 for none, or + for INCRs.
+    pairs: list[bytes], the key and the value, or amount, of each in turn.
+    """
+
+    runs: bytes
+    pairs: list[bytes]
+
+    @property
+    def keys(self) -> list[bytes]:
+        return self.pairs[::2]
+
+    @property
+    def adds(self) -> bool:
+        """Whether any is an INCR."""
+        return b"+" in self.runs
+
 
 class Delete(NamedTuple):
     """DEL: remove one key.  condition: bytes, as in `Put`."""
@@ -367,6 +392,8 @@ class Interval(NamedTuple):
 Write = Put | Delete | Touch | Increment | Transaction
 AnyWrite = Write | Limited
 """What the store does."""
+Simple = SimpleSets | SimpleWrites
+"""The most usual writes, in forms that cost the least."""
 Demand = Check | CheckNone | CheckSince
 """What only a transaction may have."""
 Request = (

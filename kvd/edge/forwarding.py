@@ -9,7 +9,7 @@ from kvd.edge.pipe import Pipe
 from kvd.edge.writing import LOST, NOT_SENT, line_of, lines_of, newest, outcome_of, takes_revision
 from kvd.errors import KvdError, Unavailable, Uncertain
 from kvd.model import Outcome, Position
-from kvd.requests import AnyWrite, Limited, SimpleSets, Transaction, Write
+from kvd.requests import AnyWrite, Limited, Simple, Transaction, Write
 from kvd.store.api import WriteDone
 
 NO_QUOTAS = b"eERR denied an edge cannot hold to a quota: write to the root"
@@ -25,9 +25,9 @@ class Forwarding:
         self._freshness = freshness
         self._known = known
 
-    def write_then(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:  # noqa: ARG002
+    def write_then(self, writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:  # noqa: ARG002
         """See `api.Store`."""
-        if isinstance(writes, SimpleSets):
+        if isinstance(writes, Simple):
             raise TypeError("an edge is given single writes")
         free = [write for write in writes if not isinstance(write, Limited)]
         if len(free) == len(writes):

@@ -28,6 +28,7 @@ local now = tonumber(clock) > tonumber(kept[3]) and clock or kept[3]
 
 -- What is replaced that has a deadline, or is large: ends are changes.  Where nothing has or is, nothing replaced is.
 local ends, timed, waiting, dropped
+local ended = 0 -- bytes of the keys of ends
 if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 or redis.call('EXISTS', KEYS[8]) > 0 then
   local seen = {}
   for i, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
@@ -44,7 +45,7 @@ if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 or redis.call('EX
       if deadline ~= '0' then
         timed[#timed + 1] = key
         if tonumber(deadline) <= tonumber(now) then
-          ends[#ends + 1], ends[#ends + 2], bytes = 'e' .. key, '', bytes + #key
+          ends[#ends + 1], ends[#ends + 2], ended = 'e' .. key, '', ended + #key
         end
       end
       if kind == 'T' or kind == 'B' then
@@ -64,7 +65,7 @@ end
 
 -- The effects.  The ends of keys whose time was over have an entry of their own, before that of the lines.
 if ends and #ends > 0 then
-  revision = revision + #ends / 2
+  revision, bytes = revision + #ends / 2, bytes + ended
   append('s' .. string.sub(redis.sha1hex(table.concat(ends, '\n')), 1, 8), now, unpack(ends))
   for i = 1, n do
     sets[2 * i] = format(INTEGER, revision + i) .. match(sets[2 * i], '^%d+(.*)$')

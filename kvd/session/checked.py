@@ -10,7 +10,7 @@ from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import Outcome, Record
-from kvd.requests import Auth, Increment, Limited, Put, Read, Request, SimpleSets, Write
+from kvd.requests import Auth, Increment, Limited, Put, Read, Request, Simple, Write
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Parsed, Work
 from kvd.session.handlers import ENDS_TRANSACTION
@@ -47,11 +47,14 @@ class CheckedDispatcher(Dispatcher):
         keys, rights = shortcuts.reads(word, chunk), self._login.rights
         return keys if keys and rights and all(map(rights.may_read, keys)) else None
 
-    def _sets(self, chunk: bytes, max_value: int) -> SimpleSets | None:
+    def _simple(self, chunk: bytes, max_value: int) -> Simple | None:
         rights = self._login.rights
         # What is limited goes by `_write`.
-        sets = shortcuts.sets(chunk, max_value) if rights and not rights.quota else None
-        return sets if sets and rights and all(map(rights.may_write, sets.keys)) else None
+        writes = shortcuts.writes(chunk, max_value) if rights and not rights.quota else None
+        if writes is None or rights is None or not all(map(rights.may_write, writes.keys)):
+            return None
+        # A sum tells what was there.
+        return None if writes.adds and not all(map(rights.may_read, writes.keys)) else writes
 
     # ---- lines
 

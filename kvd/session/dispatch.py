@@ -13,7 +13,7 @@ from typing import Any
 from kvd.errors import KvdError, NotAClient, Refusal, Usage
 from kvd.metrics import REFUSED_VERB
 from kvd.model import Outcome, Record
-from kvd.requests import Request, SimpleSets, Write
+from kvd.requests import Request, Simple, Write
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.login import Guard
@@ -29,6 +29,10 @@ Work = Callable[[], Awaitable[None]]
 """What the connection's task does."""
 Parsed = tuple[Verb, Any]
 """A verb and its request."""
+_SIMPLE_VERBS = {
+    ord(letter): verb for verb in ("SET", "PUT", "INCR") for letter in (verb[0], verb[0].lower())
+}  # fmt: skip
+"""By the letters with which they may begin."""
 LINE_BYTES = 64
 """Memory of a line beyond its own bytes."""
 
@@ -62,7 +66,7 @@ class Dispatcher:
         if context.elsewhere:
             # How long keys live is asked there, and writes may be refused there one by one.
             self._readers = {word: verb for word, verb in READERS.items() if verb.wants_value}
-            self._sets = _no_sets
+            self._simple = _none_simple
         in_flight = context.in_flight
         self._in_flight = in_flight
         self._most = in_flight.at_once(context.store.batch_items)
@@ -87,7 +91,7 @@ class Dispatcher:
     # Where there are users, others take the places of these.
     _is_key = staticmethod(shortcuts.is_key)
     _reads = staticmethod(shortcuts.reads)
-    _sets = staticmethod(shortcuts.sets)
+    _simple = staticmethod(shortcuts.writes)
     _joins: Callable[[Verb, Request], Kind | None] = staticmethod(kind_of)
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
 
@@ -128,7 +132,7 @@ class Dispatcher:
         word = chunk[:space]
         verb = self._readers.get(word)
         if verb is None or space < 0:
-            return self._shortcut_sets(chunk)
+            return self._shortcut_writes(chunk)
         # Most chunks are one line.
         if chunk.find(b"\n") < len(chunk) - 1:
             return self._shortcut_reads(verb, word, chunk)
@@ -170,19 +174,20 @@ class Dispatcher:
         fetch = len(keys) == 1 and verb.wants_value
         self._ask_then(keys, partial(self._answer_chunk, verb, keys), fetch=fetch)
 
-    def _shortcut_sets(self, chunk: bytes) -> bool:
+    def _shortcut_writes(self, chunk: bytes) -> bool:
         # A piece of a large value, or all of it, is not worth a look.
         if len(chunk) > shortcuts.LONGEST_LINE and chunk.find(b"\n", 0, shortcuts.LONGEST_LINE) < 0:
             return False
         if chunk.count(b"\n") > self._most:
             return False
-        sets = self._sets(chunk, self._context.max_value)
-        if sets is None:
+        writes = self._simple(chunk, self._context.max_value)
+        if writes is None:
             return False
         self.busy = True
-        self.requests += len(sets.keys)
+        count = len(writes.keys)
+        self.requests += count
         self._began = perf_counter()
-        self._write_then(sets, len(sets.lines), partial(self._answer_sets, len(sets.keys)))
+        self._write_then(writes, len(chunk), partial(self._answer_simple, _SIMPLE_VERBS[chunk[0]], count))
         return True
 
     def feed(self, lines: Iterable[Line], size: int) -> None:
@@ -362,7 +367,7 @@ class Dispatcher:
     def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
         self.busy = True
         size = sum([write.size for write in writes])
-        simple = None if self._elsewhere else shortcuts.as_sets(writes)
+        simple = None if self._elsewhere else shortcuts.as_simple(writes)
         self._write_then(simple or writes, size, partial(self._answer_writes, verbs))
 
     def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
@@ -380,17 +385,17 @@ class Dispatcher:
         self._counts.found(verb.name, self._began, len(records), records.count(None))
         self._answered(b"".join([reply(record, now) for record in records]))
 
-    def _answer_sets(self, count: int, revisions: Sequence[Outcome] | KvdError) -> None:
+    def _answer_simple(self, verb: str, count: int, outcomes: Sequence[Outcome] | KvdError) -> None:
         self.busy = False
-        if isinstance(revisions, KvdError):
-            self._answered(self._refused(["SET"] * count, revisions))
-        elif revisions[-1].isdigit():
-            self._counts.found("SET", self._began, count, 0)
-            self._answered(replies.oks(revisions))
+        if isinstance(outcomes, KvdError):
+            self._answered(self._refused([verb] * count, outcomes))
+        elif b"".join(outcomes).isdigit():
+            self._counts.found(verb, self._began, count, 0)
+            self._answered(replies.oks(outcomes))
         else:
-            # The store went when some of them were done, or its memory was full.
-            given = [*map(replies.written, revisions)]
-            self._counts.answered(["SET"] * count, given, self._began)
+            # The store went when some of them were done, or its memory was full; or a sum is negative, or none.
+            given = [*map(replies.written, outcomes)]
+            self._counts.answered([verb] * count, given, self._began)
             self._answered(b"".join(given))
 
     def _answer_writes(self, verbs: Sequence[str], outcomes: Sequence[Outcome] | KvdError) -> None:
@@ -430,7 +435,7 @@ class Dispatcher:
             self._handlers.pending = None
 
 
-def _no_sets(chunk: bytes, max_value: int) -> SimpleSets | None:  # noqa: ARG001
+def _none_simple(chunk: bytes, max_value: int) -> Simple | None:  # noqa: ARG001
     """No chunk is recognised."""
     return None
 

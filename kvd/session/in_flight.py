@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
-from kvd.requests import AnyWrite, SimpleSets
+from kvd.requests import AnyWrite, Simple
 from kvd.session.limits import Limit, Limits
 from kvd.store.api import ReadDone, WriteDone
 
@@ -26,7 +26,7 @@ class Reading(Protocol):
 class Writing(Protocol):
     """As `Store.write_then`."""
 
-    def __call__(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None: ...
+    def __call__(self, writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None: ...
 
 
 class InFlight:
@@ -59,8 +59,8 @@ class InFlight:
         if not self._most:
             return write
 
-        def limited(writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:
-            count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
+        def limited(writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
+            count = len(writes.keys) if isinstance(writes, Simple) else len(writes)
             if self._take(count):
                 write(writes, size, partial(self._give_back, count, done))
             else:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import KvdError
 from kvd.model import Change, Outcome, Position, Record
-from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction
+from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
 
 Found = tuple[list[Record | None], int]
 """The records of keys, None for those that are not there, and the store's clock in milliseconds."""
@@ -70,7 +70,7 @@ class Store(Protocol):
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large."""
 
-    def write_then(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:
+    def write_then(self, writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
         """Apply writes in their order, and have `done` called with an outcome for each.
 
         Other writes may come between them.  size: int, bytes of their values.

@@ -45,10 +45,11 @@ def test_every_file_is_a_script_or_a_part_and_every_script_begins_with_the_prelu
 
 
 def test_lengths_are_the_same_in_scripts_and_elsewhere() -> None:
-    (script,) = (path.read_text() for path in SCRIPTS if path.name == "write.lua")
+    scripts = {path.stem: path.read_text() for path in SCRIPTS}
     assert shortcuts.LONGEST_VALUE == digest.LARGE
-    assert f"local LARGE = {digest.LARGE} " in script
-    assert f"local SHORT = {digest.SHORT} " in script
+    assert f"local LARGE = {digest.LARGE} " in scripts["write"]
+    assert f"local SHORT = {digest.SHORT} " in scripts["write"]
+    assert f"local SHORT = {digest.SHORT} " in scripts["simple"]
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ import pytest
 
 from kvd.errors import KvdError, Refusal, Unavailable, Uncertain
 from kvd.model import Change, Outcome, Position, Record
-from kvd.requests import AnyWrite, KeyRange, SimpleSets
+from kvd.requests import AnyWrite, KeyRange, Simple
 from kvd.session import watching
 from kvd.session.kept_input import READ_BYTES
 from kvd.session.output import FLUSH_BYTES, PUSH_ALLOWANCE
@@ -69,9 +69,9 @@ class ObservedStore(Store):
         return await super().fetch(key)
 
     def write_then(
-        self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
+        self, writes: Sequence[AnyWrite] | Simple, size: int, done: Callable[[Sequence[Outcome] | KvdError], None]
     ) -> None:
-        count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
+        count = len(writes.keys) if isinstance(writes, Simple) else len(writes)
         self._later("write", count, partial(super().write_then, writes, size, done), done)
 
     def _later(self, name: str, count: int, call: Callable[[], None], done: Callable[[Refusal], None]) -> None:

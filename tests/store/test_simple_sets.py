@@ -80,6 +80,21 @@ async def test_a_key_whose_time_is_over_expires_before_a_line_sets_it_anew(redis
     await store.close()
 
 
+async def test_what_goes_another_way_is_counted_once(redis: Redis) -> None:
+    """A line of a key whose time is over, and then one of a key that others live with, which is for write.lua."""
+    store = Store(redis.unix_url)
+    await store.start()
+    task = asyncio.create_task(store._writes.run())
+    await store.write([put(b"over", ttl=1), put(b"owner"), put(b"ward", owner=b"owner")], 0)
+    await asyncio.sleep(0.01)
+    before = int(redis.cli("HGET", "{kvd}:meta", "bytes"))
+    await set_plain(store, (b"over", b"1"), (b"owner", b"1"))
+    assert int(redis.cli("HGET", "{kvd}:meta", "bytes")) - before == len("over") + len("over1") + len("owner1")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+
+
 async def test_lines_go_together_with_other_writes(store: Store) -> None:
     """In one batch, in the order in which they came."""
     results = await asyncio.gather(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvd.requests import Increment, Put, SimpleSets
+from kvd.requests import Increment, Put, SimpleSets, SimpleWrites
 from kvd.store.redis.batching import Batch, Job
 from kvd.store.replicated.cluster import Node, replicas_of
 from kvd.store.replicated.reads import _needed
@@ -64,7 +64,10 @@ def test_a_batch_tells_its_last_revision_and_never_takes_a_sum_for_one() -> None
 
     simple = Job(SimpleSets([b"a", b"b"], b"a 1\nb 2\n"), 2, 0, 2, lambda _: None, simple=True)
     put, add = Put(b"k", b"t", b"v"), Increment(b"n", b"1")
+    added = Job(SimpleWrites(b"1000 1 + 1 ", [b"a", b"v", b"n", b"1"]), 2, 0, 2, lambda _: None, simple=True)
     assert _last_revision(Batch([simple], 0.0), b"=7") == 8
+    assert _last_revision(Batch([added, simple], 0.0), b"7 1000000 9 10") == 10
+    assert _last_revision(Batch([simple, added], 0.0), b"7 8 9 1000000") == 9
     assert _last_revision(Batch([simple, job(put)], 0.0), b"7 8 9") == 9
     assert _last_revision(Batch([job(put, add)], 0.0), b"7 1000000") == 7
     assert _last_revision(Batch([job(add)], 0.0), b"1000000") == 0

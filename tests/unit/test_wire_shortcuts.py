@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.errors import KvdError
-from kvd.model import TEXT
-from kvd.requests import Put, Read, Request
+from kvd.model import BYTES, TEXT
+from kvd.requests import Delete, Increment, Put, Read, Request, SimpleSets, Touch, Write
+from kvd.store.redis.simple import requests_of
 from kvd.verbs import READERS, find
 from kvd.wire import shortcuts
 from kvd.wire.lines import LineBuffer
@@ -21,8 +22,26 @@ words = st.sampled_from(
 )  # fmt: skip
 lines = st.builds(
     lambda verb, key, value, end: verb + b" " + key + value + end,
-    st.sampled_from([b"GET", b"SET", b"PUT", b"gets", b"set"]),
-    st.one_of(st.sampled_from([b"a", b"a =", b"k" * 512, b"k" * 513, b"a*", b""]), st.binary(max_size=4)),
+    st.sampled_from([b"GET", b"SET", b"PUT", b"gets", b"set", b"INCR", b"put", b"incr"]),
+    st.one_of(
+        st.sampled_from(
+            [
+                b"a",
+                b"a =",
+                b"a ttl=9 =",
+                b"a ttl=1.5 =",
+                b"a ttl=0 =",
+                b"a ttl=1.0005 =",
+                b"a 5",
+                b"a -9",
+                b"k" * 512,
+                b"k" * 513,
+                b"a*",
+                b"",
+            ]
+        ),
+        st.binary(max_size=4),
+    ),
     st.one_of(st.just(b""), st.binary(max_size=6).map(lambda value: b" " + value), words.map(lambda word: b" " + word)),
     st.sampled_from([b"\n", b"\r\n", b""]),
 )
@@ -41,22 +60,15 @@ def line_by_line(chunk: bytes) -> list[Request] | None:
     return requests if buffer.between and chunk.count(b"\n") == len(requests) else None
 
 
-def pair(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """A put's key, kind and value, as the write script takes them from a line."""
-    key, value = line.split(b" ", 1)
-    return key, TEXT, value
-
-
 @given(chunks)
 def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
     word = chunk.split(b" ")[0]
     if word in READERS and (keys := shortcuts.reads(word, chunk)) is not None and shortcuts.are_keys(keys):
         assert line_by_line(chunk) == [Read(key) for key in keys]
-    if (found := shortcuts.sets(chunk, MAX_VALUE)) is not None:
-        keys, text = found
-        puts = [Put(*pair(line)) for line in text.removesuffix(b"\n").split(b"\n")]
-        assert line_by_line(chunk) == puts
-        assert keys == [put.key for put in puts]
+    if (found := shortcuts.writes(chunk, MAX_VALUE)) is not None:
+        requests = list(requests_of(found))
+        assert line_by_line(chunk) == requests
+        assert found.keys == [request.key for request in requests]
 
 
 @given(st.lists(st.text(re.sub(r"\*", "", "".join(map(chr, range(33, 127)))), min_size=1, max_size=20), min_size=1))
@@ -70,9 +82,9 @@ def test_plain_chunks_are_recognised(keys: list[str]) -> None:
     pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
     chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     lines = b"".join(b"%b %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
-    assert shortcuts.sets(chunk, MAX_VALUE) == (names, lines)
+    assert shortcuts.writes(chunk, MAX_VALUE) == (names, lines)
     chunk = b"".join(b"PUT %b = %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
-    assert shortcuts.sets(chunk, MAX_VALUE) == (names, lines)
+    assert shortcuts.writes(chunk, MAX_VALUE) == (names, lines)
 
 
 @given(chunks)
@@ -103,10 +115,67 @@ def test_these_are_reads_of_what_are_no_keys(chunk: bytes) -> None:
     "chunk", [b"SET a\n", b"SET a b", b"SET a* b\n", b"SET a b\nGET a\n", b"SET a \xff\n", b"SET a \r \n"]
 )
 def test_these_are_no_plain_writes(chunk: bytes) -> None:
-    assert shortcuts.sets(chunk, MAX_VALUE) is None
+    assert shortcuts.writes(chunk, MAX_VALUE) is None
 
 
 def test_a_value_over_the_limit_is_not_plain() -> None:
-    assert shortcuts.sets(b"SET a 12345\n", 5) == ([b"a"], b"a 12345\n")
-    assert shortcuts.sets(b"SET a 12345\n", 4) is None
-    assert shortcuts.sets(b"SET a %b\n" % (b"x" * 4097), MAX_VALUE) is None
+    assert shortcuts.writes(b"SET a 12345\n", 5) == ([b"a"], b"a 12345\n")
+    assert shortcuts.writes(b"SET a 12345\n", 4) is None
+    assert shortcuts.writes(b"SET a %b\n" % (b"x" * 4097), MAX_VALUE) is None
+
+
+TEXTS = {b"": b"", b"= two": b" = three", "ключ".encode(): b"x" * 4096}
+"""Values of two lines in one chunk."""
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize(("one", "other"), TEXTS.items())
+def test_puts_are_recognised_with_and_without_a_time_to_live(end: bytes, one: bytes, other: bytes) -> None:
+    chunk = b"PUT a = %b%bPUT b = %b%b" % (one, end, other, end)
+    assert shortcuts.writes(chunk, MAX_VALUE) == SimpleSets([b"a", b"b"], b"a %b\nb %b\n" % (one, other))
+    timed = b"PUT a ttl=1.5 = %b%bPUT b ttl=1.5 = %b%b" % (one, end, other, end)
+    assert shortcuts.writes(timed, MAX_VALUE) == (b"1500 2 ", [b"a", one, b"b", other])
+    mixed = timed.replace(b"b ttl=1.5", b"b ttl=60")
+    assert shortcuts.writes(mixed, MAX_VALUE) == (b"1500 1 60000 1 ", [b"a", one, b"b", other])
+    assert shortcuts.writes(b"put a ttl=2 = v" + end, MAX_VALUE) == (b"2000 1 ", [b"a", b"v"])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_increments_are_recognised(end: bytes) -> None:
+    assert shortcuts.writes(b"incr n" + end, MAX_VALUE) == (b"+ 1 ", [b"n", b"1"])
+    chunk = end.join([b"INCR n", b"INCR n -5", b"INCR m 0", b""])
+    assert shortcuts.writes(chunk, MAX_VALUE) == (b"+ 3 ", [b"n", b"1", b"n", b"-5", b"m", b"0"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"PUT a ttl=0 = v", b"PUT a ttl=1. = v", b"PUT a ttl=. = v", b"PUT a ttl=2 if=3 = v", b"PUT a* ttl=2 = v",
+     b"PUT a ttl=2 = %b" % (b"x" * 4097), b"PUT a ttl=99999999999 = v", b"PUT a ttl=2 with=b = v", b"INCR n 05",
+     b"INCR n 1234567890123456", b"INCR n -0", b"INCR n 1 2", b"INCR n*", b"DEL a", b"TOUCH a ttl=2"],
+)  # fmt: skip
+def test_these_are_for_the_grammar(line: bytes) -> None:
+    for first in (b"", b"PUT c ttl=2 = v\n", b"INCR c\n"):
+        assert shortcuts.writes(first + line + b"\n", MAX_VALUE) is None
+
+
+names = st.sampled_from([b"a", b"b"])
+simple_writes: st.SearchStrategy[Put | Increment] = st.one_of(
+    st.tuples(names, st.just(TEXT), st.sampled_from([b"", b"v w"]), st.sampled_from([0, 9])).map(lambda put: Put(*put)),
+    st.tuples(names, st.sampled_from([b"1", b"-5"])).map(lambda add: Increment(*add)),
+)
+
+
+@given(st.lists(simple_writes, min_size=1, max_size=6))
+def test_simple_requests_have_a_simple_form(writes: list[Put | Increment]) -> None:
+    simple = shortcuts.as_simple(writes)
+    assert simple is not None
+    assert list(requests_of(simple)) == writes
+
+
+@pytest.mark.parametrize(
+    "write",
+    [Put(b"a", BYTES, b"v"), Put(b"a", TEXT, b"x" * 4097), Put(b"a", TEXT, b"v", 0, b"3"),
+     Put(b"a", TEXT, b"v", 0, b"", b"b"), Delete(b"a"), Touch(b"a", 5), Increment(b"a", b"1234567890123456")],
+)  # fmt: skip
+def test_what_has_none_leaves_its_neighbours_without_one(write: Write) -> None:
+    assert shortcuts.as_simple([Put(b"c", TEXT, b"v"), write]) is None

@@ -13,6 +13,7 @@ batching      queues in front of a connection: group commit
 reads         single keys
 listing       ranges of keys, page by page
 writes        numbered batches, applied at most once
+simple        the most usual writes, as the scripts take them
 log           the change log, read forwards
 entries       of the change log, and the changes in them
 flags         of records and of changes

@@ -50,7 +50,7 @@ class Job:
     count: int, how many they are for BATCH_ITEMS, a transaction as many as it has writes.
     results: int, how many results they have.
     done: called once, with the results or the error.
-    simple: whether items are `SimpleSets`.  fetch: whether a single key's large value is wanted, too.
+    simple: whether items are a `requests.Simple`.  fetch: whether a single key's large value is wanted, too.
     with_owners: whether one of the keys was seen to live with another.
     begun: the results of those requests that were done before the others, which are what is left in the job.
     deaths: int, in how many deaths of the store it was in flight.

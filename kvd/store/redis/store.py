@@ -13,7 +13,7 @@ from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavail
 from kvd.model import Change, Outcome, Position, Record
 from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
-from kvd.requests import AnyWrite, KeyRange, Limited, SimpleSets, Transaction
+from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
 from kvd.store.api import Found, Page, ReadDone, Vitals, WriteDone
 from kvd.store.redis.attach import End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
@@ -249,7 +249,7 @@ class Store:
             (record,) = await self._large.read(key, record)
         return record
 
-    async def write(self, writes: Sequence[AnyWrite] | SimpleSets, size: int) -> list[Outcome]:
+    async def write(self, writes: Sequence[AnyWrite] | Simple, size: int) -> list[Outcome]:
         """Apply at most BATCH_ITEMS writes in their order; other writes may come between them.
 
         size: int, bytes of their values.  Raises Unavailable, Uncertain.
@@ -258,10 +258,10 @@ class Store:
         self.write_then(writes, size, partial(answer, future))
         return await future
 
-    def write_then(self, writes: Sequence[AnyWrite] | SimpleSets, size: int, done: WriteDone) -> None:
+    def write_then(self, writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
         """Have `done` called with what `write` gives or raises."""
-        simple = isinstance(writes, SimpleSets)
-        count = len(writes.keys) if isinstance(writes, SimpleSets) else len(writes)
+        simple = isinstance(writes, Simple)
+        count = len(writes.keys) if isinstance(writes, Simple) else len(writes)
         self._writes.put(Job(writes, count, size, count, done, simple=simple))
 
     async def transact(self, transaction: Transaction | Limited, size: int) -> Outcome:

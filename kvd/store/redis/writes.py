@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
-from kvd.model import TEXT
 from kvd.requests import (
     AnyWrite,
     Check,
@@ -31,8 +30,9 @@ from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, J
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, lost_by, script
-from kvd.store.redis.digest import SHORT, crc, digest_of_lines
+from kvd.store.redis.digest import SHORT, crc
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace
+from kvd.store.redis.simple import call_of, requests_of
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes in flight wait for a lost store to come back and say what became of them."""
@@ -89,22 +89,18 @@ _ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
 
 def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
     """Those of each write."""
-    if job.simple:
-        return map(_put, _puts(job))
-    return (_ARGUMENTS[type(write)](write) for write in job.items)
+    return [_ARGUMENTS[type(write)](write) for write in writes_of(job)]
 
 
-def _puts(job: Job) -> Iterable[Put]:
-    """The simple SETs of a job, one by one."""
-    _, lines = job.items
-    pairs = (line.split(b" ", 1) for line in lines[:-1].split(b"\n"))
-    return (Put(key, TEXT, value) for key, value in pairs)
+def writes_of(job: Job) -> Iterable[AnyWrite]:
+    """The writes of a job, one by one."""
+    return requests_of(job.items) if job.simple else job.items  # type: ignore[arg-type]  # as simple says
 
 
 def _begun(job: Job, outcomes: list[bytes]) -> Job:
     """What is left of a job when some of its writes are done; one by one, so that it may be left at any of them."""
     if job.simple:
-        job.items, job.simple = list(_puts(job)), False
+        job.items, job.simple = list(writes_of(job)), False
     if outcomes:
         job.begun = [*job.begun, *outcomes]
         job.items = job.items[len(outcomes) :]
@@ -115,7 +111,7 @@ def _begun(job: Job, outcomes: list[bytes]) -> Job:
 def _keys(job: Job) -> Iterable[bytes]:
     """Those that a job may change, but for such as a number makes: they are new, and so nothing is kept of them."""
     if job.simple:
-        keys: list[bytes] = job.items[0]
+        keys: list[bytes] = job.items.keys  # type: ignore[attr-defined]  # as simple says
         return keys
     return chain.from_iterable(map(_keys_of, job.items))
 
@@ -195,12 +191,9 @@ class WriteBatcher(Batcher):
         self._number += 1
         batch.number = self._number
         numbered: list[Argument] = [self.daemon, batch.number, self._clock.now]
-        if all(job.simple for job in batch.jobs):
-            keys, parts = zip(*[job.items for job in batch.jobs], strict=True)
-            batch.mark = self._cache.begin_write(chain.from_iterable(keys))
-            lines = b"".join(parts)
-            return script("set", ALL, [*numbered, digest_of_lines(lines), lines])
         batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
+        if all(job.simple for job in batch.jobs):
+            return call_of(numbered, [job.items for job in batch.jobs])  # type: ignore[misc]  # as simple says
         writes = chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
         return script("write", ALL, [*numbered, self._owner_keys, *writes])
 

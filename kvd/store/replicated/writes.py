@@ -7,9 +7,8 @@ then.  If they are too few, only a write that changes nothing is sent, with anot
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
-from itertools import repeat
+from itertools import chain
 from typing import Any
 
 from kvd.backoff import Backoff
@@ -20,7 +19,7 @@ from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connection, Connector, Rejected
 from kvd.store.redis.disk_space import FreeSpace
-from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher
+from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher, writes_of
 from kvd.store.replicated.confirmed import Confirmed, wait_command
 from kvd.store.replicated.guard import Guard
 
@@ -209,13 +208,9 @@ def _last_revision(batch: Batch, reply: bytes) -> int:
     if reply.startswith(b"="):
         return int(reply[1:]) + batch.results() - 1
     last = 0
-    for write, outcome in zip(_writes(batch), reply.split(b" "), strict=False):
+    writes = chain.from_iterable(map(writes_of, batch.jobs))
+    for write, outcome in zip(writes, reply.split(b" "), strict=False):
         # Of INCR it is the sum.
         if outcome.isdigit() and not isinstance(write, Increment):
             last = int(outcome)
     return last
-
-
-def _writes(batch: Batch) -> Iterable[Any]:
-    for job in batch.jobs:
-        yield from repeat(None, job.results) if job.simple else job.items

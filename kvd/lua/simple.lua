@@ -1,0 +1,179 @@
+-- Applies a batch of simple writes that are not all SETs without a time to live (set.lua): short texts, with and without
+-- one, and additions; no conditions.  Consecutive revisions, one log entry, once.  It takes a third of the work of
+-- write.lua.
+-- PARTS: batch order quotas
+-- KEYS: data big index ttl log meta replaced owned
+-- ARGV: daemon number clock runs crcs pairs; runs: for each run of writes that are alike its life, a space, how many, a
+--   space; life: the time to live in ms, 0 for none, or + where values are amounts to add; crcs: the CRC-32, in hex, of
+--   each value longer than SHORT; pairs, each an argument: key value ...
+-- RETURNS: = and the first revision, on which the others follow; or the outcomes as of write.lua, if some are sums; or
+--   nothing, if that is for write.lua: a key lives with another, or others with it, or it is counted (quotas.lua), or a
+--   sum is not plain; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and nothing was done
+local SHORT = 64 -- bytes; of a longer value its CRC-32 is in the digest in its place
+local DIGITS = 16 -- of a number that is not added here
+local FIRST = 6 -- the place of the first key
+local ARGV, last = ARGV, #ARGV
+local sub = string.sub
+local quotas = kept[8] and new_quotas(kept[8], revision)
+local now = store_clock(kept[3], clock)
+local moment = format(INTEGER, now)
+
+-- Records are asked for where they may tell of an end, of a large value or of others; or are added to.
+local records, ends, ended, waiting, dropped, size = {}, {}, {}, {}, {}, 0
+local adds = find(ARGV[4], '+', 1, true)
+local any_due = redis.call('ZRANGEBYSCORE', ttl, '-inf', moment, 'LIMIT', 0, 1)[1]
+local tell = any_due or quotas or redis.call('EXISTS', big, KEYS[8]) > 0
+if tell or adds then
+  local keys, n = {}, 0
+  for i = FIRST, last, 2 do
+    n = n + 1
+    keys[n] = ARGV[i]
+    if quotas and quotas.has(ARGV[i]) then
+      return finish(kept[3], '')
+    end
+  end
+  local raws = redis.call('HMGET', data, unpack(keys))
+  for i = 1, n do
+    records[keys[i]] = raws[i]
+  end
+end
+for key, raw in pairs(tell and records or {}) do
+  if raw and not find(raw, '^%d+ 0 %l ') then
+    local before, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
+    if find(flags, ';[ow]') then
+      return finish(kept[3], '')
+    end
+    if kind == 'T' or kind == 'B' then
+      -- As long as the log has its change, it refers to the value.
+      if tonumber(before) > floor then
+        waiting[#waiting + 1], waiting[#waiting + 2] = before, before
+      else
+        dropped[#dropped + 1] = before
+      end
+    end
+    if deadline ~= '0' and tonumber(deadline) <= now then
+      ended[#ended + 1], size = key, size + #key
+    end
+  end
+end
+-- In an order that does not hang on how a table is made.
+table.sort(ended, precedes)
+for _, key in ipairs(ended) do
+  ends[#ends + 1], ends[#ends + 2], records[key] = 'e' .. key, '', false
+end
+
+-- What goes to the log: the ends of keys whose time was over come first.  Each value makes room for its record.
+local changes, place = ends, #ends
+local first = revision + #ended + 1
+local rev, crc, at = first - 1, 1, FIRST
+local digests, outcomes, results, ttls, timed, plain = {}, {}, 0, {}, 0, false
+local ADDED = INTEGER .. ' %s t %s'
+
+-- What a key's number and an amount come to, as text, and the deadline; nothing if that is not plain.
+local function sum_of(raw, amount)
+  local deadline, value = '0', '0'
+  if raw then
+    deadline, value = match(raw, '^%d+ (%d+) t (%-?[1-9]%d*)$')
+    if not value then
+      deadline, value = match(raw, '^%d+ (%d+) t (0)$')
+    end
+  end
+  if value and #value < DIGITS and #amount < DIGITS then
+    return format(INTEGER, value + amount), deadline
+  end
+end
+
+local life, deadline, shape, name
+for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
+  local behind = at + 2 * count
+  if given ~= life and given ~= '+' then
+    life, deadline = given, given == '0' and given or format(INTEGER, now + 1 + given)
+    shape, name = INTEGER .. ' ' .. deadline .. ' t %s', given == '0' and '' or ' ;d' .. deadline
+    plain = plain or given == '0'
+  end
+  if given == '+' then
+    for i = at, behind - 1, 2 do
+      local key = ARGV[i]
+      local sum, before = sum_of(records[key], ARGV[i + 1])
+      if not sum then
+        return finish(kept[3], '')
+      end
+      rev, place, size = rev + 1, place + 2, size + #key + #sum
+      changes[place - 1], changes[place] = before == '0' and 't' .. key or 't' .. key .. ' ;d' .. before, sum
+      local record = format(ADDED, rev, before, sum)
+      ARGV[i + 1], records[key], results = record, record, results + 1
+      outcomes[results] = sum
+    end
+  else
+    for i = at, behind - 1, 2 do
+      local key, value = ARGV[i], ARGV[i + 1]
+      rev, place, size = rev + 1, place + 2, size + #key + #value
+      changes[place - 1], changes[place] = 't' .. key .. name, value
+      if #value > SHORT then
+        digests[place], crc = sub(ARGV[5], crc, crc + 7), crc + 8
+      end
+      timed = timed + 2
+      ttls[timed - 1], ttls[timed] = deadline, key
+      local record = format(shape, rev, value)
+      ARGV[i + 1] = record
+      if adds then
+        records[key], results = record, results + 1
+        outcomes[results] = format(INTEGER, rev)
+      end
+    end
+  end
+  at = behind
+end
+if rev > LAST then
+  return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
+end
+
+-- The effects.
+local parts = changes
+if crc > 1 then
+  parts = {unpack(changes)}
+  for i, digits in pairs(digests) do
+    parts[i] = digits
+  end
+end
+revision, bytes = rev, bytes + size
+append('s' .. sub(redis.sha1hex(table.concat(parts, '\n')), 1, 8), moment, unpack(changes))
+if redis.call('HSET', data, unpack(ARGV, FIRST)) > 0 then
+  local added = {}
+  for i = FIRST, last, 2 do
+    added[#added + 1], added[#added + 2] = 0, ARGV[i]
+  end
+  redis.call('ZADD', index, unpack(added))
+end
+if plain then
+  -- The last one counts.
+  local deadlines = {}
+  for i = 1, timed, 2 do
+    deadlines[ttls[i + 1]] = ttls[i]
+  end
+  ttls, timed = {}, 0
+  for key, deadline in pairs(deadlines) do
+    if deadline == '0' then
+      ended[#ended + 1] = key
+    else
+      timed = timed + 2
+      ttls[timed - 1], ttls[timed] = deadline, key
+    end
+  end
+end
+if #ended > 0 then
+  redis.call('ZREM', ttl, unpack(ended))
+end
+if timed > 0 then
+  redis.call('ZADD', ttl, unpack(ttls))
+end
+if #waiting > 0 then
+  redis.call('ZADD', replaced, unpack(waiting))
+end
+if #dropped > 0 then
+  redis.call('HDEL', big, unpack(dropped))
+end
+if quotas then
+  quotas.save(meta, revision, now)
+end
+return finish(moment, adds and table.concat(outcomes, ' ') or '=' .. format(INTEGER, first))
