@@ -60,8 +60,8 @@ class AppendOnlyFile:
 
         Raises StartError if the manifest is damaged, OSError.
         """
-        tail = self.tail()
-        return any(_has_meta(file, less if file == tail else 0) for file in self.files() if file.exists())
+        end = self.end()
+        return any(_has_meta(file, less if file == end else 0) for file in self.files() if file.exists())
 
     def in_parts(self) -> bool:
         """Whether it has the form of Redis 7 and Valkey."""
@@ -77,6 +77,14 @@ class AppendOnlyFile:
         """The file that grows.  Raises StartError if the manifest is damaged."""
         files = self.files()
         return files[-1] if files else self.single
+
+    def end(self) -> Path:
+        """The file in which it ends: the last one with something in it.  Raises StartError if the manifest is damaged.
+
+        A rewrite begins with an empty file that is to grow, and it may be the one before that which is not synced yet.
+        """
+        files = [file for file in self.files() if file.suffix != ".rdb"]
+        return next((file for file in reversed(files) if file.exists() and file.stat().st_size), self.tail())
 
     def temporary(self) -> list[Path]:
         """Parts that an engine that was killed had begun to write."""

@@ -117,7 +117,7 @@ class Reading:
             # A start refuses an end that was whole when its daemon ended.
             who = "--repair cuts" if why_damaged(self._directory) else "the next start of kvd (or --repair) cuts"
             raise StartError(
-                f"the last {torn} bytes of {self._aof.tail()} are no whole transaction, as a crash leaves them: {who} "
+                f"the last {torn} bytes of {self._aof.end()} are no whole transaction, as a crash leaves them: {who} "
                 "them off and begins a new history; check it after that"
             )
         self._own = Path(tempfile.mkdtemp(prefix="kvd-check-"))

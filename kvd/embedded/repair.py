@@ -74,14 +74,16 @@ def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
 def no_store_before(aof: AppendOnlyFile, cut: int) -> str:
     """Why an end is not cut off, without which no store would be left."""
     return (
-        f"{aof.tail()} is damaged, and that cannot be mended: its last {cut} bytes are no whole transaction, and what "
+        f"{_tail(aof)} is damaged, and that cannot be mended: its last {cut} bytes are no whole transaction, and what "
         f"comes before them is no store of kvd's; {RESTORE}"
     )
 
 
 def _commands(aof: AppendOnlyFile) -> list[Path]:
-    """The files that hold commands, of which the last one grows."""
-    return [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
+    """The files that hold commands, up to the one in which they end."""
+    files = [file for file in aof.files() if not _is_snapshot(file)] or [aof.single]
+    end = aof.end()
+    return files[: files.index(end) + 1] if end in files else files
 
 
 def _tail(aof: AppendOnlyFile) -> Path:

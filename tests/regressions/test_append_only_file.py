@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.repair import KEPT_CUTS
 from tests.support.daemons import fill, one_line_error, run_kvd
-from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.processes import Daemon, StartDaemon, needs, wait_for
 
 ENDS: dict[str, Callable[[bytes], bytes]] = {
     "seven bytes lost": lambda whole: whole[:-7],
@@ -125,6 +126,23 @@ def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
     with daemon.connect() as peer:
         wait_for("the store", lambda: peer.ask("SET key4 again").startswith("OK "))
         assert int(peer.ask("SET key4 more").removeprefix("OK ")) > 10**9
+
+
+def test_an_end_before_a_part_that_was_just_begun_is_one(start_daemon: StartDaemon) -> None:
+    """A rewrite begins with an empty part; what was written before it may not be on disk yet (fsync everysec)."""
+    needs("redis-server")
+    daemon = start_daemon("--engine", "redis-server", "--fsync", "everysec")
+    fill_one_by_one(daemon, 5)
+    aof = stop_hard(daemon)
+    aof.write_bytes(aof.read_bytes()[:-7])
+    begun = aof.with_name("appendonly.aof.2.incr.aof")
+    begun.touch()
+    manifest = AppendOnlyFile(daemon.data).manifest
+    manifest.write_text(f"{manifest.read_text()}file {begun.name} seq 2 type i\n")
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("COUNT") == "OK 4"
+        assert int(peer.ask("SET key4 again").removeprefix("OK ")) > 10**9
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.store.redis.clock import BEGINNING
+from kvd.store.redis.clock import BEGINNING, Clock
 from kvd.store.redis.store import Store
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
@@ -21,6 +21,8 @@ from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
 pytestmark = pytest.mark.slow
 
 HOUR = 3600
+DAY = 24 * HOUR * 1000
+"""Milliseconds."""
 AN_HOUR = r"(359[0-9]|3600)\.[0-9] s"
 FORWARD = re.compile(rf"the store's clock went forward by {AN_HOUR}")
 BACK = re.compile(rf"the clock of the store's machine went back by {AN_HOUR}")
@@ -210,6 +212,17 @@ def test_a_clock_that_goes_back_and_forth_ends_nothing_early(
             began = lease(peer, "PUT lock ttl=0.3 = v")
             expires(peer, "lock", began, 0.3)
             assert 60 < float(peer.ask("TTL key").split()[1]) <= 100
+
+
+def test_each_jump_is_told_with_its_size(caplog: pytest.LogCaptureFixture) -> None:
+    """Back by three days, forward by eight, back by ten."""
+    clock, now = Clock(), 10**12
+    clock.check(now, now)
+    clock.check(now - 3 * DAY, clock.now)
+    clock.see(now + 5 * DAY)
+    clock.check(now - 5 * DAY, clock.now)
+    told = re.findall(r"went (back|forward) by ([0-9]+)", caplog.text)
+    assert told == [("back", "259200"), ("forward", "432000"), ("back", "864000")]
 
 
 def test_workers_go_on_with_one_clock(start_daemon: StartDaemon, set_clock: SetClock, faked: dict[str, str]) -> None:

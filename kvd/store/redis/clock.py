@@ -80,6 +80,8 @@ class Clock:
         at = elapsed()
         if self._comparable and gap > _tolerance(at - self._at):
             logger.warning("the store's clock went forward by %.1f s: keys may expire early by as much", gap / 1000)
+            # Its machine's has overtaken it.
+            self._ahead = 0
         self._latest, self._seen, self._at = reading, reading, at
 
     def check(self, machine: int, store: int) -> None:
