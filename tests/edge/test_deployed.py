@@ -1,32 +1,18 @@
-"""deploy/edges.yaml: its daemons, started as they stand there, are a root and edges of it."""
+"""The compose files: their services, started as they stand there, are roots on a store and edges of these."""
 
-import re
+from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Daemon, StartDaemon
-
-yaml = pytest.importorskip("yaml")
-VARIABLE = re.compile(r"^(?:ENV)? *(KVD_[A-Z_]+)=\"?([^\"\\\n]*?)\"? *\\?$", re.MULTILINE)
-OF_THE_CONTAINER = ("--listen", "--data")
-"""What a test gives itself."""
+from tests.support.compose import composed
+from tests.support.processes import StartDaemon, needs
 
 
-def test_the_compose_file_is_a_root_and_its_edges(start_daemon: StartDaemon) -> None:
-    services = yaml.safe_load((ROOT / "deploy/edges.yaml").read_text())["services"]
-    started: dict[str, Daemon] = {}
-    image = dict(VARIABLE.findall((ROOT / "Dockerfile").read_text()))
-    assert {"KVD_DATA", "KVD_USERS", "KVD_TLS_CERT"} <= image.keys()
-    for name, service in services.items():
-        assert set(service.get("depends_on", [])) <= started.keys(), "upstreams stand before those that follow them"
-        words = list(service["command"])
-        for option in OF_THE_CONTAINER:
-            if option in words:
-                place = words.index(option)
-                del words[place : place + 2]
-        named = [re.sub(r"^(\w+):5830$", lambda one: started[one[1]].addr, word) for word in words]
-        started[name] = start_daemon(*named, **image | service["environment"])
-    with started["root"].connect() as writer, started["edge-1"].connect() as one, started["edge-2"].connect() as other:
+def test_edges_are_a_root_and_its_edges(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    with (
+        composed("edges.yaml", tmp_path, start_daemon) as daemons,
+        daemons["root"].connect() as writer, daemons["edge-1"].connect() as one, daemons["edge-2"].connect() as other,
+    ):  # fmt: skip
         assert one.ask("WATCH") == other.ask("WATCH")
         assert writer.ask("SET a 1") == "OK 1"
         assert one.line() == other.line()
@@ -34,3 +20,23 @@ def test_the_compose_file_is_a_root_and_its_edges(start_daemon: StartDaemon) -> 
         change = one.line()
         assert change.startswith("CHANGE 2@")
         assert sorted(other.lines(2)) == sorted([change, "OK 2"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compose-sentinel.yaml", "compose-cluster.yaml"])
+def test_groups_are_a_store_with_replicas_two_daemons_and_an_edge(
+    start_daemon: StartDaemon, tmp_path: Path, name: str
+) -> None:
+    needs("redis-server")
+    with (
+        composed(name, tmp_path, start_daemon) as daemons,
+        daemons["kvd-1"].connect() as one, daemons["kvd-2"].connect() as other, daemons["edge"].connect() as edge,
+    ):  # fmt: skip
+        store = edge.ask("WATCH *").partition("@")[2]
+        assert other.ask("WATCH *") == f"OK 0@{store}"
+        assert daemons["kvd-2"].says("the change log is read from the replica")
+        assert one.ask("SET a 1") == "OK 1"
+        assert [edge.line(), other.line()] == [f"CHANGE 1@{store} SET a 1"] * 2
+        assert edge.ask("UNWATCH") == f"OK 1@{store}"
+        assert edge.ask("SET a 2") == "OK 2"
+        assert one.ask("GET a") == "OK 2"

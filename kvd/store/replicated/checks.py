@@ -98,7 +98,8 @@ async def check_replicas(primary: Connection, needed: int, known: int) -> None:
     """
     give_up = asyncio.get_running_loop().time() + ONLINE_WAIT
     while (online := len(await online_replicas(primary))) < max(needed, 1):
-        if max(needed, 1) > max(known, online) or asyncio.get_running_loop().time() > give_up:
+        # Who watches over a group that was started a moment ago knows of none yet.
+        if (known and max(needed, 1) > max(known, online)) or asyncio.get_running_loop().time() > give_up:
             raise StoreUnusable(
                 f"{online} replicas follow its primary, and --durability asks for {needed or 'all'}: start more, or "
                 "ask for less"

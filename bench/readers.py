@@ -1,0 +1,175 @@
+"""python -m bench.readers: what daemons with watchers cost the primary, by which way the changes come to them.
+
+Usage:
+  bench.readers [--counts LIST] [--watchers M] [--seconds S] [--rate R] [--forms LIST]
+
+Options:
+  --counts LIST  How many daemons, in turn [default: 0,1,8,32].
+  --watchers M   Watchers of every change at each of them [default: 10].
+  --seconds S    Seconds of each measurement [default: 5].
+  --rate R       SETs a second, one at a time [default: 200].
+  --forms LIST   Of these [default: primary,replica,edges,levels].
+
+Three servers under three Sentinels, of which each change is confirmed by one replica, and a daemon on them, the root,
+that is written to and has no watchers.  Further daemons with watchers are, by their form,
+  primary  on the same store, and read its change log from the primary
+  replica  the same, with --log-from replica
+  edges    edges of the root
+  levels   edges in three levels: 2 of the root, 6 of these, the rest of those 6
+All figures are differences to none of them: in a line commands a second that the primary does, and microseconds of
+processor time for a SET, in the primary, the replicas, the Sentinels, the root, and one of the daemons with watchers.
+"""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from docopt import docopt
+
+from bench.edges import Counting, watch
+from bench.servers import use_real_disk
+from tests.support.groups import SentinelGroup, running
+from tests.support.processes import Daemon
+
+LEVELS = (2, 6)
+"""Edges of the first level, and of the second."""
+PAUSE = 0.01
+"""Seconds between looks whether all watchers have all changes."""
+SETTLING = 1.0
+"""Seconds for what begins to come to rest."""
+
+
+class Cost(NamedTuple):
+    """commands: a second, of the primary.  The rest: microseconds of processor time for a SET."""
+
+    commands: float
+    primary: float
+    replicas: float
+    sentinels: float
+    root: float
+    daemon: float
+
+
+def processor(pids: Sequence[int]) -> float:
+    """Seconds that processes have run, all their threads together."""
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def commands(group: SentinelGroup) -> int:
+    """That the primary has done, those in scripts, too."""
+    found = group.primary.info("stats")["total_commands_processed"]
+    assert isinstance(found, int)  # noqa: S101
+    return found
+
+
+async def write(port: int, seconds: float, rate: float) -> int:
+    """SET at a rate; how many there were."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began, count = time.monotonic(), 0
+    while (now := time.monotonic()) < began + seconds:
+        await asyncio.sleep(max(0.0, began + count / rate - now))
+        writer.write(b"SET bench/key %032d\n" % count)
+        await reader.readline()
+        count += 1
+    writer.close()
+    return count
+
+
+class Tree:
+    """The root, and daemons with watchers."""
+
+    def __init__(self, directory: Path, group: SentinelGroup, form: str, stack: ExitStack) -> None:
+        self._directory = directory
+        self._group = group
+        self._form = form
+        self._stack = stack
+        self._root = self._started("root", "--store", group.url)
+        self._daemons: list[Daemon] = []
+
+    def _started(self, name: str, *options: str) -> Daemon:
+        daemon = Daemon(self._directory / name, options)
+        daemon.start()
+        self._stack.callback(daemon.stop)
+        return daemon
+
+    def grow(self, count: int) -> None:
+        """Have so many daemons."""
+        for place in range(len(self._daemons), count):
+            self._daemons.append(self._started(str(place), *self._options(place)))
+
+    def _options(self, place: int) -> tuple[str, ...]:
+        if self._form in ("primary", "replica"):
+            return "--store", self._group.url, "--log-from", self._form
+        first, second = LEVELS
+        if self._form == "edges" or place < first:
+            return "--follow", self._root.addr
+        if place < first + second:
+            return "--follow", self._daemons[place % first].addr
+        return "--follow", self._daemons[first + place % second].addr
+
+    async def measure(self, watchers: int, seconds: float, rate: float) -> Cost:
+        """With as many watchers at each."""
+        counting = [Counting() for _ in range(watchers * len(self._daemons))]
+        transports: list[asyncio.Transport] = []
+        for place, daemon in enumerate(self._daemons):
+            transports += await watch(daemon.port, counting[place * watchers : (place + 1) * watchers])
+        await asyncio.sleep(SETTLING)
+        before = [*map(processor, self._pids())], commands(self._group), time.monotonic()
+        sets = await write(self._root.port, seconds, rate)
+        # The answer to WATCH is a line, too.
+        while min((one.lines for one in counting), default=sets + 1) <= sets:  # noqa: ASYNC110  # it is in no hurry
+            await asyncio.sleep(PAUSE)
+        used = [(now - then) / sets * 1e6 for now, then in zip(map(processor, self._pids()), before[0], strict=True)]
+        done = (commands(self._group) - before[1]) / (time.monotonic() - before[2])
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(SETTLING)
+        daemons = used[4:]
+        return Cost(done, *used[:4], statistics.mean(daemons) if daemons else 0.0)
+
+    def _pids(self) -> list[list[int]]:
+        primary = self._group.primary
+        return [
+            [primary.pid], [node.pid for node in self._group.nodes if node is not primary],
+            [node.pid for node in self._group.sentinels], [self._root.pid], *([one.pid] for one in self._daemons),
+        ]  # fmt: skip
+
+
+@contextmanager
+def planted(form: str) -> Iterator[Tree]:
+    """A group and its root."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
+        group = stack.enter_context(running(SentinelGroup(directory / "group")))
+        yield Tree(directory, group, form, stack)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    options = docopt(__doc__, arguments)
+    use_real_disk()
+    sys.stdout.write("| form | daemons | commands/s | primary | replicas | Sentinels | root | daemon |\n")
+    sys.stdout.write("|---|--:|--:|--:|--:|--:|--:|--:|\n")
+    timing = int(options["--watchers"]), float(options["--seconds"]), float(options["--rate"])
+    for form in options["--forms"].split(","):
+        with planted(form) as tree:
+            none = asyncio.run(tree.measure(*timing))
+            for count in map(int, options["--counts"].split(",")):
+                tree.grow(count)
+                found = asyncio.run(tree.measure(*timing)) if count else none
+                less = none._replace(daemon=0.0) if count else Cost(*[0.0] * len(none))
+                shown = " | ".join(f"{one - other:.0f}" for one, other in zip(found, less, strict=True))
+                sys.stdout.write(f"| {form} | {count} | {shown} |\n")
+                sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
