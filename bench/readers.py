@@ -16,8 +16,10 @@ that is written to and has no watchers.  Further daemons with watchers are, by t
   replica  the same, with --log-from replica
   edges    edges of the root
   levels   edges in three levels: 2 of the root, 6 of these, the rest of those 6
-All figures are differences to none of them: in a line commands a second that the primary does, and microseconds of
-processor time for a SET, in the primary, the replicas, the Sentinels, the root, and one of the daemons with watchers.
+At first nothing is written: what that takes is left out of the rest.  A line tells what the primary does then, in
+commands a second and percent of a core; how many SETs there were a second, for a busy machine does fewer; commands of
+the primary for a SET; and microseconds of processor time for a SET, in the primary, the replicas, the Sentinels, the
+root, and one of the daemons with watchers.
 """
 
 import asyncio
@@ -25,10 +27,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from docopt import docopt
 
@@ -46,14 +48,34 @@ SETTLING = 1.0
 
 
 class Cost(NamedTuple):
-    """commands: a second, of the primary.  The rest: microseconds of processor time for a SET."""
+    """At rest: the primary's commands a second, and percent of a core.  rate: SETs a second.
 
+    commands: of the primary, for a SET.  The rest: microseconds of processor time for a SET.
+    """
+
+    resting_commands: float
+    resting_percent: float
+    rate: float
     commands: float
     primary: float
     replicas: float
     sentinels: float
     root: float
     daemon: float
+
+
+class Use(NamedTuple):
+    """Of some time.  seconds: it took.  commands: of the primary.  processors: seconds, of each group of processes."""
+
+    seconds: float
+    commands: float
+    processors: list[float]
+
+    def beyond(self, rest: "Use") -> "Use":
+        """What is more than at rest, in the same time."""
+        share = self.seconds / rest.seconds
+        used = [one - other * share for one, other in zip(self.processors, rest.processors, strict=True)]
+        return Use(self.seconds, self.commands - rest.commands * share, used)
 
 
 def processor(pids: Sequence[int]) -> float:
@@ -121,18 +143,35 @@ class Tree:
         for place, daemon in enumerate(self._daemons):
             transports += await watch(daemon.port, counting[place * watchers : (place + 1) * watchers])
         await asyncio.sleep(SETTLING)
-        before = [*map(processor, self._pids())], commands(self._group), time.monotonic()
-        sets = await write(self._root.port, seconds, rate)
-        # The answer to WATCH is a line, too.
-        while min((one.lines for one in counting), default=sets + 1) <= sets:  # noqa: ASYNC110  # it is in no hurry
-            await asyncio.sleep(PAUSE)
-        used = [(now - then) / sets * 1e6 for now, then in zip(map(processor, self._pids()), before[0], strict=True)]
-        done = (commands(self._group) - before[1]) / (time.monotonic() - before[2])
+        rest = await self._use(asyncio.sleep(seconds))
+        sets = 0
+
+        async def work() -> None:
+            nonlocal sets
+            sets = await write(self._root.port, seconds, rate)
+            # The answer to WATCH is a line, too.
+            while min((one.lines for one in counting), default=sets + 1) <= sets:  # noqa: ASYNC110  # it is in no hurry
+                await asyncio.sleep(PAUSE)
+
+        more = (await self._use(work())).beyond(rest)
         for transport in transports:
             transport.abort()
         await asyncio.sleep(SETTLING)
-        daemons = used[4:]
-        return Cost(done, *used[:4], statistics.mean(daemons) if daemons else 0.0)
+        primary, replicas, sentinels, root, *others = (one / sets * 1e6 for one in more.processors)
+        return Cost(
+            rest.commands / rest.seconds, 100 * rest.processors[0] / rest.seconds, sets / more.seconds,
+            more.commands / sets, primary, replicas, sentinels, root, statistics.mean(others) if others else 0.0,
+        )  # fmt: skip
+
+    async def _use(self, work: Coroutine[Any, Any, None]) -> Use:
+        """That of some work."""
+        began, done, used = time.monotonic(), commands(self._group), [*map(processor, self._pids())]
+        await work
+        now = [*map(processor, self._pids())]
+        return Use(
+            time.monotonic() - began, commands(self._group) - done,
+            [one - other for one, other in zip(now, used, strict=True)],
+        )  # fmt: skip
 
     def _pids(self) -> list[list[int]]:
         primary = self._group.primary
@@ -155,18 +194,15 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = docopt(__doc__, arguments)
     use_real_disk()
-    sys.stdout.write("| form | daemons | commands/s | primary | replicas | Sentinels | root | daemon |\n")
-    sys.stdout.write("|---|--:|--:|--:|--:|--:|--:|--:|\n")
+    names = ["form", "daemons", "commands/s at rest", "% of a core", "SETs/s", "commands", *Cost._fields[4:]]
+    sys.stdout.write(f"| {' | '.join(names)} |\n|---|{'--:|' * (len(names) - 1)}\n")
     timing = int(options["--watchers"]), float(options["--seconds"]), float(options["--rate"])
     for form in options["--forms"].split(","):
         with planted(form) as tree:
-            none = asyncio.run(tree.measure(*timing))
             for count in map(int, options["--counts"].split(",")):
                 tree.grow(count)
-                found = asyncio.run(tree.measure(*timing)) if count else none
-                less = none._replace(daemon=0.0) if count else Cost(*[0.0] * len(none))
-                shown = " | ".join(f"{one - other:.0f}" for one, other in zip(found, less, strict=True))
-                sys.stdout.write(f"| {form} | {count} | {shown} |\n")
+                found = asyncio.run(tree.measure(*timing))
+                sys.stdout.write(f"| {form} | {count} | {' | '.join(f'{one:.1f}' for one in found)} |\n")
                 sys.stdout.flush()
     return 0
 
