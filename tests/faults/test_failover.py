@@ -152,7 +152,7 @@ async def at_an_edge(keys: list[str], answers: dict[str, str]) -> Seen:
             writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        peer = await Peer.open(server.sockets[0].getsockname()[1])
+        peer = await Peer.open(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await EdgeReader(seen, newest, lambda: bool(asked), "e0").work(peer)
         await peer.end()
     assert asked[: len(keys)] == keys

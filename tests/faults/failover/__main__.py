@@ -31,6 +31,7 @@ and, in network namespaces, where this may make some,
   blind      as half, but the daemons reach all
   silent     those that vote alone lose the primary
   far        the daemons alone lose the primary
+  lone       the primary and the daemon that is read from are cut from all else
   replica    one replica is off the network
   parted     the links from the primary to its replicas are cut 0.8 s before its machine dies
   slow       the primary's machine is 0.1 s away, each way, for 4 seconds, and then it dies

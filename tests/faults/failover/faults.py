@@ -5,7 +5,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from tests.support.groups import ClusterGroup, Group, Node
+from tests.support.groups import ClusterGroup, Group, Machine, Node
 from tests.support.machines import Network
 from tests.support.processes import PATIENCE, Daemon, wait_for
 
@@ -13,18 +13,20 @@ AWAY = 5.0
 """Seconds after which a server that was killed comes back, and
 DAEMON_AWAY: the same of a daemon,
 CUT: for which links are cut or slow, and
+LONG_CUT: where others are to have gone on meanwhile, and
 PARTED: from when replicas lose the primary until it is killed."""
 DAEMON_AWAY = 0.5
 CUT = 4.0
+LONG_CUT = 8.0
 PARTED = 0.8
 SLOW = 0.1
 """Seconds that all takes on a slow link, each way."""
 LOST_BYTES = 100_000
 """Of the end of a file."""
 LONG = ("twice", "half", "blind")
-NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard")
+NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard", "lone")
 DATA = 3
-"""So many machines have the servers; those after them have those that vote."""
+"""So many machines have the servers; those after them have those that vote, and the last one the second daemon."""
 
 
 class Fault:
@@ -125,12 +127,14 @@ class Fault:
 
     # ---- the network
 
-    async def _apart(self, left: list[int], right: list[int], *, here: bool = False) -> None:
-        """Cut some machines from others.  here: also from this one."""
+    async def _apart(
+        self, left: Sequence[int], right: Sequence[int], others: Sequence[Machine] = (), cut: float = CUT
+    ) -> None:
+        """Cut some machines from others.  cut: seconds."""
         net = self._network
-        rights = [net.machines[n] for n in right] + ([net.here] if here else [])
+        rights = [*(net.machines[n] for n in right), *others]
         net.cut([(net.machines[n], other) for n in left for other in rights])
-        await asyncio.sleep(CUT)
+        await asyncio.sleep(cut)
         net.mend()
 
     @property
@@ -140,7 +144,11 @@ class Fault:
 
     @property
     def _voters(self) -> list[int]:
-        return list(range(DATA, len(self._network.machines)))
+        return list(range(DATA, len(self._network.machines) - 1))
+
+    @property
+    def _of_daemons(self) -> tuple[Machine, Machine]:
+        return self._network.here, self._network.machines[-1]
 
     async def _off(self, machine: int = 0) -> None:
         self._network.cut_off(self._network.machines[machine])
@@ -151,10 +159,7 @@ class Fault:
         await self._apart([0], [1, 2, *self._voters])
 
     async def _half(self) -> None:
-        # This machine is with the first two, and does not reach the others.
-        machines, here = self._network.machines, self._network.here
-        self._network.cut([(here, machines[n]) for n in (2, *self._voters)])
-        await self._blind()
+        await self._apart([2, *self._voters], [0, 1], self._of_daemons)
 
     async def _blind(self) -> None:
         await self._apart([0, 1], [2, *self._voters])
@@ -163,7 +168,12 @@ class Fault:
         await self._apart([0], self._voters)
 
     async def _far(self) -> None:
-        await self._apart([0], [], here=True)
+        await self._apart([0], [], self._of_daemons)
+
+    async def _lone(self) -> None:
+        _, second = self._of_daemons
+        self._network.cut([(second, self._network.machines[n]) for n in (1, 2, *self._voters)])
+        await self._apart([0], [1, 2, *self._voters], [self._network.here], LONG_CUT)
 
     async def _replica(self) -> None:
         await self._off(1)

@@ -28,8 +28,8 @@ class Load:
     Keys are written once, but those of the swappers, who go by what the other daemon gives.
     """
 
-    def __init__(self, writing: int, watching: int, edges: Sequence[int] = ()) -> None:
-        """Ports of daemons."""
+    def __init__(self, writing: str, watching: str, edges: Sequence[str] = ()) -> None:
+        """Addresses of daemons."""
         self.seen = Seen()
         self._writing, self._watching, self._edges = writing, watching, edges
         self._stopped = False
@@ -48,18 +48,18 @@ class Load:
             self._ask(both[(number + 1) % 2], swapper.read)
         self._ask(self._watching, RootReader(self.seen, self._newest, self._ends).work)
         self._watch("root", [self._watching])
-        for number, port in enumerate(self._edges):
-            self._ask(port, EdgeReader(self.seen, self._newest, self._ends, f"e{number}").work)
-            self._watch(f"edge{number}", [port])
+        for number, edge in enumerate(self._edges):
+            self._ask(edge, EdgeReader(self.seen, self._newest, self._ends, f"e{number}").work)
+            self._watch(f"edge{number}", [edge])
         if self._edges:
             self._watch("anywhere", [*self._edges, *both])
 
-    def _ask(self, port: int, work: Callable[[Peer], Awaitable[None]]) -> None:
-        self._asking.append(asyncio.create_task(keep_connected(port, work, self._ends)))
+    def _ask(self, address: str, work: Callable[[Peer], Awaitable[None]]) -> None:
+        self._asking.append(asyncio.create_task(keep_connected(address, work, self._ends)))
 
-    def _watch(self, name: str, ports: Sequence[int]) -> None:
+    def _watch(self, name: str, addresses: Sequence[str]) -> None:
         self.seen.watches[name] = Watched()
-        self._watchers.append(asyncio.create_task(Watcher(ports, self.seen.watches[name]).run()))
+        self._watchers.append(asyncio.create_task(Watcher(addresses, self.seen.watches[name]).run()))
 
     def _ends(self) -> bool:
         return self._stopped

@@ -21,8 +21,12 @@ class Peer:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int) -> "Peer":
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_LINE))
+    async def open(cls, address: str) -> "Peer":
+        """address: of a daemon, as --follow takes it."""
+        host, _, place = address.partition(":")
+        if host == "unix":
+            return cls(*await asyncio.open_unix_connection(place, limit=LONGEST_LINE))
+        return cls(*await asyncio.open_connection(host, int(place), limit=LONGEST_LINE))
 
     def send(self, text: str) -> None:
         self._writer.write(text.encode())
@@ -50,11 +54,11 @@ class Peer:
         await self._writer.wait_closed()
 
 
-async def keep_connected(port: int, work: Callable[[Peer], Awaitable[None]], ends: Callable[[], bool]) -> None:
+async def keep_connected(address: str, work: Callable[[Peer], Awaitable[None]], ends: Callable[[], bool]) -> None:
     """Work on a connection, and on another one when that is lost, until it ends."""
     while not ends():
         with suppress(OSError, asyncio.IncompleteReadError):
-            peer = await Peer.open(port)
+            peer = await Peer.open(address)
             try:
                 await work(peer)
             finally:

@@ -13,7 +13,7 @@ from tests.faults.failover.judging import Result, judge
 from tests.faults.failover.load import Load
 from tests.support.group_access import Access
 from tests.support.groups import ClusterGroup, Group, Machine, Node, SentinelGroup
-from tests.support.machines import network
+from tests.support.machines import Network, network
 from tests.support.processes import Daemon
 
 BEFORE, AFTER = 2.5, 11.0
@@ -23,7 +23,7 @@ LONG_AFTER = 24.0
 UNCERTAIN = 13.0
 """Seconds in which every request is answered, whatever happens."""
 PLACES = {"sentinel": 6, "cluster": 5}
-"""Machines of each form."""
+"""Machines of each form's servers; one more has the second daemon."""
 USER, SENTINEL_USER = "secret:of/data", "secret@of?sentinels"
 """Passwords, with characters that a URL must escape."""
 
@@ -56,11 +56,11 @@ def run(fault: str, setup: Setup) -> Result:
     with ExitStack() as stack:
         place = tempfile.TemporaryDirectory(prefix="kvd-failover-", ignore_cleanup_errors=True)
         directory = Path(stack.enter_context(place))
-        net = stack.enter_context(network(PLACES[setup.form])) if needs_network(fault) else None
-        group = _group(setup, directory, net.machines if net else ())
+        net = stack.enter_context(network(PLACES[setup.form] + 1)) if needs_network(fault) else None
+        group = _group(setup, directory, net.machines[:-1] if net else ())
         stack.callback(group.close)
         group.start()
-        roots, edges = _daemons(stack, setup, group, directory)
+        roots, edges = _daemons(stack, setup, group, directory, net)
         # With all, it is written on when the one that is gone has been found again.
         long = setup.durability == "replica=all" or any(part in LONG for part in fault.split("+"))
         doing = Fault(fault, group, net, roots, edges)
@@ -80,12 +80,29 @@ def _group(setup: Setup, directory: Path, machines: Sequence[Machine]) -> Sentin
     return kind(directory / "group", "--protected-mode", "no", machines=machines, access=access)
 
 
-def _daemons(stack: ExitStack, setup: Setup, group: Group, directory: Path) -> tuple[list[Daemon], list[Daemon]]:
+class RemoteDaemon(Daemon):
+    """One on a machine of its own, which is asked by a unix socket from here."""
+
+    def __init__(self, data: Path, options: Sequence[str], space: str) -> None:
+        self._socket = f"unix:{data}.sock"
+        super().__init__(data, [*options, "--listen", self._socket])
+        self._prefix = ["ip", "netns", "exec", space]
+
+    @property
+    def addr(self) -> str:
+        """See `Daemon`."""
+        return self._socket
+
+
+def _daemons(
+    stack: ExitStack, setup: Setup, group: Group, directory: Path, net: Network | None
+) -> tuple[list[Daemon], list[Daemon]]:
     """Roots and edges, started."""
     options = ["--store", group.url, "--durability", setup.durability]
     options += ["--workers", str(setup.workers)] if setup.workers > 1 else []
-    logs = [[], ["--log-from", setup.log_from]]
-    roots = [Daemon(directory / f"data{n}", [*options, *log]) for n, log in enumerate(logs)]
+    watched = [*options, "--log-from", setup.log_from]
+    second = RemoteDaemon(directory / "data1", watched, net.machines[-1].space) if net else None
+    roots = [Daemon(directory / "data0", options), second or Daemon(directory / "data1", watched)]
     edges: list[Daemon] = []
     for one in roots:
         one.start()
@@ -100,7 +117,7 @@ def _daemons(stack: ExitStack, setup: Setup, group: Group, directory: Path) -> t
 
 async def load(fault: Fault, roots: Sequence[Daemon], edges: Sequence[Daemon], seconds: float) -> Load:
     """The load, with the fault in it.  seconds: from its beginning on."""
-    running = Load(roots[0].port, roots[1].port, [one.port for one in edges])
+    running = Load(roots[0].addr, roots[1].addr, [one.addr for one in edges])
     running.start()
     await asyncio.sleep(BEFORE)
     doing = asyncio.create_task(fault.run())

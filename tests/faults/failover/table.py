@@ -28,6 +28,7 @@ FAULTS = {
     "alone": "it is cut from all but the daemons",
     "silent": "it is cut from those that vote alone",
     "far": "it is cut from the daemons alone",
+    "lone": "it and the daemon that is read from are cut from all else",
     "half": "it and a replica are cut from all others, the daemons with them",
     "blind": "the same, and the daemons reach all",
     "replica": "one replica is off the network",

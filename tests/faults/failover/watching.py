@@ -78,22 +78,22 @@ class Watched:
 class Watcher:
     """Watches everything, at one daemon after another.  Run `run`."""
 
-    def __init__(self, ports: Sequence[int], watched: Watched) -> None:
-        """ports: those of the daemons, in turn."""
-        self._ports = list(ports)
+    def __init__(self, addresses: Sequence[str], watched: Watched) -> None:
+        """addresses: those of the daemons, in turn."""
+        self._addresses = list(addresses)
         self._watched = watched
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-                peer = await Peer.open(self._ports[0])
+                peer = await Peer.open(self._addresses[0])
                 try:
                     await self._watch(peer)
                 finally:
                     peer.close()
             self._watched.lost()
-            self._ports.append(self._ports.pop(0))
+            self._addresses.append(self._addresses.pop(0))
             await asyncio.sleep(PAUSE)
 
     async def _watch(self, peer: Peer) -> None:
