@@ -49,7 +49,9 @@ class Load:
         self._ask(self._watching, RootReader(self.seen, self._newest, self._ends).work)
         self._watch("root", [self._watching])
         for number, edge in enumerate(self._edges):
-            self._ask(edge, EdgeReader(self.seen, self._newest, self._ends, f"e{number}").work)
+            reader = EdgeReader(self.seen, self._newest, self._ends, f"e{number}")
+            self._ask(edge, reader.read)
+            self._ask(edge, reader.write)
             self._watch(f"edge{number}", [edge])
         if self._edges:
             self._watch("anywhere", [*self._edges, *both])

@@ -60,7 +60,9 @@ def _writes(seen: Seen, versions: Versions) -> Iterator[Timed]:
             revision = max(versions[asked.key], default=UNKNOWN)
         if revision > 0:
             first = asked.first or revision
-            yield Timed(asked.start, asked.end, asked.connection, [(revision, revision)], asked, first)
+            # An uncertain one may be done at any time, and so after what was asked later on the same connection.
+            connection = -1 if asked.unknown else asked.connection
+            yield Timed(asked.start, asked.end, connection, [(revision, revision)], asked, first)
 
 
 def _reads(seen: Seen, versions: Versions) -> Iterator[Timed]:

@@ -58,15 +58,24 @@ class EdgeReader:
         self._seen, self._newest, self._ends = seen, newest, ends
         self._name = name
         self._count = 0
+        self._missing: list[str] = []
 
-    async def work(self, peer: Peer) -> None:
+    async def read(self, peer: Peer) -> None:
         """On one connection."""
         while not self._ends():
-            keys = self._newest.keys()
+            keys = [*self._newest.keys(), *self._missing]
             start, replies, _ = await peer.ask(*(f"GETS {key}" for key in keys))
-            for key, words in zip(keys, replies, strict=True):
-                self._take(key, _found(words), start)
+            found = [_found(words) for words in replies]
+            for key, revision in zip(keys, found, strict=True):
+                self._take(key, revision, start)
+            # The one that is missing for the longest time tells how old the copy is.
+            self._missing = [key for key, revision in zip(keys, found, strict=True) if revision <= 0][-1:]
             await self._transaction(peer, f"t{self._newest.transaction}", ("/a", "/b", "/a"))
+            await asyncio.sleep(PAUSE)
+
+    async def write(self, peer: Peer) -> None:
+        """On another one, and read that at once."""
+        while not self._ends():
             await self._own(peer)
             await asyncio.sleep(PAUSE)
 
