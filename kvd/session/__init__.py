@@ -21,6 +21,7 @@ rounds       all connections, looked at every few seconds: what they hold, and w
 clients      who is connected, in all processes of the daemon
 context      what the sessions of one daemon share
 handlers     requests that are done alone
+waiting      lines that wait: as requests, and in groups
 dispatch     requests in groups: ask the store, answer
 counting     requests counted by verb and result, with their times
 complaints   what the log is told of peers

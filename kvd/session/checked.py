@@ -12,13 +12,38 @@ from kvd.errors import KvdError, NotAClient, Refusal
 from kvd.model import Outcome, Record
 from kvd.requests import Auth, Increment, Limited, Put, Read, Request, Simple, Write
 from kvd.session.context import Context
-from kvd.session.dispatch import Dispatcher, Parsed, Work
-from kvd.session.handlers import ENDS_TRANSACTION
+from kvd.session.dispatch import Dispatcher, Work
+from kvd.session.handlers import ENDS_TRANSACTION, Handlers
 from kvd.session.login import Login
 from kvd.session.output import Output
+from kvd.session.waiting import Parsed, Waiting
 from kvd.session.watching import Watching
 from kvd.verbs import Kind, Verb, kind_of
 from kvd.wire import replies, shortcuts
+
+
+class CheckedWaiting(Waiting):
+    """Lines that wait, of which those that are not allowed come out as refusals."""
+
+    def __init__(self, max_value: int, most: int, batch_bytes: int, login: Login, handlers: Handlers) -> None:
+        """handlers: they know whether a transaction is open, of which the end is always allowed."""
+        super().__init__(max_value, most, batch_bytes)
+        self._login = login
+        self._handlers = handlers
+
+    def next(self) -> Parsed | Refusal | NotAClient:
+        """See `Waiting`."""
+        request = super().next()
+        if not isinstance(request, tuple) or (self._handlers.pending and request[0].name in ENDS_TRANSACTION):
+            return request
+        refusal = self._login.refused(request[0].name, request[1])
+        if refusal:
+            self.asked = request[0].name
+        return refusal or request
+
+    def _joins(self, verb: Verb, request: Request) -> Kind | None:
+        """What is not allowed ends a group, and is looked at anew when the group is answered."""
+        return None if self._login.refusal(verb.name, request) else kind_of(verb, request)
 
 
 class CheckedDispatcher(Dispatcher):
@@ -32,6 +57,7 @@ class CheckedDispatcher(Dispatcher):
         self._login = login
         self._at_hand = context.store.kept
         self._kept = self._kept_if_allowed
+        self.waiting = CheckedWaiting(context.max_value, self._most, context.store.batch_bytes, login, self._handlers)
 
     # ---- chunks: what is not allowed is not recognised, and refused line by line
 
@@ -58,15 +84,6 @@ class CheckedDispatcher(Dispatcher):
 
     # ---- lines
 
-    def _next(self) -> Parsed | Refusal | NotAClient:
-        request = super()._next()
-        if not isinstance(request, tuple) or (self.in_transaction and request[0].name in ENDS_TRANSACTION):
-            return request
-        refusal = self._login.refused(request[0].name, request[1])
-        if refusal:
-            self._asked = request[0].name
-        return refusal or request
-
     def _begin(self, request: Parsed) -> None:
         """Most logins are with passwords that are known: they wake no task."""
         verb, arguments = request
@@ -75,10 +92,6 @@ class CheckedDispatcher(Dispatcher):
             self._reply(verb.name, replies.OK)
         else:
             super()._begin(request)
-
-    def _joins(self, verb: Verb, request: Request) -> Kind | None:
-        """What is not allowed ends a group, and is looked at anew when the group is answered."""
-        return None if self._login.refusal(verb.name, request) else kind_of(verb, request)
 
     async def _work(self, verb: Verb, arguments: Any) -> None:
         # The task may have been waiting since it was looked at.
@@ -96,8 +109,7 @@ class CheckedDispatcher(Dispatcher):
             return
         limited = [Limited(write, quota) if isinstance(write, Put | Increment) else write for write in writes]
         self.busy = True
-        size = sum([write.size for write in writes])
-        self._write_then(limited, size, partial(self._answer_limited, verbs, writes))
+        self._write_then(limited, self.waiting.size, partial(self._answer_limited, verbs, writes))
 
     def _answer_limited(
         self, verbs: Sequence[str], writes: Sequence[Write], outcomes: Sequence[Outcome] | KvdError

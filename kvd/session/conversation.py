@@ -55,6 +55,7 @@ class Conversation:
         self._received = context.requests.received
         self.lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
         self.dispatcher = make_dispatcher(self._go_on, self._answer)
+        self._waiting = self.dispatcher.waiting
         self._kept = KeptInput(self._transport, note)
         # What the task is to do next; it is busy with it until it is None again.
         self._work: Work | None = None
@@ -103,7 +104,7 @@ class Conversation:
         """Finish what is being answered, and take no more."""
         self.is_stopping = True
         self.dispatcher.stop()
-        self._was_amid = self.is_busy() or self.dispatcher.has_more() or self.lines.is_amid
+        self._was_amid = self.is_busy() or self._waiting.has_more() or self.lines.is_amid
         self._let_go()
         self._called.set()
         self._go_on()
@@ -154,7 +155,7 @@ class Conversation:
 
     def owes(self) -> bool:
         """Whether a reply is still to come."""
-        return self.has_come() or self.dispatcher.has_more()
+        return self.has_come() or self._waiting.has_more()
 
     # ---- input
 
@@ -166,7 +167,7 @@ class Conversation:
                 self._idle = not self.dispatcher.busy
                 return
             self._idle = False
-        elif self.is_busy() or self._kept.data or self.dispatcher.has_more():
+        elif self.is_busy() or self._kept.data or self._waiting.has_more():
             self._kept.add(data)
             return
         if len(data) > READ_BYTES:
@@ -184,7 +185,7 @@ class Conversation:
 
     def _feed(self, data: bytes) -> None:
         size = self.lines.held + len(data)
-        self.dispatcher.feed(self.lines.feed(data), size)
+        self._waiting.feed(self.lines.feed(data), size)
 
     def _let_go(self) -> None:
         """Take no more input: it stays in the reader."""
@@ -249,7 +250,7 @@ class Conversation:
 
     def _step(self) -> bool:
         """Begin the next thing to do; False: there is none."""
-        if self.dispatcher.has_more():
+        if self._waiting.has_more():
             self._answered = True
             # Also a group that is answered at once, and work that waits for nothing, takes others' time.
             self._turn += self.dispatcher.step()

@@ -4,8 +4,7 @@ together, and wake no task.
 What pages, waits for the peer or asks the store in steps of its own is *work*: the connection's task does it.
 """
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -13,28 +12,24 @@ from typing import Any
 from kvd.errors import KvdError, NotAClient, Refusal, Usage
 from kvd.metrics import REFUSED_VERB
 from kvd.model import Outcome, Record
-from kvd.requests import Request, Simple, Write
+from kvd.requests import Simple, Write
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.login import Guard
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
+from kvd.session.waiting import Parsed, Waiting
 from kvd.session.watching import Watching
 from kvd.store.api import Found
-from kvd.verbs import READERS, Kind, Verb, find, kind_of
+from kvd.verbs import READERS, Kind, Verb, kind_of
 from kvd.wire import replies, shortcuts
-from kvd.wire.lines import Line
 
 Work = Callable[[], Awaitable[None]]
 """What the connection's task does."""
-Parsed = tuple[Verb, Any]
-"""A verb and its request."""
 _SIMPLE_VERBS = {
     ord(letter): verb for verb in ("SET", "PUT", "INCR") for letter in (verb[0], verb[0].lower())
 }  # fmt: skip
 """By the letters with which they may begin."""
-LINE_BYTES = 64
-"""Memory of a line beyond its own bytes."""
 
 
 class Dispatcher:
@@ -42,7 +37,7 @@ class Dispatcher:
 
     busy: bool, whether a group is at the store; `go_on` is called when it is answered, and with what is left to do.
     left_lines: bool, whether there were lines after a QUIT.  requests: int, how many were taken up.
-    refused: is told of refusals, for the log; to be set.
+    refused: is told of refusals, for the log; to be set.  waiting: the lines that `step` will answer.
     """
 
     def __init__(
@@ -76,13 +71,7 @@ class Dispatcher:
         self._handlers = Handlers(context, output, watching, guard, allow)
         self._go_on = go_on
         self._answered = answered
-        self._lines: deque[Line] = deque()
-        # Bytes that the lines had together, and those of a group at the store.
-        self._fed = self._grouped = 0
-        # What was parsed to see whether it belongs to a group, and did not.
-        self._ahead: Parsed | Refusal | NotAClient | None = None
-        # The verb of the last line that was refused.
-        self._asked = REFUSED_VERB
+        self.waiting = Waiting(context.max_value, self._most, context.store.batch_bytes)
         self.busy = False
         self.left_lines = False
         self.requests = 0
@@ -92,7 +81,6 @@ class Dispatcher:
     _is_key = staticmethod(shortcuts.is_key)
     _reads = staticmethod(shortcuts.reads)
     _simple = staticmethod(shortcuts.writes)
-    _joins: Callable[[Verb, Request], Kind | None] = staticmethod(kind_of)
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
 
     def _check_readable(self, verb: Verb, key: bytes) -> None:
@@ -106,9 +94,8 @@ class Dispatcher:
     @property
     def held(self) -> int:
         """Bytes that wait to be done, or are at the store, or in a transaction."""
-        waiting = self._fed + len(self._lines) * LINE_BYTES if self._lines or self._ahead else 0
         pending = self._handlers.pending
-        return waiting + (self._grouped if self.busy else 0) + (pending.held if pending else 0)
+        return self.waiting.held + (self.waiting.size if self.busy else 0) + (pending.held if pending else 0)
 
     @property
     def transaction(self) -> Pending | None:
@@ -190,23 +177,13 @@ class Dispatcher:
         self._write_then(writes, len(chunk), partial(self._answer_simple, _SIMPLE_VERBS[chunk[0]], count))
         return True
 
-    def feed(self, lines: Iterable[Line], size: int) -> None:
-        """Take lines that `step` will answer.  size: int, bytes that they have together."""
-        self._lines.extend(lines)
-        self._fed = size
-
-    def has_more(self) -> bool:
-        """Whether there is something for `step`."""
-        return bool(self._lines) or self._ahead is not None
-
     def stop(self) -> None:
         """What is done in pieces is to end after the next one."""
         self._handlers.stopping = True
 
     def drop(self) -> None:
         """Forget what was not begun, and the transaction."""
-        self._lines.clear()
-        self._ahead = None
+        self.waiting.drop()
         self._handlers.pending = None
 
     def close(self) -> None:
@@ -219,18 +196,17 @@ class Dispatcher:
 
     def step(self) -> int:
         """Answer the next line, or begin to answer the next group; how many lines.  Raises NotAClient."""
-        before = len(self._lines) + (self._ahead is not None)
         self._answer_next()
-        taken = before - len(self._lines) - (self._ahead is not None)
+        taken = self.waiting.taken
         self.requests += taken
         return taken
 
     def _answer_next(self) -> None:
         self._began = perf_counter()
-        request = self._next()
+        request = self.waiting.next()
         if self.quitting:
             self.left_lines = True
-            self._lines.clear()
+            self.waiting.drop()
         elif isinstance(request, NotAClient):
             self._output.write()
             self._counts.refused(REFUSED_VERB, Usage.code, self._began)
@@ -238,7 +214,7 @@ class Dispatcher:
         elif isinstance(request, Refusal):
             self.refused(request)
             pending = self._handlers.pending
-            self._reply(self._asked, pending.refuse(request) if pending else replies.refused(request))
+            self._reply(self.waiting.asked, pending.refuse(request) if pending else replies.refused(request))
         elif self._handlers.pending and request[0].name not in ENDS_TRANSACTION:
             self._reply(request[0].name, self._handlers.pending.answer(*request))
         else:
@@ -248,10 +224,10 @@ class Dispatcher:
         verb, arguments = request
         kind = kind_of(verb, arguments)
         if kind is Kind.READ:
-            verbs, reads = zip(*self._group(request), strict=True)
+            verbs, reads = zip(*self.waiting.group(request), strict=True)
             self._read(verbs, [read.key for read in reads])
         elif kind is Kind.WRITE:
-            group = self._group(request)
+            group = self.waiting.group(request)
             self._write([verb.name for verb, _ in group], [write for _, write in group])
         elif verb.name in AT_ONCE:
             try:
@@ -267,43 +243,6 @@ class Dispatcher:
         """The reply to a request that is done alone; of HELP with lines before the status, which is OK."""
         self._output.reply(reply)
         self._counts.answered_one(verb, replies.OK if verb == "HELP" and reply.startswith(b"H") else reply, self._began)
-
-    def _next(self) -> Parsed | Refusal | NotAClient:
-        if self._ahead is None:
-            return self._parse(self._lines.popleft())
-        ahead, self._ahead = self._ahead, None
-        return ahead
-
-    def _parse(self, line: Line) -> Parsed | Refusal | NotAClient:
-        if not isinstance(line, bytes):
-            return line
-        try:
-            verb, rest = find(line)
-        except (Refusal, NotAClient) as error:
-            self._asked = REFUSED_VERB
-            return error
-        try:
-            return verb, verb.parse(rest, self._context.max_value)
-        except Refusal as error:
-            self._asked = verb.name
-            return error
-
-    def _group(self, first: Parsed) -> list[Parsed]:
-        """A request and those after it that may go to the store with it."""
-        group = [first]
-        kind, size = first[0].kind, first[1].size
-        while self._lines and len(group) < self._most:
-            request = self._parse(self._lines.popleft())
-            if not isinstance(request, tuple) or self._joins(*request) is not kind:
-                self._ahead = request
-                break
-            size += request[1].size
-            if size > self._store.batch_bytes:
-                self._ahead = request
-                break
-            group.append(request)
-        self._grouped = size
-        return group
 
     # ---- groups
 
@@ -366,9 +305,8 @@ class Dispatcher:
 
     def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
         self.busy = True
-        size = sum([write.size for write in writes])
         simple = None if self._elsewhere else shortcuts.as_simple(writes)
-        self._write_then(simple or writes, size, partial(self._answer_writes, verbs))
+        self._write_then(simple or writes, self.waiting.size, partial(self._answer_writes, verbs))
 
     def _answer_chunk(self, verb: Verb, keys: Sequence[bytes], found: Found | KvdError) -> None:
         assert verb.reply  # noqa: S101
