@@ -9,11 +9,10 @@ from kvd import __version__, metrics
 from kvd.counts import Start, Table, Values
 from kvd.errors import Refusal
 from kvd.metrics import COUNTED, Metric
-from kvd.model import Position
+from kvd.model import ALL_KEYS, Position
 from kvd.process import machine
 from kvd.settings import Settings
 from kvd.store.redis.store import Store
-from kvd.wire.requests import ALL
 
 Measured = int | float | str | Mapping[tuple[str, ...], int] | Mapping[tuple[str, ...], Values]
 """Of a metric: its value, or that of each series."""
@@ -47,7 +46,7 @@ class Measuring:
             # With the one that asks, which is not answered yet.
             metrics.REQUESTS: self._requests() + 1,
             **{metric: self._table.sum(metric) for metric in (metrics.HELD, *metrics.LIMITED)},
-            metrics.KEYS: await self._store.count(ALL),
+            metrics.KEYS: await self._store.count(ALL_KEYS),
             metrics.DAEMON_MEMORY: self._memory(),
             metrics.CHANGES: self._changes(position),
         }
@@ -79,7 +78,7 @@ class Measuring:
         vitals = await self._store.vitals()
         return {
             metrics.ENGINE: await self._store.engine(),
-            metrics.KEYS: await self._store.count(ALL),
+            metrics.KEYS: await self._store.count(ALL_KEYS),
             metrics.CHANGES: self._changes(position),
             metrics.REVISION: position.revision,
             metrics.OLDEST: floor,

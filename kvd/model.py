@@ -14,6 +14,8 @@ BYTES = b"b"
 """The kind of a value that travels in base64."""
 LARGEST_VALUE = 256 * 1024 * 1024
 """Bytes: a value must fit into one Redis argument (512 MiB), also in the script's reply."""
+ALL_KEYS = b"*"
+"""The pattern that matches every key."""
 MOST_PATTERNS = 1024
 """Patterns in one watch: what one connection may make the hub keep."""
 

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from kvd.errors import NotAClient, UnknownVerb
 from kvd.model import Record
 from kvd.requests import DeleteRange, LateRead, Request
-from kvd.wire import replies, requests
+from kvd.wire import replies, requests, watches
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
 
 
@@ -68,17 +68,17 @@ _ROWS = (
     Verb("LIST", requests.key_range, "LIST [pattern [option ...]]",
          "the keys that match, with revisions and values; options as of KEYS"),
     Verb("COUNT", requests.count, "COUNT [pattern [min=POSITION]]", "how many keys match"),
-    Verb("WATCH", requests.patterns, "WATCH [option ...] [pattern ...]",
+    Verb("WATCH", watches.patterns, "WATCH [option ...] [pattern ...]",
          "from now on, each change that matches; options: *keys *only= *batches *time *ttl"),
-    Verb("RESUME", requests.resume, "RESUME position [option ...] [pattern ...]",
+    Verb("RESUME", watches.resume, "RESUME position [option ...] [pattern ...]",
          "every change after a position, none missing, and on with later ones"),
-    Verb("SYNC", requests.patterns, "SYNC [option ...] [pattern ...]",
+    Verb("SYNC", watches.patterns, "SYNC [option ...] [pattern ...]",
          "a copy of what matches, and from there on every change; options as of WATCH"),
-    Verb("FOLLOW", requests.follow, "FOLLOW position|- [option ...] [pattern ...]",
+    Verb("FOLLOW", watches.follow, "FOLLOW position|- [option ...] [pattern ...]",
          "RESUME where that is possible, else SYNC: all that a client needs to keep a copy"),
-    Verb("CHANGES", requests.changes, "CHANGES position [*limit=N] [option ...] [pattern ...]",
+    Verb("CHANGES", watches.changes, "CHANGES position [*limit=N] [option ...] [pattern ...]",
          "the changes after a position, as far as there are any, 1000 unless told"),
-    Verb("PROGRESS", requests.interval, "PROGRESS seconds",
+    Verb("PROGRESS", watches.interval, "PROGRESS seconds",
          "while watching, a PROGRESS line with the position every so often; 0 ends it"),
     Verb("UNWATCH", requests.nothing, "UNWATCH", "ends the watch"),
     Verb("PING", requests.text, "PING [text]", "answers OK [text]"),

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from kvd.access.rights import Right
+from kvd.model import ALL_KEYS
 from kvd.requests import (
     Auth,
     Check,
@@ -37,7 +38,6 @@ from kvd.requests import (
 )
 
 READ, WRITE, WATCH = Right.READ, Right.WRITE, Right.WATCH
-ALL_KEYS = b"*"
 
 
 class Need(NamedTuple):

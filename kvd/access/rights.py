@@ -18,7 +18,6 @@ class Right(Enum):
 
 Rule = tuple[bytes, frozenset[Right]]
 """A key or a pattern, and what is allowed there."""
-ALL = b"*"
 
 
 class Rights:

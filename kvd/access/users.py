@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from kvd.access.passwords import is_hash
 from kvd.access.quotas import MOST_PATTERNS, Quota, quota_of
-from kvd.access.rights import ALL, Right, Rights, Rule
+from kvd.access.rights import Right, Rights, Rule
 from kvd.errors import Refusal, StartError
+from kvd.model import ALL_KEYS
 from kvd.wire import words
 
 DEFAULT = "default"
@@ -124,7 +125,7 @@ def rule(pattern: str, said: tuple[str, ...], where: str) -> tuple[Rule, Quota]:
     found = frozenset(map(Right, rights))
     if not found:
         raise StartError(f"{where}: no rights of {pattern!a}: expected any of {RIGHTS}")
-    if Right.ADMIN in found and touched != ALL:
+    if Right.ADMIN in found and touched != ALL_KEYS:
         raise StartError(f"{where}: admin for {pattern!a}: expected it for '*' only, for it goes for the whole daemon")
     return (touched, found), quota
 

@@ -8,13 +8,14 @@ import os
 import pwd
 from functools import lru_cache
 
-from kvd.access.rights import ALL, Right, Rights
+from kvd.access.rights import Right, Rights
 from kvd.access.users import DEFAULT, User
+from kvd.model import ALL_KEYS
 from kvd.process.identity import Identity
 from kvd.session.auth import Access
 
 ROOT = 0
-_EVERYTHING = ((ALL, frozenset(Right)),)
+_EVERYTHING = ((ALL_KEYS, frozenset(Right)),)
 
 
 def user_of(identity: Identity, access: Access) -> User | None:

@@ -1,4 +1,4 @@
-"""The arguments of each verb: the rest of a line, after the verb, to a request (protocol.txt, 5 to 9).
+"""The arguments of each verb, but for watches: the rest of a line, after the verb, to a request (protocol.txt, 5 to 9).
 
 Every function takes `rest`, the bytes after the verb's space or None if there was no space, and `max_value`,
 the limit for values in bytes; it returns one of the model's requests and raises a `Refusal` and nothing else.
@@ -6,7 +6,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 
 from kvd.errors import BadValue, Usage
 from kvd.metrics import SECTIONS
-from kvd.model import CHANGING, PLAIN, TEXT, Form
+from kvd.model import ALL_KEYS, TEXT
 from kvd.requests import (
     NUMBERED,
     Auth,
@@ -16,12 +16,9 @@ from kvd.requests import (
     ClientRange,
     Delete,
     DeleteRange,
-    Follow,
     Help,
-    History,
     Increment,
     Info,
-    Interval,
     KeyRange,
     Kick,
     LateRead,
@@ -29,23 +26,15 @@ from kvd.requests import (
     Ping,
     Put,
     Read,
-    Resume,
     Touch,
-    Watch,
 )
 from kvd.wire import words
+from kvd.wire.options import limit_of, options_of, words_of
 
-ALL = b"*"
-USUAL_CHANGES = 1000
-"""Lines that CHANGES gives at the most, unless it is told."""
 MOST_OPTIONS = 4
 """What PUT takes before its `=`."""
 PUT_FORM = "expected PUT key [ttl=SECONDS | with=OWNER] [if=REV] [base64[=BYTES]] = value, or PUT prefix* of the same"
 CHECK_FORMS = "expected CHECK key, CHECK key if=REV, CHECK prefix* if=0, or CHECK pattern since=POSITION"
-FLAGS = frozenset((b"keys", b"batches", b"time", b"ttl"))
-"""Options of a watch that have no value, and
-FORM: all that say what its lines are to be."""
-FORM = FLAGS | {b"only"}
 RANGE = frozenset((b"after", b"before", b"limit", b"fold", b"reverse", b"with", b"min"))
 """Options of KEYS and LIST."""
 
@@ -57,7 +46,7 @@ def read(rest: bytes | None, max_value: int) -> Read | LateRead:
     key, *options = rest.split(b" ")
     if not options[0].startswith(b"min="):
         raise Usage("expected one key")
-    return LateRead(words.key(key), words.position(_options(options, {b"min"})[b"min"]))
+    return LateRead(words.key(key), words.position(options_of(options, {b"min"})[b"min"]))
 
 
 def one_key(rest: bytes | None, max_value: int) -> Read:  # noqa: ARG001
@@ -86,7 +75,7 @@ def put(rest: bytes | None, max_value: int) -> Put:
         options.append(word)
     if word != b"=":
         raise Usage(PUT_FORM)
-    given = _options(options[:-1], {b"ttl", b"with", b"if", b"base64"}, bare={b"base64"})
+    given = options_of(options[:-1], {b"ttl", b"with", b"if", b"base64"}, bare={b"base64"})
     owner = _owner(key, given)
     ttl = words.milliseconds(given[b"ttl"]) if b"ttl" in given else 0
     condition = words.condition(given[b"if"]) if b"if" in given else b""
@@ -122,24 +111,24 @@ def _numbered(key: bytes, condition: bytes) -> bytes:
 
 def delete(rest: bytes | None, max_value: int) -> Delete | DeleteRange:  # noqa: ARG001
     """KEY [if=REV], or PREFIX* [limit=N]."""
-    key, *options = _split(rest, "expected a key")
+    key, *options = words_of(rest, "expected a key")
     if key.endswith(b"*"):
         return _delete_range(key, options)
-    given = _options(options, {b"if"})
+    given = options_of(options, {b"if"})
     return Delete(words.key(key), words.condition(given[b"if"]) if b"if" in given else b"")
 
 
 def _delete_range(pattern: bytes, options: list[bytes]) -> DeleteRange:
-    limit = _limit(_options(options, {b"limit"}))
-    if pattern == ALL and not limit:
+    limit = limit_of(options_of(options, {b"limit"}))
+    if pattern == ALL_KEYS and not limit:
         raise Usage("DEL * deletes every key: expected limit=N beside it, the most that are to go")
     return DeleteRange(words.pattern(pattern), limit)
 
 
 def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
     """KEY ttl=SECONDS or KEY ttl=-, [if=REV]."""
-    key, *options = _split(rest, "expected TOUCH key ttl=SECONDS, or ttl=- for no end")
-    given = _options(options, {b"ttl", b"if"})
+    key, *options = words_of(rest, "expected TOUCH key ttl=SECONDS, or ttl=- for no end")
+    given = options_of(options, {b"ttl", b"if"})
     if b"ttl" not in given:
         raise Usage("expected TOUCH key ttl=SECONDS, or ttl=- for no end")
     ttl = 0 if given[b"ttl"] == b"-" else words.milliseconds(given[b"ttl"])
@@ -148,8 +137,8 @@ def touch(rest: bytes | None, max_value: int) -> Touch:  # noqa: ARG001
 
 def check(rest: bytes | None, max_value: int) -> Check | CheckNone | CheckSince:  # noqa: ARG001
     """KEY [if=REV], PREFIX* if=0, or PATTERN since=POSITION."""
-    word, *options = _split(rest, CHECK_FORMS)
-    given = _options(options, {b"if", b"since"})
+    word, *options = words_of(rest, CHECK_FORMS)
+    given = options_of(options, {b"if", b"since"})
     if b"since" in given:
         if len(given) > 1:
             raise Usage(CHECK_FORMS)
@@ -163,7 +152,7 @@ def check(rest: bytes | None, max_value: int) -> Check | CheckNone | CheckSince:
 
 def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
     """KEY [N]."""
-    key, *amount = _split(rest, "expected a key, and a number unless it is 1")
+    key, *amount = words_of(rest, "expected a key, and a number unless it is 1")
     if len(amount) > 1:
         raise Usage("expected INCR key [n]")
     return Increment(words.key(key), words.integer(amount[0]) if amount else b"1")
@@ -172,12 +161,12 @@ def increment(rest: bytes | None, max_value: int) -> Increment:  # noqa: ARG001
 def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     """[PATTERN] [after=KEY] [before=KEY] [limit=N] [fold=TEXT] [reverse] [with=OWNER] [min=POSITION]."""
     if rest is None:
-        return KeyRange(ALL)
+        return KeyRange(ALL_KEYS)
     first, *options = rest.split(b" ")
     if first.startswith((b"after=", b"limit=")):
         raise Usage("options come after a pattern; for every key say *")
-    given = _options(options, RANGE, bare={b"reverse"})
-    limit = _limit(given)
+    given = options_of(options, RANGE, bare={b"reverse"})
+    limit = limit_of(given)
     if given.get(b"reverse"):
         raise Usage("reverse takes no value")
     after, before, fold, owner = (
@@ -190,57 +179,12 @@ def key_range(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
 def count(rest: bytes | None, max_value: int) -> KeyRange:  # noqa: ARG001
     """[PATTERN] [min=POSITION]."""
     if rest is None:
-        return KeyRange(ALL)
+        return KeyRange(ALL_KEYS)
     pattern, *options = rest.split(b" ")
     if options and not options[0].startswith(b"min="):
         raise Usage("expected at most one pattern")
-    given = _options(options, {b"min"})
+    given = options_of(options, {b"min"})
     return KeyRange(words.pattern(pattern), reached=words.position(given[b"min"]) if given else None)
-
-
-def patterns(rest: bytes | None, max_value: int) -> Watch:  # noqa: ARG001
-    """[OPTION ...] [PATTERN ...]."""
-    given, found = _starred([] if rest is None else rest.split(b" "), FORM, FLAGS)
-    return Watch(_patterns(found or [ALL]), _form(given))
-
-
-def _patterns(found: list[bytes]) -> tuple[bytes, ...]:
-    if len(found) > words.MAX_PATTERNS:
-        raise Usage(f"at most {words.MAX_PATTERNS} patterns in a watch; one with * may match many keys")
-    return tuple(words.pattern(word) for word in found)
-
-
-def resume(rest: bytes | None, max_value: int) -> Resume:  # noqa: ARG001
-    """POSITION [OPTION ...] [PATTERN ...]."""
-    position, *tail = _split(rest, "expected RESUME position [option ...] [pattern ...]")
-    after = words.position(position)
-    given, found = _starred(tail, FORM, FLAGS)
-    return Resume(after, _patterns(found or [ALL]), _form(given))
-
-
-def follow(rest: bytes | None, max_value: int) -> Follow:  # noqa: ARG001
-    """POSITION or -, [OPTION ...] [PATTERN ...]."""
-    position, *tail = _split(
-        rest, "expected FOLLOW position [option ...] [pattern ...], or FOLLOW - [option ...] [pattern ...] to begin"
-    )
-    after = None if position == b"-" else words.position(position)
-    given, found = _starred(tail, FORM, FLAGS)
-    return Follow(after, _patterns(found or [ALL]), _form(given))
-
-
-def changes(rest: bytes | None, max_value: int) -> History:  # noqa: ARG001
-    """POSITION [*limit=N] [OPTION ...] [PATTERN ...]."""
-    position, *tail = _split(rest, "expected CHANGES position [*limit=N] [option ...] [pattern ...]")
-    after = words.position(position)
-    given, found = _starred(tail, FORM | {b"limit"}, FLAGS)
-    return History(after, _patterns(found or [ALL]), _limit(given) or USUAL_CHANGES, _form(given))
-
-
-def interval(rest: bytes | None, max_value: int) -> Interval:  # noqa: ARG001
-    """SECONDS, or 0."""
-    if rest is None or b" " in rest:
-        raise Usage("expected seconds, or 0 for none: PROGRESS seconds")
-    return Interval(0 if rest == b"0" else words.milliseconds(rest))
 
 
 def auth(rest: bytes | None, max_value: int) -> Auth:  # noqa: ARG001
@@ -255,8 +199,8 @@ def auth(rest: bytes | None, max_value: int) -> Auth:  # noqa: ARG001
 
 def clients(rest: bytes | None, max_value: int) -> ClientRange:  # noqa: ARG001
     """[after=ID] [limit=N]."""
-    given = {} if rest is None else _options(rest.split(b" "), {b"after", b"limit"})
-    return ClientRange(words.client(given[b"after"]) if b"after" in given else None, _limit(given))
+    given = {} if rest is None else options_of(rest.split(b" "), {b"after", b"limit"})
+    return ClientRange(words.client(given[b"after"]) if b"after" in given else None, limit_of(given))
 
 
 def kick(rest: bytes | None, max_value: int) -> Kick:  # noqa: ARG001
@@ -295,61 +239,3 @@ def nothing(rest: bytes | None, max_value: int) -> Nothing:  # noqa: ARG001
     if rest is not None:
         raise Usage("expected no arguments")
     return Nothing()
-
-
-def _limit(given: dict[bytes, bytes]) -> int:
-    """What limit= says, 0 if it was not given."""
-    if b"limit" not in given:
-        return 0
-    limit = words.number(given[b"limit"])
-    if not limit:
-        raise Usage("limit= is at least 1")
-    return limit
-
-
-def _split(rest: bytes | None, expected: str) -> list[bytes]:
-    if rest is None:
-        raise Usage(expected)
-    return rest.split(b" ")
-
-
-def _form(given: dict[bytes, bytes]) -> Form:
-    """What the options of a watch say."""
-    if not given:
-        return PLAIN
-    stays = given.get(b"ttl") == b"all"
-    for name in FLAGS:
-        if given.get(name) and not (stays and name == b"ttl"):
-            raise Usage(f"*{name.decode()} takes no value")
-    verbs = given[b"only"].split(b",") if b"only" in given else CHANGING
-    if not CHANGING.issuperset(verbs) or len(set(verbs)) < len(verbs):
-        raise Usage("*only= takes SET, DEL and EXPIRE, each once, with commas between them")
-    batches, time, ttl = (name in given for name in (b"batches", b"time", b"ttl"))
-    return Form(b"keys" in given, frozenset(verbs), batches, time, ttl, stays)
-
-
-def _starred(
-    found: list[bytes], known: frozenset[bytes], bare: frozenset[bytes]
-) -> tuple[dict[bytes, bytes], list[bytes]]:
-    """The options before some patterns, which are words that begin with `*` and go on; and the patterns."""
-    count = 0
-    while count < len(found) and found[count][:1] == b"*" and found[count][1:2] not in (b"", b"*"):
-        count += 1
-    return _options([word[1:] for word in found[:count]], known, bare, mark="*"), found[count:]
-
-
-def _options(
-    found: list[bytes], known: frozenset[bytes] | set[bytes], bare: frozenset[bytes] | set[bytes] = frozenset(),
-    mark: str = "",
-) -> dict[bytes, bytes]:  # fmt: skip
-    """Options by name; one that may come without `=` then has the value b""."""
-    given: dict[bytes, bytes] = {}
-    for option in found:
-        name, equals, value = option.partition(b"=")
-        if name not in known or not (value if equals else name in bare):
-            names = ", ".join(sorted(f"{mark}{name.decode()}{'' if name in bare else '='}" for name in known))
-            raise Usage(f"unknown option, or one without its value; known here: {names}")
-        if name in given:
-            raise Usage(f"{mark}{name.decode()}{'' if name in bare else '='} is given twice")
-        given[name] = value
-    return given

@@ -30,14 +30,14 @@ from kvd.requests import (
     Touch,
     Watch,
 )
-from kvd.wire import requests
+from kvd.wire import requests, watches
 from kvd.wire.words import MAX_PATTERNS, kind_of
 
 MAX_VALUE = 1000
 Parse = Callable[[bytes | None, int], Request]
 PARSERS: list[Parse] = [
     requests.read, requests.set_, requests.put, requests.delete, requests.touch, requests.increment, requests.key_range,
-    requests.count, requests.patterns, requests.text, requests.verb, requests.nothing,
+    requests.count, watches.patterns, requests.text, requests.verb, requests.nothing,
 ]  # fmt: skip
 
 
@@ -50,15 +50,15 @@ DELETED = Form(only=frozenset([b"DEL"]))
 @pytest.mark.parametrize(
     ("parse", "rest", "request_"),
     [
-        (requests.patterns, b"*keys", Watch((b"*",), Form(keys=True))),
-        (requests.patterns, b"*only=DEL a *", Watch((b"a", b"*"), DELETED)),
-        (requests.patterns, b"*only=EXPIRE,SET,DEL a", Watch((b"a",), PLAIN)),
-        (requests.patterns, b"*only=DEL *keys a", Watch((b"a",), DELETED._replace(keys=True))),
-        (requests.resume, b"7@s *keys", Resume(HERE, (b"*",), Form(keys=True))),
-        (requests.follow, b"- *only=DEL", Follow(None, (b"*",), DELETED)),
-        (requests.follow, b"7@s *only=DEL a", Follow(HERE, (b"a",), DELETED)),
-        (requests.changes, b"7@s *keys *limit=5 *only=DEL a*", History(HERE, (b"a*",), 5, Form(True, DELETED.only))),
-        (requests.changes, b"7@s *keys", History(HERE, (b"*",), 1000, Form(keys=True))),
+        (watches.patterns, b"*keys", Watch((b"*",), Form(keys=True))),
+        (watches.patterns, b"*only=DEL a *", Watch((b"a", b"*"), DELETED)),
+        (watches.patterns, b"*only=EXPIRE,SET,DEL a", Watch((b"a",), PLAIN)),
+        (watches.patterns, b"*only=DEL *keys a", Watch((b"a",), DELETED._replace(keys=True))),
+        (watches.resume, b"7@s *keys", Resume(HERE, (b"*",), Form(keys=True))),
+        (watches.follow, b"- *only=DEL", Follow(None, (b"*",), DELETED)),
+        (watches.follow, b"7@s *only=DEL a", Follow(HERE, (b"a",), DELETED)),
+        (watches.changes, b"7@s *keys *limit=5 *only=DEL a*", History(HERE, (b"a*",), 5, Form(True, DELETED.only))),
+        (watches.changes, b"7@s *keys", History(HERE, (b"*",), 1000, Form(keys=True))),
     ],
 )
 def test_options_of_a_watch_stand_before_its_patterns(parse: Parse, rest: bytes, request_: Request) -> None:
@@ -75,8 +75,8 @@ def test_options_of_a_watch_stand_before_its_patterns(parse: Parse, rest: bytes,
 @pytest.mark.parametrize("tail", [b"", b" a", b" *"])
 def test_other_options_of_a_watch_are_refused(options: bytes, tail: bytes) -> None:
     with pytest.raises(Usage):
-        requests.patterns(options + tail, MAX_VALUE)
-    for parse in (requests.resume, requests.follow):
+        watches.patterns(options + tail, MAX_VALUE)
+    for parse in (watches.resume, watches.follow):
         with pytest.raises(Usage):
             parse(b"7@s " + options + tail, MAX_VALUE)
 
@@ -84,7 +84,7 @@ def test_other_options_of_a_watch_are_refused(options: bytes, tail: bytes) -> No
 @pytest.mark.parametrize("rest", [b"a *keys", b"* *only=SET", b"**", b"a*b"])
 def test_what_is_no_option_must_be_a_pattern(rest: bytes) -> None:
     with pytest.raises(BadKey):
-        requests.patterns(rest, MAX_VALUE)
+        watches.patterns(rest, MAX_VALUE)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_what_is_no_option_must_be_a_pattern(rest: bytes) -> None:
         (requests.key_range, b"* limit=9007199254740991", KeyRange(b"*", b"", 2**53 - 1)),
         (requests.count, None, KeyRange(b"*")),
         (requests.count, b"a*", KeyRange(b"a*")),
-        (requests.patterns, None, Watch((b"*",))),
-        (requests.patterns, b"a a/* *", Watch((b"a", b"a/*", b"*"))),
+        (watches.patterns, None, Watch((b"*",))),
+        (watches.patterns, b"a a/* *", Watch((b"a", b"a/*", b"*"))),
         (requests.text, None, Ping()),
         (requests.text, b"", Ping(b"")),
         (requests.text, b" a  b ", Ping(b" a  b ")),
@@ -236,9 +236,9 @@ def test_a_request_is_taken(parse: Parse, rest: bytes | None, request_: Request)
         (requests.count, b"", BadKey),
         (requests.count, b"* limit=5", Usage),
         (requests.count, b"a b", Usage),
-        (requests.patterns, b"", BadKey),
-        (requests.patterns, b"a  b", BadKey),
-        (requests.patterns, b"a b*c", BadKey),
+        (watches.patterns, b"", BadKey),
+        (watches.patterns, b"a  b", BadKey),
+        (watches.patterns, b"a b*c", BadKey),
         (requests.text, b"\x1b[2J", BadValue),
         (requests.text, b"x" * (MAX_VALUE + 1), TooLong),
         (requests.verb, b"GET SET", Usage),
@@ -254,9 +254,9 @@ def test_a_request_is_refused(parse: Parse, rest: bytes | None, error: type[Refu
 
 def test_a_watch_has_1024_patterns_at_the_most() -> None:
     most = [b"k%d" % number for number in range(MAX_PATTERNS)]
-    assert requests.patterns(b" ".join(most), MAX_VALUE) == Watch(tuple(most))
+    assert watches.patterns(b" ".join(most), MAX_VALUE) == Watch(tuple(most))
     with pytest.raises(Usage):
-        requests.patterns(b" ".join([*most, b"k"]), MAX_VALUE)
+        watches.patterns(b" ".join([*most, b"k"]), MAX_VALUE)
 
 
 def test_of_a_line_of_words_put_looks_at_a_few() -> None:
@@ -343,7 +343,7 @@ def test_listing_round_trip(pattern: bytes, after: bytes, limit: int) -> None:
 @pytest.mark.slow
 @given(st.lists(PATTERN, min_size=1))
 def test_watch_round_trip(patterns: list[bytes]) -> None:
-    assert requests.patterns(b" ".join(patterns), MAX_VALUE) == Watch(tuple(patterns))
+    assert watches.patterns(b" ".join(patterns), MAX_VALUE) == Watch(tuple(patterns))
 
 
 NEAR_MISSES = [
