@@ -12,10 +12,12 @@ from typing import Any
 import h11
 
 from kvd.counts import Tally
-from kvd.errors import Refusal
+from kvd.errors import LimitReached, Refusal
+from kvd.http import taking
 from kvd.http.events import KIND, EventOutput, EventWatch
 from kvd.http.messages import HttpError, Request, Response, line, parse, refused
 from kvd.http.routes import Routes
+from kvd.http.taking import PIECE
 from kvd.http.visitor import Visitor
 from kvd.metrics import HTTP_REQUESTS
 from kvd.process.identity import identify
@@ -33,12 +35,8 @@ HEAD_TIME, BODY_TIME = 10.0, 60.0
 """Seconds from the first byte of a request's head to its end, and from there to the end of its body."""
 IDLE_TIME = 75.0
 """Seconds between two requests: longer than browsers and proxies leave a connection unused."""
-SEND_TIME = 60.0
-"""Seconds in which a client must have taken an answer, or the next piece of it."""
 LINGER_TIME = 2.0
 """Seconds that a client has to take the last answer."""
-PIECE = 64 * 1024
-"""Bytes that are read, or written, at once."""
 _SHOWN = re.compile(r":? (?:bytearray\(|\(?b['\"])")
 """Where a message goes on with bytes as Python shows them."""
 SHUTDOWN, KICKED = "shutdown", "kicked"
@@ -152,6 +150,9 @@ class HttpConnection:
         """Raises LimitReached if it may not hold so many bytes more."""
         if self._context.budget.exceeds(self, more):
             raise self._context.limits.reached(Limit.MEMORY)
+
+    def _tell_of_watch(self, what: str) -> None:
+        self._context.complaints.watches.write(self._peer, what, connection=self._name)
 
     def _look_again(self) -> None:
         if self._watch:
@@ -286,7 +287,7 @@ class HttpConnection:
         self._note()
 
     async def _drain(self) -> None:
-        async with asyncio.timeout(SEND_TIME):
+        async with asyncio.timeout(taking.LONGEST):
             await self._writer.drain()
 
     # ---- a watch
@@ -298,7 +299,7 @@ class HttpConnection:
             self._writer, self._context.push_limit, self._note, self._context.requests.sent, self._head_of_events,
             lambda data: self._sent(h11.Data(data=data)),
         )  # fmt: skip
-        self._watch = watch = EventWatch(self._context, request, self._visitor, output)
+        self._watch = watch = EventWatch(self._context, request, self._visitor, output, self._tell_of_watch)
         try:
             await watch.begin(self._allow)
             if self._stopping:
@@ -316,14 +317,21 @@ class HttpConnection:
         return self._head(HTTPStatus.OK, headers)
 
     async def _until_end(self, output: EventOutput) -> None:
-        """Until the client is gone, which shows as the end of what it sends, or the watch ends."""
-        ended, gone = asyncio.ensure_future(output.ended.wait()), asyncio.ensure_future(self._until_gone())
+        """Until the client is gone, which shows as the end of what it sends, or the watch ends.
+
+        One that does not take what it is sent is cut off.
+        """
+        slow = asyncio.ensure_future(output.taking.ends())
+        waiting = [asyncio.ensure_future(output.ended.wait()), asyncio.ensure_future(self._until_gone()), slow]
         try:
-            await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
-            gone.cancel()
-            await asyncio.gather(ended, gone, return_exceptions=True)
+            for future in waiting:
+                future.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        if slow in done and self._watch:
+            self._watch.watching.end(LimitReached.code, taking.why())
+            self.abort()
 
     async def _until_gone(self) -> None:
         while await self._reader.read(PIECE):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from kvd.errors import ANEW, Refusal, Usage
 from kvd.http.messages import ANEW_HERE, Request
+from kvd.http.taking import Taking
 from kvd.http.visitor import Visitor
 from kvd.model import PLAIN, Form, Position
 from kvd.requests import Resume, Watch
@@ -63,7 +64,7 @@ def _change(text: str) -> dict[str, Any]:
 
 
 class EventOutput(Output):
-    """The sending side of a watch.  ended: set when its last event is sent."""
+    """The sending side of a watch.  ended: set when its last event is sent.  taking: whether the client takes it."""
 
     def __init__(
         self, writer: asyncio.StreamWriter, limit: int, grown: Callable[[], None], sent: memoryview,
@@ -75,26 +76,37 @@ class EventOutput(Output):
         self._head = head
         self._frame = frame
         self.ended = asyncio.Event()
+        self.taking = Taking(writer)
 
     def reply(self, data: bytes) -> None:
         """`OK position`: from here on.  Before it nothing is sent, so that a refusal may be."""
         position = data.decode().split(" ")[1].strip()
-        super().reply(self._head() + self._frame(RETRY + event("begin", position, {})))
+        framed = self._head() + self._frame(RETRY + event("begin", position, {}))
+        self.taking.written += len(framed)
+        super().reply(framed)
 
     def push(self, data: bytes) -> bool:
         """See Output."""
-        return super().push(self._frame(events(data)))
+        framed = self._frame(events(data))
+        is_sent = super().push(framed)
+        self.taking.written += len(framed) * is_sent
+        return is_sent
 
     def push_last(self, line: bytes) -> None:
         """See Output."""
-        super().push_last(self._frame(events(line)))
+        framed = self._frame(events(line))
+        self.taking.written += len(framed)
+        super().push_last(framed)
         self.ended.set()
 
 
 class EventWatch:
     """One, on one connection: `begin` it, wait for its end, `close` it."""
 
-    def __init__(self, context: Context, request: Request, visitor: Visitor, output: EventOutput) -> None:
+    def __init__(
+        self, context: Context, request: Request, visitor: Visitor, output: EventOutput, tell: Callable[[str], None]
+    ) -> None:
+        """tell: as Watching takes it."""
         self._context = context
         self._visitor = visitor
         self._output = output
@@ -104,7 +116,7 @@ class EventWatch:
         self._position = _position(request)
         self.watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
-            output, context.push_limit, lambda _: None, context.elsewhere,
+            output, context.push_limit, tell, context.elsewhere,
         )  # fmt: skip
 
     async def begin(self, allow: Callable[[int], None]) -> None:

@@ -100,10 +100,10 @@ class Linger:
 
     def _outstanding(self) -> int:
         """Bytes that the peer's kernel has not got, as far as one can know."""
-        return self._transport.get_write_buffer_size() + _unacknowledged(self._writer.get_extra_info("socket"))
+        return self._transport.get_write_buffer_size() + unacknowledged(self._writer.get_extra_info("socket"))
 
 
-def _unacknowledged(connection: Any) -> int:
+def unacknowledged(connection: Any) -> int:
     """Bytes, and the end, that a TCP peer has not acknowledged; 0 where the kernel does not say."""
     if connection is None or not sys.platform.startswith("linux"):
         return 0
