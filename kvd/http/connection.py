@@ -3,7 +3,6 @@ bounded, so that who sends slowly, or does not read, holds little and not for lo
 """
 
 import asyncio
-import re
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -15,7 +14,7 @@ from kvd.counts import Tally
 from kvd.errors import LimitReached, Refusal
 from kvd.http import taking
 from kvd.http.events import KIND, EventOutput, EventWatch
-from kvd.http.messages import HttpError, Request, Response, line, parse, refused
+from kvd.http.messages import HEAD_BYTES, HttpError, Request, Response, check, line, parse, refused, why_no_http
 from kvd.http.routes import Routes
 from kvd.http.taking import PIECE
 from kvd.http.visitor import Visitor
@@ -29,16 +28,12 @@ from kvd.session.linger import Linger
 from kvd.session.peer import address_of, host_of, name_of
 from kvd.session.streams import Streams
 
-HEAD_BYTES = 16 * 1024
-"""Bytes of a request's first line and its headers."""
 HEAD_TIME, BODY_TIME = 10.0, 60.0
 """Seconds from the first byte of a request's head to its end, and from there to the end of its body."""
 IDLE_TIME = 75.0
 """Seconds between two requests: longer than browsers and proxies leave a connection unused."""
 LINGER_TIME = 2.0
 """Seconds that a client has to take the last answer."""
-_SHOWN = re.compile(r":? (?:bytearray\(|\(?b['\"])")
-"""Where a message goes on with bytes as Python shows them."""
 SHUTDOWN, KICKED = "shutdown", "kicked"
 KICK_TEXT = "an administrator has ended this connection"
 
@@ -166,13 +161,11 @@ class HttpConnection:
             request = await self._request()
             if request is None:
                 return False
-            self._requests += 1
-            self._routes.check(request, is_local=self._is_local)
             if self._routes.wants_events(request):
                 return await self._send_events(request)
             response = await self._routes.answer(request, self._visitor)
         except h11.RemoteProtocolError as error:
-            response = line(_why_no_http(error), HTTPStatus(error.error_status_hint))
+            response = line(why_no_http(error), HTTPStatus(error.error_status_hint))
         except HttpError as error:
             response = line(str(error), error.status, error.headers)
         except Refusal as error:
@@ -186,16 +179,22 @@ class HttpConnection:
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._stopping
 
     async def _request(self) -> Request | None:
-        """The next one; None: there is none.  Raises RemoteProtocolError, TimeoutError, HttpError, Usage."""
+        """The next one, let in; None: there is none.  Raises RemoteProtocolError, TimeoutError, HttpError, refusals."""
+        self._method = b""
         if not await self._begins():
             return None
         async with asyncio.timeout(self._at_most(HEAD_TIME)):
             head = await self._next_event()
         if not isinstance(head, h11.Request):
             return None
+        self._requests += 1
         self._method = bytes(head.method)
+        check(head)
         headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
         request = parse(head.method.decode(), head.target, headers)
+        # Before its body is asked for, and kept.
+        self._routes.check(request, is_local=self._is_local)
+        await self._routes.let_in(request, self._visitor)
         async with asyncio.timeout(self._at_most(BODY_TIME)):
             return request._replace(body=await self._read_body(headers))
 
@@ -294,7 +293,6 @@ class HttpConnection:
 
     async def _send_events(self, request: Request) -> bool:
         """Send changes until the client is gone, or the watch ends.  Raises refusals, before anything is sent."""
-        await self._routes.let_in(request, self._visitor)
         output = EventOutput(
             self._writer, self._context.push_limit, self._note, self._context.requests.sent, self._head_of_events,
             lambda data: self._sent(h11.Data(data=data)),
@@ -336,13 +334,6 @@ class HttpConnection:
     async def _until_gone(self) -> None:
         while await self._reader.read(PIECE):
             pass
-
-
-def _why_no_http(error: h11.RemoteProtocolError) -> str:
-    """In plain words: h11 may end its own with what came, as Python shows it."""
-    if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-        return f"the request's line and its headers have {HEAD_BYTES} bytes at most"
-    return f"this is no HTTP: {_SHOWN.split(str(error))[0]}"
 
 
 def _too_long(most: int) -> HttpError:

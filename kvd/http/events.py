@@ -150,5 +150,5 @@ def _form(request: Request) -> Form:
 
 def _position(request: Request) -> Position | None:
     """Where a browser that comes again was, else where the request says."""
-    text = request.headers.get("last-event-id", "") or request.one("after")
+    text = request.headers.get("last-event-id", "") or request.given("after")
     return words.position(text.encode()) if text else None

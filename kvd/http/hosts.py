@@ -2,6 +2,7 @@
 then ask what it likes: on an address of this machine alone, where there may be no users, it is known by that name.
 """
 
+import re
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 from kvd.http.messages import HttpError, Request
 
 LOCAL = "localhost"
+NO_HOST = re.compile(r"[@/\\?#\s]")
+"""What stands in a URL, and in no Host."""
 
 
 def check(request: Request, names: frozenset[str] | None) -> None:
@@ -21,11 +24,13 @@ def check(request: Request, names: frozenset[str] | None) -> None:
             f"nobody is called {host!a} here: expected the name of --http, {LOCAL} or an address as the Host",
         )
     origin = request.headers.get("origin")
-    if origin and request.method not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
+    if origin and request.method in ("PUT", "DELETE") and urlsplit(origin).netloc != host:
         raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not write")
 
 
 def _is_here(host: str, names: frozenset[str]) -> bool:
+    if NO_HOST.search(host):
+        return False
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

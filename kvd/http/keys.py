@@ -51,6 +51,8 @@ class Keys:
             record = await self._store.fetch(key)
         if record is None:
             return line("there is no such key", HTTPStatus.NOT_FOUND)
+        if (match := request.headers.get("if-match", "")) and not _names(match, record.revision):
+            return _conflict(record.revision)
         headers = {
             "ETag": _tag(record.revision), "Cache-Control": "private, no-cache",
             "Allow": "GET, HEAD, PUT, DELETE" if self._may(visitor, key) else "GET, HEAD",
@@ -72,7 +74,7 @@ class Keys:
 
     async def _put(self, request: Request, visitor: Visitor, key: bytes) -> Response:
         request.only("ttl")
-        ttl = request.one("ttl")
+        ttl = request.given("ttl")
         value = request.body
         if len(value) > self._context.max_value:
             raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a value has {self._context.max_value} bytes at most")
@@ -179,6 +181,13 @@ def _condition(request: Request) -> bytes:
     raise Usage("expected one ETag in If-Match: the revision")
 
 
+def _conflict(revision: bytes) -> Response:
+    """The condition does not hold."""
+    tag = {} if revision == ABSENT else {"ETag": _tag(revision)}
+    why = f"the key has revision {revision.decode()}" if tag else "there is no such key"
+    return line(f"conflict: {why}", HTTPStatus.PRECONDITION_FAILED, tag)
+
+
 def _written(outcome: Outcome) -> Response:
     """What a write's outcome is to a client of HTTP: what the protocol's status says."""
     word, _, text = replies.written(outcome)[:-1].partition(b" ")
@@ -187,8 +196,6 @@ def _written(outcome: Outcome) -> Response:
     if word == b"NONE":
         return line("there is no such key", HTTPStatus.NOT_FOUND)
     if word == b"CONFLICT":
-        tag = {} if text == ABSENT else {"ETag": _tag(text)}
-        why = f"the key has revision {text.decode()}" if tag else "there is no such key"
-        return line(f"conflict: {why}", HTTPStatus.PRECONDITION_FAILED, tag)
+        return _conflict(text)
     code, _, why = text.decode().partition(" ")
     return refused(REFUSALS.get(code, Refusal)(why, code))

@@ -1,10 +1,13 @@
 """What is asked and what is answered, without a connection."""
 
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+
+import h11
 
 from kvd.errors import (
     ANEW,
@@ -22,6 +25,11 @@ from kvd.errors import (
 )
 
 TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
+HEAD_BYTES = 16 * 1024
+"""Bytes of a request's first line and its headers."""
+_HEAD_IS_LONG = f"the request's line and its headers have {HEAD_BYTES} bytes at most"
+_SHOWN = re.compile(r":? (?:bytearray\(|\(?b['\"])")
+"""Where a message goes on with bytes as Python shows them."""
 MOST_FIELDS = 1100
 """Words of a query: a watch has up to 1024 patterns."""
 _STATUS: dict[type[Refusal], HTTPStatus] = {
@@ -73,6 +81,12 @@ class Request(NamedTuple):
             raise Usage(f"{name}= is given more than once")
         return values[0]
 
+    def given(self, name: str) -> str:
+        """A field that is not empty where it is there: that is a mistake of who sends it.  Raises Usage."""
+        if not (value := self.one(name)) and name in self.query:
+            raise Usage(f"{name}= is empty")
+        return value
+
     def only(self, *names: str) -> None:
         """Raises Usage if the query has other fields than these."""
         for name in self.query:
@@ -95,12 +109,26 @@ class Response(NamedTuple):
         return {**_ALWAYS, **shown, **self.headers}
 
 
+def check(head: h11.Request) -> None:
+    """Whether a request may begin like this.  Raises HttpError."""
+    if len(head.target) + sum(len(name) + len(value) for name, value in head.headers) > HEAD_BYTES:
+        raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HEAD_IS_LONG)
+    names = {name for name, _ in head.headers}
+    # Who is before kvd may have taken the other one, and would have seen another request after it.
+    if {b"content-length", b"transfer-encoding"} <= names:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "expected Content-Length or Transfer-Encoding, and not both")
+
+
 def parse(method: str, target: bytes, headers: dict[str, str]) -> Request:
     """Raises Usage."""
     path, _, query = target.decode("ascii", "replace").partition("?")
-    # Proxies may send all of a URL.
+    # Proxies may send all of a URL, which says to whom.
     if path.startswith(("http://", "https://")):
-        path = urlsplit(path).path or "/"
+        try:
+            url = urlsplit(path)
+        except ValueError:
+            raise Usage("expected a path, or a URL") from None
+        path, headers = url.path or "/", headers | {"host": url.netloc}
     try:
         fields = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict",
                            max_num_fields=MOST_FIELDS)  # fmt: skip
@@ -127,6 +155,13 @@ def as_json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 def line(text: str, status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None) -> Response:
     """A text for people, in one line."""
     return Response(status, f"{text}\n".encode(), TEXT, headers or {})
+
+
+def why_no_http(error: h11.RemoteProtocolError) -> str:
+    """In plain words: h11 may end its own with what came, as Python shows it."""
+    if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        return _HEAD_IS_LONG
+    return f"this is no HTTP: {_SHOWN.split(str(error))[0]}"
 
 
 def refused(error: Refusal) -> Response:

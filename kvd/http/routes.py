@@ -46,7 +46,7 @@ class Routes:
         return request.path == WATCH and request.method == "GET"
 
     async def answer(self, request: Request, visitor: Visitor) -> Response:
-        """Any other request; refusals are answers, too."""
+        """Any other request of one who was let in; refusals are answers, too."""
         try:
             return await self._answer(request, visitor)
         except HttpError as error:
@@ -55,11 +55,10 @@ class Routes:
             return refused(visitor.told(error))
 
     async def _answer(self, request: Request, visitor: Visitor) -> Response:
-        await self.let_in(request, visitor)
         if request.path.startswith(KEYS + "/"):
             _allow(request, *READ, "PUT", "DELETE")
             return await self._keys.one(request, visitor, request.path.removeprefix(KEYS + "/"))
-        _allow(request, *READ)
+        _allow(request, *(["GET"] if request.path == WATCH else READ))
         answer = self._paths.get(request.path)
         if answer is None:
             raise HttpError(HTTPStatus.NOT_FOUND, "there is nothing here; docs/http.md has what there is")

@@ -122,6 +122,7 @@ def test_a_key_is_read_and_written_with_its_revision(open_daemon: Daemon) -> Non
     assert "sandbox" in got.headers["content-security-policy"]
     assert ask(open_daemon, path, If_None_Match=f'"0", {tag}').status == 304
     assert ask(open_daemon, path, If_None_Match='"0"').status == 200
+    assert [ask(open_daemon, path, If_Match=match).status for match in (tag, "*", '"0"')] == [200, 200, 412]
     head = ask(open_daemon, path, "HEAD")
     assert (head.status, head.body, head.headers["content-length"]) == (200, b"", "3")
     again = ask(open_daemon, path, "PUT", b"two", If_None_Match="*")
@@ -259,6 +260,9 @@ def test_users_come_with_basic_and_their_rights_hold(guarded: Daemon) -> None:
     assert [item["key"] for item in ask(guarded, "/v1/keys", user=alice).json["keys"]] == ["a/x"]
     # Nobody is who the user default is, and is asked to say who they are for more than that one may.
     assert ask(guarded, "/v1/keys/pub/x").status == 200
+    # Before what they send is kept.
+    claimed = b"PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: x\r\nContent-Length: 9\r\n\r\n"
+    assert raw(guarded, claimed).startswith(b"HTTP/1.1 401 ")
     for path in ("/v1/keys/a/x", "/v1/watch?pattern=pub/*", "/v1/clients"):
         answer = ask(guarded, path)
         assert (answer.status, answer.headers["www-authenticate"][:12]) == (401, "Basic realm=")
@@ -321,7 +325,7 @@ def test_it_takes_tls(start_daemon: StartDaemon, tmp_path: Path) -> None:
 
 def test_pages_of_other_sites_get_nothing(open_daemon: Daemon) -> None:
     """A name of theirs may lead here, and what a browser sends for them says where it comes from."""
-    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
+    for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "evil.example@localhost", "localhost/a"):
         assert ask(open_daemon, "/v1/keys", Host=host).status in (400, 421)
     for host in ("localhost", "127.0.0.1:1234", "[::1]:80", "a.localhost"):
         assert ask(open_daemon, "/v1/keys", Host=host).status == 200
@@ -361,7 +365,14 @@ def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatc
         (b"PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"PUT /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", 400),
         (b"GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        # Whole, and yet too long.
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"HEAD /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"OPTIONS /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", 405),
         (b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
     ],
@@ -384,6 +395,8 @@ def test_what_is_no_http_is_refused_and_the_daemon_goes_on(open_daemon: Daemon, 
         (b"GET /v1/keys?limit=x HTTP/1.0\r\n\r\n", "usage: limit= is 1 to 1000"),
         (b"GET /v1/clients?after=x HTTP/1.0\r\n\r\n", "usage: after= is the id of a connection, "),
         (b"PUT /v1/keys/a HTTP/1.0\r\nIf-Match: x\r\n\r\n", "usage: expected one ETag in If-Match"),
+        (b"PUT /v1/keys/a?ttl= HTTP/1.0\r\n\r\n", "usage: ttl= is empty"),
+        (b"GET /v1/watch?after= HTTP/1.0\r\n\r\n", "usage: after= is empty"),
         (b"GET /v1/watch?after=9999@zzz HTTP/1.0\r\n\r\n", "store: the history is that of "),
     ],
 )  # fmt: skip
@@ -424,6 +437,9 @@ def test_100_continue(open_daemon: Daemon) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"x")
         assert connection.recv(1000).startswith(b"HTTP/1.1 204 ")
+    # Nobody is asked for a body that is not for them to send.
+    refused = b"PUT /v1/keys/c HTTP/1.1\r\nHost: evil.example\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    assert raw(open_daemon, refused).startswith(b"HTTP/1.1 421 ")
 
 
 def test_one_who_sends_slowly_is_not_waited_for(start_daemon: StartDaemon) -> None:
