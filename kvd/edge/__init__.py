@@ -6,6 +6,8 @@ there as they come, and their replies are held until the copy has what they did.
 
 location    the edge's store, as a daemon opens it
 store       the store that sessions ask
+reading     what is answered from the copy
+proof       whether the copy is up to date
 freshness   until when the copy may be shown, and replies that wait for it
 copy        the keys
 clock       the store's clock, as far as it is known here
@@ -14,6 +16,7 @@ parsing     the lines of the feed
 pipe        requests to the upstream, pipelined
 forwarding  writes, which go to the upstream
 writing     writes as lines, replies as outcomes
+lives       how long keys live, which the upstream is asked
 relaying    requests that the upstream answers whole
 tunnel      a watch of what is older than the edge knows
 lines       a connection to the upstream, line by line
