@@ -7,13 +7,21 @@
 -- RETURNS: = and the first revision, on which the others follow; or nothing, if one of the keys lives with another, or
 --   others with it, or it is counted (quotas.lua): those are for write.lua; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and
 --   nothing was done
-local LINE = '([^ ]+) ([^\n]*)\n'
 local digest, lines = ARGV[4], ARGV[5]
 local keys, sets, n = {}, {}, 0
-for key, value in string.gmatch(lines, LINE) do
-  n = n + 1
+local at, length, sub = 1, #lines, string.sub
+local tens, ones = tens_of(revision)
+while at <= length do
+  -- Searched for as they are, for patterns look at each character.
+  local space = find(lines, ' ', at, true)
+  local stop = find(lines, '\n', space, true)
+  local key = sub(lines, at, space - 1)
+  n, ones, at = n + 1, ones + 1, stop + 1
+  if ones == 10 then
+    tens, ones = tens_of(revision + n)
+  end
   keys[n] = key
-  sets[2 * n - 1], sets[2 * n] = key, format(INTEGER, revision + n) .. ' 0 t ' .. value
+  sets[2 * n - 1], sets[2 * n] = key, tens .. ONES[ones] .. ' 0 t' .. sub(lines, space, stop - 1)
 end
 local quotas = kept[8] and new_quotas(kept[8], revision)
 if quotas then

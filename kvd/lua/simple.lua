@@ -64,10 +64,9 @@ end
 
 -- What goes to the log: the ends of keys whose time was over come first.  Each value makes room for its record.
 local changes, place = ends, #ends
-local first = revision + #ended + 1
-local rev, crc, at = first - 1, 1, FIRST
+local first, crc, at = revision + #ended + 1, 1, FIRST
 local digests, outcomes, results, ttls, timed, plain = {}, {}, 0, {}, 0, false
-local ADDED = INTEGER .. ' %s t %s'
+local tens, ones = tens_of(first - 1)
 
 -- What a key's number and an amount come to, as text, and the deadline; nothing if that is not plain.
 local function sum_of(raw, amount)
@@ -83,12 +82,12 @@ local function sum_of(raw, amount)
   end
 end
 
-local life, deadline, shape, name
+local life, deadline, middle, name
 for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
   local behind = at + 2 * count
   if given ~= life and given ~= '+' then
     life, deadline = given, given == '0' and given or format(INTEGER, now + 1 + given)
-    shape, name = INTEGER .. ' ' .. deadline .. ' t %s', given == '0' and '' or ' ;d' .. deadline
+    middle, name = ' ' .. deadline .. ' t ', given == '0' and '' or ' ;d' .. deadline
     plain = plain or given == '0'
   end
   if given == '+' then
@@ -98,33 +97,40 @@ for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
       if not sum then
         return finish(kept[3], '')
       end
-      rev, place, size = rev + 1, place + 2, size + #key + #sum
+      place, size, ones = place + 2, size + #key + #sum, ones + 1
+      if ones == 10 then
+        tens, ones = tens_of(revision + place / 2)
+      end
       changes[place - 1], changes[place] = before == '0' and 't' .. key or 't' .. key .. ' ;d' .. before, sum
-      local record = format(ADDED, rev, before, sum)
+      local record = tens .. ONES[ones] .. ' ' .. before .. ' t ' .. sum
       ARGV[i + 1], records[key], results = record, record, results + 1
       outcomes[results] = sum
     end
   else
     for i = at, behind - 1, 2 do
       local key, value = ARGV[i], ARGV[i + 1]
-      rev, place, size = rev + 1, place + 2, size + #key + #value
+      place, size, ones = place + 2, size + #key + #value, ones + 1
+      if ones == 10 then
+        tens, ones = tens_of(revision + place / 2)
+      end
       changes[place - 1], changes[place] = 't' .. key .. name, value
       if #value > SHORT then
         digests[place], crc = sub(ARGV[5], crc, crc + 7), crc + 8
       end
       timed = timed + 2
       ttls[timed - 1], ttls[timed] = deadline, key
-      local record = format(shape, rev, value)
+      local record = tens .. ONES[ones] .. middle .. value
       ARGV[i + 1] = record
       if adds then
         records[key], results = record, results + 1
-        outcomes[results] = format(INTEGER, rev)
+        outcomes[results] = tens .. ONES[ones]
       end
     end
   end
   at = behind
 end
-if rev > LAST then
+local reached = revision + place / 2
+if reached > LAST then
   return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
 end
 
@@ -136,7 +142,7 @@ if crc > 1 then
     parts[i] = digits
   end
 end
-revision, bytes = rev, bytes + size
+revision, bytes = reached, bytes + size
 append('s' .. sub(redis.sha1hex(table.concat(parts, '\n')), 1, 8), moment, unpack(changes))
 if redis.call('HSET', data, unpack(ARGV, FIRST)) > 0 then
   local added = {}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kvd.errors import Unavailable
 from kvd.model import BYTES, TEXT, Change, Position, Record
 from kvd.requests import Delete, Increment, Limited, Put, SimpleSets, SimpleWrites, Touch, Write
 from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, META, REPLACED, TTL, Connection, Connector, command
@@ -17,7 +18,7 @@ from kvd.store.redis.entries import fill, references
 from kvd.store.redis.store import Store
 from kvd.wire import shortcuts
 from tests.support.processes import Redis
-from tests.support.stores import alone, put, running, write
+from tests.support.stores import alone, put, running, value_of, write
 
 LARGE = b"x" * 5000
 MINUTE = 60_000
@@ -206,3 +207,36 @@ async def test_all_kinds_go_together_in_one_batch(store: Store, engine: Connecti
     assert fields == [b"ta", b"1", b"tb", b"x y", b"ta ;d" + deadline, b"2", b"ta ;d" + deadline, b"5"]
     (record,), _ = await store.read([b"a"])
     assert record == Record(b"4", deadline, TEXT, b"5")
+
+
+@pytest.mark.parametrize("start", [0, 8, 95, 999_999_999, 2**53 - 22])
+@pytest.mark.parametrize("life", [0, MINUTE])
+async def test_revisions_are_printed_in_full_from_the_first_to_the_last(redis: Redis, start: int, life: int) -> None:
+    async with running(redis.unix_url) as store:
+        redis.cli("HSET", "{kvd}:meta", "revision", str(start), "floor", str(start))
+        writes: list[Write] = [put(b"k%d" % number, ttl=life) for number in range(21)]
+        form = shortcuts.as_simple(writes)
+        assert isinstance(form, SimpleWrites if life else SimpleSets)
+        revisions = [b"%d" % revision for revision in range(start + 1, start + 22)]
+        assert await store.write(form, 0) == revisions
+        records, _ = await store.read([one.key for one in writes if isinstance(one, Put)])
+        assert [record and record.revision for record in records] == revisions
+        if revisions[-1] == b"%d" % (2**53 - 1):
+            with pytest.raises(Unavailable, match="its revisions are used up"):
+                await store.write(form, 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "amount", "outcome"),
+    [
+        (b"-5", b"5", b"0"), (b"1", b"-2", b"-1"), (b"999999999999999", b"999999999999999", b"1999999999999998"),
+        (b"9007199254740993", b"-1", b"9007199254740992"), (b"9223372036854775807", b"1", b"o"), (b"007", b"1", b"a"),
+        (b"-0", b"1", b"a"), (b"1e3", b"1", b"a"), (b"", b"1", b"a"), (b" 1", b"1", b"a"),
+    ],
+)  # fmt: skip
+async def test_a_sum_is_exact_or_refused(store: Store, start: bytes, amount: bytes, outcome: bytes) -> None:
+    await write(store, put(b"n", start))
+    form = shortcuts.as_simple([Increment(b"n", amount)])
+    assert form is not None
+    assert await store.write(form, 0) == [outcome]
+    assert await value_of(store, b"n") == (start if outcome in b"ao" else outcome)
