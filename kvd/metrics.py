@@ -209,4 +209,6 @@ COUNTED = tuple(metric for metric in METRICS if metric.field)
 """Those that processes count."""
 ALL_SECTIONS = "all"
 SECTIONS = (*dict.fromkeys(metric.section for metric in METRICS), ALL_SECTIONS)
+QUOTAS = "quotas"
+"""A section of INFO that has no metrics: how much of their quotas users have taken, for those who administer."""
 """Of INFO."""

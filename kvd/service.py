@@ -7,6 +7,7 @@ from functools import partial
 from typing import cast
 
 from kvd import __version__, metrics
+from kvd.access.usage import usage
 from kvd.access.users import Users
 from kvd.counts import Start, Table
 from kvd.edge.store import EdgeStore
@@ -151,6 +152,8 @@ class Service:
 
     async def _describe(self, section: str) -> Iterable[str]:
         """INFO's lines, or those of a section of the metrics."""
+        if section == metrics.QUOTAS:
+            return usage(self._access.users, await self.store.counted()) if self._access else []
         if section:
             found = await self.measuring.all()
             return [

@@ -8,4 +8,5 @@ needs       which rights a request needs
 ranges      the parts of a range that a user may read
 rights      what the rules of a user allow
 quotas      how much may match the pattern of a rule
+usage       how much of it there is
 """

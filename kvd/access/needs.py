@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from kvd.access.rights import Right
+from kvd.metrics import QUOTAS
 from kvd.model import ALL_KEYS
 from kvd.requests import (
     Auth,
@@ -56,7 +57,7 @@ class Who(Enum):
 
 
 Needs = Iterable[Need]
-Row = Who | Callable[[Any], Needs]
+Row = Who | Callable[[Any], Needs | Who]
 
 
 def _read(request: Read | LateRead) -> Needs:
@@ -94,6 +95,11 @@ def _conditional(request: Put | Delete | Touch) -> Needs:
 
 def _administer(_: ClientRange | Kick) -> Needs:
     return (Need(Right.ADMIN, ALL_KEYS),)
+
+
+def _info(request: Info) -> Needs | Who:
+    """It tells less before AUTH; quotas are of all users."""
+    return (Need(Right.ADMIN, ALL_KEYS),) if request.section == QUOTAS else Who.ANYBODY
 
 
 def _demand(request: Demand) -> Needs:
@@ -137,8 +143,7 @@ ROWS: dict[str, Row] = {
     "PROGRESS": Who.USER,
     "UNWATCH": Who.USER,
     "PING": Who.ANYBODY,
-    # It tells less before AUTH.
-    "INFO": Who.ANYBODY,
+    "INFO": _info,
     "CLIENTS": _administer,
     "KICK": _administer,
     "HELP": Who.ANYBODY,
@@ -174,6 +179,12 @@ CONSIDERED: dict[type, frozenset[str]] = {
 }
 """The fields of each request that the rows above are written for: who adds one says here that it needs no right
 that is not asked for there, or asks for it."""
+
+
+def of(verb: str, request: Any) -> Needs | Who | None:
+    """What a request needs; None: nothing says so."""
+    row = ROWS.get(verb)
+    return row(request) if callable(row) else row
 
 
 def of_transaction(transaction: Transaction) -> Needs:

@@ -50,7 +50,9 @@ COMMANDS = (
         "Use info to see what the daemon says of itself",
         info,
         reads=(("<SECTION>", readers.text),),
-        notes=("A SECTION of metrics is daemon, clients, requests, watchers, store, or all.",),
+        notes=("""\
+A SECTION of metrics is daemon, clients, requests, watchers, store, or all.  The
+section quotas shows who may administer how much of their quotas users have taken.""",),
     ),
     Command("ping", "", "Use ping to see whether the daemon answers", ping),
     Command(

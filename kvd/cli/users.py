@@ -209,7 +209,8 @@ COMMANDS = (
 user add <NAME> and user passwd <NAME> take the password from standard input; on a
 terminal they ask for it, twice.  user can <NAME> <RIGHT> <KEY> says whether a user
 may read, write or watch a key, or all of a pattern; status 1: no.  A running kvd
-takes the file anew when it gets SIGHUP.
+takes the file anew when it gets SIGHUP, and kvctl info quotas shows how much of
+max-keys and max-bytes is taken.
 Note: who may write a key deletes with it the keys that live with it (with=),
 whatever the rules say of those.""",),
     ),

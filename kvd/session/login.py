@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from kvd.access.needs import ROWS, WATCH, Need, Who, of_transaction
+from kvd.access.needs import WATCH, Need, Who, of, of_transaction
 from kvd.access.ranges import parts
 from kvd.access.rights import Right, Rights
 from kvd.access.users import User
@@ -184,12 +184,12 @@ class Login:
 
     def refusal(self, verb: str, request: Any) -> Refusal | None:
         """See `Guard`."""
-        row = ROWS.get(verb)
-        if row is Who.ANYBODY:
+        wanted = of(verb, request)
+        if wanted is Who.ANYBODY:
             return None
-        if row is None:
+        if wanted is None:
             return Denied(f"nothing says who may ask for {verb}")
-        return self._lacking(() if isinstance(row, Who) else row(request))
+        return self._lacking(() if isinstance(wanted, Who) else wanted)
 
     def refused(self, verb: str, request: Any) -> Refusal | None:
         """The same as `refusal`, of what will not be done if it is one."""
@@ -239,8 +239,8 @@ class Login:
         return Permit(patterns, lambda: self._require(verb, needs))
 
     def _needs(self, verb: str, request: Any) -> Iterable[Need]:
-        row = ROWS[verb]
-        return () if isinstance(row, Who) else row(request)
+        wanted = of(verb, request)
+        return () if wanted is None or isinstance(wanted, Who) else wanted
 
     def _require(self, verb: str, needs: Iterable[Need]) -> None:
         if refusal := self._lacking(needs):

@@ -5,7 +5,7 @@ the limit for values in bytes; it returns one of the model's requests and raises
 """
 
 from kvd.errors import BadValue, Usage
-from kvd.metrics import SECTIONS
+from kvd.metrics import QUOTAS, SECTIONS
 from kvd.model import ALL_KEYS, TEXT
 from kvd.requests import (
     NUMBERED,
@@ -229,8 +229,8 @@ def section(rest: bytes | None, max_value: int) -> Info:  # noqa: ARG001
     if rest is None:
         return Info()
     name = rest.decode(errors="replace").lower()
-    if name not in SECTIONS:
-        raise Usage(f"expected one of {', '.join(SECTIONS)}, or nothing")
+    if name not in (*SECTIONS, QUOTAS):
+        raise Usage(f"expected one of {', '.join((*SECTIONS, QUOTAS))}, or nothing")
     return Info(name)
 
 

@@ -146,3 +146,40 @@ async def test_each_rule_with_a_quota_that_a_key_matches_limits_it(tmp_path: Pat
             "ERR limit", "OK", "OK", "ERR limit"
         ]  # fmt: skip
         assert await statuses(ada, "SET b 1", "SET c 1", "SET d 1", "SET b 2") == ["OK", "OK", "ERR limit", "OK"]
+
+
+async def test_who_administers_sees_how_much_is_taken(tmp_path: Path) -> None:
+    rules = {"app/*": f"{ALL},max-keys=9,max-bytes=1KB", "new/*": f"{ALL},max-keys=2"}
+    given = users_of({"root": {"*": f"{ALL},admin"}, "ada": rules, "bob": {"app/*": f"{ALL},max-keys=3"}})
+    async with serving(tmp_path / "data", users=given) as service:
+        root, ada = await login(service, "root"), await login(service, "ada")
+        not_counted = "INFO quota.ada:app/* keys=- max-keys=9 bytes=- max-bytes=1000"
+        assert await quotas(root) == [
+            not_counted,
+            "INFO quota.ada:new/* keys=- max-keys=2 bytes=- max-bytes=-",
+            "INFO quota.bob:app/* keys=- max-keys=3 bytes=- max-bytes=-",
+        ]
+        assert await statuses(ada, "SET app/1 12", "SET app/2 " + "x" * 5000) == ["OK", "ERR limit"]
+        # What others write, and where there is no quota, counts and goes on counting.
+        assert await statuses(root, "SET app/3 123", "SET other 1", "DEL app/1") == ["OK"] * 3
+        assert await quotas(root) == [
+            "INFO quota.ada:app/* keys=1 max-keys=9 bytes=8 max-bytes=1000",
+            "INFO quota.ada:new/* keys=0 max-keys=2 bytes=0 max-bytes=-",
+            "INFO quota.bob:app/* keys=1 max-keys=3 bytes=8 max-bytes=-",
+        ]
+        assert await statuses(ada, "INFO quotas", "INFO store") == ["ERR denied", "INFO"]
+        assert await statuses(service.connect(), "INFO quotas") == ["ERR auth"]
+
+
+async def test_without_users_there_are_no_quotas(tmp_path: Path) -> None:
+    async with serving(tmp_path / "data") as service:
+        assert await quotas(service.connect()) == []
+
+
+async def quotas(peer: MemoryPeer) -> list[str]:
+    """The lines of INFO quotas."""
+    first = await peer.ask("INFO quotas")
+    lines = [first]
+    while lines[-1] != "OK":
+        lines.append(await peer.line())
+    return lines[:-1]

@@ -68,6 +68,7 @@ NEEDS: dict[str, set[Need]] = {
     "CHANGES 7@s *limit=5 *keys k*": {WATCHES},
     "CLIENTS after=7-1 limit=5": {ADMIN},
     "KICK 7-1": {ADMIN},
+    "INFO quotas": {ADMIN},
 }
 FREE = {
     "BEGIN": Who.USER, "COMMIT": Who.USER, "ABORT": Who.USER, "PROGRESS 5": Who.USER, "UNWATCH": Who.USER,

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from kvd.access.needs import CONSIDERED, ROWS, Need, Needs, Who, of_transaction
+from kvd.access.needs import CONSIDERED, ROWS, Need, Needs, Who, of, of_transaction
 from kvd.requests import Check, Delete, Increment, Put, Request, Transaction
 from kvd.verbs import VERBS, find
 from tests.support.rights_table import FREE, NEEDS, READ, WRITE
@@ -17,9 +17,10 @@ def parsed(line: str) -> tuple[str, Request]:
 
 def needs(line: str) -> Needs:
     name, request = parsed(line)
-    row = ROWS[name]
-    assert not isinstance(row, Who)
-    return row(request)
+    found = of(name, request)
+    assert found is not None
+    assert not isinstance(found, Who)
+    return found
 
 
 @pytest.mark.parametrize("line", NEEDS)
@@ -29,7 +30,7 @@ def test_a_request_needs_what_the_table_says(line: str) -> None:
 
 @pytest.mark.parametrize("line", FREE)
 def test_others_need_no_right(line: str) -> None:
-    assert ROWS[parsed(line)[0]] is FREE[line]
+    assert of(*parsed(line)) is FREE[line]
 
 
 def test_every_verb_has_a_row_in_both_tables() -> None:

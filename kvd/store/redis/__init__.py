@@ -21,6 +21,7 @@ digest        whether an entry of the change log is what was written
 maintenance   what the store does by itself: expiry, the limits of the change log, the length of the file
 expiry        the sweep of expired keys, and counting while some are not swept yet
 vitals        how the server is doing, for metrics
+counted       how much there is of what users have quotas for
 disk_space    whether the disk has space to write
 cache         records that were read lately
 shared_cache  the same cache where several workers write

@@ -20,6 +20,7 @@ from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
+from kvd.store.redis.counted import ask_counted
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
@@ -354,6 +355,10 @@ class Store:
     async def vitals(self) -> Vitals:
         """How it is doing.  Raises Unavailable."""
         return await ask_vitals(self._control, self._clock)
+
+    async def counted(self) -> dict[bytes, tuple[int, int]]:
+        """Keys and bytes of the patterns that are counted for quotas.  Raises Unavailable."""
+        return await ask_counted(self._control)
 
     async def engine(self) -> str:
         """The engine that answers now, such as "Valkey 9.1.2".  Raises Unavailable."""
