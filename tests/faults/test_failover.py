@@ -27,8 +27,8 @@ def test_what_is_not_as_it_was_promised_is_counted() -> None:
     )  # fmt: skip
     seen = Seen(
         acknowledged={"w0/1": 1, "w0/2": 2, "w0/3": 3}, uncertain=["w1/1", "w1/2"], unavailable=["w2/1"],
-        reads=[Asked(1, 0, 1, "w0/2", 2)], edge_read={"w5/5": 5}, watches={"root": watched}, times=[1.0, 1.5, 4.0],
-        stale=1.234,
+        reads=[Asked(1, 0, 1, "w0/2", 2)], edge_read={"w5/5": 5}, watches={"root": watched},
+        times={"w0/1": 1.0, "w0/2": 1.5, "e0/1": 2, "w0/3": 4}, stale=1.234,
     )  # fmt: skip
     result = judge(seen, {"w0/1": 1, "w0/3": 4, "w1/2": 5, "w2/1": 6, "t1/a": 7})
     assert result == Result(
@@ -138,7 +138,7 @@ def test_a_watcher_counts_what_it_missed_saw_twice_and_saw_in_pieces() -> None:
 
 async def at_an_edge(keys: list[str], answers: dict[str, str]) -> Seen:
     """What a reader of an edge notes that answers so; NONE to what is not among it."""
-    seen, newest = Seen(by_key={"w0/1": time.monotonic() - 3}), Newest(1)
+    seen, newest = Seen(times={"w0/1": time.monotonic() - 3}), Newest(1)
     newest.of_writers[0] = newest.transaction = 1
     asked: list[str] = []
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.faults.failover.order import explain
-from tests.faults.failover.seen import SWAPPED, Seen
+from tests.faults.failover.seen import AT_EDGES, SWAPPED, Seen
 
 MAX_STALE = 5.0
 """Seconds by which what an edge gives may be old, where nobody says otherwise (--max-stale), and
@@ -84,11 +84,17 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         unavailable=_applied(seen.unavailable, final),
         refused=len(seen.refused),
         unanswered=seen.unanswered,
-        seconds=round(max((after - before for before, after in pairwise(sorted(seen.times))), default=0.0), 1),
+        seconds=round(_longest_pause(seen.times), 1),
         order="" if replaced else explain(seen, final),
         replaced=replaced,
         errors=seen.errors,
     )
+
+
+def _longest_pause(times: Mapping[str, float]) -> float:
+    """Seconds.  An edge may hold a reply for longer, until it has what is in it."""
+    at_roots = sorted(when for key, when in times.items() if not key.startswith(AT_EDGES))
+    return max((after - before for before, after in pairwise(at_roots)), default=0.0)
 
 
 def _revision(position: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tests.faults.failover.peer import PAUSE, Peer, keep_connected
 from tests.faults.failover.reading import EdgeReader, Newest, RootReader
-from tests.faults.failover.seen import SWAPPED, UNKNOWN, Asked, Seen
+from tests.faults.failover.seen import AT_EDGES, SWAPPED, UNKNOWN, Asked, Seen
 from tests.faults.failover.watching import Watched, Watcher
 
 WRITERS = 4
@@ -49,7 +49,7 @@ class Load:
         self._ask(self._watching, RootReader(self.seen, self._newest, self._ends).work)
         self._watch("root", [self._watching])
         for number, edge in enumerate(self._edges):
-            reader = EdgeReader(self.seen, self._newest, self._ends, f"e{number}")
+            reader = EdgeReader(self.seen, self._newest, self._ends, f"{AT_EDGES}{number}")
             self._ask(edge, reader.read)
             self._ask(edge, reader.write)
             self._watch(f"edge{number}", [edge])

@@ -82,8 +82,8 @@ class EdgeReader:
     def _take(self, key: str, revision: int, start: float) -> None:
         if revision > 0:
             self._seen.edge_read[key] = revision
-        elif revision == 0 and key in self._seen.by_key:
-            self._seen.stale = max(self._seen.stale, start - self._seen.by_key[key])
+        elif revision == 0 and key in self._seen.times:
+            self._seen.stale = max(self._seen.stale, start - self._seen.times[key])
 
     async def _transaction(self, peer: Peer, name: str, parts: Iterable[str]) -> None:
         """What was there once is there from then on, and so is its other half."""

@@ -8,6 +8,8 @@ from tests.faults.failover.watching import Watched
 
 SWAPPED = "c/"
 """How the keys begin that are written again and again, each time on condition; all others are written once."""
+AT_EDGES = "e"
+"""How those begin that are written at an edge."""
 UNKNOWN = -1
 
 
@@ -41,7 +43,7 @@ class Seen:
     acknowledged: the revision of each key whose write was, the newest.
     uncertain, unavailable, refused: keys whose write was answered so; also without an answer it is uncertain.
     writes, reads: those of the roots.  watches: by the watcher's name.
-    times: when writes were acknowledged; by_key: the same of each key.
+    times: when the write of each key was acknowledged.
     edge_read: the newest revision of each key that an edge gave.
     stale: seconds, the longest time for which a write had been acknowledged that an edge did not know of.
     halved: transactions of which half was read.  not_own: writes that the edge which sent them on did not know then.
@@ -55,8 +57,7 @@ class Seen:
     writes: list[Asked] = field(default_factory=list)
     reads: list[Asked] = field(default_factory=list)
     watches: dict[str, Watched] = field(default_factory=dict)
-    times: list[float] = field(default_factory=list)
-    by_key: dict[str, float] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
     edge_read: dict[str, int] = field(default_factory=dict)
     stale: float = 0.0
     halved: list[str] = field(default_factory=list)
@@ -75,8 +76,7 @@ class Seen:
             revision = int(words[1].partition("@")[0])
             for back, key in enumerate((asked.key, *others)):
                 self.acknowledged[key] = revision - back
-                self.by_key[key] = asked.end
-            self.times.append(asked.end)
+                self.times[key] = asked.end
             first = revision - len(others) if others else 0
             self.writes.append(asked._replace(revision=revision, first=first))
             return True
