@@ -28,7 +28,7 @@ def test_what_is_not_as_it_was_promised_is_counted() -> None:
     seen = Seen(
         acknowledged={"w0/1": 1, "w0/2": 2, "w0/3": 3}, uncertain=["w1/1", "w1/2"], unavailable=["w2/1"],
         reads=[Asked(1, 0, 1, "w0/2", 2)], edge_read={"w5/5": 5}, watches={"root": watched},
-        times={"w0/1": 1.0, "w0/2": 1.5, "e0/1": 2, "w0/3": 4}, stale=1.234,
+        times={"w0/1": 1.0, "w0/2": 1.5, "e0/1": 2, "w0/3": 4}, stale={"w0/1": 1.234, "w0/2": 30},
     )  # fmt: skip
     result = judge(seen, {"w0/1": 1, "w0/3": 4, "w1/2": 5, "w2/1": 6, "t1/a": 7})
     assert result == Result(
@@ -173,11 +173,11 @@ async def test_what_an_edge_must_not_answer_is_counted() -> None:
         "GETS e0/1": "OK 5 1",
     }
     seen = await at_an_edge(asked, fine)
-    assert (seen.stale, seen.halved, seen.not_own, seen.edge_read) == (0, [], [], {"w0/1": 1})
+    assert (seen.stale, seen.halved, seen.not_own, seen.edge_read) == ({}, [], [], {"w0/1": 1})
     seen = await at_an_edge(asked, fine | {"GETS w0/1": "NONE"})
-    assert 3 <= seen.stale < MAX_STALE
+    assert 3 <= seen.stale["w0/1"] < MAX_STALE
     seen = await at_an_edge(asked, fine | {"GETS w0/1": "ERR unavailable", "GETS e0/1": "ERR unavailable"})
-    assert (seen.stale, seen.not_own) == (0, [])
+    assert (seen.stale, seen.not_own) == ({}, [])
     assert (await at_an_edge(asked, fine | {"GETS t1/b": "NONE"})).halved == ["t1"]
     assert (await at_an_edge(asked, fine | {"GETS t1/a/2": "NONE"})).halved == ["t1"]
     assert not (await at_an_edge(asked, fine | {"GETS t1/a/1": "NONE"})).halved, "it came in between"

@@ -64,21 +64,24 @@ class Result:
 
 def judge(seen: Seen, final: Mapping[str, int]) -> Result:
     """final: the revision of each key that is there in the end."""
+    acknowledged = seen.acknowledged
     replaced = any(words[:1] == ["END"] and words[2] == "store" for words in map(str.split, seen.ends))
     changes = {(_revision(position), key) for one in seen.watches.values() for _, position, key in one.changes}
     watched = [{key for _, _, key in one.changes} | {key for _, key in one.copied} for one in seen.watches.values()]
     read = {(one.key, one.revision) for one in seen.reads if one.revision > 0} | set(seen.edge_read.items())
     return Result(
-        acknowledged=len(seen.acknowledged),
-        lost=sum(not _is_there(key, revision, final) for key, revision in seen.acknowledged.items()),
+        acknowledged=len(acknowledged),
+        lost=sum(not _is_there(key, revision, final) for key, revision in acknowledged.items()),
         ghosts=sum(not _is_there(key, revision, final) for revision, key in changes),
         dirty=sum(not _is_there(key, revision, final) for key, revision in read),
-        twice=_twice([*((revision, key) for key, revision in seen.acknowledged.items()), *changes]),
+        twice=_twice([*((revision, key) for key, revision in acknowledged.items()), *changes]),
         halves=_halves(seen, final),
         missed=sum(one.missed for one in seen.watches.values()),
         doubled=sum(one.doubled for one in seen.watches.values()),
         unseen=max((len(final.keys() - one) for one in watched), default=0),
-        stale=round(seen.stale, 2),
+        stale=round(
+            max((late for key, late in seen.stale.items() if final.get(key) == acknowledged[key]), default=0), 2
+        ),
         not_own=len(seen.not_own),
         uncertain=_applied(seen.uncertain, final),
         unavailable=_applied(seen.unavailable, final),

@@ -9,6 +9,8 @@ from tests.faults.failover.seen import UNKNOWN, Asked, Seen
 
 PAUSE = 0.005
 """Seconds between two rounds of a reader."""
+LOST_AFTER = 10.0
+"""Seconds after which another key is looked for."""
 BACK = (0, 8, 16, 24, 31)
 """How many writes ago was written what is read; the last are in flight."""
 
@@ -68,8 +70,9 @@ class EdgeReader:
             found = [_found(words) for words in replies]
             for key, revision in zip(keys, found, strict=True):
                 self._take(key, revision, start)
-            # The one that is missing for the longest time tells how old the copy is.
-            self._missing = [key for key, revision in zip(keys, found, strict=True) if revision <= 0][-1:]
+            # The one that is missing for the longest time tells how old the copy is, unless it is lost.
+            missing = [key for key, revision in zip(keys, found, strict=True) if revision <= 0]
+            self._missing = [key for key in missing if self._seen.stale.get(key, 0) < LOST_AFTER][-1:]
             await self._transaction(peer, f"t{self._newest.transaction}", ("/a", "/b", "/a"))
             await asyncio.sleep(PAUSE)
 
@@ -83,7 +86,8 @@ class EdgeReader:
         if revision > 0:
             self._seen.edge_read[key] = revision
         elif revision == 0 and key in self._seen.times:
-            self._seen.stale = max(self._seen.stale, start - self._seen.times[key])
+            late = start - self._seen.times[key]
+            self._seen.stale[key] = max(late, self._seen.stale.get(key, 0))
 
     async def _transaction(self, peer: Peer, name: str, parts: Iterable[str]) -> None:
         """What was there once is there from then on, and so is its other half."""

@@ -45,7 +45,7 @@ class Seen:
     writes, reads: those of the roots.  watches: by the watcher's name.
     times: when the write of each key was acknowledged.
     edge_read: the newest revision of each key that an edge gave.
-    stale: seconds, the longest time for which a write had been acknowledged that an edge did not know of.
+    stale: of each key that an edge did not have, for how many seconds its write had been acknowledged by then.
     halved: transactions of which half was read.  not_own: writes that the edge which sent them on did not know then.
     unanswered: requests that were not answered when all should be.
     """
@@ -59,7 +59,7 @@ class Seen:
     watches: dict[str, Watched] = field(default_factory=dict)
     times: dict[str, float] = field(default_factory=dict)
     edge_read: dict[str, int] = field(default_factory=dict)
-    stale: float = 0.0
+    stale: dict[str, float] = field(default_factory=dict)
     halved: list[str] = field(default_factory=list)
     not_own: list[str] = field(default_factory=list)
     unanswered: int = 0
