@@ -22,6 +22,7 @@ clients      who is connected, in all processes of the daemon
 context      what the sessions of one daemon share
 handlers     requests that are done alone
 waiting      lines that wait: as requests, and in groups
+chunks       whole chunks of the commonest requests: ask the store, answer
 dispatch     requests in groups: ask the store, answer
 counting     requests counted by verb and result, with their times
 complaints   what the log is told of peers

@@ -59,6 +59,12 @@ class CheckedDispatcher(Dispatcher):
         self._kept = self._kept_if_allowed
         self.waiting = CheckedWaiting(context.max_value, self._most, context.store.batch_bytes, login, self._handlers)
 
+    def close(self) -> None:
+        """See `Dispatcher`."""
+        super().close()
+        # Its own method would keep it until the garbage collector comes.
+        self._kept = self._at_hand
+
     # ---- chunks: what is not allowed is not recognised, and refused line by line
 
     def _kept_if_allowed(self, key: bytes) -> Record | None:
