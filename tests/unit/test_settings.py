@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from docopt import docopt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kvd.__main__ import HELP
@@ -146,6 +146,8 @@ def test_an_address_with_tls_needs_a_certificate_and_its_key() -> None:
             read({"--listen": ["h:2", "tls:h:1"]} | {name: files[name]}, {})
 
 
+# It reads all options, which takes long on a busy machine.
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_makes_it_raise_anything_else(text: str) -> None:
     for option in OPTIONS:
