@@ -14,7 +14,7 @@ from kvd.client.errors import BadAddress, ProtocolError, TlsFailed, Unreachable,
 from kvd.client.tls import TlsSocket
 from kvd.errors import ConnectionLost, Unavailable
 from kvd.process.half_open import keep_alive
-from kvd.process.tls_transport import reason_of as tls_reason_of
+from kvd.process.tls_bytes import reason_of as tls_reason_of
 
 Made = TypeVar("Made")
 

@@ -7,7 +7,8 @@ import ssl
 import threading
 from typing import Any
 
-from kvd.process.tls_transport import TlsTransport, reason_of
+from kvd.process.tls_bytes import reason_of
+from kvd.process.tls_transport import TlsTransport
 
 File = str | os.PathLike[str]
 

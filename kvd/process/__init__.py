@@ -11,6 +11,8 @@ sockets       sockets to listen on
 activation    those that a service manager passes on
 unix_sockets  those that are files
 tls           the server's side of TLS: certificates, and handshakes in flight
+over_transport  a transport over another one
+tls_bytes     TLS without I/O
 tls_transport  TLS between a socket's transport and a protocol
 identity      who a peer is, as far as its connection tells
 addresses     how many connections each address has

@@ -3,12 +3,11 @@
 asyncio's own TLS, and uvloop's, have no half-closing: when the peer ends its side (`close_notify`), theirs is closed as
 well, with the replies that are still to come, and `write_eof` does not exist.  A kvd client may shut its sending side
 down and goes on reading, with TLS as without; and the daemon ends a connection by shutting its own side down, without a
-loss of what the peer has not read (`session.linger`).  Hence this transport, over `ssl.SSLObject`:
+loss of what the peer has not read (`session.linger`).  Hence this transport:
 
-    socket's transport  <->  TlsTransport  <->  protocol
+    socket's transport  <->  TlsTransport, over TlsBytes  <->  protocol
 
-Bytes go through OpenSSL's buffers in pieces, for these keep the size that they had once.  All that waits for the peer
-waits in the socket's transport, whose marks for a full buffer are passed on.
+All that waits for the peer waits in the socket's transport, whose marks for a full buffer are passed on.
 """
 
 import asyncio
@@ -16,14 +15,9 @@ import ssl
 from contextlib import suppress
 from typing import Any, Protocol
 
-PIECE = 16 * 1024
-"""Bytes that go to OpenSSL at once, either way: a record."""
-RECORD_HEADER = 5
-"""Bytes: a type, a version, and the length of what follows."""
-LARGEST_HELLO = RECORD_HEADER + 16 * 1024
-"""Bytes that a client may send before it has heard anything: a record."""
-HANDSHAKE_RECORD = b"\x16"
-"""What every connection begins with, since SSL 3."""
+from kvd.process.over_transport import OverTransport
+from kvd.process.tls_bytes import PIECE, TlsBytes, reason_of
+
 LINGER = 1.0
 """Seconds that a peer may take to read why there is no connection."""
 MOST_UNASKED = 16 * 1024
@@ -53,23 +47,17 @@ class Handshakes(Protocol):
         """The name in a peer's certificate.  Raises ValueError if it is to be refused."""
 
 
-class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """A side of a connection: the transport of one protocol, and the protocol of the socket's transport."""
+class TlsTransport(OverTransport):
+    """A side of a connection."""
 
     def __init__(self, handshakes: Handshakes, protocol: asyncio.Protocol) -> None:
         """protocol: it is told of the connection when the handshake is done."""
-        super().__init__()
-        self._protocol: Any = protocol
+        super().__init__(protocol)
         self._handshakes = handshakes
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        # Made at the first step: who only connects takes little.
-        self._ssl: Any = None
-        self._raw: Any = None
+        self._tls = TlsBytes()
         self._certificate: str | None = None
-        self._has_begun = self._is_open = False
-        # Bytes that came and that OpenSSL was not given yet.
-        self._waiting = b""
-        self._paused = self._full = False
+        self._has_begun = False
+        self._paused = False
         self._peer_ended = self._raw_ended = self._shut = self._closing = False
         self._unasked = 0
         self._lingering: asyncio.TimerHandle | None = None
@@ -87,7 +75,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._peer_ended or self._closing:
             # Nothing can follow.
             return
-        self._waiting += data
+        self._tls.waiting += data
         self._go_on()
 
     def eof_received(self) -> bool:
@@ -95,7 +83,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._raw_ended = True
         if self._lingering:
             self._raw.close()
-        elif self._ssl is None and not self._waiting:
+        elif not (self._tls.has_begun or self._tls.waiting):
             self.refuse("it has ended the connection", left=True)
         else:
             self._go_on()
@@ -104,11 +92,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _go_on(self) -> None:
         if self._is_open:
             self._take()
-        elif self._ssl is not None:
+        elif self._tls.has_begun:
             self.step()
-        elif len(self._waiting) > LARGEST_HELLO:
+        elif self._tls.is_too_long:
             self.refuse("it has sent too much before the handshake")
-        elif not self._has_begun and self._has_hello():
+        elif not self._has_begun and (self._tls.has_hello or self._raw_ended):
             self._has_begun = True
             self._handshakes.began(self)
 
@@ -122,46 +110,27 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._handshakes.ended(self)
         if self._lingering:
             self._lingering.cancel()
-        self._waiting = b""
-
-    def pause_writing(self) -> None:
-        """Called by the socket's transport."""
-        self._full = True
-        if self._is_open:
-            self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Called by the socket's transport."""
-        self._full = False
-        if self._is_open:
-            self._protocol.resume_writing()
+        self._tls.waiting = b""
 
     # ---- the handshake
-
-    def _has_hello(self) -> bool:
-        """Whether there is enough for the first step, before which nothing is kept but what came."""
-        length = int.from_bytes(self._waiting[3:RECORD_HEADER])
-        is_whole = RECORD_HEADER + length <= len(self._waiting) and len(self._waiting) >= RECORD_HEADER
-        return is_whole or self.began_plain or self._raw_ended
 
     @property
     def began_plain(self) -> bool:
         """Whether what the peer sent first cannot be TLS: it is to be told so in plain text."""
-        return self._ssl is None and self._waiting[:1] not in (b"", HANDSHAKE_RECORD)
+        return self._tls.began_plain
 
     def step(self) -> None:
         """Go on with the handshake."""
         if self._closing or self._is_open:
             return
-        if self._ssl is None:
-            self._ssl = self._handshakes.wrap(self._incoming, self._outgoing)
+        if not self._tls.has_begun:
+            self._tls.begin(self._handshakes.wrap)
         try:
-            while not self._shake_hands():
-                if not self._feed():
-                    if self._raw_ended:
-                        self.refuse("it has ended the connection", left=True)
-                    return
-            self._certificate = self._handshakes.name(self._ssl)
+            if not self._shake_hands():
+                if self._raw_ended:
+                    self.refuse("it has ended the connection", left=True)
+                return
+            self._certificate = self._handshakes.name(self._tls.peer)
         except (ssl.SSLError, ValueError) as error:
             self.refuse(reason_of(error))
             return
@@ -172,7 +141,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._closing or self._is_open:
             return
         self._closing = True
-        self._waiting = b""
+        self._tls.waiting = b""
         self._handshakes.failed(self, why, left=left)
         if told and not self._raw.is_closing():
             self._raw.write(told)
@@ -195,12 +164,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _shake_hands(self) -> bool:
         """Whether it is done; else it wants more bytes.  Raises SSLError."""
         try:
-            self._ssl.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
+            return self._tls.shake_hands()
         finally:
             self._send()
-        return True
 
     def _open(self) -> None:
         self._is_open = True
@@ -212,19 +178,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # ---- what comes
 
-    def _feed(self) -> bool:
-        """Give OpenSSL a piece of what came; False: there is nothing."""
-        piece, self._waiting = self._waiting[:PIECE], self._waiting[PIECE:]
-        self._incoming.write(piece)
-        return bool(piece)
-
     def _take(self) -> None:
         """Hand on what has come, unless the protocol wants nothing now."""
         if not self._is_open or self._paused or self._peer_ended:
             return
         parts: list[bytes] = []
         try:
-            self._decrypt(parts)
+            # A peer that ends without a word of TLS may have been cut off: what is no whole line is dropped.
+            self._peer_ended = self._tls.decrypt(parts) or self._raw_ended
         except ssl.SSLError as error:
             self._fail(error)
         self._send(unasked=True)
@@ -232,23 +193,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._protocol.data_received(b"".join(parts))
         if self._peer_ended and self._is_open and not self._closing and not self._protocol.eof_received():
             self.close()
-
-    def _decrypt(self, parts: list[bytes]) -> None:
-        """Raises SSLError."""
-        while True:
-            try:
-                while part := self._ssl.read(PIECE):
-                    parts.append(part)
-                self._peer_ended = True
-                return
-            except ssl.SSLWantReadError:
-                if not self._feed():
-                    break
-            except ssl.SSLZeroReturnError:
-                self._peer_ended = True
-                return
-        # A peer that ends without a word of TLS may have been cut off.  It has sent whole lines, or they are dropped.
-        self._peer_ended = self._raw_ended
 
     def _fail(self, error: ssl.SSLError) -> None:
         """What came is no TLS, or the peer reports an error."""
@@ -263,7 +207,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _send(self, *, unasked: bool = False) -> None:
         """Hand the socket what OpenSSL has made.  unasked: the peer has caused it."""
-        data = self._outgoing.read()
+        data = self._tls.take()
         if not data or self._raw.is_closing():
             return
         self._raw.write(data)
@@ -278,12 +222,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         view = memoryview(data)
         for begin in range(0, len(view), PIECE):
-            self._ssl.write(view[begin : begin + PIECE])
+            self._tls.encrypt(view[begin : begin + PIECE])
             self._send()
-
-    def can_write_eof(self) -> bool:
-        """It can."""
-        return True
 
     def write_eof(self) -> None:
         """Send no more; what comes is still received."""
@@ -291,16 +231,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._say_goodbye()
             self._end_raw()
 
-    def _end_raw(self) -> None:
-        # asyncio's own transports raise it when the peer has gone, which they tell a moment later.
-        with suppress(OSError):
-            self._raw.write_eof()
-
     def _say_goodbye(self) -> None:
         self._shut = True
         # It does not wait for the peer's.
         with suppress(ssl.SSLError):
-            self._ssl.unwrap()
+            self._tls.end()
         self._send()
 
     # ---- the protocol's side
@@ -309,7 +244,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """certificate: the name in the peer's certificate; the rest is the socket's transport's."""
         if name == "certificate":
             return self._certificate
-        return self._raw.get_extra_info(name, default)
+        return super().get_extra_info(name, default)
 
     def is_closing(self) -> bool:
         """Whether it is closed, or will be."""
@@ -332,14 +267,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.cut("it was ended")
         self._raw.abort()
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Who is told of what comes."""
-        return self._protocol  # type: ignore[no-any-return]
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another told."""
-        self._protocol = protocol
-
     def is_reading(self) -> bool:
         """Whether what comes is handed on."""
         return not self._paused and not self.is_closing()
@@ -357,25 +284,3 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._raw.resume_reading()
             # Not now: who calls may not be done with what was handed on before.
             asyncio.get_running_loop().call_soon(self._take)
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes that wait for the socket, as they are sent."""
-        return int(self._raw.get_write_buffer_size())
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Of the socket's transport."""
-        low, high = self._raw.get_write_buffer_limits()
-        return low, high
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Of the socket's transport."""
-        self._raw.set_write_buffer_limits(high, low)
-
-
-def reason_of(error: Exception) -> str:
-    """What OpenSSL says, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return str(error.reason or error).lower().replace("_", " ")
-    return str(error)

@@ -17,7 +17,8 @@ from kvd.addresses import Address
 from kvd.process import limits
 from kvd.process.sockets import listen
 from kvd.process.tls import Tls
-from kvd.process.tls_transport import PIECE, TlsTransport
+from kvd.process.tls_bytes import PIECE
+from kvd.process.tls_transport import TlsTransport
 from kvd.reloadable import Reloadable
 from kvd.server import Server
 from kvd.settings import Settings
