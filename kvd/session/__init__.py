@@ -8,10 +8,13 @@ listing      ranges of keys, as far as the peer may read them
 checked      requests answered where there are users
 output       what goes to the peer: replies in order, pushed lines between them, bounded
 watching     the connection's watch, and how it catches up
+syncing      a copy, and from there on a watch
+carrying     a watch of what is older than this daemon knows
 progress     PROGRESS: one timer for all connections
 transaction  the writes between BEGIN and COMMIT
 committing   COMMIT
-outcomes     what came of several writes
+deleting     DEL of a range, piece by piece
+paged        replies of any number of lines
 limits       what connections are held to, what is said of it, and where it is counted
 elsewhere    what is asked of another daemon, of whose store this one has a copy
 reaching     requests that wait for a position

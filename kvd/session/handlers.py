@@ -1,16 +1,13 @@
 """Requests that are done alone: those that are answered at once, and those that are work for the connection's task."""
 
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
 from typing import Any
 
-from kvd.errors import NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
-from kvd.model import OVER_QUOTA, Outcome, Patterns, Position, Record
+from kvd.errors import NotAuthenticated, Unavailable, Usage
+from kvd.model import OVER_QUOTA, Outcome, Position, Record
 from kvd.requests import (
     Auth,
     ClientRange,
-    Delete,
     DeleteRange,
     Demand,
     Follow,
@@ -26,23 +23,17 @@ from kvd.requests import (
     Resume,
     Watch,
 )
-from kvd.session.clients import PAGE
 from kvd.session.context import Context
-from kvd.session.elsewhere import Elsewhere
+from kvd.session.deleting import Deletion
 from kvd.session.limits import Limit
-from kvd.session.listing import listed
 from kvd.session.login import FIRST, Guard, Permit
-from kvd.session.outcomes import deleted, refuse_any
 from kvd.session.output import Output
+from kvd.session.paged import Paged
 from kvd.session.transaction import Pending
 from kvd.session.watching import Watching, memory_of
 from kvd.verbs import explain
-from kvd.watch.rendering import line_of, pieced
-from kvd.wire import replies, words
+from kvd.wire import replies
 from kvd.wire.asking import changes_line
-
-MOST_PAGES = 50
-"""Pages of the change log that CHANGES looks at: a tenth of a second, and half of what is usually kept."""
 
 
 class Handlers:
@@ -63,6 +54,7 @@ class Handlers:
         self._output = output
         self._watching = watching
         self._guard = guard
+        self._paged = Paged(context, output, guard)
         self.pending: Pending | None = None
         self.quitting = self.stopping = False
 
@@ -97,76 +89,27 @@ class Handlers:
             await self._context.reaching.reach(position, lambda: self.stopping)
 
     async def _keys(self, wanted: KeyRange) -> None:
-        await self._list_pages(wanted, records=False)
+        await self._reach(wanted.reached)
+        await self._paged.listing(wanted, records=False)
 
     async def _list(self, wanted: KeyRange) -> None:
-        await self._list_pages(wanted, records=True)
-
-    async def _list_pages(self, wanted: KeyRange, *, records: bool) -> None:
-        """Item lines page by page, and the status: of KEYS how many, of LIST the first page's position."""
         await self._reach(wanted.reached)
-        count = 0
-        first: Position | None = None
-        self._output.hold()
-        try:
-            async for position, items in listed(self._store, self._guard, wanted, records=records):
-                first = first or position
-                count += len(items)
-                if records:
-                    self._output.reply_all(
-                        replies.pair(key, record) if record else replies.key(key) for key, record in items
-                    )
-                else:
-                    self._output.reply_all(replies.key(key) for key, _ in items)
-                await self._output.flush_if_full()
-            self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
-        except Refusal as error:
-            self._output.finish(replies.refused(error))
-        finally:
-            self._output.release()
+        await self._paged.listing(wanted, records=True)
 
     async def _delete_range(self, wanted: DeleteRange) -> None:
-        """Piece by piece: others' requests come between.  A key that is written meanwhile is another one, and stays."""
         # What was answered before must not wait for all of it.
         self._output.write()
         if self._elsewhere:
             limit = b" limit=%d" % wanted.limit if wanted.limit else b""
-            await self._relay(self._elsewhere, b"DEL %b%b\n" % (wanted.pattern, limit), is_write=True)
+            await self._paged.relay(self._elsewhere, b"DEL %b%b\n" % (wanted.pattern, limit), is_write=True)
             return
-        begin = (await self._store.history())[0].revision
-        last, count = b"", 0
-        try:
-            async for _, items in self._store.pages(KeyRange(wanted.pattern), records=False):
-                left, owners = await self._deletes_of([key for key, _ in items], begin)
-                while left and (not wanted.limit or count < wanted.limit):
-                    self._guard.permit("DEL", wanted)
-                    if self.stopping:
-                        raise Unavailable("the daemon stops")
-                    piece = left[: wanted.limit - count] if wanted.limit else left
-                    if wanted.limit:
-                        # What goes with one counts.
-                        place = next((at for at, delete in enumerate(piece) if delete.key in owners), len(piece))
-                        piece = piece[: place + 1]
-                    left = left[len(piece) :]
-                    outcomes = await self._store.write(piece, 0)
-                    gone, newest = deleted(outcomes)
-                    last, count = newest or last, count + gone
-                    refuse_any(outcomes)
-                if count >= wanted.limit > 0 or self._output.is_closed:
-                    break
-        except Refusal as error:
-            if not count:
-                raise
-            more = ", and perhaps more" if isinstance(error, Uncertain) else ""
-            raise Uncertain(f"{count} keys are gone{more}; send it again to go on: {error}") from None
-        self._output.finish(replies.ok(b"%b %d" % (last, count)) if count else replies.NONE)
 
-    async def _deletes_of(self, keys: list[bytes], begin: int) -> tuple[list[Delete], set[bytes]]:
-        """Deletes of those keys that were not written after a revision; and the keys with which others may live."""
-        records, _ = await self._store.read(keys) if keys else ([], 0)
-        pairs = [(key, record) for key, record in zip(keys, records, strict=True) if record]
-        deletes = [Delete(key, record.revision) for key, record in pairs if int(record.revision) <= begin]
-        return deletes, {key for key, record in pairs if record.has_others}
+        def check() -> None:
+            self._guard.permit("DEL", wanted)
+            if self.stopping:
+                raise Unavailable("the daemon stops")
+
+        self._output.finish(await Deletion(self._store, wanted, check, lambda: self._output.is_closed).run())
 
     async def _count(self, wanted: KeyRange) -> None:
         await self._reach(wanted.reached)
@@ -198,54 +141,11 @@ class Handlers:
             raise self._context.limits.reached(Limit.PATTERNS)
 
     async def _changes(self, wanted: History) -> None:
-        """Item lines page by page, and the position up to which they are all."""
         self._check_patterns(wanted)
         if self._elsewhere:
-            await self._relay(self._elsewhere, changes_line(wanted))
-            return
-        match, form = Patterns(wanted.patterns).match, wanted.form
-        render = line_of(form, self._store.now, item=True)
-        position, left = wanted.position, wanted.limit
-        self._output.hold()
-        try:
-            for _ in range(MOST_PAGES):
-                changes = await self._store.changes_after(position, values=form.wants_values)
-                self._guard.permit("CHANGES", wanted)
-                found = [change for change in changes if change.verb in form.only and match(change.key)][:left]
-                lines = [render(change, position.store) for change in found]
-                self._output.reply(pieced(found, lines, form))
-                left -= len(found)
-                if changes:
-                    position = Position((changes if left else found)[-1].revision, position.store)
-                if not (changes and left):
-                    break
-                await self._output.flush_if_full()
-            self._output.reply(replies.ok(bytes(position)))
-        except Refusal as error:
-            self._output.finish(replies.refused(error))
-        finally:
-            self._output.release()
-
-    async def _relay(self, elsewhere: Elsewhere, request: bytes, *, is_write: bool = False) -> None:
-        """Have a request answered there; the status when what is served here is as new."""
-        if not is_write:
-            self._output.hold()
-        try:
-            async with aclosing(elsewhere.relay(request, is_write=is_write)) as parts:
-                async for part in parts:
-                    word, _, rest = part[:-1].partition(b" ")
-                    if word == b"OK" and b"@" in rest:
-                        await elsewhere.reach(words.position(rest))
-                    elif is_write:
-                        # What was done is told in any case.
-                        with suppress(Unavailable):
-                            await elsewhere.position()
-                    self._output.reply(part)
-                    await self._output.flush_if_full()
-        except Refusal as error:
-            self._output.reply(replies.refused(error))
-        finally:
-            self._output.release()
+            await self._paged.relay(self._elsewhere, changes_line(wanted))
+        else:
+            await self._paged.changes(wanted)
 
     async def _unwatch(self, _: Nothing) -> None:
         await self._watching.unwatch()
@@ -260,26 +160,7 @@ class Handlers:
         self._output.reply(replies.items("INFO", lines) + replies.OK)
 
     async def _clients(self, wanted: ClientRange) -> None:
-        """Item lines page by page, and how many."""
-        after, left, count = wanted.after, wanted.limit or sys.maxsize, 0
-        self._output.hold()
-        try:
-            while left:
-                asked = ClientRange(after, min(left, PAGE))
-                found = await self._context.clients.page(asked)
-                self._guard.permit("CLIENTS", wanted)
-                self._output.reply_all(b"CLIENT %b\n" % line for _, line in found)
-                count += len(found)
-                left -= len(found)
-                if len(found) < asked.limit:
-                    break
-                after = found[-1][0]
-                await self._output.flush_if_full()
-            self._output.reply(replies.ok(b"%d" % count))
-        except Refusal as error:
-            self._output.finish(replies.refused(error))
-        finally:
-            self._output.release()
+        await self._paged.clients(wanted)
 
     async def _kick(self, wanted: Kick) -> None:
         self._output.finish(replies.OK if await self._context.clients.kick(wanted) else replies.NONE)

@@ -1,7 +1,11 @@
 """What goes to the peer: replies in order, and pushed lines between them, never inside one."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from kvd.errors import Refusal
+from kvd.wire import replies
 
 FLUSH_BYTES = 64 * 1024
 """Bytes of replies that are collected before they are written, the last reply excepted."""
@@ -114,13 +118,19 @@ class Output:
 
     # ---- pushed lines
 
-    def hold(self) -> None:
-        """A reply of many parts begins: nothing may be pushed before `release`."""
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Around a reply of many parts: nothing is pushed between them, and a refusal is the last of them."""
         self._held = True
         self._free.clear()
+        try:
+            yield
+        except Refusal as error:
+            self.finish(replies.refused(error))
+        finally:
+            self._release()
 
-    def release(self) -> None:
-        """The reply is complete."""
+    def _release(self) -> None:
         self.write()
         self._held = False
         self._free.set()

@@ -10,6 +10,8 @@ ROUND_INTERVAL = 0.01
 ROUND_LINES = 100
 """Lines in one round, some 1 ms: all PROGRESS lines together take about a tenth of a core at the most, and hold up
 nobody.  Where more are asked for, they come less often."""
+SHORTEST_PROGRESS = 0.05
+"""Seconds between two lines for one watcher at the least: a hundred idle watchers must cost next to nothing."""
 CLOCK = 1e-6
 """Seconds by which a timer may seem to be early: sums of the loop's milliseconds are not exact."""
 
@@ -84,3 +86,32 @@ class ProgressTimer:
             heapreplace(self._turns, turn)
         self._rest = now + ROUND_INTERVAL
         self._set()
+
+
+class Reminder:
+    """PROGRESS of one connection: every so often, while there are an interval and a watch."""
+
+    def __init__(self, timer: ProgressTimer) -> None:
+        self._timer = timer
+        self._interval = 0.0
+        self._turn: Turn | None = None
+
+    def change(self, milliseconds: int) -> None:
+        """Take another interval, 0 for none; until `keep` there is nothing."""
+        self._interval = max(milliseconds / 1000, SHORTEST_PROGRESS) if milliseconds else 0.0
+        self._stop()
+
+    def keep(self, tell: Callable[[], None] | None) -> None:
+        """Have `tell` called if there is an interval; None: there is no watch.
+
+        A watch that takes another's place goes on in its time.
+        """
+        if not (tell and self._interval):
+            self._stop()
+        elif not self._turn:
+            self._turn = self._timer.start(tell, self._interval)
+
+    def _stop(self) -> None:
+        if self._turn:
+            self._timer.stop(self._turn)
+            self._turn = None

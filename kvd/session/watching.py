@@ -2,24 +2,25 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
-from kvd.errors import Compacted, ConnectionLost, Denied, Future, OtherStore, Refusal, Unavailable
+from kvd.errors import Compacted, Denied, Future, OtherStore, Refusal, Unavailable
 from kvd.model import Form, Patterns, Position
+from kvd.session.carrying import Carrying
 from kvd.session.elsewhere import Elsewhere, Tunnel
 from kvd.session.login import Permit
 from kvd.session.output import Output
-from kvd.session.progress import ProgressTimer, Turn
+from kvd.session.progress import ProgressTimer, Reminder
+from kvd.session.syncing import Syncing
 from kvd.store.api import Store
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
-from kvd.watch.snapshot import Copy, Copying
+from kvd.watch.snapshot import Copying
 from kvd.watch.watcher import Watcher
-from kvd.wire import replies, words
+from kvd.wire import replies
 
-SHORTEST_PROGRESS = 0.05
-"""Seconds between two PROGRESS lines at the least: a hundred idle watchers must cost next to nothing."""
 SHUTDOWN = "shutdown"
 """Why a watch ends when the daemon does."""
 PATTERN_BYTES = 500
@@ -62,7 +63,7 @@ class Watching:
         self._hub = hub
         self._catching_up = catching_up
         self._copying = copying
-        self._timer = timer
+        self._reminder = Reminder(timer)
         self._output = output
         self._buffer = buffer
         self._joined = False
@@ -70,18 +71,16 @@ class Watching:
         self._watcher: Watcher | None = None
         self._permit: Permit | None = None
         self._waiting: asyncio.Task[None] | None = None
-        self._interval = 0.0
-        self._turn: Turn | None = None
         # What the patterns take; and the copy that is being sent.
         self._size = 0
-        self._copying_now: Copy | None = None
+        self._syncing: Syncing | None = None
         # Passes on from elsewhere what the watcher needs first.
-        self._carrying: asyncio.Task[None] | None = None
+        self._carrying: Carrying | None = None
 
     @property
     def held(self) -> int:
         """Bytes that its patterns take, and a copy in flight."""
-        return self._size + (self._copying_now.held if self._copying_now else 0)
+        return self._size + (self._syncing.held if self._syncing else 0)
 
     @property
     def patterns(self) -> Sequence[bytes]:
@@ -142,59 +141,16 @@ class Watching:
                 return
         await self._copy(permit, form, reason)
 
-    async def _copy_from(self, elsewhere: Elsewhere, permit: Permit, form: Form, reason: str) -> None:
-        """Send a copy that another daemon makes, for it alone knows how long keys live."""
-        self._output.hold()
-        try:
-            async with aclosing(elsewhere.sync(form, permit.patterns)) as parts:
-                async for lines in parts:
-                    permit.check()
-                    word, _, rest = lines[:-1].partition(b" ")
-                    if word == b"ERR":
-                        self._output.reply(lines)
-                        return
-                    if reason:
-                        self.drop()
-                        self._output.reply(replies.copy(reason))
-                        reason = ""
-                    if word == b"OK":
-                        position = words.position(rest)
-                        await elsewhere.reach(position)
-                        self._begin(permit, form, position)
-                    else:
-                        self._output.reply(lines)
-                        await self._output.flush_if_full()
-        except Refusal as error:
-            self._output.reply(replies.refused(error))
-        finally:
-            self._output.release()
-
     async def _copy(self, permit: Permit, form: Form, reason: str = "") -> None:
-        if self._elsewhere and form.ttl:
-            await self._copy_from(self._elsewhere, permit, form, reason)
-            return
-        copy = self._copying_now = Copy(self._copying, Patterns(permit.patterns), self._buffer, form)
-        self._output.hold()
+        begin = partial(self._begin, permit, form)
+        self._syncing = Syncing(self._output, permit, form, reason, self.drop, begin)
         try:
-            async for lines in copy.portions():
-                permit.check()
-                if reason:
-                    # Not before there is something to send: a FOLLOW that is refused leaves the old watch.
-                    self.drop()
-                    self._output.reply(replies.copy(reason))
-                    reason = ""
-                self._output.reply(lines)
-                await self._output.flush_if_full()
-            permit.check()
-            position, lines = copy.rest()
-            self._output.reply(lines)
-            self._begin(permit, form, position)
-        except Refusal as error:
-            self._output.finish(replies.refused(error))
+            if self._elsewhere and form.ttl:
+                await self._syncing.pass_on(self._elsewhere)
+            else:
+                await self._syncing.send(self._copying, self._buffer)
         finally:
-            copy.close()
-            self._copying_now = None
-            self._output.release()
+            self._syncing = None
 
     def _begin(self, permit: Permit, form: Form, position: Position, tunnel: Tunnel | None = None) -> None:
         permit.check()
@@ -215,7 +171,9 @@ class Watching:
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
         if tunnel:
-            self._carrying = asyncio.get_running_loop().create_task(self._carry(tunnel, self._watcher, permit))
+            self._carrying = Carrying(
+                tunnel, self._watcher, permit, self._output, self._hub, self._catching_up
+            )  # fmt: skip
         self._is_begun = False
         self._hub.add(self._watcher)
         self._is_begun = True
@@ -223,21 +181,11 @@ class Watching:
 
     def progress(self, milliseconds: int) -> None:
         """Tell the watcher its position every so often, or no longer."""
-        self._interval = max(milliseconds / 1000, SHORTEST_PROGRESS) if milliseconds else 0.0
-        self._stop_time()
+        self._reminder.change(milliseconds)
         self._keep_time()
 
     def _keep_time(self) -> None:
-        """Be told while there are an interval and a watch; a watch that takes another's place goes on in its time."""
-        if not (self._watcher and self._interval):
-            self._stop_time()
-        elif not self._turn:
-            self._turn = self._timer.start(self._tell, self._interval)
-
-    def _stop_time(self) -> None:
-        if self._turn:
-            self._timer.stop(self._turn)
-            self._turn = None
+        self._reminder.keep(self._tell if self._watcher else None)
 
     def _tell(self) -> None:
         if self._watcher:
@@ -286,7 +234,7 @@ class Watching:
 
     def _stop_carrying(self) -> None:
         if self._carrying:
-            self._carrying.cancel()
+            self._carrying.stop()
             self._carrying = None
 
     def close(self) -> None:
@@ -310,7 +258,7 @@ class Watching:
 
     def _set_aside(self) -> None:
         """The watcher has to catch up."""
-        if self._watcher and not self._carrying:
+        if self._watcher and (not self._carrying or self._carrying.is_over):
             if self._is_begun:
                 self._tell_log("is set aside until it has caught up: it reads more slowly than changes come")
             self._catching_up.add(self._watcher)
@@ -325,28 +273,6 @@ class Watching:
         with suppress(OSError):
             await self._output.writable()
             self._catching_up.add(watcher)
-
-    async def _carry(self, tunnel: Tunnel, watcher: Watcher, permit: Permit) -> None:
-        """Pass on what comes from elsewhere, until the hub knows the rest; then the watcher catches up as any other."""
-        try:
-            async for lines, revision in tunnel.pieces():
-                permit.check()
-                while lines and not self._output.push(lines):
-                    await self._output.writable()
-                watcher.after = revision
-                if revision >= self._hub.floor:
-                    break
-        except (ConnectionLost, OSError) as lost:
-            self._carrying = None
-            self._hub.end(watcher, Compacted.code, f"the daemon that knows what is older was lost ({lost}); RESUME")
-        except Refusal as refusal:
-            self._carrying = None
-            self._hub.end(watcher, Denied.code, str(refusal))
-        else:
-            self._carrying = None
-            self._catching_up.add(watcher)
-        finally:
-            await tunnel.close()
 
     def _ended(self, line: bytes) -> None:
         self._stop_carrying()

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
-from kvd.session.progress import ROUND_INTERVAL, ROUND_LINES
-from kvd.session.watching import SHORTEST_PROGRESS
+from kvd.session.progress import ROUND_INTERVAL, ROUND_LINES, SHORTEST_PROGRESS
 from tests.support.peers import Peer
 from tests.support.processes import Daemon
 
