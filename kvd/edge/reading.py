@@ -106,9 +106,10 @@ class Reading:
         """See `api.Store`."""
         wanted = KeyRange(pattern, after)
         items, last = self._copy.page(wanted, *within(wanted), EVERYTHING, records=True)
-        # Others have their turn.
+        # Where the copy was when they were read, and not when others have had their turn.
+        position = self.known
         await asyncio.sleep(0)
-        return Page(self.known, items if values else [(key, _without_value(record)) for key, record in items]), last
+        return Page(position, items if values else [(key, _without_value(record)) for key, record in items]), last
 
     async def records(self, keys: Sequence[bytes], *, values: bool = True) -> Page:
         """See `api.Store`."""
