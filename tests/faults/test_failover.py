@@ -12,7 +12,7 @@ from tests.faults.failover.order import explain
 from tests.faults.failover.peer import Peer
 from tests.faults.failover.reading import EdgeReader, Newest
 from tests.faults.failover.run import Setup, needs_network, run
-from tests.faults.failover.seen import UNKNOWN, Asked, Seen
+from tests.faults.failover.seen import UNKNOWN, Asked, Copied, Seen
 from tests.faults.failover.table import rows
 from tests.faults.failover.watching import Watched
 from tests.support.machines import why_none
@@ -28,11 +28,12 @@ def test_what_is_not_as_it_was_promised_is_counted() -> None:
     seen = Seen(
         acknowledged={"w0/1": 1, "w0/2": 2, "w0/3": 3}, uncertain=["w1/1", "w1/2"], unavailable=["w2/1"],
         reads=[Asked(1, 0, 1, "w0/2", 2)], edge_read={"w5/5": 5}, watches={"root": watched},
+        copies=[Copied("w0/", 4, {"w0/1": 1, "w0/3": 4}), Copied("w0/", 3, {"w0/1": 1}), Copied("w0/", 4, {"w0/1": 1})],
         times={"w0/1": 1.0, "w0/2": 1.5, "e0/1": 2, "w0/3": 4}, stale={"w0/1": 1.234, "w0/2": 30},
     )  # fmt: skip
     result = judge(seen, {"w0/1": 1, "w0/3": 4, "w1/2": 5, "w2/1": 6, "t1/a": 7})
     assert result == Result(
-        acknowledged=3, lost=2, ghosts=2, dirty=2, halves=1, unseen=3, stale=1.23, uncertain="2 (1)",
+        acknowledged=3, lost=2, ghosts=2, dirty=2, halves=1, unseen=3, inexact=1, stale=1.23, uncertain="2 (1)",
         unavailable="1 (1)", seconds=2.5, replaced=True,
     )  # fmt: skip
     assert judge(Seen(acknowledged={"a": 1, "b": 1}), {}).twice == 1
@@ -48,7 +49,7 @@ def test_what_is_not_as_it_was_promised_is_counted() -> None:
         (dataclasses.replace(FINE, replaced=True), "replica=all", 1),
         (dataclasses.replace(FINE, ghosts=1, lost=1, missed=1, replaced=True), "async", 0),
         (dataclasses.replace(FINE, lost=1), "replica=1", 1),
-        (dataclasses.replace(FINE, missed=1, doubled=1, unseen=1), "replica=1", 3),
+        (dataclasses.replace(FINE, missed=1, doubled=1, unseen=1, inexact=1), "replica=1", 4),
         (dataclasses.replace(FINE, twice=1, halves=1), "async", 2),
         (dataclasses.replace(FINE, unavailable="3 (1)"), "async", 1),
         (dataclasses.replace(FINE, stale=5.2, not_own=1, unanswered=1, refused=1), "async", 4),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.faults.failover.order import explain
-from tests.faults.failover.seen import AT_EDGES, SWAPPED, Seen
+from tests.faults.failover.seen import AT_EDGES, SWAPPED, Copied, Seen
 
 MAX_STALE = 5.0
 """Seconds by which what an edge gives may be old, where nobody says otherwise (--max-stale), and
@@ -18,7 +18,7 @@ class Result:
     """The columns of one run, in the words of docs/guarantees.md.
 
     twice: revisions that two keys were given.  halves: of transactions, in the end, seen or read.  missed, doubled: by
-    watchers.  unseen: keys that a watcher did not see by the end.  stale, not_own: see `Seen`.
+    watchers.  unseen: keys that a watcher did not see by the end.  inexact: copies.  stale, not_own: see `Seen`.
     seconds: without writes.  order: what speaks against linearizable, "" if nothing does.
     """
 
@@ -31,6 +31,7 @@ class Result:
     missed: int = 0
     doubled: int = 0
     unseen: int = 0
+    inexact: int = 0
     stale: float = 0.0
     not_own: int = 0
     uncertain: str = "0 (0)"
@@ -53,7 +54,12 @@ class Result:
             "an edge was older than it may be": self.stale if self.stale > MAX_STALE + ROUNDING else 0,
         }  # fmt: skip
         if not self.replaced:
-            found |= {"missed": self.missed, "doubled": self.doubled, "never seen": self.unseen}
+            found |= {
+                "missed": self.missed,
+                "doubled": self.doubled,
+                "never seen": self.unseen,
+                "inexact copies": self.inexact,
+            }
             found["lost, and nobody was told"] = self.lost
         if durability == "replica=all":
             found |= {"lost": self.lost, "ghosts": self.ghosts, "dirty": self.dirty}
@@ -79,6 +85,7 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         missed=sum(one.missed for one in seen.watches.values()),
         doubled=sum(one.doubled for one in seen.watches.values()),
         unseen=max((len(final.keys() - one) for one in watched), default=0),
+        inexact=sum(copy.keys != _exact(copy, final) for copy in seen.copies),
         stale=round(
             max((late for key, late in seen.stale.items() if final.get(key) == acknowledged[key]), default=0), 2
         ),
@@ -92,6 +99,13 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         replaced=replaced,
         errors=seen.errors,
     )
+
+
+def _exact(copy: Copied, final: Mapping[str, int]) -> Mapping[str, int]:
+    """What a copy must have, where nothing is lost."""
+    return {
+        key: revision for key, revision in final.items() if revision <= copy.revision and key.startswith(copy.prefix)
+    }
 
 
 def _longest_pause(times: Mapping[str, float]) -> float:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from tests.faults.failover.peer import PAUSE, Peer, keep_connected
-from tests.faults.failover.reading import EdgeReader, Newest, RootReader
+from tests.faults.failover.reading import Copier, EdgeReader, Newest, RootReader
 from tests.faults.failover.seen import AT_EDGES, SWAPPED, UNKNOWN, Asked, Seen
 from tests.faults.failover.watching import Watched, Watcher
 
@@ -47,6 +47,8 @@ class Load:
             self._ask(both[number % 2], swapper.write)
             self._ask(both[(number + 1) % 2], swapper.read)
         self._ask(self._watching, RootReader(self.seen, self._newest, self._ends).work)
+        for address in (self._watching, *self._edges):
+            self._ask(address, Copier(self.seen, self._newest, self._ends).work)
         self._watch("root", [self._watching])
         for number, edge in enumerate(self._edges):
             reader = EdgeReader(self.seen, self._newest, self._ends, f"{AT_EDGES}{number}")

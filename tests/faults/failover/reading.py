@@ -5,10 +5,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from tests.faults.failover.peer import Peer
-from tests.faults.failover.seen import UNKNOWN, Asked, Seen
+from tests.faults.failover.seen import UNKNOWN, Asked, Copied, Seen
 
 PAUSE = 0.005
 """Seconds between two rounds of a reader."""
+COPIED = 100
+"""Keys that a copy may have at the least, and
+COPY_PAUSE: seconds from one copy to the next."""
+COPY_PAUSE = 0.1
 LOST_AFTER = 10.0
 """Seconds after which another key is looked for."""
 BACK = (0, 8, 16, 24, 31)
@@ -49,6 +53,28 @@ class RootReader:
                     if (revision := _found(words)) != UNKNOWN:
                         self._seen.reads.append(Asked(peer.number, start, end, key, revision))
             await asyncio.sleep(PAUSE)
+
+
+class Copier:
+    """Copies the keys that are being written, over and over."""
+
+    def __init__(self, seen: Seen, newest: Newest, ends: Callable[[], bool]) -> None:
+        self._seen, self._newest, self._ends = seen, newest, ends
+
+    async def work(self, peer: Peer) -> None:
+        """On one connection, where each copy begins another watch."""
+        while not self._ends():
+            last = self._newest.of_writers[0]
+            prefix = f"w0/{last // COPIED}" if last >= COPIED else "w0/"
+            peer.send(f"SYNC {prefix}*\n")
+            keys: dict[str, int] = {}
+            while (words := await peer.words())[0] not in ("OK", "ERR"):
+                # There may also be lines of the watch before.
+                if words[0] == "PAIR":
+                    keys[words[2]] = int(words[1])
+            if words[0] == "OK":
+                self._seen.copies.append(Copied(prefix, int(words[1].partition("@")[0]), keys))
+            await asyncio.sleep(COPY_PAUSE)
 
 
 class EdgeReader:

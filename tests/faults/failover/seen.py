@@ -36,6 +36,17 @@ class Asked(NamedTuple):
         return self.end == math.inf
 
 
+class Copied(NamedTuple):
+    """A copy of keys that are written once.
+
+    prefix: how they begin.  revision: that of the position at which it is exact.  keys: with their revisions.
+    """
+
+    prefix: str
+    revision: int
+    keys: dict[str, int]
+
+
 @dataclass
 class Seen:
     """All of it.
@@ -47,6 +58,7 @@ class Seen:
     edge_read: the newest revision of each key that an edge gave.
     stale: of each key that an edge did not have, for how many seconds its write had been acknowledged by then.
     halved: transactions of which half was read.  not_own: writes that the edge which sent them on did not know then.
+    copies: of the keys that were written last.
     unanswered: requests that were not answered when all should be.
     """
 
@@ -62,6 +74,7 @@ class Seen:
     stale: dict[str, float] = field(default_factory=dict)
     halved: list[str] = field(default_factory=list)
     not_own: list[str] = field(default_factory=list)
+    copies: list[Copied] = field(default_factory=list)
     unanswered: int = 0
     errors: int = 0
 
