@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.support.forks import Forks
 from tests.support.processes import ROOT
 
 PROGRAM = ROOT / "kvctl.py"
@@ -20,23 +21,28 @@ ENVIRONMENT = {
 } | {"XDG_CONFIG_HOME": "/nowhere"}
 """Without what would give another address, or hide that kvctl does not flush."""
 
+_FORKS = Forks(ENVIRONMENT)
+
 Word = str | bytes
 Result = subprocess.CompletedProcess[bytes]
 
 
 def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
     """Run kvctl to its end, with these variables in its environment."""
-    return _run(words, input=stdin, stdout=subprocess.PIPE, env=ENVIRONMENT | variables)
+    if _FORKS.can_run(variables):
+        return _FORKS.run(words, variables, stdin, PATIENCE)
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), *words], input=stdin, capture_output=True, env=ENVIRONMENT | variables,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
 
 
 def run_into(stdout: int, *words: Word) -> Result:
     """Run kvctl to its end with this descriptor as its standard output."""
-    return _run(words, stdin=subprocess.DEVNULL, stdout=stdout, env=ENVIRONMENT)
-
-
-def _run(words: Sequence[Word], **options: Any) -> Result:
-    command = [sys.executable, str(PROGRAM), *words]
-    return subprocess.run(command, stderr=subprocess.PIPE, timeout=PATIENCE, check=False, **options)
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), *words], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+        env=ENVIRONMENT, timeout=PATIENCE, check=False,
+    )  # fmt: skip
 
 
 def on_a_terminal(*words: Word, **variables: str) -> bytes:
