@@ -21,7 +21,7 @@ ENVIRONMENT = {
 } | {"XDG_CONFIG_HOME": "/nowhere"}
 """Without what would give another address, or hide that kvctl does not flush."""
 
-_FORKS = Forks(ENVIRONMENT)
+_FORKS = Forks(PROGRAM, ENVIRONMENT)
 
 Word = str | bytes
 Result = subprocess.CompletedProcess[bytes]
@@ -29,11 +29,12 @@ Result = subprocess.CompletedProcess[bytes]
 
 def run(*words: Word, stdin: bytes = b"", **variables: str) -> Result:
     """Run kvctl to its end, with these variables in its environment."""
-    if _FORKS.can_run(variables):
-        return _FORKS.run(words, variables, stdin, PATIENCE)
+    environment = ENVIRONMENT | variables
+    if _FORKS.can_run(environment):
+        return _FORKS.run(words, environment, stdin, PATIENCE)
     return subprocess.run(
-        [sys.executable, str(PROGRAM), *words], input=stdin, capture_output=True, env=ENVIRONMENT | variables,
-        timeout=PATIENCE, check=False,
+        [sys.executable, str(PROGRAM), *words], input=stdin, capture_output=True, env=environment, timeout=PATIENCE,
+        check=False,
     )  # fmt: skip
 
 

@@ -12,14 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
 
 from kvd.embedded.aof import AppendOnlyFile
+from tests.support.forks import Fork, Forks
 from tests.support.peers import Peer
 
 ROOT = Path(__file__).parents[2]
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""To compile kvd takes a third of its start."""
+_FORKS = Forks(ROOT / "kvd" / "__main__.py", os.environ | COMPILED)
 PATIENCE = 30.0
 """Seconds until a test that waits for something gives up; never a measure of speed."""
 
@@ -54,11 +59,11 @@ class Daemon:
         self.greeting = ""
         self._options = list(options)
         self._root = root
-        # To compile kvd takes a third of its start.  Not of other code: that of the same second and length is taken for
-        # the same.
-        self._environment = ({"PYTHONDONTWRITEBYTECODE": ""} if root == ROOT else {}) | (environment or {})
+        # Compiled code of the same second and length is taken for the same.
+        self._environment = (COMPILED if root == ROOT else {}) | (environment or {})
         self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
+        self._pipes: list[IO[bytes]] = []
         self._log = b""
         self._reader: threading.Thread | None = None
 
@@ -88,26 +93,40 @@ class Daemon:
 
     def start(self) -> None:
         """Start (again, on the same port) and wait until it listens."""
-        command = [sys.executable, "-m", "kvd", "--listen", f"127.0.0.1:{self.port}"]
+        words = ["--listen", f"127.0.0.1:{self.port}"]
         if "--follow" not in self._options:
-            command += ["--data", str(self.data)]
-        self._process = subprocess.Popen(
-            [*self._prefix, *command, *self._options], cwd=self._root, env=os.environ | self._environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self._reader = threading.Thread(target=self._read_log, args=[self._process])
+            words += ["--data", str(self.data)]
+        self._process, self._pipes = self._begin([*words, *self._options])
+        stdout, stderr = self._pipes
+        self._reader = threading.Thread(target=self._read_log, args=[stderr])
         self._reader.start()
-        assert self._process.stdout
-        self.greeting = self._process.stdout.readline().decode()
+        self.greeting = stdout.readline().decode()
         match = re.search(r" listens on 127\.0\.0\.1:(\d+)(?:,|$)", self.greeting)
         if not match:
             self.wait()
             raise AssertionError(f"the daemon did not start: {self.greeting}{self.log}")
         self.port = int(match[1])
 
-    def _read_log(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stderr
-        for line in process.stderr:
+    def _begin(self, words: list[str]) -> tuple[subprocess.Popen[bytes] | Fork, list[IO[bytes]]]:
+        """Start it; its process, its standard output and its standard error."""
+        environment = os.environ | self._environment
+        (stdout, out), (stderr, err) = os.pipe(), os.pipe()
+        stdin = os.open(os.devnull, os.O_RDONLY)
+        pipes: list[IO[bytes]] = [os.fdopen(stdout, "rb"), os.fdopen(stderr, "rb")]
+        try:
+            if self._root == ROOT and not self._prefix and _FORKS.can_run(environment):
+                return _FORKS.start(words, environment, [stdin, out, err], ROOT), pipes
+            command = [*self._prefix, sys.executable, "-m", "kvd", *words]
+            process = subprocess.Popen(
+                command, cwd=self._root, env=environment, stdin=stdin, stdout=out, stderr=err
+            )  # fmt: skip
+            return process, pipes
+        finally:
+            for descriptor in (stdin, out, err):
+                os.close(descriptor)
+
+    def _read_log(self, stderr: IO[bytes]) -> None:
+        for line in stderr:
             self._log += line
 
     def redis_pid(self) -> int:
@@ -133,8 +152,7 @@ class Daemon:
         assert self._reader
         status = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe
+        for pipe in self._pipes:
             pipe.close()
         self._process = None
         return status
