@@ -105,8 +105,9 @@ class Forks:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", __package__ + ".fork_server", str(self._program), str(theirs.fileno())], cwd=_ROOT,
-                env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "tests.support.fork_server", str(self._program), str(theirs.fileno())],
+                cwd=_ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
             )  # fmt: skip
 
         def end() -> None:
