@@ -55,9 +55,7 @@ class DaemonOf(Daemon):
 
     def rest_of_greeting(self) -> str:
         """What it says after the line that tells where it listens."""
-        assert self._process
-        assert self._process.stdout
-        return self._process.stdout.readline().decode()
+        return self._pipes[0].readline().decode()
 
 
 def run_kvd_as(user: User, data: Path | str) -> subprocess.CompletedProcess[str]:
