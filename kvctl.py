@@ -15,6 +15,8 @@ from typing import NoReturn
 
 CANNOT_START = 4
 """Exit status: the same again would fail again (REFUSED in kvd.cli.status)."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell's (also in kvd.cli.status)."""
 UNCOLLECTED = 50_000
 """Objects, more than a start makes, nearly all of which stay: to look for garbage among them takes a tenth of it."""
 SECOND_START = "_KVCTL_SECOND_START"
@@ -41,6 +43,8 @@ except (ImportError, SyntaxError, TypeError) as error:  # the last two: an older
     if __name__ != "__main__":
         raise
     start_in_venv(Path(__file__).resolve(), error)
+except KeyboardInterrupt:
+    sys.exit(INTERRUPTED)
 
 if __name__ == "__main__":
     sys.exit(main())

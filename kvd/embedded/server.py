@@ -214,6 +214,7 @@ class EmbeddedServer(Child):
     async def _launch(self) -> None:
         self._directory.check()
         if self._process:  # else that was looked at before the record was begun
+            self._directory.refuse_lost_data()
             await self._see_that_it_is_sound()
         # A file that will be moved is looked at before the server asks whether it is whole.
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()

@@ -126,6 +126,18 @@ def test_settings_come_from_a_file_also_those_of_workers(start_daemon: StartDaem
     )
 
 
+@pytest.mark.parametrize(("program", "loaded"), [(["-m", "kvd"], "docopt"), (["kvctl.py", "get", "a"], "selectors")])
+def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(program: list[str], loaded: str, tmp_path: Path) -> None:
+    """It comes when one of the modules is loaded that it needs."""
+    (tmp_path / f"{loaded}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, *program], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+    assert done.stderr == ""
+
+
 def test_it_ends_while_it_starts(tmp_path: Path) -> None:
     """SIGTERM right after the start, again and again: it ends by itself and leaves no server."""
     for number in range(8):

@@ -192,6 +192,32 @@ def test_a_file_that_is_gone_is_no_empty_store(
         assert peer.ask("SET a 1") == "OK 1"
 
 
+def test_a_file_that_is_gone_when_the_store_ends_is_no_empty_store(daemon: Daemon) -> None:
+    """Until it is back nothing is read and nothing written."""
+    fill(daemon, 5)
+    file = daemon.append_only_file
+    away = file.with_name("away")
+    file.rename(away)
+    os.kill(daemon.redis_pid(), signal.SIGKILL)
+    assert daemon.says("missing")
+    with daemon.connect() as peer:
+        assert peer.ask("GET key1").startswith("ERR unavailable ")
+        away.rename(file)
+        wait_for("the store", lambda: peer.ask("GET key1") == "OK value1")
+        assert peer.ask("SET key1 x") == "OK 6"
+
+
+def test_a_directory_that_is_gone_is_named_to_who_writes(daemon: Daemon) -> None:
+    fill(daemon, 5)
+    away = daemon.data.with_name("away")
+    daemon.data.rename(away)
+    with daemon.connect() as peer:
+        assert "or the data directory is gone; nothing was done" in peer.ask("SET key1 x")
+        assert peer.ask("GET key1") == "OK value1"
+        away.rename(daemon.data)
+        assert peer.ask("SET key1 x") == "OK 6"
+
+
 def test_where_nothing_tells_what_was_there_no_old_revision_is_used_again(daemon: Daemon) -> None:
     fill(daemon, 5)
     before = position(daemon)

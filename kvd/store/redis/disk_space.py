@@ -24,8 +24,8 @@ deletes, less for nothing."""
 DELETES_SHARE = 0.5
 """The share of the reserve that deletes and the sweep need."""
 FULL = (
-    "the store's disk is nearly full, or a limit on it nearly reached (quota, inodes, ulimit -f); nothing was done; "
-    "free some space on it and try again"
+    "the store's disk is nearly full, or a limit on it nearly reached (quota, inodes, ulimit -f), or the data "
+    "directory is gone; nothing was done; mend that and try again"
 )
 
 
