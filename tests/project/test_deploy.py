@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from kvd.addresses import DEFAULT_PORT
-from kvd.cli.commands import COMMANDS
+from kvd.addresses import DEFAULT_HTTP_PORT, DEFAULT_PORT
 from kvd.errors import REFUSALS
 from kvd.metrics import METRICS, Kind
 from kvd.process.activation import HTTP, TLS
@@ -75,15 +74,17 @@ def test_the_unit_is_closed(analyze: str) -> None:
     assert float(found[1]) <= EXPOSURE
 
 
-def test_the_probes_are_commands_and_the_ports_and_users_those_of_the_image() -> None:
+def test_the_probes_are_paths_and_the_ports_and_users_those_of_the_image() -> None:
     (service, kvd, budget) = documents("kubernetes/kvd.yaml")
     pod = kvd["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        program, command, *_ = container[probe]["exec"]["command"]
-        assert (program, command in COMMANDS) == ("kvctl", True)
-    assert container["ports"] == [{"name": "kvd", "containerPort": DEFAULT_PORT}]
-    assert service["spec"]["ports"][0]["port"] == DEFAULT_PORT
+        asked = container[probe]["httpGet"]
+        assert (asked["path"] in ("/healthz", "/readyz"), asked["port"], asked["scheme"]) == (True, "https", "HTTPS")
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"kvd": DEFAULT_PORT, "https": DEFAULT_HTTP_PORT}
+    assert {port["targetPort"]: port["port"] for port in service["spec"]["ports"]} == ports
+    assert {"name": "KVD_HTTP", "value": f"tls:0.0.0.0:{DEFAULT_HTTP_PORT}"} in container["env"]
     labels = pod["metadata"]["labels"]
     assert service["spec"]["selector"] == labels
     assert kvd["spec"]["selector"]["matchLabels"] == budget["spec"]["selector"]["matchLabels"] == labels
