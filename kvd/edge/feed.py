@@ -52,6 +52,8 @@ class Feed:
         self._freshness = freshness
         self._clock = clock
         self._most = most
+        self._lines: Lines | None = None
+        self._parser: Parser | None = None
         self._copied = asyncio.Event()
         self._reason = ""
         self.failure: KvdError | None = None
@@ -75,13 +77,14 @@ class Feed:
         backoff = Backoff(jitter=True)
         while True:
             try:
-                lines = await self._upstream.connect(self._turn, self._freshness.patience)
+                lines = self._lines = await self._upstream.connect(self._turn, self._freshness.patience)
                 try:
                     await self._follow(lines, backoff)
                 except TimedOut:
                     self.silent(lines.address)
                     raise
                 finally:
+                    self._lines = self._parser = None
                     await lines.close()
             except (TooLarge, Unfit) as error:
                 if str(error) != str(self.failure):
@@ -91,6 +94,14 @@ class Feed:
                 logger.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the upstream: %s", error)
                 self.failure = error if isinstance(error, KvdError) else ProtocolError(f"unexpected line ({error})")
             await asyncio.sleep(backoff.next())
+
+    def leave_behind(self) -> str:
+        """Follow another upstream, if there is one and this one is not just sending something; the address, or ""."""
+        lines, parser = self._lines, self._parser
+        if len(self._upstream.addresses) == 1 or not (lines and parser) or lines.is_amid or parser.is_amid:
+            return ""
+        lines.leave()
+        return lines.address
 
     async def _follow(self, lines: Lines, backoff: Backoff) -> None:
         parser = Parser(self._clock)
@@ -113,6 +124,7 @@ class Feed:
                     replies += 1
                     if replies == 2:
                         self._begin(parser, line)
+                        self._parser = parser
                         backoff.reset()
                         logger.info("follows %s at %s", lines.address, rest.decode())
                 elif word in (b"END", b"ERR"):

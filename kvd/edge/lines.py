@@ -4,6 +4,7 @@ from kvd.client.connection import Connection
 from kvd.client.errors import ProtocolError, TimedOut
 from kvd.client.protocol import LONGEST_LINE
 from kvd.client.silence import Silence
+from kvd.errors import ConnectionLost
 
 STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
 PUSHED = frozenset((b"CHANGE", b"PROGRESS", b"END", b"BATCH", b"TIME", b"TTL", b"WITH"))
@@ -56,9 +57,18 @@ class Lines:
         """Whether it is of no more use."""
         return self._connection.is_closed()
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether a line has begun to come."""
+        return bool(self._begun)
+
     def give_up(self) -> None:
         """It is lost."""
         self._connection.give_up(TimedOut("the daemon says nothing"))
+
+    def leave(self) -> None:
+        """It is not wanted any more."""
+        self._connection.give_up(ConnectionLost("it is behind"))
 
     async def close(self) -> None:
         """Close it."""

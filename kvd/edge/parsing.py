@@ -42,6 +42,11 @@ class Parser:
         changes, self.changes = self.changes, []
         return changes
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether more is to come of a change, or of a transaction, or of a copy."""
+        return bool(self._left or self._change) or self.copy is not None
+
     def _take_time(self, rest: bytes) -> None:
         self._time = int(rest)
         self._moment = UNKNOWN

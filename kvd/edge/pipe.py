@@ -55,8 +55,8 @@ class Pipe:
         # Of each position that was asked for, those whose replies wait for it.
         self._held: dict[Asked, list[Asked]] = {}
         self._scheduled = False
-        # Whether the upstream asks who this daemon is, for its users were changed.
-        self._is_nobody = False
+        # Why nothing more is asked of this upstream: as soon as all is answered, it is left.
+        self._why_leave = ""
 
     def ask(self, data: bytes, lines: int, done: Answered, *, wants_position: bool = False) -> None:
         """Ask; `done` is called once."""
@@ -71,6 +71,13 @@ class Pipe:
         if self._lines and self._lines.address == address:
             self._lines.give_up()
 
+    def leave(self, address: str) -> None:
+        """A daemon is behind: the next one is asked once what is in flight there is answered."""
+        if self._lines and self._lines.address == address:
+            self._why_leave = "it is behind"
+            if not self._in_flight:
+                self._lines.leave()
+
     async def run(self) -> None:
         """Serve until cancelled."""
         backoff = Backoff(jitter=True)
@@ -79,7 +86,7 @@ class Pipe:
                 try:
                     self._lines = await self._upstream.connect(self._turn, self._silence)
                     backoff.reset()
-                    self._is_nobody = False
+                    self._why_leave = ""
                     self._flush()
                     await self._read(self._lines)
                 except KvdError as error:
@@ -95,6 +102,8 @@ class Pipe:
         self._scheduled = False
         if self._lines is None or self._lines.is_closed:
             asyncio.get_running_loop().call_later(GRACE, self._refuse_old)
+            return
+        if self._why_leave and self._in_flight:
             return
         asked, self._waiting = list(self._waiting), deque()
         held = [one for one in asked if one.wants_position]
@@ -112,13 +121,14 @@ class Pipe:
                 if word_of(line) in STATUS and self._in_flight:
                     self._take(line)
             lines.is_due = bool(self._in_flight)
-            if self._is_nobody and not self._in_flight:
-                raise ConnectionLost("the users of the upstream were changed")
+            if self._why_leave and not self._in_flight:
+                raise ConnectionLost(self._why_leave)
 
     def _take(self, line: bytes) -> None:
         asked = self._in_flight[0]
         asked.replies.append(line)
-        self._is_nobody |= line.startswith(b"ERR auth ")
+        if line.startswith(b"ERR auth "):
+            self._why_leave = "the users of the upstream were changed"
         if len(asked.replies) < asked.lines:
             return
         self._in_flight.popleft()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from kvd.asked_once import AskedOnce
@@ -21,10 +22,11 @@ MOST_PROBE = 1.0
 class Proof:
     """Keep `run` running; `close` it."""
 
-    def __init__(self, pipe: Pipe, freshness: Freshness) -> None:
-        """pipe: to the upstream."""
+    def __init__(self, pipe: Pipe, freshness: Freshness, is_behind: Callable[[], None]) -> None:
+        """pipe: to an upstream.  is_behind: called when the copy was brought nothing of what that one has."""
         self._pipe = pipe
         self._freshness = freshness
+        self._is_behind = is_behind
         self._probe = min(MOST_PROBE, max(LEAST_PROBE, freshness.max_stale / PROBES))
         self._position = AskedOnce(self._ask)
 
@@ -56,9 +58,18 @@ class Proof:
             position = None
         if position is None:
             raise self._freshness.refusal()
-        await self._freshness.reach(position)
+        late = self._freshness.patience / 2
+        timer = asyncio.get_running_loop().call_later(late, self._look, self._freshness.hub.position)
+        try:
+            await self._freshness.reach(position)
+        finally:
+            timer.cancel()
         self._freshness.confirm(asked)
         return position
+
+    def _look(self, before: Position) -> None:
+        if self._freshness.hub.position == before:
+            self._is_behind()
 
     def close(self) -> None:
         """Ask no longer."""

@@ -59,10 +59,15 @@ class EdgeStore(Reading):
         self.write_then, self.write, self.transact = forwarding.write_then, forwarding.write, forwarding.transact
         self.lives_then = Lives(self._writes, forwarding, partial(self.found, fetch=False)).lives_then
         self._relay = Relay(self._upstream, SILENCE)
-        self._proof = Proof(self._control, freshness)
+        self._proof = Proof(self._control, freshness, self._leave_upstream)
         self.position = self._proof.position
         self._tasks: list[asyncio.Task[None]] = []
         self.now = self._clock.now
+
+    def _leave_upstream(self) -> None:
+        """What feeds the copy is there, and cut off from the store, as others are not."""
+        if address := self.feed.leave_behind():
+            self._writes.leave(address)
 
     # ---- its life
 

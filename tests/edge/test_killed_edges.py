@@ -195,3 +195,22 @@ def until(peer: Peer, request: str) -> None:
     while not (reply := peer.ask(request)).startswith("OK"):
         assert time.monotonic() < end, reply
         time.sleep(0.02)
+
+
+def test_an_upstream_that_is_itself_cut_off_is_left(start_daemon: StartDaemon) -> None:
+    """It answers, and goes on to tell how far it has come; but another one has come further."""
+    stale = ("--max-stale", f"{MAX_STALE:g}")
+    root = start_daemon("--fsync", "no")
+    above, other = start_daemon(*follow(root)), start_daemon(*follow(root))
+    cut_off = start_daemon(*follow(above), *stale)
+    last = start_daemon(*follow(cut_off, other), *stale)
+    with root.connect() as writer, last.connect() as watcher, last.connect() as peer:
+        assert watcher.ask("WATCH").startswith("OK 0@")
+        above.kill(signal.SIGSTOP)
+        try:
+            assert writer.ask("SET a 1") == "OK 1"
+            assert watcher.line().startswith("CHANGE 1@")
+            until(peer, "SET a 2")
+            until(peer, "GET a")
+        finally:
+            above.kill(signal.SIGCONT)
