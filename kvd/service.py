@@ -43,7 +43,7 @@ from kvd.wire.lines import max_line
 PROTOCOL = 1
 FEATURES = (
     "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min "
-    "clients edges"
+    "clients edges metrics"
 )
 
 

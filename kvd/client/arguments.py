@@ -7,7 +7,7 @@ What is checked is what is sent: the plain value of a subclass, whose own text m
 import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from kvd.client.errors import shown
 from kvd.client.words import WatchOptions, is_text
@@ -20,6 +20,7 @@ CHANGES = frozenset(("SET", "DEL", "EXPIRE"))
 
 Seconds = float | timedelta
 Value = bytes | bytearray | memoryview | str
+Kind = TypeVar("Kind")
 
 
 def key(word: str, name: str = "key") -> bytes:
@@ -144,10 +145,10 @@ def letters(word: str, name: str) -> bytes:
     return str.encode(word)
 
 
-def connection(word: str) -> bytes:
+def connection(word: str, name: str = "id") -> bytes:
     """The name of a connection.  Raises TypeError, Usage."""
     if not isinstance(word, str):
-        _wrong_type("id", "str", word)
+        _wrong_type(name, "str", word)
     words.client(str.encode(word, errors="replace"))
     return str.encode(word)
 
@@ -217,6 +218,19 @@ def patience_or_none(seconds: Seconds | None, name: str) -> float | None:
 def duration(seconds: Seconds, name: str) -> float:
     """The same, or 0 for not at all."""
     return 0.0 if _number(seconds, name, "a number of seconds or a timedelta") == 0 else patience(seconds, name)
+
+
+def told(given: Callable[..., object] | None, name: str) -> None:
+    """What is to be called later, None for nobody.  Raises TypeError."""
+    if given is not None and not callable(given):
+        _wrong_type(name, "a function or None", given)
+
+
+def of_kind(kind: type[Kind], given: Kind | None, name: str) -> Kind | None:
+    """What a client has made, None for nothing.  Raises TypeError."""
+    if given is not None and not isinstance(given, kind):
+        _wrong_type(name, f"a {kind.__name__} of this kind of client, or None", given)
+    return given
 
 
 def addresses(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from kvd.client import requests
+from kvd.client import arguments, requests
 from kvd.client.calling import backoff
 from kvd.client.dialing import Addresses
 from kvd.client.errors import Unreachable, WatchEnded
@@ -30,7 +30,13 @@ class Following:
         self, face: Face, addresses: Addresses, limits: Limits, patterns: tuple[str, ...], position: str | None,
         place: Place | None, copies: bool, retrying: Retrying | None, options: WatchOptions | None,
     ) -> None:  # fmt: skip
-        requests.follow(position, patterns, options)  # that it is wrong is to be told at once
+        # What is wrong is to be told at once.
+        requests.follow(position, patterns, options)
+        arguments.told(retrying, "retrying")
+        if place is not None and not (hasattr(place, "load") and hasattr(place, "save")):
+            raise TypeError(
+                f"place must be one with load() and save(), such as FilePosition, not {type(place).__name__}"
+            )
         self._face, self._addresses, self._limits, self._patterns = face, addresses, limits, patterns
         self._place, self._copies, self._retrying, self._options = place, copies, retrying, options
         self._watching: Watching | None = None

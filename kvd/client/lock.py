@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Self
 
+from kvd.client import arguments
 from kvd.client.calling import Calling
 from kvd.client.errors import LeaseLost
 from kvd.client.leasing import Leasing
@@ -18,6 +19,7 @@ class _Cancelling:
     """Ends the body of an `async with` when what it holds is lost, as asyncio.timeout does in time."""
 
     def __init__(self, lost: Told | None) -> None:
+        arguments.told(lost, "lost")
         self._lost = lost
         self._task: asyncio.Task[object] | None = None
         self._requests = 0

@@ -155,7 +155,7 @@ def help(verb: str | None = None) -> Request[list[str]]:  # noqa: A001
 
 def clients(after: str | None, most: int) -> Request[list[Connected]]:
     """Ask who is connected, for so many connections at the most."""
-    name = b"" if after is None else b" after=" + arguments.connection(after)
+    name = b"" if after is None else b" after=" + arguments.connection(after, "after")
     return Request(b"CLIENTS%b limit=%d\n" % (name, most), replies.connections, most_items=most)
 
 

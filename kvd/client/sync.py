@@ -109,6 +109,7 @@ class Client(Calls):
 
     def resume(self, position: str, *patterns: str, options: WatchOptions | None = None) -> Watch:
         """Watch from a position on: all changes after it come, or entering raises Compacted, OtherStore, Future."""
+        arguments.position(position)  # None would be a watch from now on
         return self._watch(patterns, options, resume=position)
 
     def sync(self, *patterns: str, options: WatchOptions | None = None) -> Watch:
@@ -156,7 +157,8 @@ class Client(Calls):
 
         value: what others see of the holder.  lease: live with this one.  lost: is told if the lock is lost.
         """
-        locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
+        held = arguments.of_kind(Lease, lease, "lease")
+        locking = self._locks.locking(name, ttl, value, held._leasing if held else None)
         return Lock(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
 
     def election(
@@ -164,7 +166,8 @@ class Client(Calls):
         lease: Lease | None = None, lost: Told | None = None,
     ) -> Election:  # fmt: skip
         """Wait in turn to lead, and lead; for the rest, like `lock`."""
-        locking = self._locks.locking(name, ttl, value, lease._leasing if lease else None)
+        held = arguments.of_kind(Lease, lease, "lease")
+        locking = self._locks.locking(name, ttl, value, held._leasing if held else None)
         return Election(locking, self._calling, name, arguments.patience_or_none(timeout, "timeout"), lost)
 
     def _watch(

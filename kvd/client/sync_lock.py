@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from kvd.client import arguments
 from kvd.client.calling import Calling
 from kvd.client.errors import LeaseLost
 from kvd.client.faces import run
@@ -18,6 +19,7 @@ class _Telling:
     """Tells a program that what it holds is lost: at once by a call, in a thread, and at the end of the `with`."""
 
     def __init__(self, lost: Told | None) -> None:
+        arguments.told(lost, "lost")
         self._lost = lost
         self._why: LeaseLost | None = None
 

@@ -26,6 +26,9 @@ def tls_context(
     if not isinstance(tls, bool | ssl.SSLContext):
         raise TypeError(f"tls must be bool or ssl.SSLContext, not {type(tls).__name__}")
     files = (ca, cert, key)
+    for name, file in zip(("ca", "cert", "key"), files, strict=True):
+        if file is not None and not isinstance(file, str | os.PathLike):
+            raise TypeError(f"{name} must be a path, not {type(file).__name__}")
     if isinstance(tls, ssl.SSLContext):
         if files != (None, None, None):
             raise ValueError("tls is an SSLContext: expected ca, cert and key in it, not beside it")

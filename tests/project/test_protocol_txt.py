@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kvd.addresses import DEFAULT_PORT
 from kvd.errors import REFUSALS, Refusal
+from kvd.service import FEATURES
 from kvd.settings import Settings
 from kvd.verbs import VERBS, find
 from kvd.wire import words
@@ -37,6 +38,12 @@ def table(text: str) -> dict[str, str]:
         else:
             name = ""
     return rows
+
+
+def test_the_features_are_those_of_the_page() -> None:
+    told = table(section(9))["features"]
+    verbs = {name.decode().lower() for name in VERBS} & {*FEATURES.split()}
+    assert set(re.findall(r"`([a-z-]+)`", told)) | verbs == {*FEATURES.split(), "follows"}
 
 
 # ---- transcripts

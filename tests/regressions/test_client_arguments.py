@@ -49,12 +49,25 @@ WRONG_TYPES: dict[str, list[Call]] = {
         lambda kv: anext(kv.list(None)),
     ],
     "patterns": [lambda kv: _entered(kv.watch("a", b"b")), lambda kv: _entered(kv.watch(["a", "b"]))],
-    "after": [lambda kv: anext(kv.keys(after=5)), lambda kv: anext(kv.list(after=b"k"))],
+    "after": [
+        lambda kv: anext(kv.keys(after=5)), lambda kv: anext(kv.list(after=b"k")),
+        lambda kv: anext(kv.clients(after=5)),
+    ],
     "limit": [
         lambda kv: anext(kv.keys(limit="5")), lambda kv: anext(kv.list(limit=5.0)),
         lambda kv: anext(kv.keys(limit=True)), lambda kv: anext(kv.list(limit=INJECTION)),
     ],
     "text": [lambda kv: kv.ping(5), lambda kv: kv.ping(b"text")],
+    "position": [lambda kv: _entered(kv.resume(None)), lambda kv: _entered(kv.resume(7, "k"))],
+    "lease": [lambda kv: _made(kv.lock("l", lease="lease/1")), lambda kv: _made(kv.election("l", "v", lease=30))],
+    "lost": [
+        lambda kv: _made(kv.lock("l", lost="told")), lambda kv: _made(kv.election("l", "v", lost=5)),
+        lambda kv: _made(kv.lease(lost=True)),
+    ],
+    "retrying": [lambda kv: _made(kv.follow("k", retrying=5))],
+    "place": [lambda kv: _made(kv.follow("k", place="position.txt"))],
+    "ca": [lambda _: connect_to(ca=5)],
+    "cert": [lambda _: connect_to(cert=b"c", key="k")],
     "address": [lambda _: connect_to(5830), lambda _: _entered(watch_at(("127.0.0.1", 5830)))],
     "timeout": [
         lambda _: connect_to(timeout="5"), lambda _: connect_to(timeout=True),
@@ -120,6 +133,10 @@ class Number(int):
 async def _entered(watch: Watch) -> None:
     async with watch:
         pass
+
+
+async def _made(_: object) -> None:
+    """What is made is checked before it is used."""
 
 
 async def _refused(kind: type[Exception], text: str, call: Call) -> None:
