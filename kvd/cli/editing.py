@@ -7,10 +7,10 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from kvd.cli.command import Arguments, connected, how
+from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, say
 from kvd.cli.status import CANNOT_RUN, UNWRITTEN, Failure, asking
-from kvd.client import Client, Conflict, Item, connect
+from kvd.client import Conflict, Item, connect
 
 EDITORS = ("VISUAL", "EDITOR")
 DEFAULT_EDITOR = "vi"
@@ -54,24 +54,28 @@ async def _fetch(args: Arguments) -> Item | None:
         return await kv.gets(args["<KEY>"])
 
 
-async def _edit(kv: Client, args: Arguments, out: Output) -> None:
-    key, value, found, file = args["<KEY>"], args["edited"], args["found"], args["file"]
-    if value is None:
+async def edit(args: Arguments, out: Output) -> None:
+    """Write back what was edited.  Raises Failure, which says where that is kept."""
+    file = args["file"]
+    if args["edited"] is None:
         say("nothing was changed")
         file.unlink(missing_ok=True)
         return
     try:
         with asking(writing=True):
-            left = await kv.ttl(key)
-            ttl = None if left is None or left == float("inf") else max(left, 0.001)
-            revision = await kv.set(key, value, ttl=ttl, if_revision=found.revision if found else 0)
+            revision = await _write_back(args)
     except Failure as failure:
         is_conflict = isinstance(failure.__cause__ or failure.__context__, Conflict)
         why = "the key was written meanwhile" if is_conflict else str(failure)
         raise Failure(failure.status, f"not written, for {why}; what you have edited is in {file}") from None
     with suppress(OSError):
         file.unlink()
-    out.line(f"{revision}", key=key, revision=revision)
+    out.line(f"{revision}", key=args["<KEY>"], revision=revision)
 
 
-edit = connected(_edit)
+async def _write_back(args: Arguments) -> int:
+    key, found = args["<KEY>"], args["found"]
+    async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
+        left = await kv.ttl(key)
+        ttl = None if left is None or left == float("inf") else max(left, 0.001)
+        return await kv.set(key, args["edited"], ttl=ttl, if_revision=found.revision if found else 0)

@@ -42,6 +42,9 @@ def export(args: Arguments, _: Output) -> None:
             for piece in copied.pieces():
                 output.write(piece)
     say(f"exported {copied.count} keys at {position}")
+    pattern = args["<PATTERN>"]
+    if pattern and not pattern.endswith("*") and not (args["<FILE>"] or copied.count):
+        say(f"there is no key {pattern}; to write all keys to a file: kvctl export '*' {pattern}")
 
 
 def backup(args: Arguments, _: Output) -> None:

@@ -12,7 +12,7 @@ from kvd.cli.guard import Guard
 from kvd.cli.locks import NOT_BEGUN
 from kvd.cli.speaking import limits_of
 from kvd.cli.status import CANNOT_RUN, Failure, asking
-from kvd.client import Copy, Item
+from kvd.client import Copy, Item, arguments
 from kvd.client.dialing import Addresses
 from kvd.client.errors import LeaseLost
 from kvd.client.following import Following
@@ -46,6 +46,7 @@ async def hold(args: Arguments, value: bytes | None) -> None:
     try:
         try:
             with asking():
+                arguments.key(args["<NAME>"])
                 limits = limits_of(**how(args))
                 locking = Locks(TaskFace(), args["--addr"], limits).locking(args["<NAME>"], args["--ttl"], value, None)
                 item = await locking.acquire(args["--wait"])

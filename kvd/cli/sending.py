@@ -22,6 +22,7 @@ LOOK = 1.0
 """Seconds after which it is looked again whether an answer is due, for it is another thread that asks."""
 
 _BEGIN_WATCH = frozenset((b"WATCH", b"RESUME", b"SYNC", b"FOLLOW"))
+_END_TRANSACTION = frozenset((b"COMMIT", b"ABORT"))
 _READS = _BEGIN_WATCH.union(
     (
         b"GET",
@@ -56,6 +57,8 @@ class Sending:
         self._asked: deque[tuple[int, bytes]] = deque()
         """Lines without an answer, with their numbers."""
         self._is_watching = self._nobody_reads = self._is_sent = False
+        self._begun = 0
+        """The line of the BEGIN whose transaction is open, 0: none is."""
         self._unreadable: OSError | None = None
         self._status = DONE
 
@@ -131,6 +134,8 @@ class Sending:
                 self._status = most_serious((self._status, LOST))
 
     def _answer(self, word: bytes, line: bytes, number: int, asked: bytes) -> None:
+        if _verb(asked) in _END_TRANSACTION:
+            self._begun = 0
         if word == b"ERR":
             self._refuse(line, number, asked)
         elif word in (b"NONE", b"CONFLICT"):
@@ -139,6 +144,8 @@ class Sending:
             self._is_watching = True
         elif _verb(asked) == b"UNWATCH":
             self._is_watching = False
+        elif _verb(asked) == b"BEGIN":
+            self._begun = number
 
     def _refuse(self, line: bytes, number: int, asked: bytes) -> None:
         try:
@@ -163,6 +170,9 @@ class Sending:
             lost = failure_of(error, writing=any(_verb(line) not in _READS for _, line in unanswered))
             number = f"line {unanswered[0][0]} and those after it have no answer: " if unanswered else ""
             raise Failure(most_serious((self._status, lost.status)), f"{number}{lost}")
+        if self._begun:
+            text = f"line {self._begun}: no COMMIT came after this BEGIN: nothing of the transaction was done"
+            raise Failure(most_serious((self._status, USAGE)), text)
         if self._status:
             raise Failure(self._status)
 

@@ -61,7 +61,9 @@ def asking(*, writing: bool = False) -> Iterator[None]:
 
 def failure_of(error: KvdError, *, writing: bool) -> Failure:
     """The Failure for an error of kvd."""
-    return Failure(_status_of(error, writing), _text_of(error))
+    status = _status_of(error, writing)
+    is_known = status != UNKNOWN or isinstance(error, Uncertain)  # which says so
+    return Failure(status, _text_of(error) if is_known else f"{_text_of(error)}; the write may have been done, or not")
 
 
 def _status_of(error: KvdError, writing: bool) -> int:
@@ -94,8 +96,8 @@ def _text_of(error: KvdError) -> str:
             return f"{error}: start it with 'kvd', or name another with --addr HOST:PORT"
         case Unreachable():
             return f"{error}{_hint(error)}"
-        case Uncertain(__cause__=ConnectionLost() as lost):
-            return str(lost)
+        case Uncertain(__cause__=ConnectionLost()):
+            return str(error)
         case Refusal():
             return f"{error.word}: {error}{_hint(error)}"
         case _:

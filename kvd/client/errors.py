@@ -74,4 +74,4 @@ def shown(data: bytes | str) -> str:
 
 def uncertain(lost: ConnectionLost) -> Uncertain:
     """What a write raises whose reply did not come."""
-    return Uncertain(str(lost))
+    return Uncertain(f"{lost}; the write may have been done, or not")

@@ -70,7 +70,7 @@ class TaskLink:
 
     def _lose(self, error: ConnectionLost) -> None:
         if not self.lost:
-            self.lost = type(error)(f"{error}; a write in flight may have been done, or not")
+            self.lost = error
         self._connection.abort()
         for waiter in self._connection.unanswered():
             self._in_flight -= 1

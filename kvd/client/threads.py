@@ -116,7 +116,7 @@ class ThreadLink:
 
     def _lose(self, error: ConnectionLost) -> None:
         with self._turn:
-            self.lost = self.lost or type(error)(f"{error}; a write in flight may have been done, or not")
+            self.lost = self.lost or error
             for pending in self._connection.unanswered():
                 pending.lost = self.lost
             self._turn.notify_all()

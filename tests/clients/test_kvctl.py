@@ -281,6 +281,8 @@ def test_a_daemon_that_goes_away_under_a_write() -> None:
         says = complaint(run("--addr", address, "set", "k", "v"), 7)
     assert f"lost kvd at {address}" in says
     assert "may have been done, or not" in says
+    with scripted(b"OK 10") as address:
+        assert "may have been done" not in complaint(run("--addr", address, "get", "k"), 3)
 
 
 def test_a_watch_that_the_daemon_ends() -> None:

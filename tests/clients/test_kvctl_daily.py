@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, Word, complaint, printed, run
-from tests.support.processes import Daemon, wait_for
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 Ctl = Callable[..., Result]
 
@@ -128,6 +129,15 @@ def test_edit_does_not_overwrite_what_another_wrote(ctl: Ctl, shared_daemon: Dae
     assert said.startswith("kvctl: not written, for the key was written meanwhile; what you have edited is in ")
     assert Path(said.rstrip().rpartition(" ")[2]).read_text() == "mine\n"
     assert printed(ctl("get", "e/race")) == b"theirs"
+
+
+def test_what_cannot_be_written_back_is_kept(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    daemon = start_daemon("--fsync", "no")
+    script = editor(tmp_path, f'echo mine > "$1"; kill -9 {daemon.pid}; sleep 0.1')
+    said = complaint(run("--addr", daemon.addr, "edit", "k", EDITOR=script, TMPDIR=str(tmp_path)), 3)
+    assert daemon.wait() == -SIGKILL
+    assert said.startswith("kvctl: not written, for cannot reach kvd at ")
+    assert Path(said.rstrip().rpartition(" ")[2]).read_text() == "mine\n"
 
 
 def test_listing_a_part(ctl: Ctl) -> None:

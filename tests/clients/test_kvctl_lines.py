@@ -84,6 +84,14 @@ def test_the_most_serious_reply_counts(shared_daemon: Daemon, lines: bytes, stat
     assert ctl(shared_daemon, "send", stdin=lines).returncode == status
 
 
+@pytest.mark.parametrize("end", [b"", b"QUIT\n", b"COMMIT\nBEGIN\nSET send/b 1\n"])
+def test_a_transaction_that_is_left_open_is_told(shared_daemon: Daemon, end: bytes) -> None:
+    result = ctl(shared_daemon, "send", stdin=b"BEGIN\nABORT\nBEGIN\nSET send/begun 1\n" + end)
+    line = 3 if b"COMMIT" not in end else 6
+    text = f"line {line}: no COMMIT came after this BEGIN: nothing of the transaction was done"
+    assert (result.returncode, said(result)) == (2, [f"kvctl: {text}"])
+
+
 def test_nothing_is_sent_after_quit(shared_daemon: Daemon) -> None:
     result = ctl(shared_daemon, "send", stdin=b"PING a\nquit\nSET send/late 1\n")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"OK a\nOK bye\n", b"")

@@ -86,7 +86,7 @@ def test_the_command_gets_the_fence_and_nothing_is_left(shared_daemon: Daemon) -
         (["job", "--", "/etc/passwd"], 126, "/etc/passwd: cannot be run (Permission denied)"),
         (["job"], 125, "wrong arguments for lock"),
         (["job", "--frob", "--", "true"], 125, "unknown option '--frob'"),
-        (["two words", "--", "true"], 125, "invalid"),
+        (["two words", "--", "true"], 125, "invalid key 'two words'"),
         (["job", "--ttl", "x", "--", "true"], 125, "invalid time 'x'"),
         (["job", "--addr", "127.0.0.1:1", "--", "true"], 125, "cannot reach kvd"),
     ],

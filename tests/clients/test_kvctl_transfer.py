@@ -83,6 +83,11 @@ def test_a_pattern_chooses_keys(empty: Daemon) -> None:
     assert exported(empty, "a/*") == [{"key": "a/1", "value": "x"}]
     assert exported(empty, "b") == [{"key": "b", "value": "y"}]
     assert exported(empty, "nothing*") == []
+    # The word was to be the name of a file.
+    assert (
+        b"there is no key all.jsonl; to write all keys to a file: kvctl export '*' all.jsonl\n"
+        in run("export", "all.jsonl", KVCTL_ADDR=empty.addr).stderr
+    )
 
 
 def test_times_to_live_and_owners_are_carried(empty: Daemon) -> None:
