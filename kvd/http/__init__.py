@@ -15,6 +15,7 @@ clients     /v1/clients: who is connected
 exposition  /metrics: the metrics, as Prometheus takes them
 page        /: the live page
 routes      from paths to these
+exchange    requests read and answers sent, one after the other
 connection  one connection, from its first byte to its end
 serving     a connection for each who comes
 """

@@ -1,41 +1,31 @@
-"""One connection, from its first byte to its end: requests one after the other, each in a time and a size that are
-bounded, so that who sends slowly, or does not read, holds little and not for long.
-"""
+"""One connection, from its first byte to its end: requests one after the other, and perhaps a watch at last."""
 
 import asyncio
 from contextlib import suppress
-from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
 
 import h11
 
-from kvd.counts import Tally
 from kvd.errors import LimitReached, Refusal
 from kvd.http import taking
 from kvd.http.events import KIND, EventOutput, EventWatch
-from kvd.http.messages import HEAD_BYTES, HttpError, Request, Response, check, line, parse, refused, why_no_http
+from kvd.http.exchange import Exchange
+from kvd.http.messages import HttpError, Request, Response, check, line, parse, refused, why_no_http
 from kvd.http.routes import Routes
 from kvd.http.taking import PIECE
 from kvd.http.visitor import Visitor
-from kvd.metrics import HTTP_REQUESTS
 from kvd.process.identity import identify
 from kvd.requests import ClientName
-from kvd.session.clients import Facts
+from kvd.session.clients import KICKED, Facts
 from kvd.session.identified import user_name
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
 from kvd.session.peer import address_of, host_of, name_of
 from kvd.session.streams import Streams
+from kvd.session.watching import SHUTDOWN
 
-HEAD_TIME, BODY_TIME = 10.0, 60.0
-"""Seconds from the first byte of a request's head to its end, and from there to the end of its body."""
-IDLE_TIME = 75.0
-"""Seconds between two requests: longer than browsers and proxies leave a connection unused."""
 LINGER_TIME = 2.0
 """Seconds that a client has to take the last answer."""
-SHUTDOWN, KICKED = "shutdown", "kicked"
-KICK_TEXT = "an administrator has ended this connection"
 
 
 class HttpConnection:
@@ -54,14 +44,12 @@ class HttpConnection:
         self._peer, self._address = name_of(writer, self.identity), address_of(writer, self.identity)
         host = host_of(writer, self.identity)
         self._visitor = Visitor(self._context.access, host, self.identity, self._look_again)
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._exchange = Exchange(self._context, reader, writer, self._note)
         self._watch: EventWatch | None = None
-        self._requests = self._body = 0
-        self._answered = Tally(HTTP_REQUESTS, self._context.counts)
-        self._method = b""
+        self._requests = 0
         self._name: ClientName | None = None
         self._stopping = False
-        self._is_cut = self._is_amid = False
+        self._is_cut = False
         # Set when no more requests are to be read.
         self._stop = asyncio.Event()
 
@@ -75,7 +63,7 @@ class HttpConnection:
             streams.tell(self._note)
         try:
             while await self._serve_one():
-                self._http.start_next_cycle()
+                self._exchange.next()
         except TimeoutError:
             # It does not take what it is sent.
             self.abort()
@@ -89,7 +77,7 @@ class HttpConnection:
 
     async def linger(self) -> None:
         """Close the connection, when the client has what it was sent, also while it still sends what nobody reads."""
-        await Linger(self._reader, self._writer).close(amid=self._is_amid, longest=LINGER_TIME)
+        await Linger(self._reader, self._writer).close(amid=self._exchange.is_amid, longest=LINGER_TIME)
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""
@@ -120,8 +108,8 @@ class HttpConnection:
 
     def kick(self) -> None:
         """End it (a `clients.Client`)."""
-        self._context.complaints.kicked.write(self._peer, KICK_TEXT, connection=self._name)
-        self._end(KICKED, KICK_TEXT)
+        self._context.complaints.kicked.write(self._peer, KICKED[1], connection=self._name)
+        self._end(*KICKED)
         if not self._watch:
             self.abort()
 
@@ -130,7 +118,7 @@ class HttpConnection:
         if self._is_cut:
             return 0
         watched = self._watch.watching.held if self._watch else 0
-        return self._body + watched + int(self._writer.transport.get_write_buffer_size())
+        return self._exchange.body + watched + int(self._writer.transport.get_write_buffer_size())
 
     def end_for_memory(self) -> None:
         """Let go of all that it holds (a `budget.Holder`)."""
@@ -173,121 +161,25 @@ class HttpConnection:
         except TimeoutError:
             response = line("the request took too long", HTTPStatus.REQUEST_TIMEOUT)
         try:
-            await self._send(response, is_head=self._method == b"HEAD")
+            await self._exchange.send(response, is_last=self._stopping)
         finally:
-            self._body = 0
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._stopping
+            self._exchange.body = 0
+        return self._exchange.may_go_on and not self._stopping
 
     async def _request(self) -> Request | None:
         """The next one, let in; None: there is none.  Raises RemoteProtocolError, TimeoutError, HttpError, refusals."""
-        self._method = b""
-        if not await self._begins():
-            return None
-        async with asyncio.timeout(self._at_most(HEAD_TIME)):
-            head = await self._next_event()
-        if not isinstance(head, h11.Request):
+        head = await self._exchange.head(self._stop)
+        if head is None:
             return None
         self._requests += 1
-        self._method = bytes(head.method)
         check(head)
         headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
         request = parse(head.method.decode(), head.target, headers)
         # Before its body is asked for, and kept.
         self._routes.check(request, is_local=self._is_local)
         await self._routes.let_in(request, self._visitor)
-        async with asyncio.timeout(self._at_most(BODY_TIME)):
-            return request._replace(body=await self._read_body(headers))
-
-    def _at_most(self, seconds: float) -> float:
-        """A time that what a client sends may take, or that of --line-time."""
-        return min(seconds, self._context.limits.sizes.line or seconds)
-
-    async def _begins(self) -> bool:
-        """Wait for the first bytes of a request, or for the end."""
-        if self._http.trailing_data[0]:
-            return True
-        reading, stopping = asyncio.ensure_future(self._reader.read(PIECE)), asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({reading, stopping}, timeout=IDLE_TIME, return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                return False
-            data = reading.result()
-        finally:
-            reading.cancel()
-            stopping.cancel()
-        self._receive(data)
-        return bool(data)
-
-    async def _next_event(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            if self._http.they_are_waiting_for_100_continue:
-                self._writer.write(self._sent(h11.InformationalResponse(status_code=100, headers=[])))
-            self._receive(await self._reader.read(PIECE))
-        return event
-
-    async def _read_body(self, headers: dict[str, str]) -> bytes:
-        """Raises HttpError if it is too long."""
-        most = self._context.max_value
-        if int(headers.get("content-length", "0")) > most:
-            raise _too_long(most)
-        parts: list[bytes] = []
-        while isinstance(event := await self._next_event(), h11.Data):
-            parts.append(bytes(event.data))
-            self._body += len(event.data)
-            if self._body > most:
-                raise _too_long(most)
-            self._note()
-        if not isinstance(event, h11.EndOfMessage):
-            raise ConnectionResetError("the client is gone")
-        return b"".join(parts)
-
-    def _receive(self, data: bytes) -> None:
-        self._context.requests.received[0] += len(data)
-        self._http.receive_data(data)
-
-    # ---- answers
-
-    def _sent(self, event: Any) -> bytes:
-        """The bytes of a part of an answer."""
-        return self._http.send(event) or b""
-
-    def _head(self, status: HTTPStatus, headers: dict[str, str]) -> bytes:
-        """The status and the headers, and the request counted."""
-        self._answered.add(self._answered.place(f"{status // 100}xx"))
-        fields = [*headers.items(), ("Date", formatdate(usegmt=True))]
-        return self._sent(h11.Response(status_code=status, reason=status.phrase, headers=fields))
-
-    async def _send(self, response: Response, *, is_head: bool) -> None:
-        """Raises OSError, also when the client does not take it."""
-        # What is left of it is kept until all is sent.
-        self._body = len(response.body)
-        headers = response.all_headers()
-        has_body = response.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-        if has_body:
-            headers["Content-Length"] = f"{len(response.body)}"
-        # Of a request that was not read to its end nobody knows where the next one begins.
-        self._is_amid = self._http.their_state is not h11.DONE
-        if self._stopping or self._is_amid:
-            headers["Connection"] = "close"
-        self._write(self._head(response.status, headers))
-        body = b"" if is_head or not has_body else response.body
-        for start in range(0, len(body), PIECE):
-            await self._drain()
-            self._write(self._sent(h11.Data(data=body[start : start + PIECE])))
-        self._write(self._sent(h11.EndOfMessage()))
-        await self._drain()
-
-    def _write(self, data: bytes) -> None:
-        # uvloop raises RuntimeError for a transport that is closed.
-        if self._writer.transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        self._context.requests.sent[0] += len(data)
-        self._writer.write(data)
-        self._note()
-
-    async def _drain(self) -> None:
-        async with asyncio.timeout(taking.LONGEST):
-            await self._writer.drain()
+        length = int(headers.get("content-length", "0"))
+        return request._replace(body=await self._exchange.read_body(length))
 
     # ---- a watch
 
@@ -295,7 +187,7 @@ class HttpConnection:
         """Send changes until the client is gone, or the watch ends.  Raises refusals, before anything is sent."""
         output = EventOutput(
             self._writer, self._context.push_limit, self._note, self._context.requests.sent, self._head_of_events,
-            lambda data: self._sent(h11.Data(data=data)),
+            self._exchange.piece,
         )  # fmt: skip
         self._watch = watch = EventWatch(self._context, request, self._visitor, output, self._tell_of_watch)
         try:
@@ -307,12 +199,12 @@ class HttpConnection:
             watch.watching.close()
             self._watch = None
         with suppress(h11.LocalProtocolError):
-            self._write(self._sent(h11.EndOfMessage()))
+            self._exchange.end()
         return False
 
     def _head_of_events(self) -> bytes:
         headers = Response(kind=KIND).all_headers() | {"Connection": "close", "X-Accel-Buffering": "no"}
-        return self._head(HTTPStatus.OK, headers)
+        return self._exchange.begin(HTTPStatus.OK, headers)
 
     async def _until_end(self, output: EventOutput) -> None:
         """Until the client is gone, which shows as the end of what it sends, or the watch ends.
@@ -334,7 +226,3 @@ class HttpConnection:
     async def _until_gone(self) -> None:
         while await self._reader.read(PIECE):
             pass
-
-
-def _too_long(most: int) -> HttpError:
-    return HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a value has {most} bytes at most")

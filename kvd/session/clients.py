@@ -19,6 +19,8 @@ PAGE = 100
 """Connections in one answer: with their patterns less than a pipe holds."""
 SHOWN_PATTERNS, SHOWN_BYTES = 10, 256
 """Patterns of a watch that are told, and bytes of all of them together at the most."""
+KICKED = "kicked", "an administrator has ended this connection"
+"""Why a watch ends when KICK has ended its connection."""
 SAFE = ":/@[]%*"
 """What stays as it is in a word that tells of a peer."""
 

@@ -6,7 +6,7 @@ from functools import partial
 from kvd.errors import Denied, LimitReached, NotAClient, NotAuthenticated, Refusal, Unavailable, Uncertain, Usage
 from kvd.process.identity import identify
 from kvd.session.checked import CheckedDispatcher
-from kvd.session.clients import Facts
+from kvd.session.clients import KICKED, Facts
 from kvd.session.context import Context
 from kvd.session.conversation import Conversation, MakeDispatcher
 from kvd.session.dispatch import Dispatcher
@@ -21,8 +21,6 @@ from kvd.session.watching import SHUTDOWN, Watching
 from kvd.watch.spread import retry_hint
 from kvd.wire import replies
 
-KICKED = "kicked", "an administrator has ended this connection"
-"""Why a watch ends when KICK has ended its connection."""
 TOLD = frozenset((Unavailable.code, Uncertain.code, LimitReached.code, Denied.code, NotAuthenticated.code))
 """Refusals that the log tells of: they are not the fault of a request's words."""
 
