@@ -10,6 +10,7 @@ memory       changes in memory
 portions     steps of catching up that several are given
 catching_up  serves the watchers that are not up to date
 pages        pages of the store's keys, read once for all copies
+told         what a copy has sent so far
 snapshot     SYNC's copy
 spread       when those that are sent away are to come back
 """

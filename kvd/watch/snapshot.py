@@ -8,16 +8,15 @@ under load.)  A copy keeps its own set of changed keys, so that the history need
 """
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 
 from kvd.errors import Unavailable
 from kvd.model import PLAIN, Change, Form, Patterns, Position, Record
 from kvd.store.api import Store
 from kvd.watch.hub import Hub
-from kvd.watch.index import AFTER_ALL
 from kvd.watch.pages import Page, Pages
 from kvd.watch.rendering import pair
+from kvd.watch.told import KEY_BYTES, Told
 from kvd.wire import replies
 
 PORTION_KEYS = 200
@@ -34,8 +33,6 @@ FEWER = 0.9
 """Part of the bytes that were left before that are fewer."""
 SLOW = 0.05
 """Seconds that a reader takes for a portion who is not waited for by other copies."""
-KEY_BYTES = 150
-"""Memory of a key that has changed, or was sent again, at least."""
 REPLACED = "the store's history was replaced under the copy; try again"
 REACH_TIMEOUT = 10.0
 """Seconds that the store's log may take to be read up to what a page has shown."""
@@ -52,51 +49,6 @@ class Copying:
         self.turn = asyncio.Lock()
 
 
-class _Told:
-    """What has been sent: for each pattern up to which key, and as of which revision."""
-
-    def __init__(self, patterns: Patterns) -> None:
-        self._patterns = patterns
-        # By pattern: the last keys of its pages, in order, and the revisions of these.
-        self._pages: dict[bytes, tuple[list[bytes], list[int]]] = {}
-        # Keys whose present records were sent, and as of which revision.
-        self._records: dict[bytes, int] = {}
-        self._newest = 0
-
-    @property
-    def held(self) -> int:
-        """Bytes that it takes."""
-        return KEY_BYTES * (len(self._records) + sum([len(ends) for ends, _ in self._pages.values()]))
-
-    def page(self, pattern: bytes, last: bytes, revision: int) -> None:
-        """A page was sent."""
-        ends, revisions = self._pages.setdefault(pattern, ([], []))
-        ends.append(last or AFTER_ALL)
-        revisions.append(revision)
-        self._newest = max(self._newest, revision)
-
-    def record(self, key: bytes, revision: int) -> None:
-        """A key's present record was sent."""
-        self._records[key] = revision
-        self._newest = max(self._newest, revision)
-
-    def is_outdated(self, key: bytes, revision: int) -> bool:
-        """Whether a key was sent, and has changed since: at this revision."""
-        pattern = self._patterns.find(key)
-        if pattern not in self._pages:
-            return False
-        ends, revisions = self._pages[pattern]
-        place = bisect_left(ends, key)
-        return place < len(ends) and revision > revisions[place] and revision > self._records.get(key, 0)
-
-    def forget(self, revision: int) -> None:
-        """Every change up to a revision has been looked at."""
-        if self._newest <= revision:
-            self._records.clear()
-            for pattern, (ends, _) in self._pages.items():
-                self._pages[pattern] = (ends[-1:], [0])
-
-
 class Copy:
     """One copy.  Send the `portions`, then at once what `rest` gives; `close` it in any case."""
 
@@ -110,7 +62,7 @@ class Copy:
         self._most_left = most_left
         self._store_id = self._hub.position.store
         self._generation = self._hub.index.generation
-        self._told = _Told(patterns)
+        self._told = Told(patterns)
         self._taken = self._hub.index.last
         # By key, the revision of the last change that was taken: the index may have dropped it since.
         self._changed: dict[bytes, int] = {}
