@@ -17,7 +17,7 @@ MODULES = ("access", "cli", "client", "process", "requests", "wire")
 """Packages of kvd, beside the modules at its top.  Of `process` the client has what both ends of TLS share."""
 PACKAGES = ("docopt-ng", "prompt-toolkit", "wcwidth", "rich", "pygments", "markdown-it-py", "mdurl", "tomlkit")
 PROGRAM = "import sys\n\nfrom kvd.cli.main import main\n\nsys.exit(main())\n"
-LEFT_OUT = {"__main__.py", "daemon.py", "server.py", "service.py", "exposure.py", "reloadable.py"}
+LEFT_OUT = {"__main__.py", "daemon.py", "server.py", "admission.py", "service.py", "exposure.py", "reloadable.py"}
 """Of kvd: the daemon."""
 
 

@@ -5,8 +5,9 @@ cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
 keeping      what is done to a store while no daemon serves it: restore, check
 workers      several processes that serve
-exposure     who can reach the daemon
 server       one process that serves
+admission    who is let in
+exposure     who can reach the daemon
 http         metrics, keys, watches and a live page for browsers and curl
 service      what serves, without sockets
 edge         a copy of what another daemon serves

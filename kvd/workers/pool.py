@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
+from kvd.admission import DRAIN_TIMEOUT
 from kvd.counts import Start
 from kvd.errors import StartError, Superseded
 from kvd.process.child import Child, terminal_held_back
 from kvd.process.sockets import Listener
 from kvd.reloadable import Reloadable
-from kvd.server import DRAIN_TIMEOUT
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
 from kvd.store.redis.shared_cache import WorkerSlot, share_versions

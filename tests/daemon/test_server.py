@@ -12,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kvd import server
+from kvd import admission
 from kvd.addresses import Address
+from kvd.admission import LINGER_COUNT
 from kvd.process import limits
 from kvd.process.sockets import Listener
-from kvd.server import LINGER_COUNT, Server
+from kvd.server import Server
 from kvd.session.kept_input import READ_BYTES
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
@@ -114,7 +115,7 @@ class Refused:
 async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     """Where a server listens that serves nobody, and waits long enough for whom it refuses."""
     monkeypatch.setattr(limits, "connections", lambda: 0)
-    monkeypatch.setattr(server, "LINGER_TIME", PATIENCE)
+    monkeypatch.setattr(admission, "LINGER_TIME", PATIENCE)
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     service = Server(Settings(), StoreLocation("unix:///nowhere", None), [Listener(bound, Address("127.0.0.1", 0))])
@@ -144,7 +145,7 @@ async def test_what_a_few_refused_peers_send_is_dropped(full: tuple[str, int]) -
 
 
 async def test_a_refused_peer_that_stays_is_let_go(full: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LINGER_TIME", 0.01)
+    monkeypatch.setattr(admission, "LINGER_TIME", 0.01)
     with ExitStack() as stack:
         peer = await Refused(full, stack).connect()
         assert await peer.is_let_go(b"G")

@@ -161,9 +161,9 @@ def test_a_refused_connection_may_send_much_and_learns_why(tmp_path: Path) -> No
 
 IMPATIENT = """
 import sys
-from kvd import server
+from kvd import admission
 from kvd.session import linger
-server.DRAIN_TIMEOUT, linger.PATIENCE, linger.LONGEST = {times}
+admission.DRAIN_TIMEOUT, linger.PATIENCE, linger.LONGEST = {times}
 from kvd.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
