@@ -7,7 +7,8 @@ aof              the append-only file, in one piece or in parts
 repair           a damaged append-only file: what may be cut off and what must not
 shutdown_record  how the last daemon on a directory ended
 seal             a checksum of the append-only file, kept beside it
-ownership        whose the data directory is: closed to others, nothing in it followed elsewhere
+ownership        whose the files in the data directory are
+securing         the data directory, closed to others
 locks            files that one process at a time has locked
 disk             whether the disk takes writes, where nothing shows that it does not
 asking           a few questions to the server on its socket

@@ -2,7 +2,7 @@
 
 Two locks see to that.  `kvd.lock` is held by the daemon alone, so a second one is refused at once; `redis.lock` is
 inherited by the server, so that a daemon that follows a killed one waits for the end of its server.  Nobody else can
-enter the directory (`ownership`).
+enter the directory (`securing`).
 """
 
 import errno
@@ -14,7 +14,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from kvd.embedded import locks, ownership
+from kvd.embedded import locks, ownership, securing
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
@@ -48,7 +48,7 @@ class DataDirectory:
         self._restores = restores
         self.aof = AppendOnlyFile(path)
         self.socket = path
-        self._secured: ownership.Secured | None = None
+        self._secured: securing.Secured | None = None
         self._record: ShutdownRecord
         self.seal: Seal
         self._locks: list[int] = []
@@ -59,7 +59,7 @@ class DataDirectory:
     async def claim(self, engine: Engine) -> None:
         """Make the directory if need be, lock it, and see that the engine may have it.  Raises StartError."""
         with ownership.explained(self.path):
-            secured = self._secured = ownership.secure(self.path)
+            secured = self._secured = securing.secure(self.path)
         self.path, self.shown = secured.path, secured.shown
         self.aof = AppendOnlyFile(self.path)
         self._record = ShutdownRecord(self.path, secured.descriptor, self.aof)

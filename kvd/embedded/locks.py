@@ -7,7 +7,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from kvd.embedded.ownership import Secured, open_file
+from kvd.embedded.ownership import open_file
+from kvd.embedded.securing import Secured
 
 POLL = 0.005
 """Seconds between looks whether a lock is free."""
