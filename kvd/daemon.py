@@ -13,7 +13,8 @@ from kvd.counts import Slot, Start, Table, Tally, size_of
 from kvd.edge.location import EdgeLocation
 from kvd.edge.store import EdgeStore
 from kvd.edge.upstream import check_alone
-from kvd.embedded.server import EmbeddedServer, remedies
+from kvd.embedded.server import EmbeddedServer
+from kvd.embedded.soundness import remedies
 from kvd.errors import StartError, StoreLost
 from kvd.http import needed
 from kvd.metrics import SYNCS

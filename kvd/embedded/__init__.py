@@ -7,6 +7,7 @@ aof              the append-only file, in one piece or in parts
 repair           a damaged append-only file: what may be cut off and what must not
 shutdown_record  how the last daemon on a directory ended
 seal             a checksum of the append-only file, kept beside it
+soundness        whether the append-only file is what it was
 ownership        whose the files in the data directory are
 securing         the data directory, closed to others
 locks            files that one process at a time has locked

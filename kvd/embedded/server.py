@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kvd.embedded import asking, engines, ownership, repair
+from kvd.embedded import asking, engines, ownership
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import DataDirectory
 from kvd.embedded.disk import Disk
 from kvd.embedded.engine_log import EngineLog
+from kvd.embedded.soundness import Soundness
 from kvd.embedded.syncs import Syncs
 from kvd.errors import StartError, StoreLost, one_line
 from kvd.memory import NOT_PLANNED, MemoryPlan, readable
@@ -35,8 +36,6 @@ class EmbeddedServer(Child):
     """One Redis server on one data directory.
 
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
-    why_suspect: why its data may be older than what was acknowledged, "" if they are not.
-    loss: what to say if there is no store, "" if there was none before.
     """
 
     stop_wait = STOP_WAIT
@@ -58,16 +57,24 @@ class EmbeddedServer(Child):
         self._directory = DataDirectory(data, restores=restores)
         self._fsync = fsync
         self._accepts = accepts
-        self._max_value = max_value
         self._processes = processes
         self._memory = memory
         self._max_memory = memory.store
         self._guard: subprocess.Popen[bytes] | None = None
-        self.why_suspect = self.loss = ""
-        self._begun = False
+        self._soundness = Soundness(self._directory, self.engine, max_value, accepts=accepts)
         self._disk = Disk(lambda: self._directory.path)
         self._engine_log = EngineLog(self._disk.refuse)
         self.syncs = Syncs(fsync)
+
+    @property
+    def why_suspect(self) -> str:
+        """Why its data may be older than what was acknowledged, "" if they are not."""
+        return self._soundness.why_suspect
+
+    @property
+    def loss(self) -> str:
+        """What to say if there is no store, "" if there was none before."""
+        return self._soundness.loss
 
     @property
     def refusal(self) -> int:
@@ -102,40 +109,11 @@ class EmbeddedServer(Child):
     async def start(self) -> None:
         """Lock the directory and start the server; returns when it answers.  Raises StartError."""
         await self._directory.claim(self.engine)
-        await self._see_that_it_is_sound()
-        self.loss = self._directory.loss()
-        self.why_suspect = self._directory.why_suspect(self.engine, weak=self._fsync != "always")
+        await self._soundness.look()
+        self._soundness.begin(weak=self._fsync != "always")
         await self._disk.look()
         await self.launch()
         await self._fit_memory()
-
-    async def _see_that_it_is_sound(self) -> None:
-        """Compare the append-only file with its checksum.  Raises StartError."""
-        why = await asyncio.to_thread(self._directory.why_damaged)
-        if not why:
-            return
-        if not self._accepts:
-            # Whole transactions that are gone leave what an older copy is that somebody has put back.
-            if self._torn_bytes() or not self._directory.is_older_copy():
-                raise StartError(f"{why}; {self._remedies()}")
-            logger.warning("%s, or an older copy of it was put back", why)
-            self._directory.forget_seal()
-            return
-        logger.warning("%s; it is taken as it is", why)
-        self._directory.forget_seal()
-        self._directory.discard_record()
-
-    def _remedies(self) -> str:
-        """What to do about damage: only a store that is there can be mended.  Raises StartError, OSError."""
-        return remedies(self._directory.path) if self._directory.aof.holds_store() else repair.RESTORE
-
-    def _torn_bytes(self) -> int:
-        """How much a crash has left incomplete; of other damage there is more to say.  Raises StartError."""
-        try:
-            return repair.torn_bytes(self.engine.binary, self._directory.aof, self._max_value)
-        except StartError:
-            self._directory.discard_record()
-            raise
 
     async def _fit_memory(self) -> None:
         """Let a store that is above its share already grow somewhat: full, it could not be written to at all.
@@ -160,7 +138,7 @@ class EmbeddedServer(Child):
     def use(self) -> None:
         """The store is begun, and is suspect no longer: an append-only file that is gone is a loss."""
         self._directory.use()
-        self._begun = True
+        self._soundness.is_in_use = True
 
     async def keep_sealed(self) -> None:
         """Note a checksum of the append-only file as it grows, and how long that takes, until cancelled."""
@@ -190,7 +168,8 @@ class EmbeddedServer(Child):
         self._stopping = True
         await self._terminate()
         await self._disk.close()
-        if self.has_ended_well and (self._begun or self._accepts):  # else it may have been refused for damage
+        # One that was never in use may have been refused for damage.
+        if self.has_ended_well and (self._soundness.is_in_use or self._accepts):
             await asyncio.to_thread(self._directory.seal.extend, is_last=True)
         self._directory.release(clean=self.has_ended_well)
 
@@ -215,18 +194,18 @@ class EmbeddedServer(Child):
         self._directory.check()
         if self._process:  # else that was looked at before the record was begun
             self._directory.refuse_lost_data()
-            await self._see_that_it_is_sound()
+            await self._soundness.look()
         # A file that will be moved is looked at before the server asks whether it is whole.
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
-        cut = moves and self._repair()
+        cut = moves and self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
         if not await self._spawn():
             if not self._engine_log.says_bad_file:
                 raise StartError(self._why_not_started())
-            cut = self._repair()
+            cut = self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
             if not await self._spawn():
                 self._refuse_foreign()
                 raise StartError(self._why_not_started())
-        if cut and self._begun:
+        if cut and self._soundness.is_in_use:
             await self._have_writers_look()
         if skipped := self._engine_log.skipped:
             await self._terminate()
@@ -252,31 +231,6 @@ class EmbeddedServer(Child):
 
     def _why_not_started(self) -> str:
         return f"{self.name} does not start: {self._engine_log.last_error}"
-
-    def _repair(self) -> bool:
-        """Cut off an incomplete end of the append-only file, if it has one.
-
-        Returns whether it had.  Raises StartError if it is damaged otherwise.
-        """
-        try:
-            if self._engine_log.says_bad_snapshot:
-                raise StartError(self._directory.explain_snapshot(self.engine))
-            cut = repair.cut_tail(
-                self.engine.binary, self._directory.aof, self._max_value, self._mark_suspect,
-                held_store=self._accepts or bool(self.loss),
-            )  # fmt: skip
-        except StartError:
-            self._directory.discard_record()
-            raise
-        return cut > 0
-
-    def _mark_suspect(self) -> None:
-        """The end of the append-only file is about to be cut off."""
-        self.why_suspect = "the end of its append-only file was cut off"
-        self._directory.forget_seal()
-        if not self._begun:
-            # Also if this daemon ends before its history is another one.
-            self._directory.mark_suspect(self.why_suspect)
 
     # ---- the process
 
@@ -316,14 +270,6 @@ class EmbeddedServer(Child):
             self._guard.wait()
             self._guard = None
         await self._engine_log.close()
-
-
-def remedies(path: Path) -> str:
-    """What to do about damage, in words."""
-    return (
-        f"restore a backup (kvd restore) or a copy of the directory; or, to go on with what {one_line(str(path))} "
-        "holds and a new history: kvd check --repair"
-    )
 
 
 def _begin(directory: int, parent: int) -> None:
