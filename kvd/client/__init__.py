@@ -42,6 +42,7 @@ dialing      how a daemon is reached
 tls          TLS to a daemon
 login        who a client is
 protocol     the protocol without I/O
+received     what has come, as whole lines
 requests     what can be asked
 listings     requests for one page after another
 limits       how a client connects, and how long it waits

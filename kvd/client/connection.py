@@ -9,7 +9,8 @@ from kvd.client import requests, tls
 from kvd.client.dialing import Target, dial, parse_target, reason_of, unreachable
 from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
 from kvd.client.login import LOGIN_TIMEOUT, Login
-from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
+from kvd.client.protocol import Answer, Heard, Protocol
+from kvd.client.received import LONGEST_LINE
 from kvd.client.requests import Request
 from kvd.errors import ConnectionLost
 from kvd.process import half_open

@@ -1,7 +1,6 @@
 """A connection whose lines are taken as they are, for what shows them to people or only counts them."""
 
 import ssl
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
@@ -10,11 +9,10 @@ from kvd.client.arguments import Seconds
 from kvd.client.calling import backoff
 from kvd.client.connection import Connection
 from kvd.client.dialing import Addresses
-from kvd.client.errors import ProtocolError
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, checked
 from kvd.client.lines import STATUS
 from kvd.client.login import login_of
-from kvd.client.protocol import LONGEST_LINE
+from kvd.client.received import Received
 from kvd.client.silence import Silence
 from kvd.client.tls import tls_context
 
@@ -39,9 +37,7 @@ class LineConnection:
     def __init__(self, connection: Connection, silence: float | None) -> None:
         self.due = 0
         self._connection = connection
-        self._lines: deque[bytes] = deque()
-        self._pieces: list[bytes] = []  # of the next line: one bytes object would cost its square
-        self._size = 0
+        self._received = Received()
         self._silence = Silence(connection, silence, lambda: self.due > 0)
 
     @classmethod
@@ -72,9 +68,9 @@ class LineConnection:
 
     async def next(self) -> bytes:
         """Wait for the next line, and return it without its end; raise ConnectionLost."""
-        while not self._lines:
-            self._receive(await self._connection.read())
-        line = self._lines.popleft()
+        while not self._received.lines:
+            self._received.receive(await self._connection.read())
+        line = self._received.lines.popleft()
         self.due -= word_of(line) in STATUS
         return line
 
@@ -85,21 +81,10 @@ class LineConnection:
     @property
     def is_more(self) -> bool:
         """Whether the next line is there."""
-        return bool(self._lines)
+        return bool(self._received.lines)
 
     async def close(self) -> None:
         """Close the connection, and say so: to the daemon a watcher that only closes may still be there."""
         if not self._connection.is_closed():
             self._connection.write(b"QUIT\n")
         await self._connection.close()
-
-    def _receive(self, data: bytes) -> None:
-        ended, found, rest = data.rpartition(b"\n")
-        if found:
-            self._lines.extend(b"".join((*self._pieces, ended)).split(b"\n"))
-            self._pieces.clear()
-            self._size = 0
-        self._pieces.append(rest)
-        self._size += len(rest)
-        if self._size > LONGEST_LINE:
-            raise ProtocolError(f"the daemon sent a line of more than {LONGEST_LINE} bytes")

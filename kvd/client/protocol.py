@@ -21,14 +21,10 @@ from kvd.client.beside import BESIDE, Beside
 from kvd.client.errors import ProtocolError
 from kvd.client.lines import ITEMS, STATUS, Line, Reply
 from kvd.client.pushed import PUSHES, Copied, Push
+from kvd.client.received import LONGEST_LINE, Received
 from kvd.client.requests import Request
 from kvd.client.words import Event
 from kvd.errors import KvdError
-from kvd.model import LARGEST_VALUE
-from kvd.wire.lines import max_line
-
-LONGEST_LINE = max_line(LARGEST_VALUE)
-"""Bytes: no daemon sends a longer one, whatever its settings are."""
 
 
 class Answer(NamedTuple):
@@ -48,18 +44,16 @@ class Answer(NamedTuple):
 Heard = Answer | Push | Copied
 
 
-class Protocol:
+class Protocol(Received):
     """One connection, as the client sees it.
 
-    longest: bytes that a line may have.  skips_items: items that were not asked for are no error, as on a connection
-    that only watches.  Both may be changed at any time.
+    skips_items: items that were not asked for are no error, as on a connection that only watches; to be changed at any
+    time.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
-        self.longest, self.skips_items = longest, False
-        self._lines: deque[bytes] = deque()
-        self._begun: list[bytes] = []  # pieces of the next line: one bytes object would cost its square
-        self._begun_size = 0
+        super().__init__(longest)
+        self.skips_items = False
         self._asked: deque[tuple[Request[Any], Any]] = deque()
         self._items: list[Line] = []
         self._replies: list[Reply] = []
@@ -77,22 +71,10 @@ class Protocol:
             self._beside = request.beside or self._beside
         return request.data
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes that came.  Raises ProtocolError for a line that is too long."""
-        ended, found, rest = data.rpartition(b"\n")
-        if found:
-            self._lines.extend(b"".join((*self._begun, ended)).split(b"\n"))
-            self._begun.clear()
-            self._begun_size = 0
-        self._begun.append(rest)
-        self._begun_size += len(rest)
-        if self._begun_size > self.longest:
-            raise ProtocolError(f"the daemon sent a line of more than {self.longest} bytes")
-
     def next(self) -> Heard | None:
         """What comes next of what was received, None: more must come.  Raises ProtocolError."""
-        while self._lines:
-            heard = self._hear(Line(*self._lines.popleft().removesuffix(b"\r").partition(b" ")))
+        while self.lines:
+            heard = self._hear(Line(*self.lines.popleft().removesuffix(b"\r").partition(b" ")))
             if heard is not None:
                 return heard
         return None
@@ -102,12 +84,6 @@ class Protocol:
         tokens = [token for _, token in self._asked]
         self._asked.clear()
         return tokens
-
-    def forget(self) -> None:
-        """Drop what was received."""
-        self._lines.clear()
-        self._begun.clear()
-        self._begun_size = 0
 
     def _hear(self, line: Line) -> Heard | None:
         if line.word in STATUS:

@@ -17,7 +17,7 @@ LOOK = 50
 
 
 class _WholeLines(Protocol):
-    """Receives, and looks at nothing."""
+    """A protocol that looks at nothing of what comes."""
 
     def send(self, request: Request[Any], token: Any = None) -> bytes:  # noqa: ARG002
         """Expect no answer."""
@@ -25,8 +25,8 @@ class _WholeLines(Protocol):
 
     def take(self) -> list[bytes]:
         """The whole lines that came, without their ends."""
-        whole = list(self._lines)
-        self._lines.clear()
+        whole = list(self.lines)
+        self.lines.clear()
         return whole
 
 

@@ -14,7 +14,8 @@ from kvd.client.connection import LONGEST_GREETING, READ_SIZE
 from kvd.client.dialing import dial_blocking, parse_target, reason_of, unreachable
 from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
 from kvd.client.login import LOGIN_TIMEOUT, Login
-from kvd.client.protocol import LONGEST_LINE, Answer, Heard, Protocol
+from kvd.client.protocol import Answer, Heard, Protocol
+from kvd.client.received import LONGEST_LINE
 from kvd.client.requests import Request
 from kvd.client.silence import LOOKS
 from kvd.errors import ConnectionLost

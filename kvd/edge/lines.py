@@ -2,7 +2,7 @@
 
 from kvd.client.connection import Connection
 from kvd.client.errors import ProtocolError, TimedOut
-from kvd.client.protocol import LONGEST_LINE
+from kvd.client.received import LONGEST_LINE
 from kvd.client.silence import Silence
 from kvd.errors import ConnectionLost
 
