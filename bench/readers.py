@@ -17,9 +17,9 @@ that is written to and has no watchers.  Further daemons with watchers are, by t
   edges    edges of the root
   levels   edges in three levels: 2 of the root, 6 of these, the rest of those 6
 At first nothing is written: what that takes is left out of the rest.  A line tells what the primary does then, in
-commands a second and percent of a core; how many SETs there were a second, for a busy machine does fewer; commands of
-the primary for a SET; and microseconds of processor time for a SET, in the primary, the replicas, the Sentinels, the
-root, and one of the daemons with watchers.
+commands a second and percent of a core; how many SETs there were a second, for a busy machine does fewer; how often for
+a SET the primary was asked for its log, or to wait for replicas; and microseconds of processor time for a SET, in the
+primary, the replicas, the Sentinels, the root, and one of the daemons with watchers.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ from tests.support.processes import Daemon
 
 LEVELS = (2, 6)
 """Edges of the first level, and of the second."""
+LOG_COMMANDS = ("xread", "wait")
+"""What a read of the change log takes."""
 PAUSE = 0.01
 """Seconds between looks whether all watchers have all changes."""
 SETTLING = 1.0
@@ -50,13 +52,13 @@ SETTLING = 1.0
 class Cost(NamedTuple):
     """At rest: the primary's commands a second, and percent of a core.  rate: SETs a second.
 
-    commands: of the primary, for a SET.  The rest: microseconds of processor time for a SET.
+    log_commands: LOG_COMMANDS of the primary, for a SET.  The rest: microseconds of processor time for a SET.
     """
 
     resting_commands: float
     resting_percent: float
     rate: float
-    commands: float
+    log_commands: float
     primary: float
     replicas: float
     sentinels: float
@@ -65,17 +67,21 @@ class Cost(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Of some time.  seconds: it took.  commands: of the primary.  processors: seconds, of each group of processes."""
+    """Of some time.  seconds: it took.  commands, log_commands: of the primary.
+
+    processors: seconds, of each group of processes.
+    """
 
     seconds: float
-    commands: float
+    commands: int
+    log_commands: int
     processors: list[float]
 
     def beyond(self, rest: "Use") -> "Use":
         """What is more than at rest, in the same time."""
         share = self.seconds / rest.seconds
         used = [one - other * share for one, other in zip(self.processors, rest.processors, strict=True)]
-        return Use(self.seconds, self.commands - rest.commands * share, used)
+        return self._replace(processors=used)
 
 
 def processor(pids: Sequence[int]) -> float:
@@ -84,11 +90,10 @@ def processor(pids: Sequence[int]) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def commands(group: SentinelGroup) -> int:
-    """That the primary has done, those in scripts, too."""
-    found = group.primary.info("stats")["total_commands_processed"]
-    assert isinstance(found, int)  # noqa: S101
-    return found
+def commands(group: SentinelGroup) -> tuple[int, int]:
+    """How many the primary has done, those in scripts, too; and how many of LOG_COMMANDS."""
+    calls = {name: int(found["calls"]) for name, found in group.primary.info("commandstats").items()}  # type: ignore[index]
+    return sum(calls.values()), sum(calls.get(f"cmdstat_{name}", 0) for name in LOG_COMMANDS)
 
 
 async def write(port: int, seconds: float, rate: float) -> int:
@@ -160,7 +165,7 @@ class Tree:
         primary, replicas, sentinels, root, *others = (one / sets * 1e6 for one in more.processors)
         return Cost(
             rest.commands / rest.seconds, 100 * rest.processors[0] / rest.seconds, sets / more.seconds,
-            more.commands / sets, primary, replicas, sentinels, root, statistics.mean(others) if others else 0.0,
+            more.log_commands / sets, primary, replicas, sentinels, root, statistics.mean(others) if others else 0.0,
         )  # fmt: skip
 
     async def _use(self, work: Coroutine[Any, Any, None]) -> Use:
@@ -169,7 +174,7 @@ class Tree:
         await work
         now = [*map(processor, self._pids())]
         return Use(
-            time.monotonic() - began, commands(self._group) - done,
+            time.monotonic() - began, commands(self._group)[0] - done[0], commands(self._group)[1] - done[1],
             [one - other for one, other in zip(now, used, strict=True)],
         )  # fmt: skip
 
@@ -194,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = docopt(__doc__, arguments)
     use_real_disk()
-    names = ["form", "daemons", "commands/s at rest", "% of a core", "SETs/s", "commands", *Cost._fields[4:]]
+    names = ["form", "daemons", "commands/s at rest", "% of a core", "SETs/s", "log commands", *Cost._fields[4:]]
     sys.stdout.write(f"| {' | '.join(names)} |\n|---|{'--:|' * (len(names) - 1)}\n")
     timing = int(options["--watchers"]), float(options["--seconds"]), float(options["--rate"])
     for form in options["--forms"].split(","):
