@@ -139,7 +139,8 @@ def test_a_watcher_counts_what_it_missed_saw_twice_and_saw_in_pieces() -> None:
 
 async def at_an_edge(keys: list[str], answers: dict[str, str]) -> Seen:
     """What a reader of an edge notes that answers so; NONE to what is not among it."""
-    seen, newest = Seen(times={"w0/1": time.monotonic() - 3}), Newest(1)
+    watched = Watched(position="9@s")
+    seen, newest = Seen({"w0/1": 1}, times={"w0/1": time.monotonic() - 3}, watches={"root": watched}), Newest(1)
     newest.of_writers[0] = newest.transaction = 1
     asked: list[str] = []
 
@@ -165,13 +166,14 @@ async def at_an_edge(keys: list[str], answers: dict[str, str]) -> Seen:
 
 
 async def test_what_an_edge_must_not_answer_is_counted() -> None:
-    asked = ["GETS w0/1", "GETS t1/a", "GETS t1/b", "GETS t1/a", "SET e0/1 1", "GETS e0/1"]
+    asked = ["GETS w0/1", "GETS t1/a", "GETS t1/b", "GETS t1/a", "SET e0/1 1", "GETS e0/1", "GETS e0/1 min=5@s"]
     fine = {
         "GETS w0/1": "OK 1 1",
         "GETS t1/a": "OK 2 1",
         "GETS t1/b": "OK 3 1",
         "SET e0/1 1": "OK 5",
         "GETS e0/1": "OK 5 1",
+        "GETS e0/1 min=5@s": "OK 5 1",
     }
     seen = await at_an_edge(asked, fine)
     assert (seen.stale, seen.halved, seen.not_own, seen.edge_read) == ({}, [], [], {"w0/1": 1})
@@ -184,6 +186,7 @@ async def test_what_an_edge_must_not_answer_is_counted() -> None:
     assert not (await at_an_edge(asked, fine | {"GETS t1/a/1": "NONE"})).halved, "it came in between"
     assert (await at_an_edge(asked, fine | {"GETS e0/1": "NONE"})).not_own == ["e0/1"]
     assert (await at_an_edge(asked, fine | {"GETS e0/1": "OK 4 1"})).not_own == ["e0/1"]
+    assert (await at_an_edge(asked, fine | {"GETS e0/1 min=5@s": "NONE"})).not_own == ["e0/1"]
 
 
 def test_runs_of_one_kind_are_one_row() -> None:

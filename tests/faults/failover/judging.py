@@ -49,18 +49,15 @@ class Result:
         applied = int(self.unavailable.partition("(")[2].rstrip(")"))
         found: dict[str, float] = {
             "a revision was given twice": self.twice, "an unavailable write was applied": applied,
-            "a transaction was halved": self.halves, "an edge did not have its own write": self.not_own,
-            "refused for another reason": self.refused, "not answered": self.unanswered,
+            "a transaction was halved": self.halves, "refused for another reason": self.refused,
+            "not answered": self.unanswered,
             "an edge was older than it may be": self.stale if self.stale > MAX_STALE + ROUNDING else 0,
         }  # fmt: skip
         if not self.replaced:
             found |= {
-                "missed": self.missed,
-                "doubled": self.doubled,
-                "never seen": self.unseen,
-                "inexact copies": self.inexact,
-            }
-            found["lost, and nobody was told"] = self.lost
+                "missed": self.missed, "doubled": self.doubled, "never seen": self.unseen, "inexact": self.inexact,
+                "an edge did not have what it had to": self.not_own, "lost, and nobody was told": self.lost,
+            }  # fmt: skip
         if durability == "replica=all":
             found |= {"lost": self.lost, "ghosts": self.ghosts, "dirty": self.dirty}
             found["the history was replaced"] = self.replaced

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from tests.faults.failover.peer import Peer
-from tests.faults.failover.seen import UNKNOWN, Asked, Copied, Seen
+from tests.faults.failover.seen import SWAPPED, UNKNOWN, Asked, Copied, Seen
 
 PAUSE = 0.005
 """Seconds between two rounds of a reader."""
@@ -79,7 +79,7 @@ class Copier:
 
 class EdgeReader:
     """Reads from an edge: what it has may be older, but not by much; of a transaction it has all or nothing; and it
-    has what it sent on itself."""
+    has what it sent on itself, or is asked for by position."""
 
     def __init__(self, seen: Seen, newest: Newest, ends: Callable[[], bool], name: str) -> None:
         """name: no other one has it."""
@@ -106,7 +106,17 @@ class EdgeReader:
         """On another one, and read that at once."""
         while not self._ends():
             await self._own(peer)
+            await self._named(peer)
             await asyncio.sleep(PAUSE)
+
+    async def _named(self, peer: Peer) -> None:
+        """What was acknowledged somewhere, and is asked for with its position."""
+        key, store = next(reversed(self._seen.times), ""), self._seen.store
+        if key and store and not key.startswith(SWAPPED):
+            revision = self._seen.acknowledged[key]
+            _, (words,), _ = await peer.ask(f"GETS {key} min={revision}@{store}")
+            if _found(words) not in (UNKNOWN, revision):
+                self._seen.not_own.append(key)
 
     def _take(self, key: str, revision: int, start: float) -> None:
         if revision > 0:

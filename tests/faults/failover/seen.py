@@ -57,7 +57,8 @@ class Seen:
     times: when the write of each key was acknowledged.
     edge_read: the newest revision of each key that an edge gave.
     stale: of each key that an edge did not have, for how many seconds its write had been acknowledged by then.
-    halved: transactions of which half was read.  not_own: writes that the edge which sent them on did not know then.
+    halved: transactions of which half was read.
+    not_own: writes that an edge did not know which had sent them on, or was asked for them with their position.
     copies: of the keys that were written last.
     unanswered: requests that were not answered when all should be.
     """
@@ -77,6 +78,11 @@ class Seen:
     copies: list[Copied] = field(default_factory=list)
     unanswered: int = 0
     errors: int = 0
+
+    @property
+    def store(self) -> str:
+        """The store's id, as a watcher was told last; "" before that."""
+        return next((one.position.partition("@")[2] for one in self.watches.values() if one.position), "")
 
     @property
     def ends(self) -> list[str]:
