@@ -7,12 +7,13 @@ import time
 
 import pytest
 
+from tests.faults.failover.expiring import Expirer, ended_wrongly
 from tests.faults.failover.judging import MAX_STALE, Result, judge
 from tests.faults.failover.order import explain
 from tests.faults.failover.peer import Peer
 from tests.faults.failover.reading import EdgeReader, Newest
 from tests.faults.failover.run import Setup, needs_network, run
-from tests.faults.failover.seen import UNKNOWN, Asked, Copied, Seen
+from tests.faults.failover.seen import UNKNOWN, Asked, Copied, Mortal, Seen
 from tests.faults.failover.table import rows
 from tests.faults.failover.watching import Watched
 from tests.support.machines import why_none
@@ -187,6 +188,25 @@ async def test_what_an_edge_must_not_answer_is_counted() -> None:
     assert (await at_an_edge(asked, fine | {"GETS e0/1": "NONE"})).not_own == ["e0/1"]
     assert (await at_an_edge(asked, fine | {"GETS e0/1": "OK 4 1"})).not_own == ["e0/1"]
     assert (await at_an_edge(asked, fine | {"GETS e0/1 min=5@s": "NONE"})).not_own == ["e0/1"]
+
+
+async def test_a_key_that_ends_at_a_wrong_time_is_counted() -> None:
+    seen = Seen(mortal={"x/1": Mortal(10.0, 11.0), "x/2": Mortal(20.0, 21.0)}, ended=17.0)
+    watched = seen.watches["root"] = Watched(ends_of={"x/1": [12.0]})
+    assert not ended_wrongly(seen, 17.0), "the other one has time yet"
+    assert len(ended_wrongly(seen, 27.0)) == 1, "never"
+    watched.ends_of["x/2"] = [19.0]
+    assert len(ended_wrongly(seen, 27.0)) == 1, "early"
+    watched.ends_of |= {"x/1": [12.0, 13.0], "x/2": [22.0]}
+    assert len(ended_wrongly(seen, 27.0)) == 1, "twice"
+    expirer = Expirer(seen, lambda: True)
+    for revision, start, end in [(5, 8.0, 12.0), (0, 9.5, 10.5), (UNKNOWN, 1.0, 2.0), (5, 10.5, 10.6)]:
+        expirer.check("x/1", revision, start, end)
+    assert not seen.mistimed
+    expirer.check("x/1", 5, 11.5, 11.6)
+    expirer.check("x/1", 0, 9.0, 9.5)
+    assert len(seen.mistimed) == 2
+    assert len(judge(seen, {}).mistimed) == 3
 
 
 def test_runs_of_one_kind_are_one_row() -> None:

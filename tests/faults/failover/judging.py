@@ -1,9 +1,10 @@
 """The columns of a run, and which of them must be 0."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from tests.faults.failover.expiring import ended_wrongly
 from tests.faults.failover.order import explain
 from tests.faults.failover.seen import AT_EDGES, SWAPPED, Copied, Seen
 
@@ -18,7 +19,8 @@ class Result:
     """The columns of one run, in the words of docs/guarantees.md.
 
     twice: revisions that two keys were given.  halves: of transactions, in the end, seen or read.  missed, doubled: by
-    watchers.  unseen: keys that a watcher did not see by the end.  inexact: copies.  stale, not_own: see `Seen`.
+    watchers.  unseen: keys that a watcher did not see by the end.  inexact: copies.
+    mistimed: keys with a time to live that ended or were read when they should not.  stale, not_own: see `Seen`.
     seconds: without writes.  order: what speaks against linearizable, "" if nothing does.
     """
 
@@ -32,6 +34,7 @@ class Result:
     doubled: int = 0
     unseen: int = 0
     inexact: int = 0
+    mistimed: list[str] = field(default_factory=list)
     stale: float = 0.0
     not_own: int = 0
     uncertain: str = "0 (0)"
@@ -56,6 +59,7 @@ class Result:
         if not self.replaced:
             found |= {
                 "missed": self.missed, "doubled": self.doubled, "never seen": self.unseen, "inexact": self.inexact,
+                "ended or read at a wrong time": len(self.mistimed),
                 "an edge did not have what it had to": self.not_own, "lost, and nobody was told": self.lost,
             }  # fmt: skip
         if durability == "replica=all":
@@ -66,7 +70,7 @@ class Result:
 
 
 def judge(seen: Seen, final: Mapping[str, int]) -> Result:
-    """final: the revision of each key that is there in the end."""
+    """final: the revision of each key that is there in the end, but for those with a time to live."""
     acknowledged = seen.acknowledged
     replaced = any(words[:1] == ["END"] and words[2] == "store" for words in map(str.split, seen.ends))
     changes = {(_revision(position), key) for one in seen.watches.values() for _, position, key in one.changes}
@@ -83,6 +87,7 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         doubled=sum(one.doubled for one in seen.watches.values()),
         unseen=max((len(final.keys() - one) for one in watched), default=0),
         inexact=sum(copy.keys != _exact(copy, final) for copy in seen.copies),
+        mistimed=[*seen.mistimed, *ended_wrongly(seen, seen.ended)],
         stale=round(
             max((late for key, late in seen.stale.items() if final.get(key) == acknowledged[key]), default=0), 2
         ),

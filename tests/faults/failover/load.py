@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from tests.faults.failover.expiring import Expirer
 from tests.faults.failover.peer import PAUSE, Peer, keep_connected
 from tests.faults.failover.reading import Copier, EdgeReader, Newest, RootReader
 from tests.faults.failover.seen import AT_EDGES, SWAPPED, UNKNOWN, Asked, Seen
@@ -47,6 +48,9 @@ class Load:
             self._ask(both[number % 2], swapper.write)
             self._ask(both[(number + 1) % 2], swapper.read)
         self._ask(self._watching, RootReader(self.seen, self._newest, self._ends).work)
+        expirer = Expirer(self.seen, self._ends)
+        self._ask(self._writing, expirer.write)
+        self._ask(self._watching, expirer.read)
         for address in (self._watching, *self._edges):
             self._ask(address, Copier(self.seen, self._newest, self._ends).work)
         self._watch("root", [self._watching])
@@ -76,6 +80,7 @@ class Load:
         give_up = time.monotonic() + SEEING
         while not self._have_seen_all() and time.monotonic() < give_up:  # noqa: ASYNC110  # sockets change it
             await asyncio.sleep(PAUSE)
+        self.seen.ended = time.monotonic()
         for task in (*self._asking, *self._watchers):
             task.cancel()
         for ended in await asyncio.gather(*self._asking, *self._watchers, return_exceptions=True):

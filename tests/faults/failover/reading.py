@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from tests.faults.failover.peer import Peer
-from tests.faults.failover.seen import SWAPPED, UNKNOWN, Asked, Copied, Seen
+from tests.faults.failover.seen import SWAPPED, UNKNOWN, Asked, Copied, Seen, found
 
 PAUSE = 0.005
 """Seconds between two rounds of a reader."""
@@ -31,13 +31,6 @@ class Newest:
         return [f"w{n}/{last - back}" for n, last in enumerate(self.of_writers) for back in BACK if last > back]
 
 
-def _found(words: list[str]) -> int:
-    """The revision that GETS gave, 0 if there was nothing, UNKNOWN if it was refused."""
-    if words[0] == "OK":
-        return int(words[1])
-    return 0 if words[0] == "NONE" else UNKNOWN
-
-
 class RootReader:
     """Reads what must be as new as anything that was answered before."""
 
@@ -50,7 +43,7 @@ class RootReader:
             if keys := self._newest.keys():
                 start, replies, end = await peer.ask(*(f"GETS {key}" for key in keys))
                 for key, words in zip(keys, replies, strict=True):
-                    if (revision := _found(words)) != UNKNOWN:
+                    if (revision := found(words)) != UNKNOWN:
                         self._seen.reads.append(Asked(peer.number, start, end, key, revision))
             await asyncio.sleep(PAUSE)
 
@@ -93,11 +86,11 @@ class EdgeReader:
         while not self._ends():
             keys = [*self._newest.keys(), *self._missing]
             start, replies, _ = await peer.ask(*(f"GETS {key}" for key in keys))
-            found = [_found(words) for words in replies]
-            for key, revision in zip(keys, found, strict=True):
+            revisions = [found(words) for words in replies]
+            for key, revision in zip(keys, revisions, strict=True):
                 self._take(key, revision, start)
             # The one that is missing for the longest time tells how old the copy is, unless it is lost.
-            missing = [key for key, revision in zip(keys, found, strict=True) if revision <= 0]
+            missing = [key for key, revision in zip(keys, revisions, strict=True) if revision <= 0]
             self._missing = [key for key in missing if self._seen.stale.get(key, 0) < LOST_AFTER][-1:]
             await self._transaction(peer, f"t{self._newest.transaction}", ("/a", "/b", "/a"))
             await asyncio.sleep(PAUSE)
@@ -115,7 +108,7 @@ class EdgeReader:
         if key and store and not key.startswith(SWAPPED):
             revision = self._seen.acknowledged[key]
             _, (words,), _ = await peer.ask(f"GETS {key} min={revision}@{store}")
-            if _found(words) not in (UNKNOWN, revision):
+            if found(words) not in (UNKNOWN, revision):
                 self._seen.not_own.append(key)
 
     def _take(self, key: str, revision: int, start: float) -> None:
@@ -128,8 +121,8 @@ class EdgeReader:
     async def _transaction(self, peer: Peer, name: str, parts: Iterable[str]) -> None:
         """What was there once is there from then on, and so is its other half."""
         _, replies, _ = await peer.ask(*(f"GETS {name}{part}" for part in parts))
-        found = [revision for words in replies if (revision := _found(words)) != UNKNOWN]
-        if [bool(revision) for revision in found] != sorted(bool(revision) for revision in found):
+        there = [bool(revision) for words in replies if (revision := found(words)) != UNKNOWN]
+        if there != sorted(there):
             self._seen.halved.append(name)
 
     async def _own(self, peer: Peer) -> None:
@@ -143,7 +136,7 @@ class EdgeReader:
         finally:
             if not answered:
                 self._seen.note_unknown(asked)
-        if self._seen.note(asked._replace(end=end), written) and _found(read) not in (
+        if self._seen.note(asked._replace(end=end), written) and found(read) not in (
             UNKNOWN, self._seen.acknowledged[key],
         ):  # fmt: skip
             self._seen.not_own.append(key)

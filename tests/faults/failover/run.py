@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.failover.faults import LONG, NETWORKED, Fault
 from tests.faults.failover.judging import Result, judge
 from tests.faults.failover.load import Load
+from tests.faults.failover.watching import MORTAL
 from tests.support.group_access import Access
 from tests.support.groups import ClusterGroup, Group, Machine, Node, SentinelGroup
 from tests.support.machines import Network, network
@@ -128,11 +129,12 @@ async def load(fault: Fault, roots: Sequence[Daemon], edges: Sequence[Daemon], s
 
 
 def final(node: Node) -> dict[str, int]:
-    """The revision of each key of a server."""
+    """The revision of each key of a server, but for those with a time to live."""
     client = node.client(timeout=20)
     try:
         found: dict[bytes, bytes] = client.hgetall("{kvd}:data")  # type: ignore[assignment]
-        return {key.decode(): int(raw.split(b" ")[0]) for key, raw in found.items()}
+        records = ((key.decode(), int(raw.split(b" ")[0])) for key, raw in found.items())
+        return {key: revision for key, revision in records if not key.startswith(MORTAL)}
     finally:
         client.close()
 

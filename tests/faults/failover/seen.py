@@ -36,6 +36,13 @@ class Asked(NamedTuple):
         return self.end == math.inf
 
 
+class Mortal(NamedTuple):
+    """Between which times a key may end."""
+
+    earliest: float
+    latest: float
+
+
 class Copied(NamedTuple):
     """A copy of keys that are written once.
 
@@ -59,6 +66,8 @@ class Seen:
     stale: of each key that an edge did not have, for how many seconds its write had been acknowledged by then.
     halved: transactions of which half was read.
     not_own: writes that an edge did not know which had sent them on, or was asked for them with their position.
+    mortal: keys with a time to live.  mistimed: what was read of them when it should not have been.
+    ended: when the watches did.
     copies: of the keys that were written last.
     unanswered: requests that were not answered when all should be.
     """
@@ -75,6 +84,9 @@ class Seen:
     stale: dict[str, float] = field(default_factory=dict)
     halved: list[str] = field(default_factory=list)
     not_own: list[str] = field(default_factory=list)
+    mortal: dict[str, Mortal] = field(default_factory=dict)
+    mistimed: list[str] = field(default_factory=list)
+    ended: float = 0.0
     copies: list[Copied] = field(default_factory=list)
     unanswered: int = 0
     errors: int = 0
@@ -113,3 +125,10 @@ class Seen:
         """A write without an answer."""
         self.uncertain.extend((asked.key, *others))
         self.writes.append(asked._replace(end=math.inf))
+
+
+def found(words: list[str]) -> int:
+    """The revision that GETS gave, 0 if there was nothing, UNKNOWN if it was refused."""
+    if words[0] == "OK":
+        return int(words[1])
+    return 0 if words[0] == "NONE" else UNKNOWN

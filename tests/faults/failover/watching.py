@@ -10,6 +10,8 @@ from tests.faults.failover.peer import PAUSE, Peer
 
 PATIENCE = 25.0
 """Seconds after which a watcher asks anew."""
+MORTAL = "x/"
+"""How keys begin that have a time to live."""
 NO_WAY_ON = ("store", "compacted", "future")
 """Why a watch cannot be continued, and a copy is asked for."""
 IN_ONE_PIECE = ("/a", "/b")
@@ -21,6 +23,7 @@ class Watched:
     """What one of them saw.
 
     changes: when, the position, the key.  copied: revision and key.  begun: when, and with which revision it began.
+    ends_of: when each of the keys with a time to live was said to have expired.
     missed, doubled: revisions; halved: keys of transactions that did not come in one piece.
     """
 
@@ -28,6 +31,7 @@ class Watched:
     copied: list[tuple[int, str]] = field(default_factory=list)
     begun: list[tuple[float, int]] = field(default_factory=list)
     ends: list[str] = field(default_factory=list)
+    ends_of: dict[str, list[float]] = field(default_factory=dict)
     missed: int = 0
     doubled: int = 0
     halved: list[str] = field(default_factory=list)
@@ -46,7 +50,7 @@ class Watched:
     def take(self, words: list[str]) -> bool:
         """A line: whether the watch goes on."""
         if words[0] == "CHANGE":
-            self._change(words[1], words[3])
+            self._change(words[1], words[2], words[3])
             return True
         if self._left:
             self.halved.append(" ".join(words)[:60])
@@ -64,7 +68,7 @@ class Watched:
             return False
         return True
 
-    def _change(self, position: str, key: str) -> None:
+    def _change(self, position: str, verb: str, key: str) -> None:
         revision = int(position.partition("@")[0])
         self.missed += max(revision - self.revision - 1, 0)
         self.doubled += revision <= self.revision
@@ -72,7 +76,10 @@ class Watched:
             self.halved.append(key)
         self._left = max(self._left - 1, 0)
         self.position = position
-        self.changes.append((time.monotonic(), position, key))
+        if not key.startswith(MORTAL):
+            self.changes.append((time.monotonic(), position, key))
+        elif verb == "EXPIRE":
+            self.ends_of.setdefault(key, []).append(time.monotonic())
 
 
 class Watcher:
