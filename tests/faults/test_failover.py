@@ -194,6 +194,8 @@ async def test_a_key_that_ends_at_a_wrong_time_is_counted() -> None:
     seen = Seen(mortal={"x/1": Mortal(10.0, 11.0), "x/2": Mortal(20.0, 21.0)}, ended=17.0)
     watched = seen.watches["root"] = Watched(ends_of={"x/1": [12.0]})
     assert not ended_wrongly(seen, 17.0), "the other one has time yet"
+    assert not ended_wrongly(seen, 27.0), "it began to watch when that was over"
+    watched.take(["CHANGE", "2@s", "SET", "x/2", "1"])
     assert len(ended_wrongly(seen, 27.0)) == 1, "never"
     watched.ends_of["x/2"] = [19.0]
     assert len(ended_wrongly(seen, 27.0)) == 1, "early"

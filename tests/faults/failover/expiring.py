@@ -61,6 +61,7 @@ def ended_wrongly(seen: Seen, until: float) -> list[str]:
         f"{name} saw {key} end {[round(when - earliest, 3) for when in ends]} s late, of {until - latest:.1f} s"
         for name, watch in seen.watches.items()
         for key, (earliest, latest) in seen.mortal.items()
-        for ends in [watch.ends_of.get(key, [])]
-        if len(ends) > 1 or any(when < earliest for when in ends) or (not ends and latest + LATE < until)
+        for ends in [watch.ends_of.get(key)]
+        if ends is not None
+        and (len(ends) > 1 or any(when < earliest for when in ends) or (not ends and latest + LATE < until))
     ]

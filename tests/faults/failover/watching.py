@@ -23,7 +23,7 @@ class Watched:
     """What one of them saw.
 
     changes: when, the position, the key.  copied: revision and key.  begun: when, and with which revision it began.
-    ends_of: when each of the keys with a time to live was said to have expired.
+    ends_of: when each of the keys with a time to live that it saw set was said to have expired.
     missed, doubled: revisions; halved: keys of transactions that did not come in one piece.
     """
 
@@ -65,6 +65,7 @@ class Watched:
             self.ends.append(" ".join(words))
             if words[1 if words[0] == "ERR" else 2] in NO_WAY_ON:
                 self.position = ""
+                self.ends_of.clear()
             return False
         return True
 
@@ -80,6 +81,8 @@ class Watched:
             self.changes.append((time.monotonic(), position, key))
         elif verb == "EXPIRE":
             self.ends_of.setdefault(key, []).append(time.monotonic())
+        else:
+            self.ends_of.setdefault(key, [])
 
 
 class Watcher:
