@@ -86,9 +86,11 @@ class Feed:
                 finally:
                     self._lines = self._parser = None
                     await lines.close()
-            except (TooLarge, Unfit) as error:
+            except TooLarge as error:
                 if str(error) != str(self.failure):
                     logger.error("cannot follow: %s", error)
+                self.failure = error
+            except Unfit as error:
                 self.failure = error
             except (KvdError, ValueError, IndexError) as error:
                 logger.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the upstream: %s", error)

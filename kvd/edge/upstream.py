@@ -1,5 +1,6 @@
 """Which daemon is followed, and how it is reached."""
 
+import logging
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from kvd.client.tls import tls_context
 from kvd.edge.lines import Lines
 from kvd.errors import StartError, Unavailable
 from kvd.settings import OPTIONS, Settings
+
+logger = logging.getLogger("kvd.edge")
 
 NEEDED = "edges"
 """The feature that a daemon must have to be followed."""
@@ -36,6 +39,7 @@ class Upstream:
         self.path: tuple[str, ...] = (self.id,)
         self.facts: dict[str, str] = {}
         self.address = ""
+        self._told = ""
         self._limits = _limits(settings)
         try:
             for address in self.addresses:
@@ -59,7 +63,11 @@ class Upstream:
         facts = await connection.begin(requests.info())
         try:
             self._check(address, facts)
-        except Unfit:
+        except Unfit as error:
+            # Here, for it may be one of several.
+            if str(error) != self._told:
+                self._told = str(error)
+                logger.error("cannot follow: %s", error)
             await connection.close()
             raise
         return connection
@@ -70,6 +78,7 @@ class Upstream:
             raise Unfit(f"{address} follows this daemon, by itself or through others: expected one that does not")
         if NEEDED not in facts.get("features", "").split():
             raise Unfit(f"{address} is a daemon of an older version, which cannot be followed")
+        self._told = ""
         self.address, self.facts, self.path = address, facts, (self.id, *path)
 
 

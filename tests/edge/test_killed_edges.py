@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -214,3 +215,18 @@ def test_an_upstream_that_is_itself_cut_off_is_left(start_daemon: StartDaemon) -
             until(peer, "GET a")
         finally:
             above.kill(signal.SIGCONT)
+
+
+def test_a_loop_that_would_close_when_the_root_is_lost_is_refused(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    root = start_daemon("--fsync", "no")
+    below = f"unix:{tmp_path}/below"
+    first = start_daemon("--follow", f"{root.addr},{below}", "--max-stale", f"{MAX_STALE:g}")
+    last = start_daemon(*follow(first), "--listen", below)
+    with last.connect() as peer:
+        assert peer.ask("SET a 1") == "OK 1"
+        root.kill()
+        root.wait()
+        assert first.says(f"{below} follows this daemon, by itself or through others")
+        root.start()
+        until(peer, "GET a")
+        until(peer, "SET a 2")

@@ -118,6 +118,9 @@ def test_a_replica_that_dies_is_left_and_back_when_it_is_there_again(
             node.start("--replicaof", f"{primary.host} {primary.port}")
         wait_for("the replica", lambda: primary.info("replication")["connected_slaves"] == 2)
         writing.check(writing.write(10))
+        # What is kept apart from the log is read there, too.
+        assert writer.ask(f"SET large {'x' * 10_000}").startswith("OK ")
+        assert watcher.line().endswith(f" SET large {'x' * 10_000}")
 
 
 def test_who_wants_all_replicas_to_have_it_waits_for_all_of_them(
