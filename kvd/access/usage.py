@@ -9,16 +9,17 @@ UNKNOWN = "-"
 
 
 def usage(users: Users, counted: Mapping[bytes, tuple[int, int]]) -> list[str]:
-    """A line for each rule that has a quota, `quota.USER:PATTERN keys=N max-keys=N bytes=N max-bytes=N`.
+    """A line for each rule that has a quota, `quota.N user=NAME pattern=PATTERN keys=N max-keys=N bytes=N max-bytes=N`.
 
     counted: keys and bytes of patterns; what is not counted yet is UNKNOWN, and so is a limit that there is none of.
     """
-    return [
-        f"quota.{user.name}:{pattern.decode()} {_words(quota, counted.get(pattern))}"
+    found = [
+        f"user={user.name} pattern={pattern.decode()} {_words(quota, counted.get(pattern))}"
         for user in users.all
         for (pattern, _), quota in zip(user.rules, user.quotas, strict=True)
         if quota.words
     ]
+    return [f"quota.{number} {line}" for number, line in enumerate(found, 1)]
 
 
 def _words(quota: Quota, taken: tuple[int, int] | None) -> str:

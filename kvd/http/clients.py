@@ -23,6 +23,7 @@ async def page(context: Context, request: Request, visitor: Visitor) -> Response
     except Usage:
         raise Usage("after= is the id of a connection, as the page before gave it") from None
     visitor.permit("CLIENTS", wanted)
+    visitor.guard.administer("CLIENTS")
     found = await context.clients.page(wanted)
     visitor.permit("CLIENTS", wanted)
     more = {"after": bytes(found[-1][0]).decode()} if len(found) == PAGE else {}

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kvd.errors import NotAuthenticated, Unavailable, Usage
+from kvd.metrics import QUOTAS
 from kvd.model import OVER_QUOTA, Outcome, Position, Record
 from kvd.requests import (
     Auth,
@@ -151,6 +152,8 @@ class Handlers:
         await self._watching.unwatch()
 
     async def _info(self, asked: Info) -> None:
+        if asked.section == QUOTAS:
+            self._guard.administer("INFO", {"section": QUOTAS})
         if self._guard.is_known:
             lines = await self._context.describe(asked.section)
         elif asked.section:
@@ -160,9 +163,11 @@ class Handlers:
         self._output.reply(replies.items("INFO", lines) + replies.OK)
 
     async def _clients(self, wanted: ClientRange) -> None:
+        self._guard.administer("CLIENTS")
         await self._paged.clients(wanted)
 
     async def _kick(self, wanted: Kick) -> None:
+        self._guard.administer("KICK", {"id": bytes(wanted.name).decode()})
         self._output.finish(replies.OK if await self._context.clients.kick(wanted) else replies.NONE)
 
     async def _auth(self, auth: Auth) -> None:

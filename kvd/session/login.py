@@ -1,13 +1,13 @@
 """Who the peer of one connection is, and what it may do: everything, where there are no users."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from kvd.access.needs import WATCH, Need, Who, of, of_transaction
 from kvd.access.ranges import parts
 from kvd.access.rights import Right, Rights
 from kvd.access.users import User
-from kvd.errors import Denied, NotAuthenticated, Refusal
+from kvd.errors import Denied, NotAuthenticated, Refusal, Unavailable
 from kvd.process.identity import NOBODY, Identity
 from kvd.requests import Auth, KeyRange, Limited, Transaction
 from kvd.session.auth import Access
@@ -48,6 +48,9 @@ class Guard(Protocol):
     def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
         """A write was refused, for it would have gone over one."""
 
+    def administer(self, verb: str, about: Mapping[str, object] | None = None) -> None:
+        """Note what is about to be done for one who administers; Unavailable where that cannot be noted."""
+
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
         """The parts of a range that may be listed, in the order in which they are."""
 
@@ -82,6 +85,9 @@ class Unguarded:
         return transaction
 
     def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
+        """See `Guard`."""
+
+    def administer(self, verb: str, about: Mapping[str, object] | None = None) -> None:
         """See `Guard`."""
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
@@ -216,6 +222,11 @@ class Login:
     def over_quota(self, verb: str, refusal: Refusal, key: bytes | None) -> None:
         """See `Guard`."""
         self._note(verb, refusal, key)
+
+    def administer(self, verb: str, about: Mapping[str, object] | None = None) -> None:
+        """See `Guard`."""
+        if not self._access.note("admin", self._address, {"user": self.user, "verb": verb, **(about or {})}):
+            raise Unavailable("the audit log cannot be written, and without it nobody administers; nothing was done")
 
     def ranges(self, wanted: KeyRange) -> list[KeyRange]:
         """See `Guard`."""

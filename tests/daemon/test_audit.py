@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.access import PASSWORD, users_text
 from tests.support.daemons import one_line_error, run_kvd
+from tests.support.kvctl import run
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
@@ -85,6 +86,36 @@ def test_logins_refusals_and_changes_are_noted_once(start_daemon: StartDaemon, u
         assert (line["event"], line["by"], line["ok"]) == ("auth", "user id", True)
         mine.close()
     assert "secretword" not in audit.read_text()
+
+
+def test_what_takes_admin_is_noted_before_it_is_done(start_daemon: StartDaemon, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    users, audit, link = tmp_path / "users.toml", tmp_path / "audit", tmp_path / "link"
+    users.write_text(users_text({"root": {"*": "admin,read,write,max-keys=5"}}))
+    link.symlink_to(audit)
+    daemon = start(start_daemon, users, link)
+    quota = "quota.1 user=root pattern=* keys=- max-keys=5 bytes=- max-bytes=-"
+    with daemon.connect() as peer:
+        assert peer.ask(f"AUTH root {PASSWORD}") == "OK"
+        assert (peer.ask("KICK 1-1"), peer.ask("INFO quotas"), peer.line()) == ("NONE", f"INFO {quota}", "OK")
+        assert peer.ask("CLIENTS").startswith("CLIENT ")
+        assert peer.line() == "OK 1"
+        admin = {"event": "admin", "peer": "127.0.0.1", "user": "root"}
+        assert wait_for_lines(audit, 4)[1:] == [
+            {**admin, "verb": "KICK", "id": "1-1"},
+            {**admin, "verb": "INFO", "section": "quotas"},
+            {**admin, "verb": "CLIENTS"},
+        ]
+        # kvctl understands it.
+        found = run("--addr", daemon.addr, "--user", "root", "info", "quotas", KVCTL_PASSWORD=PASSWORD)
+        assert found.stdout.decode() == quota + "\n", found.stderr
+        link.unlink()
+        link.symlink_to("/dev/full")
+        reload(daemon)
+        for request in ("KICK 1-1", "CLIENTS", "INFO quotas"):
+            assert peer.ask(request).startswith("ERR unavailable the audit log cannot be written"), request
+        assert peer.ask("SET a 1").startswith("OK ")
 
 
 def test_while_it_cannot_be_written_nobody_logs_in_and_all_else_goes_on(

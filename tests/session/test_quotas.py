@@ -153,19 +153,19 @@ async def test_who_administers_sees_how_much_is_taken(tmp_path: Path) -> None:
     given = users_of({"root": {"*": f"{ALL},admin"}, "ada": rules, "bob": {"app/*": f"{ALL},max-keys=3"}})
     async with serving(tmp_path / "data", users=given) as service:
         root, ada = await login(service, "root"), await login(service, "ada")
-        not_counted = "INFO quota.ada:app/* keys=- max-keys=9 bytes=- max-bytes=1000"
+        not_counted = "INFO quota.1 user=ada pattern=app/* keys=- max-keys=9 bytes=- max-bytes=1000"
         assert await quotas(root) == [
             not_counted,
-            "INFO quota.ada:new/* keys=- max-keys=2 bytes=- max-bytes=-",
-            "INFO quota.bob:app/* keys=- max-keys=3 bytes=- max-bytes=-",
+            "INFO quota.2 user=ada pattern=new/* keys=- max-keys=2 bytes=- max-bytes=-",
+            "INFO quota.3 user=bob pattern=app/* keys=- max-keys=3 bytes=- max-bytes=-",
         ]
         assert await statuses(ada, "SET app/1 12", "SET app/2 " + "x" * 5000) == ["OK", "ERR limit"]
         # What others write, and where there is no quota, counts and goes on counting.
         assert await statuses(root, "SET app/3 123", "SET other 1", "DEL app/1") == ["OK"] * 3
         assert await quotas(root) == [
-            "INFO quota.ada:app/* keys=1 max-keys=9 bytes=8 max-bytes=1000",
-            "INFO quota.ada:new/* keys=0 max-keys=2 bytes=0 max-bytes=-",
-            "INFO quota.bob:app/* keys=1 max-keys=3 bytes=8 max-bytes=-",
+            "INFO quota.1 user=ada pattern=app/* keys=1 max-keys=9 bytes=8 max-bytes=1000",
+            "INFO quota.2 user=ada pattern=new/* keys=0 max-keys=2 bytes=0 max-bytes=-",
+            "INFO quota.3 user=bob pattern=app/* keys=1 max-keys=3 bytes=8 max-bytes=-",
         ]
         assert await statuses(ada, "INFO quotas", "INFO store") == ["ERR denied", "INFO"]
         assert await statuses(service.connect(), "INFO quotas") == ["ERR auth"]
