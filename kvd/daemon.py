@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -74,6 +75,28 @@ class Daemon:
 
     async def start(self) -> None:
         """Start the store, then listen.  Raises StartError; `close` cleans up in any case."""
+        self._tell_of_limits()
+        passed = taken(activation.passed())
+        by_http = [listener for listener in passed if listener.is_http]
+        by_line = [listener for listener in passed if not listener.is_http]
+        if by_line and self._settings.listen == DEFAULT_LISTEN:
+            # Who passes some need not say where else.
+            self._settings = replace(self._settings, listen=())
+        self._check(passed)
+        self._loaded = Reloadable.read(self._settings)
+        location = await self._open_store()
+        self._listeners = listen(self._settings.listen, by_line)
+        self._listeners += listen(self._settings.http, by_http, is_http=True)
+        exposure.check_bound(self._settings, self.addresses)
+        exposure.check_bound(self._settings, self.http_addresses, HTTP)
+        self._serving = self._who_serves(location)
+        await self._serving.start()
+        self._is_started = True
+        service_manager.tell(service_manager.READY)
+        self._tell_of_start()
+
+    def _tell_of_limits(self) -> None:
+        """Have the log tell of the plan of memory, and of what is too little."""
         if limits.connections() < limits.FEW:
             logger.warning(
                 "the limit of open files leaves few connections to a process (%d); %s",
@@ -83,37 +106,30 @@ class Daemon:
             logger.info("memory: %s", described(self._settings))
             if self._settings.memory.warning:
                 logger.warning("%s", self._settings.memory.warning)
-        passed = taken(activation.passed())
-        by_http = [listener for listener in passed if listener.is_http]
-        by_line = [listener for listener in passed if not listener.is_http]
-        if by_line and self._settings.listen == DEFAULT_LISTEN:
-            # Who passes some need not say where else.
-            self._settings = replace(self._settings, listen=())
+
+    def _check(self, passed: Sequence[Listener]) -> None:
+        """Raises StartError if what is to be served may not be, or cannot.  passed: by who has started the daemon."""
         exposure.check(self._settings)
-        if self._settings.http or by_http:
+        if self._settings.http or any(listener.is_http for listener in passed):
             needed.check()
         if (without_use := unused(self._settings)) and not any(listener.is_tls for listener in passed):
             logger.warning("%s", without_use)
-        loaded = self._loaded = Reloadable.read(self._settings)
-        location = await self._open_store()
-        self._listeners = listen(self._settings.listen, by_line)
-        self._listeners += listen(self._settings.http, by_http, is_http=True)
-        exposure.check_bound(self._settings, self.addresses)
-        exposure.check_bound(self._settings, self.http_addresses, HTTP)
+
+    def _who_serves(self, location: StoreLocation | EdgeLocation) -> Server | Workers:
+        """This process, or several."""
         if isinstance(location, EdgeLocation) or self._settings.workers == 1:
-            self._serving = Server(self._settings, location, self._listeners, loaded, self._start)
-        else:
-            # While a worker is left, so is the lock: the next daemon waits until the port is free.
-            inherited = [self.embedded.lock] if self.embedded else []
-            self._serving = Workers(self._settings, location, self._listeners, inherited, loaded, self._start)
-        await self._serving.start()
+            return Server(self._settings, location, self._listeners, self._loaded, self._start)
+        # While a worker is left, so is the lock: the next daemon waits until the port is free.
+        inherited = [self.embedded.lock] if self.embedded else []
+        return Workers(self._settings, location, self._listeners, inherited, self._loaded, self._start)
+
+    def _tell_of_start(self) -> None:
+        """Have the log tell what was started, and with which settings."""
         store = self._start.position
         # Beside the settings, which have their options' names: store is one of them.
         known = {"version": __version__, "server": self.engine, "store-id": store.store.decode(),
                  "revision": store.revision, "listening": " ".join(map(str, self.addresses)),
                  "listening-http": " ".join(map(str, self.http_addresses))}  # fmt: skip
-        self._is_started = True
-        service_manager.tell(service_manager.READY)
         logger.info("started", extra=facts(**known, **told(self._settings)))
 
     def _count_restart(self) -> None:

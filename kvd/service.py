@@ -29,6 +29,7 @@ from kvd.session.limits import Limits, Sizes
 from kvd.session.progress import ProgressTimer
 from kvd.session.reaching import Reaching
 from kvd.session.rounds import Rounds
+from kvd.session.watching import Log
 from kvd.settings import Settings
 from kvd.store.redis.store import Store
 from kvd.watch.catching_up import CatchingUp
@@ -74,36 +75,39 @@ class Service:
         self.counts = table.own
         self.store.count_in(self.counts)
         self.measuring = Measuring(self.store, table, start, settings)
-        edge = store if isinstance(store, EdgeStore) else None
-        self._edge = edge
-        self._features = f"{FEATURES} follows" if edge else FEATURES
-        self.hub = Hub(
-            # An edge has no change log beside it.
-            RecentChanges(settings.history_bytes if edge else RECENT_BYTES),
-            index_changes=max(settings.history_changes, LEAST_INDEX_CHANGES), counts=self.counts, clock=store.now,
-        )  # fmt: skip
-        activity = activity or Activity()
-        activity.all_rest = self._all_rest
-        self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub, activity)
-        log = edge.attach(self.hub) if edge else self.follower
-        self.catching_up = CatchingUp(store, self.hub)
-        self._committing = Committing(store, log, self.hub, self.catching_up)
+        self._edge = store if isinstance(store, EdgeStore) else None
+        self._features = f"{FEATURES} follows" if self._edge else FEATURES
         self._settings = settings
         self._embedded = embedded
         self._max_line = max_line(settings.max_value)
+        # An edge has no change log beside it.
+        recent = RecentChanges(settings.history_bytes if self._edge else RECENT_BYTES)
+        most_indexed = max(settings.history_changes, LEAST_INDEX_CHANGES)
+        self.hub = Hub(recent, index_changes=most_indexed, counts=self.counts, clock=store.now)
+        activity = activity or Activity()
+        activity.all_rest = self._all_rest
+        self.follower = Follower(partial(store.open_log, self.hub.wants_value), self.hub, activity)
+        log = self._edge.attach(self.hub) if self._edge else self.follower
+        self.catching_up = CatchingUp(store, self.hub)
+        self._committing = Committing(store, log, self.hub, self.catching_up)
         self._complaints = Complaints.new()
         self._access = None if users is None else Access(users, Audit(settings.audit) if settings.audit else None)
         self.limits = Limits(Sizes.of(settings), self.counts, self._complaints)
-        budget = Budget(self.limits.sizes.memory, self.counts)
-        self._rounds = Rounds(budget, self.limits)
+        self._budget = Budget(self.limits.sizes.memory, self.counts)
+        self._rounds = Rounds(self._budget, self.limits)
         self.clients = Clients(others)
-        self.context = Context(
+        self.context = self._shared(log)
+
+    def _shared(self, log: Log) -> Context:
+        """What the sessions share."""
+        store, settings = self.store, self._settings
+        return Context(
             store, log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
-            self.limits, budget, self._rounds, InFlight(self.limits),
-            Reaching(store, self.hub, settings.max_stale, edge), self.clients, RequestCounts(self.counts),
-            self._access, edge,
+            self.limits, self._budget, self._rounds, InFlight(self.limits),
+            Reaching(store, self.hub, settings.max_stale, self._edge), self.clients, RequestCounts(self.counts),
+            self._access, self._edge,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
