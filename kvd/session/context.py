@@ -24,15 +24,15 @@ from kvd.watch.snapshot import Copying
 
 
 class Context(NamedTuple):
-    """What the sessions of one daemon share.
+    """What the sessions of one daemon share, or, where it has several processes, those of one process.
 
+    store, follower, hub, catching_up, copying: where what is asked is answered.
     max_value, max_line: int, bytes.  push_limit: int, bytes that may wait for a slow watcher.
-    describe: gives INFO's lines, or those of a section, "" for none.  complaints: the log lines that peers cause.
-    timer: for PROGRESS.  committing: for COMMIT.  counts: of this process.
-    introduce: gives those of INFO's lines that anybody may see.
-    reaching: for min=.  clients: all connections.
-    limits, budget, rounds, in_flight: what connections are held to.  requests: where they are counted.
-    access: None where there are no users.
+    describe: gives INFO's lines, or those of a section, "" for none.  introduce: those that anybody may see.
+    complaints: the log lines that peers cause.  counts, requests: what is counted, and requests by verb and result.
+    timer: for PROGRESS.  committing: for COMMIT.  reaching: for min=.  clients: all connections, for CLIENTS and KICK.
+    limits, budget, rounds, in_flight: what connections are held to.
+    access: the users, None where there are none.
     elsewhere: the daemon of whose store this one has a copy, None where there is none.
     """
 
