@@ -58,14 +58,19 @@ def test_output_that_cannot_be_written_is_one_line_and_output_that_nobody_reads_
 
 
 @pytest.mark.parametrize(
-    "options", [("--listen", "nowhere:x"), ("--fsync", "x"), ("--store", "http://x"), ("--max-value", "x")]
-)
+    "options",
+    [
+        ("--listen", "nowhere:x"), ("--fsync", "x"), ("--store", "http://x"), ("--store", "redis://x?y=z"),
+        ("--max-value", "x"),
+    ],
+)  # fmt: skip
 def test_a_wrong_setting_is_one_line_and_status_1(options: tuple[str, str], tmp_path: Path) -> None:
     done = kvd(*options, "--data", str(tmp_path / "data"))
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("kvd: ")
     assert done.stderr.count("\n") == 1
+    assert "__init__" not in done.stderr  # Python's own words
 
 
 def test_a_port_that_is_taken_is_named_and_leaves_no_server_behind(tmp_path: Path) -> None:

@@ -37,8 +37,10 @@ class Library:
                 self._pool.connection_kwargs["path"] = unquote(urlsplit(url).path, errors="surrogateescape")
             self.make()
         except (ValueError, TypeError) as error:
+            # The latter is what Python says of an argument that is not known.
+            wrong = error if isinstance(error, ValueError) else "what follows its '?' is not known"
             raise StartError(
-                f"not the URL of a Redis: {error}; expected redis://[user:password@]host:port/db, "
+                f"not the URL of a Redis: {wrong}; expected redis://[user:password@]host:port/db, "
                 "rediss://... or unix:///path/to/socket"
             ) from None
 
