@@ -16,6 +16,9 @@ from kvd.store.api import Found
 from kvd.verbs import READERS, Verb
 from kvd.wire import replies, shortcuts
 
+LF = shortcuts.LF
+READER_BYTES = max(map(len, READERS)) + 1
+"""Bytes of a chunk that tell whether it begins with the word of a read."""
 _SIMPLE_VERBS = {
     ord(letter): verb for verb in ("SET", "PUT", "INCR") for letter in (verb[0], verb[0].lower())
 }  # fmt: skip
@@ -63,21 +66,23 @@ class Chunks:
 
         It begins with a line, outside of a transaction, and nothing else waits.
         """
-        space = chunk.find(b" ")
-        word = chunk[:space]
+        # find() and endswith() take three times as long as these, and so does a byte string in another one.
+        word, _, _ = chunk[:READER_BYTES].partition(b" ")
         verb = self._readers.get(word)
-        if verb is None or space < 0:
+        if verb is None:
             return self._shortcut_writes(chunk)
+        line = chunk[len(word) + 1 : -1]
         # Most chunks are one line.
-        if chunk.find(b"\n") < len(chunk) - 1:
+        if chunk[-1] != LF or LF in line:
             return self._shortcut_reads(verb, word, chunk)
-        key = chunk[space + 1 : -2 if chunk.endswith(b"\r\n") else -1]
+        key = line.removesuffix(b"\r")
         record = self._kept(key)
         if record is not None:
-            assert verb.reply  # noqa: S101
+            reply = verb.reply
+            assert reply  # noqa: S101
             self.requests += 1
             self._cells[self._at_once[verb.name]] += 1
-            self._output.send(verb.reply(record, 0))
+            self._output.send(reply(record, 0))
             return True
         if not self._is_key(key):
             return False
@@ -113,7 +118,7 @@ class Chunks:
         # A piece of a large value, or all of it, is not worth a look.
         if len(chunk) > shortcuts.LONGEST_LINE and chunk.find(b"\n", 0, shortcuts.LONGEST_LINE) < 0:
             return False
-        if chunk.count(b"\n") > self._most:
+        if len(chunk) > self._most and chunk.count(b"\n") > self._most:
             return False
         writes = self._simple(chunk, self._context.max_value)
         if writes is None:

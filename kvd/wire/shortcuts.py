@@ -13,6 +13,7 @@ from kvd.model import TEXT
 from kvd.requests import Increment, Put, Simple, SimpleSets, SimpleWrites, Write
 from kvd.wire import words
 
+LF = ord("\n")
 LONGEST_VALUE = 4096
 """Bytes of a value that the store keeps in its record; longer ones are not simple."""
 
@@ -71,7 +72,7 @@ def writes(chunk: bytes, max_value: int) -> Simple | None:
     max_value: int, bytes of the longest value, of which LONGEST_VALUE at the most are simple.
     """
     read = _READERS.get(chunk[:1])
-    return read(chunk, max_value) if read and chunk.endswith(b"\n") else None
+    return read(chunk, max_value) if read and chunk[-1] == LF else None
 
 
 def _sets(chunk: bytes, max_value: int) -> SimpleSets | None:
