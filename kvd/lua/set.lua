@@ -1,6 +1,6 @@
 -- Applies a batch of simple SETs, of texts that are kept in their records: consecutive revisions, one log entry, once.
 -- Most batches are such, and take a third of the work of others.
--- PARTS: batch order quotas
+-- PARTS: batch order quotas replaced
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock digest lines; lines: for each SET the key, a space, the text, a line feed; digest: that of
 --   the lines, for the log entry
@@ -32,49 +32,31 @@ if quotas then
   end
 end
 -- Where no deadline is looked at, the daemon's clock will do.
+local any_timed = redis.call('ZCARD', ttl) > 0
 local now = tonumber(clock) > tonumber(kept[3]) and clock or kept[3]
-
--- What is replaced that has a deadline, or is large: ends are changes.  Where nothing has or is, nothing replaced is.
-local ends, timed, waiting, dropped
-local ended = 0 -- bytes of the keys of ends
-if redis.call('ZCARD', ttl) > 0 or redis.call('HLEN', big) > 0 or redis.call('EXISTS', KEYS[8]) > 0 then
-  local seen = {}
-  for i, raw in ipairs(redis.call('HMGET', data, unpack(keys))) do
-    local key = keys[i]
-    if raw and not find(raw, '^%d+ 0 %l ') and not seen[key] then
-      if not ends then
-        ends, timed, waiting, dropped, now = {}, {}, {}, {}, format(INTEGER, store_clock(kept[3], clock))
-      end
-      seen[key] = true
-      local rev, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
-      if find(flags, ';[ow]') then
-        return finish(now, '')
-      end
-      if deadline ~= '0' then
-        timed[#timed + 1] = key
-        if tonumber(deadline) <= tonumber(now) then
-          ends[#ends + 1], ends[#ends + 2], ended = 'e' .. key, '', ended + #key
-        end
-      end
-      if kind == 'T' or kind == 'B' then
-        -- As long as the log has its change, it refers to the value.
-        if tonumber(rev) > floor then
-          waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
-        else
-          dropped[#dropped + 1] = rev
-        end
-      end
-    end
+if any_timed then
+  now = format(INTEGER, store_clock(kept[3], clock))
+end
+local ended, waiting, dropped = {}, {}, {}
+if may_tell(any_timed and now) then
+  local records, raws = {}, redis.call('HMGET', data, unpack(keys))
+  for i = 1, n do
+    records[keys[i]] = raws[i]
+  end
+  ended, waiting, dropped = look_at(records, now)
+  if not ended then
+    return finish(now, '')
   end
 end
-if revision + n + (ends and #ends / 2 or 0) > LAST then
+if revision + n + #ended > LAST then
   return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
 end
 
 -- The effects.  The ends of keys whose time was over have an entry of their own, before that of the lines.
-if ends and #ends > 0 then
-  revision, bytes = revision + #ends / 2, bytes + ended
-  append('s' .. string.sub(redis.sha1hex(table.concat(ends, '\n')), 1, 8), now, unpack(ends))
+if #ended > 0 then
+  local ends, size = ends_of(ended)
+  revision, bytes = revision + #ended, bytes + size
+  append('s' .. sub(redis.sha1hex(table.concat(ends, '\n')), 1, 8), now, unpack(ends))
   for i = 1, n do
     sets[2 * i] = format(INTEGER, revision + i) .. match(sets[2 * i], '^%d+(.*)$')
   end
@@ -88,17 +70,7 @@ if redis.call('HSET', data, unpack(sets)) > 0 then
   end
   redis.call('ZADD', index, unpack(sets))
 end
-if ends then
-  if #timed > 0 then
-    redis.call('ZREM', ttl, unpack(timed))
-  end
-  if #waiting > 0 then
-    redis.call('ZADD', replaced, unpack(waiting))
-  end
-  if #dropped > 0 then
-    redis.call('HDEL', big, unpack(dropped))
-  end
-end
+forget(any_timed and keys or {}, waiting, dropped)
 if quotas then
   quotas.save(meta, revision, tonumber(now))
 end

@@ -1,7 +1,7 @@
 -- Applies a batch of simple writes that are not all SETs without a time to live (set.lua): short texts, with and without
 -- one, and additions; no conditions.  Consecutive revisions, one log entry, once.  It takes a third of the work of
 -- write.lua.
--- PARTS: batch order quotas
+-- PARTS: batch order quotas replaced
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock runs crcs pairs; runs: for each run of writes that are alike its life, a space, how many, a
 --   space; life: the time to live in ms, 0 for none, or + where values are amounts to add; crcs: the CRC-32, in hex, of
@@ -18,12 +18,11 @@ local quotas = kept[8] and new_quotas(kept[8], revision)
 local now = store_clock(kept[3], clock)
 local moment = format(INTEGER, now)
 
--- Records are asked for where they may tell of an end, of a large value or of others; or are added to.
-local records, ends, ended, waiting, dropped, size = {}, {}, {}, {}, {}, 0
+-- Records are asked for where they may tell of more than themselves, or are added to.
+local records, ended, waiting, dropped = {}, {}, {}, {}
 local adds = find(ARGV[4], '+', 1, true)
-local any_due = redis.call('ZRANGEBYSCORE', ttl, '-inf', moment, 'LIMIT', 0, 1)[1]
-local tell = any_due or quotas or redis.call('EXISTS', big, KEYS[8]) > 0
-if tell or adds then
+local tell = may_tell(moment)
+if tell or adds or quotas then
   local keys, n = {}, 0
   for i = FIRST, last, 2 do
     n = n + 1
@@ -37,34 +36,19 @@ if tell or adds then
     records[keys[i]] = raws[i]
   end
 end
-for key, raw in pairs(tell and records or {}) do
-  if raw and not find(raw, '^%d+ 0 %l ') then
-    local before, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
-    if find(flags, ';[ow]') then
-      return finish(kept[3], '')
-    end
-    if kind == 'T' or kind == 'B' then
-      -- As long as the log has its change, it refers to the value.
-      if tonumber(before) > floor then
-        waiting[#waiting + 1], waiting[#waiting + 2] = before, before
-      else
-        dropped[#dropped + 1] = before
-      end
-    end
-    if deadline ~= '0' and tonumber(deadline) <= now then
-      ended[#ended + 1], size = key, size + #key
-    end
+if tell then
+  ended, waiting, dropped = look_at(records, now)
+  if not ended then
+    return finish(kept[3], '')
   end
-end
--- In an order that does not hang on how a table is made.
-table.sort(ended, precedes)
-for _, key in ipairs(ended) do
-  ends[#ends + 1], ends[#ends + 2], records[key] = 'e' .. key, '', false
+  for _, key in ipairs(ended) do
+    records[key] = false
+  end
 end
 
 -- What goes to the log: the ends of keys whose time was over come first.  Each value makes room for its record.
-local changes, place = ends, #ends
-local first, crc, at = revision + #ended + 1, 1, FIRST
+local changes, size = ends_of(ended)
+local place, first, crc, at = #changes, revision + #ended + 1, 1, FIRST
 local digests, outcomes, results, ttls, timed, plain = {}, {}, 0, {}, 0, false
 local tens, ones = tens_of(first - 1)
 
@@ -167,17 +151,9 @@ if plain then
     end
   end
 end
-if #ended > 0 then
-  redis.call('ZREM', ttl, unpack(ended))
-end
+forget(ended, waiting, dropped)
 if timed > 0 then
   redis.call('ZADD', ttl, unpack(ttls))
-end
-if #waiting > 0 then
-  redis.call('ZADD', replaced, unpack(waiting))
-end
-if #dropped > 0 then
-  redis.call('HDEL', big, unpack(dropped))
 end
 if quotas then
   quotas.save(meta, revision, now)
