@@ -10,9 +10,9 @@ import pytest
 from kvd.errors import Refusal, Unavailable, Uncertain
 from kvd.model import BYTES, TEXT, Change, Position
 from kvd.requests import Delete, Increment, Put, SimpleSets, Touch, Transaction, Write
-from kvd.store.redis.batching import Job
 from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, REPLACED, TTL, Connector, command
 from kvd.store.redis.flags import read, unescape
+from kvd.store.redis.jobs import Job
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
 from tests.support.stores import eventually, put, running, write

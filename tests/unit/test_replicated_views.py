@@ -3,7 +3,7 @@
 import pytest
 
 from kvd.requests import Increment, Put, SimpleSets, SimpleWrites
-from kvd.store.redis.batching import Batch, Job
+from kvd.store.redis.jobs import Batch, Job
 from kvd.store.replicated.cluster import Node, replicas_of
 from kvd.store.replicated.reads import _needed
 from kvd.store.replicated.sentinels import View

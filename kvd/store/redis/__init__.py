@@ -9,6 +9,7 @@ note          on disk: where a store was when the last daemon on it ended in ord
 clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
 patience      a connection that does not answer is given up
+jobs          requests of one session, and the batches in which they go
 batching      queues in front of a connection: group commit
 reads         single keys
 listing       ranges of keys, page by page

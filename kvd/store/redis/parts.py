@@ -5,12 +5,12 @@ from typing import Any
 
 from kvd.model import Record
 from kvd.store.redis.attach import Attaching
-from kvd.store.redis.batching import Done
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connection, Connector
 from kvd.store.redis.disk_space import FreeSpace
+from kvd.store.redis.jobs import Done
 from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher
 from kvd.store.redis.writes import WriteBatcher

@@ -7,12 +7,13 @@ from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
-from kvd.store.redis.batching import BATCH_ITEMS, Batch, Batcher, Done, Job
+from kvd.store.redis.batching import BATCH_ITEMS, Batcher
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, DATA, META, TTL, Connection, Connector, Rejected, command, script
 from kvd.store.redis.digest import LARGE
 from kvd.store.redis.flags import OTHERS, OWNER, escape, read, unescape
+from kvd.store.redis.jobs import Batch, Done, Job
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value is kept apart, to the kind of the value."""

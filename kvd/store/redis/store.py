@@ -16,7 +16,7 @@ from kvd.process.tasks import run_together
 from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
 from kvd.store.api import Found, Page, ReadDone, Vitals, WriteDone
 from kvd.store.redis.attach import End, read_end
-from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE, Job
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
@@ -24,6 +24,7 @@ from kvd.store.redis.counted import ask_counted
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
+from kvd.store.redis.jobs import Job
 from kvd.store.redis.listing import Ranges
 from kvd.store.redis.log import (
     META_COMMAND,

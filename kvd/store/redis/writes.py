@@ -26,12 +26,13 @@ from kvd.requests import (
     Touch,
     Transaction,
 )
-from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batch, Batcher, Job, fail
+from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batcher
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, lost_by, script
 from kvd.store.redis.digest import SHORT, crc
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace
+from kvd.store.redis.jobs import Batch, Job, fail
 from kvd.store.redis.simple import call_of, requests_of
 
 UNCERTAIN_AFTER = 10.0

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from kvd.backoff import Backoff
 from kvd.errors import StoreLost, Unavailable
 from kvd.model import Record
-from kvd.store.redis.batching import Batch, Done
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connector, Rejected
+from kvd.store.redis.jobs import Batch, Done
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, ReadingBatcher
 from kvd.store.replicated.confirmed import REVISION, Confirmed
 from kvd.store.replicated.writes import GRACE, LONGEST_PAUSE, backoff

@@ -14,11 +14,11 @@ from typing import Any
 from kvd.backoff import Backoff
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.requests import Increment
-from kvd.store.redis.batching import Batch
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connection, Connector, Rejected
 from kvd.store.redis.disk_space import FreeSpace
+from kvd.store.redis.jobs import Batch
 from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher, writes_of
 from kvd.store.replicated.confirmed import Confirmed, wait_command
 from kvd.store.replicated.guard import Guard
