@@ -33,6 +33,12 @@ def reads_log(node: Node) -> bool:
     return b" cmd=xread " in found
 
 
+def calls(node: Node) -> dict[str, int]:
+    """How often it was asked each command, also by scripts."""
+    told = node.info("commandstats")
+    return {name.removeprefix("cmdstat_"): found["calls"] for name, found in told.items() if isinstance(found, dict)}
+
+
 def read_replica(group: SentinelGroup) -> Node:
     """The one whose log is read."""
     replicas = [node for node in group.nodes if node is not group.primary]
@@ -73,11 +79,24 @@ def test_readers_cost_the_primary_nothing(group: SentinelGroup, writer: Peer, st
         positions = readers[0].write(50)
         for reader in readers:
             reader.check(positions)
-        done = group.primary.info("commandstats")
-    asked = {name: statistics["calls"] for name, statistics in done.items() if isinstance(statistics, dict)}
-    assert "cmdstat_xread" not in asked
+        asked = calls(group.primary)
+    assert "xread" not in asked
     # Of the writer's own batches.
-    assert asked["cmdstat_wait"] == 50
+    assert asked["wait"] == 50
+
+
+def test_a_replica_says_whether_anything_is_due(group: SentinelGroup, start_daemon: StartDaemon) -> None:
+    """The look for expired keys, twenty times a second."""
+    daemon = start_daemon("--store", group.url, *FROM_REPLICA)
+    with daemon.connect() as watcher, daemon.connect() as writer:
+        writing = Writing(writer, watcher)
+        writing.check(writing.write(1))
+        read_replica(group)
+        group.primary.ask("CONFIG", "RESETSTAT")
+        wait_for("two looks where the primary is", lambda: calls(group.primary).get("hget", 0) >= 2)
+        assert calls(group.primary)["evalsha"] < 10
+        assert writer.ask("PUT brief ttl=0.1 = x").startswith("OK ")
+        assert [line.split()[2] for line in watcher.lines(2)] == ["SET", "EXPIRE"]
 
 
 def test_replicas_that_hang_are_left_for_others_and_those_for_the_primary(

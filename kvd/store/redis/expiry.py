@@ -38,6 +38,7 @@ class Sweep:
     """Deletes expired keys; keep `run` running.
 
     is_behind: whether more were expired than one step deletes, and this or another daemon is deleting them.
+    is_needless: tells whether nothing is due, given the store's clock, by another way than asking the store; to be set.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Sweep:
         self._clock = clock
         self._asked = asked
         self.is_behind = False
+        self.is_needless: Callable[[int], Awaitable[bool]] = _never
         self.count_in(Counts())
 
     def count_in(self, counts: Counts) -> None:
@@ -68,6 +70,9 @@ class Sweep:
         """Serve until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            if not (self.is_behind or self._activity.resting) and await self.is_needless(self._clock.now):
+                await self._activity.pause(SWEEP_INTERVAL, at_rest=SWEEP_INTERVAL)
+                continue
             asked, began = self._asked(), loop.time()
             found, now, behind, deadlines = await self._do(self._step, (0, b"0", 0, ()))
             self._clock.see(int(now))
@@ -86,6 +91,10 @@ class Sweep:
         self._counts.expired += found
         for deadline in deadlines:
             self._lags.observe(0, max(0, now - int(float(deadline))) / 1000)
+
+
+async def _never(_: int) -> bool:
+    return False
 
 
 def _until_next(found: int, now: int, deadlines: Sequence[bytes]) -> float | None:

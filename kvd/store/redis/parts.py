@@ -56,6 +56,10 @@ class Parts:
         """A connection for the follower.  Raises StoreLost."""
         return ChangeLogConnection(await self.connector.open(), is_written, seen, wants_value)
 
+    async def is_nothing_due(self, now: int) -> bool:  # noqa: ARG002
+        """Whether no key's deadline has passed, as far as that is known without asking the store.  now: its clock."""
+        return False
+
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What else is to be kept running."""
         return ()

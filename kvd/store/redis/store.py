@@ -91,6 +91,7 @@ class Store:
             self._control, self._writes, self._clock, retention, free_space, self._asked, activity or Activity()
         )
         self._history = AskedOnce(self._ask_history)
+        self._housekeeping.sweep.is_needless = parts.is_nothing_due
         counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
         self._ranges = Ranges(self._listing, self._clock, counting, self._asked)
 

@@ -121,11 +121,16 @@ class ReplicaLogs:
         self._replicas = replicas
         self._guard = guard
         self._reading: Connection | None = None
+        self._replica: Replica | None = None
         self._source = ""
 
     def is_read(self) -> bool:
         """Whether that of a replica is being read."""
         return self._reading is not None and not self._reading.lost.done()
+
+    async def is_nothing_due(self, now: int) -> bool:
+        """Whether the replica that is read from has no key whose deadline has passed; False if there is none."""
+        return self._replica is not None and self.is_read() and await self._replica.is_nothing_due(now)
 
     async def open(
         self, at_primary: Connection, primary: ChangeLogConnection, seen: Callable[[int], None],
@@ -141,6 +146,7 @@ class ReplicaLogs:
             found = await self._replicas.find(at_primary, count)
             if len(found) == count:
                 connection = self._reading = await found[0].open_more()
+                self._replica = found[0]
                 self._say(f"the replica {shown(found[0].address)}")
                 confirm = Confirming(self.confirmed, self._guard, found) if self.confirmed else unconfirmed
                 return ReplicaLogConnection(

@@ -86,6 +86,10 @@ class GuardedParts(Parts):
         """That of the primary at the other end."""
         return ChangeLogConnection(connection, is_written, seen, wants_value)
 
+    async def is_nothing_due(self, now: int) -> bool:
+        """See `Parts`."""
+        return self._replica_logs is not None and await self._replica_logs.is_nothing_due(now)
+
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         """See `Parts`."""
         return (self._guard.run(),)

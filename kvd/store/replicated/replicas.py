@@ -12,7 +12,7 @@ from random import shuffle
 
 from kvd.errors import StoreLost, Superseded
 from kvd.group_url import CLUSTER, GroupUrl
-from kvd.store.redis.connection import Connection, Rejected, command, info_of, open_by
+from kvd.store.redis.connection import TTL, Connection, Rejected, command, info_of, open_by
 from kvd.store.redis.engine import ask
 from kvd.store.redis.library import Library
 from kvd.store.replicated.confirmed import REVISION
@@ -33,6 +33,7 @@ replica is left."""
 
 _INFO = command("INFO", "replication")
 _READONLY = command("READONLY")
+_FIRST_DUE = command("ZRANGE", TTL, 0, 0, "WITHSCORES")
 
 
 class Replica:
@@ -55,6 +56,15 @@ class Replica:
     async def check(self) -> None:
         """Whether all that it has is of its primary.  Raises StoreLost."""
         await _check(self.connection, self._run)
+
+    async def is_nothing_due(self, now: int) -> bool:
+        """Whether it has no key whose deadline has passed, by its primary's clock; False if it does not say so."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                first = await self.connection.call(_FIRST_DUE)
+        except (StoreLost, Rejected, TimeoutError):
+            return False
+        return not first or float(first[1]) > now
 
     async def reach(self, revision: int) -> None:
         """Returns when it has a revision.  Raises StoreLost if that takes too long."""
