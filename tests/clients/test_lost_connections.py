@@ -22,7 +22,8 @@ from kvd.errors import (
     Uncertain,
 )
 from tests.support.faces import Connect
-from tests.support.processes import Daemon, free_port
+from tests.support.ports import quiet_port
+from tests.support.processes import Daemon
 from tests.support.scripted import Peer, serving
 
 
@@ -83,7 +84,7 @@ async def test_a_restart_is_only_waited_for(daemon: Daemon, connect: Connect) ->
 
 
 async def test_the_next_address_is_tried(daemon: Daemon, connect: Connect) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+    nobody = f"127.0.0.1:{quiet_port()}"
     async with await connect([nobody, daemon.addr]) as kv:
         assert await kv.ping("a") == "a"
     with pytest.raises(Unreachable):

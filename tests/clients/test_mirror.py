@@ -9,7 +9,8 @@ import pytest
 from kvd.client import Item, Unreachable
 from kvd.errors import ConnectionLost, Usage
 from tests.support.faces import Connect
-from tests.support.processes import Daemon, free_port
+from tests.support.ports import quiet_port
+from tests.support.processes import Daemon
 
 NAMES = map(str, itertools.count())
 """Of keys that no other test has."""
@@ -95,7 +96,7 @@ async def test_it_ends(shared_daemon: Daemon, connect: Connect) -> None:
 
 
 async def test_nobody_answers(connect: Connect, daemon: Daemon) -> None:
-    async with await connect([daemon.addr, f"127.0.0.1:{free_port()}"]) as kv:
+    async with await connect([daemon.addr, f"127.0.0.1:{quiet_port()}"]) as kv:
         await asyncio.to_thread(daemon.stop)
         with pytest.raises(Unreachable):
             async with kv.mirror():

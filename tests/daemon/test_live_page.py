@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.access import PASSWORD, users_text
 from tests.support.http_client import ask, port_of
-from tests.support.processes import Daemon, StartDaemon, free_port, wait_for
+from tests.support.ports import quiet_port
+from tests.support.processes import Daemon, StartDaemon, wait_for
 
 webdriver: Any = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -49,7 +50,7 @@ class Page:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon that is found again where it was."""
-    options = ("--http", f"127.0.0.1:{free_port()}", "--http-write", "--fsync", "no")
+    options = ("--http", f"127.0.0.1:{quiet_port()}", "--http-write", "--fsync", "no")
     daemon = Daemon(tmp_path_factory.mktemp("page") / "data", options)
     daemon.start()
     yield daemon

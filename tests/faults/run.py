@@ -77,6 +77,7 @@ def _run(seconds: float, seed: str, *, herd: int, tmpfs: bool, options: Sequence
         changes = random.Random(f"{seed} options").choice(histories)
         given = ["--watch-buffer", WATCH_BUFFER, "--history-changes", changes, *options]
         daemon = Daemon(data, given)
+        daemon.is_forked = False  # so that it is seen what is left when the test is interrupted
         stack.callback(_end, daemon)  # first, so that nobody can interrupt between its start and this
         try:
             asyncio.run(start(daemon))

@@ -49,7 +49,7 @@ async def test_a_daemon_that_does_not_start_again_is_a_violation(daemon: Daemon)
 
 async def test_a_daemon_that_ends_by_itself_is_a_violation(daemon: Daemon) -> None:
     daemon.kill(signal.SIGTERM)
-    await asyncio.to_thread(os.waitid, os.P_PID, daemon.pid, os.WEXITED | os.WNOWAIT)
+    wait_for("its end", lambda: psutil.Process(daemon.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(Violation, match="status 0 and not -9"):
         await processes.begin_again(daemon, signal.SIGKILL)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers import Peer
-from tests.support.processes import PATIENCE, Daemon, free_port, needs, wait_for
+from tests.support.ports import quiet_port
+from tests.support.processes import PATIENCE, Daemon, needs, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,7 @@ def _answers(port: int) -> bool:
 
 def haproxy(directory: Path, to: int) -> Iterator[int]:
     needs("haproxy")
-    port, file = free_port(), directory / "haproxy.cfg"
+    port, file = quiet_port(), directory / "haproxy.cfg"
     file.write_text(HAPROXY.format(idle=IDLE, port=port, to=to))
     with running(["haproxy", "-db", "-f", str(file)], port):
         yield port
@@ -84,7 +85,7 @@ def haproxy(directory: Path, to: int) -> Iterator[int]:
 def nginx(directory: Path, to: int) -> Iterator[int]:
     needs("nginx")
     module = next(Path("/usr/lib/nginx/modules").glob("ngx_stream_module.so"), None)
-    port, file = free_port(), directory / "nginx.conf"
+    port, file = quiet_port(), directory / "nginx.conf"
     load = f"load_module {module};" if module else ""
     file.write_text(NGINX.format(idle=IDLE, port=port, to=to, directory=directory, module=load))
     with running([str(shutil.which("nginx")), "-p", str(directory), "-c", str(file)], port):

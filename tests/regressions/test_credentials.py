@@ -179,7 +179,7 @@ def test_the_url_is_read_from_a_file(by: str, redis: Redis, tmp_path: Path, star
         file.write_bytes(b"\xef\xbb\xbf" + redis.tcp_url.encode() + b"\r\n")
     if by == "environment":
         options, environment = [], {"KVD_STORE_FILE": str(file)}
-    daemon = start_daemon("--workers", "2", "--log-level", "debug", *options, **environment)
+    daemon = start_daemon("--workers", "2", "--log-level", "debug", *options, is_forked=False, **environment)
     if by == "pipe":
         assert writer.wait(60) == 0
     with daemon.connect() as peer:
@@ -189,6 +189,7 @@ def test_the_url_is_read_from_a_file(by: str, redis: Redis, tmp_path: Path, star
         wait_for("the store", lambda: peer.ask("GET a") == "OK 1")
     shown = arguments_of(daemon.pid)
     daemon.stop()
+    assert "'-m', 'kvd', '--listen'" in shown
     assert "kvd.workers" in shown
     assert "s3cret" not in shown
     assert "s3cret" not in daemon.log

@@ -1,8 +1,6 @@
 """Servers that replicate each other, on loopback: three Redis under three Sentinels, or a cluster of five nodes."""
 
-import random
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,15 +10,12 @@ from typing import NamedTuple, TypeVar
 import redis
 
 from tests.support.group_access import FREE, Access
+from tests.support.ports import quiet_port
 from tests.support.processes import needs, wait_for
 
 NAME = "main"
 DOWN_AFTER = 1000
 """Milliseconds after which the Sentinels, or the other nodes, take one for dead."""
-QUIET = (12000, 22000)
-"""Ports from which the kernel takes none, and
-BUS: what a cluster's nodes add to theirs."""
-BUS = 10000
 SETTINGS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--repl-diskless-sync-delay", "0")
 
 
@@ -32,16 +27,6 @@ class Machine(NamedTuple):
 
 
 LOOPBACK = Machine("127.0.0.1", "")
-
-
-def quiet_port() -> int:
-    """A free port that no connection is given by chance before it is used, and so is the one of a cluster's bus."""
-    while True:
-        port = random.randrange(*QUIET)
-        with socket.socket() as first, socket.socket() as second, suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + BUS))
-            return port
 
 
 class Node:

@@ -20,6 +20,7 @@ import pytest
 from kvd.embedded.aof import AppendOnlyFile
 from tests.support.forks import Fork, Forks
 from tests.support.peers import Peer
+from tests.support.ports import quiet_port
 
 ROOT = Path(__file__).parents[2]
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -57,6 +58,8 @@ class Daemon:
         self.data = data
         self.port = 0
         self.greeting = ""
+        self.is_forked = root == ROOT
+        """Whether it may be a fork, which saves most of a start: then `ps` shows another command."""
         self._options = list(options)
         self._root = root
         # Compiled code of the same second and length is taken for the same.
@@ -114,7 +117,7 @@ class Daemon:
         stdin = os.open(os.devnull, os.O_RDONLY)
         pipes: list[IO[bytes]] = [os.fdopen(stdout, "rb"), os.fdopen(stderr, "rb")]
         try:
-            if self._root == ROOT and not self._prefix and _FORKS.can_run(environment):
+            if self.is_forked and not self._prefix and _FORKS.can_run(environment):
                 return _FORKS.start(words, environment, [stdin, out, err], ROOT), pipes
             command = [*self._prefix, sys.executable, "-m", "kvd", *words]
             process = subprocess.Popen(
@@ -198,7 +201,7 @@ class Redis:
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = quiet_port()
         self.password = "s3cret:/@"  # noqa: S105  # characters that a URL must escape
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -254,10 +257,3 @@ class Redis:
         if self._process:
             self._process.send_signal(signal.SIGCONT)
             self.kill(signal.SIGTERM)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
