@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,20 +18,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["PATH"] = os.pathsep.join(
     path for path in os.environ.get("PATH", "").split(os.pathsep) if Path(path) != Path(sys.prefix, "bin")
 )
-
-_SLOW = 10
-"""Times as long as others tests take that are marked `slow`, and those with a time limit of their own."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several run at a time, each a whole file, those begin first that take longest: none is left for the end."""
-    if not hasattr(config, "workerinput"):
-        return
-    weights: Counter[Path] = Counter()
-    for item in items:
-        marks = [name for name in ("slow", "timeout") if item.get_closest_marker(name)]
-        weights[item.path] += _SLOW ** len(marks)
-    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture

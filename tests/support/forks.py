@@ -27,7 +27,8 @@ class Fork:
 
     def __init__(self, told: socket.socket, words: Sequence[str]) -> None:
         self._told = told
-        self._lines = told.makefile("rb")
+        # Not more than a line at a time: what is in a buffer would not be seen by select.
+        self._lines = told.makefile("rb", buffering=0)
         self._words = list(words)
         self.pid = int(self._lines.readline())
         self.returncode: int | None = None
