@@ -8,6 +8,7 @@ addr = "127.0.0.1:5830"
 [contexts.production]
 addr = ["a.example:5830", "b.example:5830"]
 tls = true
+ca = "ca.pem"                       # beside this file, unless it begins with / or ~
 timeout = 10
 """
 
@@ -21,6 +22,8 @@ from kvd.cli.status import USAGE, Failure
 FILE_VARIABLE, CONTEXT_VARIABLE = "KVCTL_CONFIG", "KVCTL_CONTEXT"
 FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 """What a variable of an option without an argument may be."""
+FILES = ("ca", "cert", "key", "password-file")
+"""Settings that name files: those without a / or a ~ before them are beside the file of settings."""
 
 Given = tuple[str, Any]
 """Where a setting comes from, for messages, and what it is: text for its reader, or a bool."""
@@ -105,8 +108,13 @@ def _entry(where: str, entry: dict[str, Any], options: Mapping[str, bool]) -> di
         if option not in options:
             known = ", ".join(known.removeprefix("--") for known in options)
             raise _wrong(f"{where}: unknown name {name!a}: expected some of {known}")
-        found[option] = f"{path()}: {where}.{name}", _value(f"{where}.{name}", value, options[option])
+        said = _value(f"{where}.{name}", value, options[option])
+        found[option] = f"{path()}: {where}.{name}", _beside(said) if name in FILES and said else said
     return found
+
+
+def _beside(name: str) -> str:
+    return str(path().parent / os.path.expanduser(name))  # noqa: PTH111  # who cannot be found stays as he is
 
 
 def _value(where: str, value: Any, has_argument: bool) -> Any:

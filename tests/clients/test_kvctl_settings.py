@@ -53,6 +53,16 @@ def test_the_file_may_be_named(home: Path, tmp_path: Path, nobody: str) -> None:
     assert "there is no such file" in complaint(ping(home, KVCTL_CONFIG=str(tmp_path / "none")), 2)
 
 
+@pytest.mark.parametrize("name", ["password", "~/password"])
+def test_files_are_found_beside_it_wherever_it_is_used(home: Path, tmp_path: Path, nobody: str, name: str) -> None:
+    file = tmp_path / "kvctl.toml"
+    file.write_text(f'[contexts.x]\naddr = "{nobody}"\nuser = "ada"\npassword-file = "{name}"\n')
+    variables = {"KVCTL_CONFIG": str(file), "HOME": str(tmp_path)}
+    assert f"cannot read '{tmp_path}/password'" in complaint(ping(home, "--context=x", **variables), 2)
+    (tmp_path / "password").write_text("secret\n")
+    assert nobody in complaint(ping(home, "--context=x", **variables), 3)
+
+
 def test_one_of_several_addresses_will_do(home: Path, shared_daemon: Daemon, nobody: str) -> None:
     several = f"{nobody},{shared_daemon.addr}"
     assert printed(ping(home, "--addr", several)) == b"OK\n"
