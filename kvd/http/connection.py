@@ -17,6 +17,7 @@ from kvd.http.visitor import Visitor
 from kvd.process.identity import identify
 from kvd.requests import ClientName
 from kvd.session.clients import KICKED, Facts
+from kvd.session.connection import TOLD
 from kvd.session.identified import user_name
 from kvd.session.limits import Limit
 from kvd.session.linger import Linger
@@ -134,6 +135,12 @@ class HttpConnection:
         if self._context.budget.exceeds(self, more):
             raise self._context.limits.reached(Limit.MEMORY)
 
+    def _refused(self, error: Refusal) -> Response:
+        self._context.requests.count_refusal(error.word)
+        if error.word in TOLD:
+            self._context.complaints.refused.write(self._peer, f"{error.word}: {error}", connection=self._name)
+        return refused(error)
+
     def _tell_of_watch(self, what: str) -> None:
         self._context.complaints.watches.write(self._peer, what, connection=self._name)
 
@@ -157,7 +164,7 @@ class HttpConnection:
         except HttpError as error:
             response = line(str(error), error.status, error.headers)
         except Refusal as error:
-            response = refused(self._visitor.told(error))
+            response = self._refused(self._visitor.told(error))
         except TimeoutError:
             response = line("the request took too long", HTTPStatus.REQUEST_TIMEOUT)
         try:

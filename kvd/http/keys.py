@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from kvd.errors import REFUSALS, BadKey, Refusal, Usage
-from kvd.http.messages import BYTES, TEXT, HttpError, Request, Response, as_json, decoded, line, refused
+from kvd.http.messages import BYTES, TEXT, HttpError, Request, Response, as_json, decoded, line
 from kvd.http.visitor import Visitor
 from kvd.model import OVER_QUOTA, Outcome, Position, Record
 from kvd.model import TEXT as TEXT_KIND
@@ -189,7 +189,7 @@ def _conflict(revision: bytes) -> Response:
 
 
 def _written(outcome: Outcome) -> Response:
-    """What a write's outcome is to a client of HTTP: what the protocol's status says."""
+    """What a write's outcome is to a client of HTTP: what the protocol's status says.  Raises refusals."""
     word, _, text = replies.written(outcome)[:-1].partition(b" ")
     if word == b"OK":
         return Response(HTTPStatus.NO_CONTENT, headers={"ETag": _tag(text)})
@@ -198,4 +198,4 @@ def _written(outcome: Outcome) -> Response:
     if word == b"CONFLICT":
         return _conflict(text)
     code, _, why = text.decode().partition(" ")
-    return refused(REFUSALS.get(code, Refusal)(why, code))
+    raise REFUSALS.get(code, Refusal)(why, code)

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from kvd.errors import KvdError, Refusal
+from kvd.errors import KvdError
 from kvd.http import clients, exposition, hosts, page
 from kvd.http.keys import Keys
-from kvd.http.messages import HttpError, Request, Response, line, refused
+from kvd.http.messages import HttpError, Request, Response, line
 from kvd.http.visitor import Visitor
 from kvd.measuring import Measuring
 from kvd.session.context import Context
@@ -46,15 +46,7 @@ class Routes:
         return request.path == WATCH and request.method == "GET"
 
     async def answer(self, request: Request, visitor: Visitor) -> Response:
-        """Any other request of one who was let in; refusals are answers, too."""
-        try:
-            return await self._answer(request, visitor)
-        except HttpError as error:
-            return line(str(error), error.status, error.headers)
-        except Refusal as error:
-            return refused(visitor.told(error))
-
-    async def _answer(self, request: Request, visitor: Visitor) -> Response:
+        """Any other request of one who was let in.  Raises HttpError, refusals."""
         if request.path.startswith(KEYS + "/"):
             _allow(request, *READ, "PUT", "DELETE")
             return await self._keys.one(request, visitor, request.path.removeprefix(KEYS + "/"))

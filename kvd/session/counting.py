@@ -57,6 +57,10 @@ class RequestCounts:
     def refused(self, verb: str, code: str, began: float, times: int = 1) -> None:
         """Requests of one verb were refused."""
         self._times.observe(self._places[verb, ERROR], perf_counter() - began, times)
+        self.count_refusal(code, times)
+
+    def count_refusal(self, code: str, times: int = 1) -> None:
+        """A request was refused, whose time is not told by its verb."""
         self._refusals.add(self._refusals.place(code), times)
 
     def _count_refusals(self, replies: Iterable[bytes]) -> None:

@@ -268,6 +268,10 @@ def test_users_come_with_basic_and_their_rights_hold(guarded: Daemon) -> None:
         assert (answer.status, answer.headers["www-authenticate"][:12]) == (401, "Basic realm=")
     for wrong in ("root:wrong", "nobody:x", "root", "default:x", ":"):
         assert ask(guarded, "/v1/keys/a/x", user=wrong).status in (401, 429)
+    assert guarded.says("refused a request of 127.0.0.1:")
+    assert guarded.says("denied: ")
+    found = ask(guarded, "/metrics", user=root).body.decode()
+    assert float(re.findall(r'kvd_refusals_total\{code="denied"\} ([0-9.]+)', found)[0]) >= 4
     for header in ("Bearer x", "Basic", "Basic !", "Basic " + b64encode(b"\xff:x").decode()):
         assert ask(guarded, "/v1/keys/a/x", Authorization=header).status == 401
 
