@@ -146,6 +146,11 @@ HTTP_REQUESTS = Metric(
     field="http_requests", labels=(Label("status", ("2xx", "3xx", "4xx", "5xx")),),
 )  # fmt: skip
 
+HTTP_TIMES = Metric(
+    "http-request-duration", "From the arrival of requests over HTTP to the beginning of their answers.", H, "seconds",
+    "requests", "http_times", (Label("method", ("GET", "HEAD", "PUT", "DELETE", OTHER)),), LATENCIES,
+)  # fmt: skip
+
 WATCHERS = Metric("watchers", "Connections that watch.", G, section="watchers", field="watchers")
 CATCHING_UP = Metric(
     "lagging-watchers", "Watchers that have not had every change yet.", G, section="watchers", field="catching_up"
@@ -200,8 +205,8 @@ SHORT = (
 )  # fmt: skip
 """Those that INFO tells by itself; the others it tells by their section."""
 METRICS = (
-    *SHORT, BUILD, RESTARTS, CERTIFICATE, OPENED, RECEIVED, SENT, HELD_LIMIT, TIMES, REFUSALS, HTTP_REQUESTS, ENDED,
-    LAG, REVISION, OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNCS, SYNC_DELAYS, EXPIRED,
+    *SHORT, BUILD, RESTARTS, CERTIFICATE, OPENED, RECEIVED, SENT, HELD_LIMIT, TIMES, REFUSALS, HTTP_REQUESTS,
+    HTTP_TIMES, ENDED, LAG, REVISION, OLDEST, HISTORY, RESIDENT, UP, BATCHES, ROUND_TRIPS, SYNCS, SYNC_DELAYS, EXPIRED,
     EXPIRY_LAG, SWEEP_BACKLOG, SWEEP_LAG,
 )  # fmt: skip
 """All of them."""

@@ -9,6 +9,7 @@ needed      whether the packages are there
 hosts       to whom a browser may think that it speaks
 visitor     who asks, and what they may do
 keys        /v1/keys: one key, and pages of them
+counting    what is counted of requests
 taking      whether a client takes what it is sent
 events      /v1/watch: changes as server-sent events
 clients     /v1/clients: who is connected

@@ -186,7 +186,9 @@ class HttpConnection:
         self._routes.check(request, is_local=self._is_local)
         await self._routes.let_in(request, self._visitor)
         length = int(headers.get("content-length", "0"))
-        return request._replace(body=await self._exchange.read_body(length))
+        request = request._replace(body=await self._exchange.read_body(length))
+        self._exchange.counts.came(request.method)
+        return request
 
     # ---- a watch
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import h11
 
-from kvd.counts import Tally
 from kvd.http import taking
+from kvd.http.counting import HttpCounts
 from kvd.http.messages import HEAD_BYTES, HttpError, Response
 from kvd.http.taking import PIECE
-from kvd.metrics import HTTP_REQUESTS
 from kvd.session.context import Context
 
 HEAD_TIME, BODY_TIME = 10.0, 60.0
@@ -26,7 +25,7 @@ IDLE_TIME = 75.0
 class Exchange:
     """A request, and its answer; then the next one.
 
-    body: int, bytes of the body that is kept, of either.
+    body: int, bytes of the body that is kept, of either.  counts: told of a request when it is there.
     is_amid: whether the last answer was to a request that had not been read to its end.
     """
 
@@ -39,7 +38,7 @@ class Exchange:
         self._writer = writer
         self._note = note
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
-        self._answered = Tally(HTTP_REQUESTS, context.counts)
+        self.counts = HttpCounts(context.counts)
         self._method = b""
         self.body = 0
         self.is_amid = False
@@ -125,7 +124,7 @@ class Exchange:
 
     def begin(self, status: HTTPStatus, headers: dict[str, str]) -> bytes:
         """The bytes of an answer's status and headers; and the request counted."""
-        self._answered.add(self._answered.place(f"{status // 100}xx"))
+        self.counts.answered(status)
         fields = [*headers.items(), ("Date", formatdate(usegmt=True))]
         return self._sent(h11.Response(status_code=status, reason=status.phrase, headers=fields))
 

@@ -69,6 +69,7 @@ def test_metrics_are_what_prometheus_takes(open_daemon: Daemon) -> None:
     with open_daemon.connect() as peer:
         peer.ask("SET m 1")
         peer.ask("FROB")
+    assert ask(open_daemon, "/healthz").status == 200
     answer = ask(open_daemon, "/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
@@ -87,6 +88,10 @@ def test_metrics_are_what_prometheus_takes(open_daemon: Daemon) -> None:
     assert codes["unknown-verb"] >= 1
     assert codes["overflow"] == 0
     assert {sample.labels["status"] for sample in families["kvd_http_requests"].samples} == {"2xx", "3xx", "4xx", "5xx"}
+    times = {sample.labels["method"]: sample.value for sample in families["kvd_http_request_duration_seconds"].samples
+             if sample.name.endswith("_count")}  # fmt: skip
+    assert times["GET"] >= 1
+    assert times.keys() <= {"GET", "HEAD", "PUT", "DELETE", "other"}
     openmetrics = ask(open_daemon, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert openmetrics.body.endswith(b"# EOF\n")
 

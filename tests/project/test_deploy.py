@@ -151,6 +151,35 @@ def test_promtool_takes_the_rules_and_the_configuration() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+SLOW_DISK = """
+rule_files: [{rules}]
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - {{series: 'kvd_sync_duration_seconds_count{{instance="slow"}}', values: '0+10x80'}}
+      - {{series: 'kvd_sync_duration_seconds_bucket{{instance="slow",le="0.25"}}', values: '0+8x80'}}
+      - {{series: 'kvd_sync_duration_seconds_count{{instance="well"}}', values: '0+10x80'}}
+      - {{series: 'kvd_sync_duration_seconds_bucket{{instance="well",le="0.25"}}', values: '0+10x80'}}
+    promql_expr_test:
+      - expr: sum by (alertname, instance) (ALERTS{{alertstate="firing"}})
+        eval_time: 15m
+        exp_samples:
+          - {{labels: '{{alertname="KvdSlowDisk",instance="slow"}}', value: 1}}
+"""
+
+
+def test_the_alert_of_a_slow_disk_is_for_a_slow_disk(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    (tmp_path / "slow.yml").write_text(SLOW_DISK.format(rules=ALERTS))
+    done = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "slow.yml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_page_has_every_error_and_every_end_of_a_watch() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     ends = re.findall(r"^    ([a-z]+) {2,}", section(8).partition("END position code text")[2], re.MULTILINE)
