@@ -20,7 +20,11 @@ class State:
     """
 
     def __init__(self, path: str) -> None:
-        self._path, self._file = path, FilePosition(path)
+        self._path = path
+        try:
+            self._file = FilePosition(path)
+        except OSError as error:  # the directory in which it would be, this program's own, is gone
+            raise self._unreadable(error) from None
         self._lock: int | None = None
 
     def load(self) -> str | None:
@@ -30,7 +34,10 @@ class State:
             self._lock = self._locked() if self._lock is None else self._lock
             return self._file.load()
         except OSError as error:
-            raise Failure(UNWRITTEN, f"--state: cannot read {self._path} ({error.strerror})") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: OSError) -> Failure:
+        return Failure(UNWRITTEN, f"--state: cannot read {self._path} ({error.strerror})")
 
     def _locked(self) -> int:
         """Lock a file beside it, for it is itself replaced.  That stays: who removed it might unlock another one's."""

@@ -7,11 +7,13 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.kvctl import Result, complaint, on_a_terminal, printed, run, watching
+from tests.support.kvctl import ENVIRONMENT, PROGRAM, Result, complaint, on_a_terminal, printed, run, watching
 from tests.support.processes import Daemon, StartDaemon, wait_for
 from tests.support.watches import changes, sets, watch, write
 
@@ -93,6 +95,15 @@ def test_a_state_that_cannot_be_used_is_explained(shared_daemon: Daemon, tmp_pat
     assert result.returncode == 5
     assert b"--state: cannot write" in result.stderr
     assert "cannot read" in complaint(watch(shared_daemon, "--state", str(tmp_path)), 5)
+
+
+def test_a_state_in_a_directory_that_is_gone_is_explained(shared_daemon: Daemon, tmp_path: Path) -> None:
+    gone = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
+    words = [sys.executable, str(PROGRAM), "--addr", shared_daemon.addr, "watch", "--state", "position"]
+    done = subprocess.run(
+        ["sh", "-c", gone, "sh", str(tmp_path), *words], env=ENVIRONMENT, capture_output=True, timeout=60, check=False
+    )
+    assert complaint(done, 5).startswith("kvctl: --state: cannot read position (")
 
 
 def test_a_copy_and_the_changes_after_it(shared_daemon: Daemon) -> None:
