@@ -36,7 +36,7 @@ FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 def prepare(args: Arguments) -> None:
     """Make the guard, while there is only one thread."""
-    args["--ttl"] = args["--ttl"] or LEASE
+    args["--ttl"] = LEASE if args["--ttl"] is None else args["--ttl"]
     args["guard"] = Guard(GRACE * args["--ttl"])
 
 
@@ -52,6 +52,8 @@ async def hold(args: Arguments, value: bytes | None) -> None:
                 item = await locking.acquire(args["--wait"])
         except TimeoutError:
             raise Failure(NOT_BEGUN, f"{args['<NAME>']} was not to be had in {args['--wait']:g} s") from None
+        except ValueError as error:
+            raise Failure(NOT_BEGUN, str(error)) from None
         except Failure as failure:
             raise Failure(NOT_BEGUN, *failure.messages) from None
         try:

@@ -88,6 +88,8 @@ def test_the_command_gets_the_fence_and_nothing_is_left(shared_daemon: Daemon) -
         (["job", "--frob", "--", "true"], 125, "unknown option '--frob'"),
         (["two words", "--", "true"], 125, "invalid key 'two words'"),
         (["job", "--ttl", "x", "--", "true"], 125, "invalid time 'x'"),
+        (["job", "--ttl", "0", "--", "true"], 125, "invalid ttl 0"),
+        (["job", "--ttl", "1e12", "--", "true"], 125, "invalid t"),
         (["job", "--addr", "127.0.0.1:1", "--", "true"], 125, "cannot reach kvd"),
     ],
 )
