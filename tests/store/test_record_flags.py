@@ -100,13 +100,13 @@ def test_incr_and_touch_keep_them_and_all_else_drops_them(redis: Redis, served: 
 @pytest.mark.parametrize("flags", FLAGS)
 @pytest.mark.parametrize("request_", ["", "SET k new", "INCR k", "PUT k ttl=9 = new", "DEL k", "TOUCH k ttl=9"])
 def test_keys_that_have_them_expire(redis: Redis, served: Daemon, flags: str, request_: str) -> None:
-    """By the sweep, and by a write, which the sweep cannot forestall here: it does not know of the deadline."""
+    """By the sweep, and by a write, which the sweep cannot forestall here: it is another daemon's turn."""
     over = int(time.time() * 1000) - 1
-    # Where no key at all has a deadline, a SET does not look for one.
-    put(redis, "other", f"2 {over + 3_600_000} t v", over + 3_600_000)
+    if request_:
+        redis.cli("HSET", "{kvd}:meta", "sweep", f"ff {over + 3_600_000}")
     with served.connect() as peer, served.connect() as watcher:
         assert watcher.ask("WATCH k").startswith("OK ")
-        put(redis, "k", f"1 {over} t{flags} 5", 0 if request_ else over)
+        put(redis, "k", f"1 {over} t{flags} 5", over)
         reply = peer.ask(request_) if request_ else ""
         assert watcher.line().endswith(" EXPIRE k")
         assert peer.ask("GET k") == {"S": "OK new", "I": "OK 1", "P": "OK new"}.get(request_[:1], "NONE")
