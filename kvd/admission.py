@@ -1,4 +1,4 @@
-"""Who is let in: connections up to as many as there may be, which are served until their end; others hear why not."""
+"""Which connections are let in: as many as the limit of open files allows. The others are told why, and closed."""
 
 import asyncio
 import logging
@@ -48,18 +48,18 @@ class Session(Protocol):
 
 
 class Way(NamedTuple):
-    """How those are served who come to one address.  open: a session.  refusal: what is sent to who is not let in."""
+    """How the connections to one address are served.  open: makes a session.  refusal: says why there is none."""
 
     open: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Session]
     refusal: Callable[[Refusal], bytes]
 
 
 Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-"""Serves one who comes."""
+"""Serves one connection until its end."""
 
 
 class Admission:
-    """Of one process: `accept` all who come, until `drain`."""
+    """The connections of one process: `accept` each, until `drain`."""
 
     def __init__(self, service: Service, peers: Peers, tls: Tls, activity: Activity) -> None:
         self._service = service
@@ -69,7 +69,7 @@ class Admission:
         self._most = limits.connections()
         self._addresses = Addresses(service.limits.sizes.address)
         self._sessions: set[Session] = set()
-        # Those that wait only for their peers to have read the last of it.
+        # Sessions that have ended, and wait only until their peers have read the last replies.
         self._lingering: dict[Session, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -99,12 +99,12 @@ class Admission:
         self._refused.flush()
 
     def make_room_for_handshake(self) -> None:
-        """A connection comes that is to speak TLS: those beyond are to hear that there are too many."""
+        """Before a TLS handshake: end an older one if, with it, a refusal could not be sent any more."""
         if len(self._sessions) + self._tls.in_flight >= self._most + LINGER_COUNT:
             self._tls.make_room()
 
     async def accept(self, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one who comes, until the end."""
+        """Serve one connection until its end."""
         task = asyncio.current_task()
         assert task  # noqa: S101
         self._tasks.add(task)
@@ -160,7 +160,7 @@ class Admission:
             writer.close()
 
     def count(self) -> None:
-        """Tell how many there are."""
+        """Note how many connections there are, for the metrics."""
         self._service.counts.connections = len(self._sessions)
         self._activity.count(len(self._sessions))
 

@@ -215,7 +215,7 @@ class Connection:
         elif limit is not Limit.LOGIN or not self._conversation.is_busy():
             self._end_for(limit)
 
-    # ---- its end, when it is not the peer's
+    # ---- when the daemon ends it
 
     def _end_for(self, limit: Limit) -> None:
         """End it for a limit, and tell who waits for a line that nothing else could be taken for."""

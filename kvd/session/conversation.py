@@ -42,7 +42,7 @@ class Conversation:
     ) -> None:  # fmt: skip
         """writer: over a transport whose protocol is a `Streams`.
 
-        note: called when more is held than before, or less.  is_counted: whether it was much the last time.
+        note: called when more is held than before, or less.  is_counted: whether the budget counts what is held.
         """
         self._reader = reader
         self._transport: Any = writer.transport
@@ -146,11 +146,11 @@ class Conversation:
         return self._was_amid or self.dispatcher.left_lines or self.lines.is_amid
 
     def is_busy(self) -> bool:
-        """Whether something has to be done before anything else."""
+        """Whether nothing may be begun now: a group or the task is at work, others have their turn, or all is over."""
         return self.dispatcher.busy or self._work is not None or self._yielding or self._pumping or self.is_over
 
     def has_come(self) -> bool:
-        """Whether something is being answered, or has come and is to be."""
+        """Whether a request is being answered, or input waits to be looked at."""
         return self.is_busy() or self._kept.data != b""
 
     def owes(self) -> bool:

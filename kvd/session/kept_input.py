@@ -8,7 +8,7 @@ READ_BYTES = 64 * 1024
 
 
 class KeptInput:
-    """What has come and nobody has looked at yet; while that is much, no more is read.
+    """Bytes that have come and were not looked at yet.  While they are many, no more are read.
 
     data: bytes, all of it.
     """
