@@ -16,6 +16,7 @@ listing       ranges of keys, page by page
 writes        numbered batches, applied at most once
 simple        the most usual writes, as the scripts take them
 log           the change log, read forwards
+changes       what a store tells of it to those who do not follow it
 entries       of the change log, and the changes in them
 flags         of records and of changes
 digest        whether an entry of the change log is what was written

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from kvd.asked_once import AskedOnce
 from kvd.backoff import Backoff
 from kvd.counts import Counts
 from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavailable
-from kvd.model import Change, Outcome, Position, Record
+from kvd.model import Outcome, Position, Record
 from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
 from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
@@ -18,6 +17,7 @@ from kvd.store.api import Found, Page, ReadDone, Vitals, WriteDone
 from kvd.store.redis.attach import End, read_end
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE
 from kvd.store.redis.cache import Cache, LocalCache
+from kvd.store.redis.changes import LoggedChanges
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
 from kvd.store.redis.counted import ask_counted
@@ -26,18 +26,7 @@ from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
 from kvd.store.redis.expiry import Counting
 from kvd.store.redis.jobs import Job
 from kvd.store.redis.listing import Ranges
-from kvd.store.redis.log import (
-    META_COMMAND,
-    ChangeLogConnection,
-    changes_command,
-    check,
-    keys_command,
-    page_command,
-    read_changes,
-    read_keys,
-    read_meta,
-    read_page,
-)
+from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.parts import Parts
 from kvd.store.redis.vitals import ask_vitals
@@ -54,7 +43,7 @@ def _always(_: bytes) -> bool:
     return True
 
 
-class Store:
+class Store(LoggedChanges):
     """One Redis, by URL.  `start` it, keep `run` running, `close` it."""
 
     batch_items = BATCH_ITEMS
@@ -72,7 +61,7 @@ class Store:
         parts: what it is made of; None: of those for one Redis.
         activity: of this process, None for a constant one.  Raises StartError if the URL is none.
         """
-        parts = self._parts = parts or Parts(Connector(url, direct=direct))
+        parts = parts or Parts(Connector(url, direct=direct))
         self.server = ""
         self._free_space = free_space
         self._clock = Clock()
@@ -81,16 +70,14 @@ class Store:
         self._large = parts.large_reads(self._clock, self._cache)
         self._reads = parts.reads(self._clock, self._cache, self._large.read_then)
         self._writes = parts.writes(self._clock, self._cache, free_space, owner_keys)
-        self._attaching = parts.attaching(self._clock, self._writes.daemon, fsync, self._is_full)
-        self._writes.attach = self._attaching.attach
+        attaching = parts.attaching(self._clock, self._writes.daemon, fsync, self._is_full)
+        super().__init__(parts, parts.control(self._clock), parts.calls(self._clock), attaching)
+        self._writes.attach = attaching.attach
         self._fsync = fsync
-        self._control = parts.control(self._clock)
         self._listing = parts.calls(self._clock)
-        self._backlog = parts.calls(self._clock)
         self._housekeeping = Housekeeping(
             self._control, self._writes, self._clock, retention, free_space, self._asked, activity or Activity()
         )
-        self._history = AskedOnce(self._ask_history)
         self._housekeeping.sweep.is_needless = parts.is_nothing_due
         counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
         self._ranges = Ranges(self._listing, self._clock, counting, self._asked)
@@ -305,49 +292,6 @@ class Store:
     def now(self) -> int:
         """The store's clock as far as this daemon knows, in milliseconds."""
         return self._clock.now
-
-    async def changes_after(self, position: Position, *, values: bool = True) -> list[Change]:
-        """The next page of the changes after a position; empty if there are none yet.
-
-        values: whether with large ones.
-        Raises Unavailable, and OtherStore, Future, Compacted if not all of them are kept.
-        """
-        return read_page(position, await self._backlog.call(page_command(position, values=values)))
-
-    async def check(self, position: Position) -> int:
-        """Whether all that came after a position is kept; the revision after which all is.
-
-        Raises OtherStore, Future, Compacted, Unavailable.
-        """
-        here, floor = await self.history()
-        check(position, here, floor)
-        return floor
-
-    async def keys_before(self, store: bytes, revision: int) -> tuple[list[bytes], bytes]:
-        """The keys of some of the changes just before one, in order, and a byte for each: 1 if the next one belongs to
-        the same transaction.  Raises Unavailable, OtherStore, and Compacted if none of them are kept."""
-        return read_keys(store, revision, await self._backlog.call(keys_command(store, revision)))
-
-    async def changes_at(self, store: bytes, revisions: Sequence[int], *, values: bool = True) -> list[Change]:
-        """The first of some changes, at least one.  values: whether with large ones.
-
-        Raises Unavailable, OtherStore, Compacted.
-        """
-        packed = changes_command(store, revisions, values=values)
-        return read_changes(store, revisions, await self._backlog.call(packed))
-
-    async def history(self) -> tuple[Position, int]:
-        """Where the store is now, and the revision after which all changes are kept.  Raises Unavailable."""
-        return await self._history.ask()
-
-    async def _ask_history(self) -> tuple[Position, int]:
-        try:
-            position, floor = read_meta(await self._control.call(META_COMMAND))
-        except StoreLost as error:
-            raise Unavailable(str(error)) from None
-        await self._parts.confirm(position.revision)
-        self._attaching.know(position.revision)
-        return position, floor
 
     async def memory(self) -> tuple[int, int]:
         """Bytes that it takes, and that it may take, 0 for no limit.  Raises Unavailable."""
