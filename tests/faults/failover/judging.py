@@ -12,6 +12,8 @@ MAX_STALE = 5.0
 """Seconds by which what an edge gives may be old, where nobody says otherwise (--max-stale), and
 ROUNDING: what a client's own times may add."""
 ROUNDING = 0.1
+MOST_TOLD = 5
+"""Faults of one kind that are told one by one."""
 
 
 @dataclass
@@ -87,7 +89,7 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         doubled=sum(one.doubled for one in seen.watches.values()),
         unseen=max((len(final.keys() - one) for one in watched), default=0),
         inexact=sum(copy.keys != _exact(copy, final) for copy in seen.copies),
-        mistimed=[*seen.mistimed, *ended_wrongly(seen, seen.ended)],
+        mistimed=[*seen.mistimed, *ended_wrongly(seen, seen.ended)][:MOST_TOLD],
         stale=round(
             max((late for key, late in seen.stale.items() if final.get(key) == acknowledged[key]), default=0), 2
         ),
