@@ -8,12 +8,14 @@ from kvd.store.redis.connection import Connection, Rejected, command, info_of, o
 from kvd.store.redis.engine import ask
 from kvd.store.redis.library import Library
 from kvd.store.replicated.primary import Address, shown
-from kvd.store.replicated.replicas import online
+from kvd.store.replicated.replicas import INFO, is_copying, online
 
 PATIENCE = 1.0
 """Seconds that a replica has to answer, and
-ONLINE_WAIT: that replicas have to come, after which they are too few."""
+ONLINE_WAIT: that replicas have to come, after which they are too few, and
+COPY_WAIT: those to which the primary sends a copy; before it begins it waits, by its own setting, for five."""
 ONLINE_WAIT = 5.0
+COPY_WAIT = 60.0
 ONLINE_PAUSE = 0.1
 _SETTINGS = ("appendonly", "appendfsync", "replica-priority")
 
@@ -23,7 +25,7 @@ async def check_servers(primary: Connection, address: Address, url: GroupUrl) ->
 
     Raises StoreLost, StoreUnusable, Rejected, TimeoutError.
     """
-    replicas = await online_replicas(primary)
+    replicas = online(await _replication(primary))
     found = {address: await _settings(primary)}
     told = zip(replicas, await asyncio.gather(*(_ask(one, url) for one in replicas)), strict=True)
     # One that cannot be asked from here may be as good as the others.
@@ -86,9 +88,8 @@ async def _ask(address: Address, url: GroupUrl) -> dict[str, str] | None:
         await connection.close()
 
 
-async def online_replicas(primary: Connection) -> list[Address]:
-    """Those that follow the primary now."""
-    return online(info_of(await ask(primary, command("INFO", "replication"))))
+async def _replication(primary: Connection) -> dict[str, str]:
+    return info_of(await ask(primary, INFO))
 
 
 async def check_replicas(primary: Connection, needed: int, known: int) -> None:
@@ -96,12 +97,14 @@ async def check_replicas(primary: Connection, needed: int, known: int) -> None:
 
     Raises StoreLost, StoreUnusable, Rejected, TimeoutError.
     """
-    give_up = asyncio.get_running_loop().time() + ONLINE_WAIT
-    while (online := len(await online_replicas(primary))) < max(needed, 1):
+    begun = asyncio.get_running_loop().time()
+    while (following := len(online(info := await _replication(primary)))) < max(needed, 1):
+        waited = asyncio.get_running_loop().time() - begun
         # Who watches over a group that was started a moment ago knows of none yet.
-        if (known and max(needed, 1) > max(known, online)) or asyncio.get_running_loop().time() > give_up:
+        is_hopeless = known and max(needed, 1) > max(known, following)
+        if is_hopeless or waited > (COPY_WAIT if is_copying(info) else ONLINE_WAIT):
             raise StoreUnusable(
-                f"{online} replicas follow its primary, and --durability asks for {needed or 'all'}: start more, or "
+                f"{following} replicas follow its primary, and --durability asks for {needed or 'all'}: start more, or "
                 "ask for less"
             )
         await asyncio.sleep(ONLINE_PAUSE)

@@ -31,7 +31,9 @@ AVOIDED = 5.0
 """Seconds for which one that was late, or away, is not tried again; and that the log is read from the primary if no
 replica is left."""
 
-_INFO = command("INFO", "replication")
+INFO = command("INFO", "replication")
+ONLINE = "online"
+"""The state of a replica that follows.  (Before it: wait_bgsave, send_bulk.)"""
 _READONLY = command("READONLY")
 _FIRST_DUE = command("ZRANGE", TTL, 0, 0, "WITHSCORES")
 
@@ -94,7 +96,7 @@ class Replicas:
         They are given up with the primary, as soon as there is doubt of that.  Raises StoreLost.
         """
         try:
-            info = info_of(await ask(primary, _INFO))
+            info = info_of(await ask(primary, INFO))
         except (Rejected, TimeoutError) as error:
             raise StoreLost(str(error) or "the primary does not answer") from None
         now = asyncio.get_running_loop().time()
@@ -134,7 +136,7 @@ class Replicas:
 async def _check(connection: Connection, run: str) -> None:
     """Raises StoreLost if the other end does not follow that run."""
     try:
-        info = info_of(await connection.call(_INFO))
+        info = info_of(await connection.call(INFO))
     except Rejected as error:
         raise StoreLost(str(error)) from None
     if (info.get("role"), info.get("master_replid"), info.get("master_link_status")) != ("slave", run, "up"):
@@ -143,11 +145,19 @@ async def _check(connection: Connection, run: str) -> None:
 
 def online(info: dict[str, str]) -> list[Address]:
     """Those that follow a primary now, by what its INFO says."""
+    return [address for address, state in _states(info) if state == ONLINE]
+
+
+def is_copying(info: dict[str, str]) -> bool:
+    """Whether a primary sends a copy to one that will follow it, or is about to."""
+    return any(state != ONLINE for _, state in _states(info))
+
+
+def _states(info: dict[str, str]) -> list[tuple[Address, str]]:
     found = []
     for name, value in info.items():
         # slave0:ip=127.0.0.1,port=6380,state=online,offset=...
         if name.startswith("slave") and name[5:].isdigit():
             words = dict(part.partition("=")[::2] for part in value.split(","))
-            if words.get("state") == "online":
-                found.append((words["ip"], int(words["port"])))
+            found.append(((words["ip"], int(words["port"])), words.get("state", "")))
     return found

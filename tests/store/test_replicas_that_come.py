@@ -1,0 +1,64 @@
+"""A daemon that starts waits for a replica to which the primary sends a copy, however long others have to come."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kvd.errors import StoreUnusable
+from kvd.store.redis.connection import Connection, open_by
+from kvd.store.redis.library import Library
+from kvd.store.replicated import checks
+from tests.support.groups import SETTINGS, Node
+from tests.support.processes import needs
+
+DELAY = "1"
+"""Seconds that the primary waits for others before it begins a copy; five unless it is told."""
+
+
+@pytest.fixture
+def primary(tmp_path: Path) -> Iterator[Node]:
+    needs("redis-server")
+    node = Node(tmp_path / "primary", *SETTINGS[:-1], DELAY)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.kill()
+
+
+@asynccontextmanager
+async def connected(node: Node) -> AsyncIterator[Connection]:
+    async def greet(_: Connection) -> None:
+        pass
+
+    library = Library(f"redis://127.0.0.1:{node.port}", 5)
+    connection = await open_by(library, library.make(), Connection, greet)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_one_that_is_sent_a_copy_is_waited_for(
+    primary: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "ONLINE_WAIT", 0)
+    replica = Node(tmp_path / "replica", *SETTINGS, "--replicaof", primary.host, str(primary.port))
+    try:
+        replica.start()
+        async with connected(primary) as connection:
+            # Else it was there before anybody waited.
+            assert primary.info("replication")["slave0"]["state"] == "wait_bgsave"  # type: ignore[index]
+            await checks.check_replicas(connection, 1, 0)
+        assert primary.info("replication")["slave0"]["state"] == "online"  # type: ignore[index]
+    finally:
+        replica.kill()
+
+
+async def test_where_none_is_they_are_too_few_soon(primary: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "ONLINE_WAIT", 0.2)
+    async with connected(primary) as connection:
+        with pytest.raises(StoreUnusable, match="^0 replicas follow its primary, and --durability asks for 1: start"):
+            await checks.check_replicas(connection, 1, 0)
