@@ -24,8 +24,16 @@ def check(request: Request, names: frozenset[str] | None) -> None:
             f"nobody is called {host!a} here: expected the name of --http, {LOCAL} or an address as the Host",
         )
     origin = request.headers.get("origin")
-    if origin and request.method in ("PUT", "DELETE") and urlsplit(origin).netloc != host:
+    if origin and request.method in ("PUT", "DELETE") and _host_of(origin) != host:
         raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not write")
+
+
+def _host_of(origin: str) -> str | None:
+    """That of an Origin, None if it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_here(host: str, names: frozenset[str]) -> bool:

@@ -80,7 +80,7 @@ class Sweep:
             if found:
                 self._count(found, int(now), deadlines)
             if found < SWEEP_KEYS:
-                await self._activity.pause(SWEEP_INTERVAL, at_rest=_until_next(found, int(now), deadlines))
+                await self._activity.pause(SWEEP_INTERVAL, at_rest=until_next(found + behind, int(now), deadlines))
             elif self._asked() != asked:
                 await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
 
@@ -97,12 +97,14 @@ async def _never(_: int) -> bool:
     return False
 
 
-def _until_next(found: int, now: int, deadlines: Sequence[bytes]) -> float | None:
+def until_next(more: int, now: int, deadlines: Sequence[bytes]) -> float | None:
     """Seconds until the next look of a process at rest; None: until there is something else to do.
+
+    more: whether keys were due, of which this or another daemon deletes some.
 
     Nobody can give a key a shorter time to live then but through another process, which sweeps it.
     """
-    if found:
+    if more:
         # When the next one is due was not told.
         return SWEEP_INTERVAL
     return max((int(float(deadlines[0])) - now) / 1000, SWEEP_INTERVAL) if deadlines else None

@@ -56,8 +56,13 @@ class Replica:
         self._late = late
 
     async def check(self) -> None:
-        """Whether all that it has is of its primary.  Raises StoreLost."""
-        await _check(self.connection, self._run)
+        """Whether all that it has is of its primary.  Raises StoreLost, also if it does not say so soon."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await _check(self.connection, self._run)
+        except TimeoutError:
+            self._late()
+            raise StoreLost(f"the replica {shown(self.address)} does not answer") from None
 
     async def is_nothing_due(self, now: int) -> bool:
         """Whether it has no key whose deadline has passed, by its primary's clock; False if it does not say so."""
@@ -74,7 +79,7 @@ class Replica:
             async with asyncio.timeout(PATIENCE):
                 while int(await self.connection.call(REVISION) or 0) < revision:  # noqa: ASYNC110  # it is asked for
                     await asyncio.sleep(PAUSE)
-                await self.check()
+                await _check(self.connection, self._run)
         except Rejected as error:
             raise StoreLost(str(error)) from None
         except TimeoutError:

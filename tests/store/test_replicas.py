@@ -1,15 +1,17 @@
-"""A daemon that starts waits for a replica to which the primary sends a copy, however long others have to come."""
+"""What a daemon finds out of the replicas of its store."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from kvd.errors import StoreUnusable
+from kvd.errors import StoreLost, StoreUnusable
 from kvd.store.redis.connection import Connection, open_by
 from kvd.store.redis.library import Library
 from kvd.store.replicated import checks
+from kvd.store.replicated.replicas import Replica
 from tests.support.groups import SETTINGS, Node
 from tests.support.processes import needs
 
@@ -41,7 +43,7 @@ async def connected(node: Node) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def test_one_that_is_sent_a_copy_is_waited_for(
+async def test_one_that_is_sent_a_copy_is_waited_for_however_long_others_have(
     primary: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "ONLINE_WAIT", 0)
@@ -60,5 +62,23 @@ async def test_one_that_is_sent_a_copy_is_waited_for(
 async def test_where_none_is_they_are_too_few_soon(primary: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "ONLINE_WAIT", 0.2)
     async with connected(primary) as connection:
-        with pytest.raises(StoreUnusable, match="^0 replicas follow its primary, and --durability asks for 1: start"):
+        with pytest.raises(StoreUnusable, match=r"^0 replicas follow its primary, and --durability asks for 1: start"):
             await checks.check_replicas(connection, 1, 0)
+
+
+async def test_one_that_hangs_is_left_in_the_midst_of_a_read(primary: Node) -> None:
+    """Between the reply that has changes and the one that says whose they are."""
+
+    async def open_more() -> Connection:
+        raise AssertionError
+
+    late: list[bool] = []
+    async with connected(primary) as connection:
+        replica = Replica((primary.host, primary.port), connection, "", open_more, lambda: late.append(True))
+        primary.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreLost, match="does not answer"):
+                await replica.check()
+        finally:
+            primary.signal(signal.SIGCONT)
+    assert late
