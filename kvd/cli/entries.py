@@ -124,6 +124,8 @@ def _object(line: bytes) -> dict[str, Any]:
         raise BadEntry(f"expected a JSON object, not {shown(line.decode())}") from None
     if not isinstance(entry, dict):
         raise BadEntry(f"expected a JSON object, not {shown(entry)}")
+    if "kvd-backup" in entry:
+        raise BadEntry("this is a backup: kvd restore makes a data directory of it; lines with keys can be imported")
     if unknown := [name for name in entry if name not in _NAMES]:
         raise BadEntry(f"unknown name {shown(unknown[0])}: expected key, value or base64, ttl or with, and revision")
     return entry

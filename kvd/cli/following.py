@@ -5,9 +5,9 @@ import os
 
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import say
-from kvd.cli.status import LOST, REFUSED, UNWRITTEN, Failure
+from kvd.cli.status import LOST, REFUSED, UNWRITTEN, USAGE, Failure
 from kvd.client import Copy, Event, FilePosition, ProtocolError, Unreachable, Watch, connect
-from kvd.errors import Compacted, Future, KvdError, OtherStore
+from kvd.errors import Compacted, Future, KvdError, OtherStore, Usage
 
 GONE = (Compacted, OtherStore, Future)
 """The changes after a position are not to be had."""
@@ -35,6 +35,8 @@ class State:
             return self._file.load()
         except OSError as error:
             raise self._unreadable(error) from None
+        except Usage as error:
+            raise Failure(USAGE, f"--state: {error}; remove that file to begin anew") from None
 
     def _unreadable(self, error: OSError) -> Failure:
         return Failure(UNWRITTEN, f"--state: cannot read {self._path} ({error.strerror})")

@@ -196,6 +196,7 @@ BAD = [
     ({"key": "k", "value": "v", "with": 5}, '"with": expected a key, not 5'),
     ({"key": "k", "value": "v", "with": "a*"}, "invalid key 'a*'"),
     ({"key": "k", "value": "v", "tll": 5}, "unknown name tll"),
+    ({"kvd-backup": 1, "version": "0.1.0"}, "this is a backup: kvd restore makes"),
 ]
 
 

@@ -90,7 +90,9 @@ def test_a_state_is_kept_before_the_first_change(shared_daemon: Daemon, tmp_path
 
 def test_a_state_that_cannot_be_used_is_explained(shared_daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("hello\n")
-    assert "invalid position in" in complaint(watch(shared_daemon, "--state", str(tmp_path / "bad")), 2)
+    bad = complaint(watch(shared_daemon, "--state", str(tmp_path / "bad")), 2)
+    assert bad.startswith("kvctl: --state: invalid position in ")
+    assert bad.endswith("; remove that file to begin anew\n")
     result = watch(shared_daemon, "--state", str(tmp_path / "nowhere" / "file"))
     assert result.returncode == 5
     assert b"--state: cannot write" in result.stderr
