@@ -32,6 +32,14 @@ local function append(digest, now, ...)
   local tag = daemon .. ':' .. number .. ' ' .. digest .. ' ' .. now .. ' ' .. format(INTEGER, bytes)
   redis.call('XADD', log, format(INTEGER, revision), 'tag', tag, ...)
 end
+-- The large value of a revision is replaced: as long as the log has the change, it refers to the value, which waits.
+local function let_go(rev, waiting, dropped)
+  if tonumber(rev) > floor then
+    waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
+  else
+    dropped[#dropped + 1] = rev
+  end
+end
 local function finish(now, answer)
   redis.call('HSET', meta, 'revision', format(INTEGER, revision), 'bytes', format(INTEGER, bytes),
     'clock', now, 'batch:' .. daemon, number .. ' ' .. now,

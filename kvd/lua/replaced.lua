@@ -7,7 +7,7 @@ local function may_tell(now)
     redis.call('EXISTS', big, KEYS[8]) > 0
 end
 
--- What records tell, by their keys: the keys whose time is over, in the order of their bytes; large values that the log
+-- What records tell, by their keys: the expired keys, in the order of their bytes; large values that the log
 -- refers to, as ZADD takes them, and others.  Nothing, if a key lives with another, or others with it.
 local function look_at(records, now)
   local ended, waiting, dropped = {}, {}, {}
@@ -21,12 +21,7 @@ local function look_at(records, now)
         ended[#ended + 1] = key
       end
       if kind == 'T' or kind == 'B' then
-        -- As long as the log has its change, it refers to the value.
-        if tonumber(rev) > floor then
-          waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
-        else
-          dropped[#dropped + 1] = rev
-        end
+        let_go(rev, waiting, dropped)
       end
     end
   end

@@ -52,7 +52,7 @@ if revision + n + #ended > LAST then
   return redis.error_reply('SPENT its revisions are used up: it stands at ' .. kept[2] .. ', and they end at 2^53')
 end
 
--- The effects.  The ends of keys whose time was over have an entry of their own, before that of the lines.
+-- The effects.  The ends of expired keys have an entry of their own, before that of the lines.
 if #ended > 0 then
   local ends, size = ends_of(ended)
   revision, bytes = revision + #ended, bytes + size

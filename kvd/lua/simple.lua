@@ -1,6 +1,6 @@
--- Applies a batch of simple writes that are not all SETs without a time to live (set.lua): short texts, with and without
--- one, and additions; no conditions.  Consecutive revisions, one log entry, once.  It takes a third of the work of
--- write.lua.
+-- Applies a batch of simple writes that are not all SETs without a time to live (set.lua): short texts, with or without
+-- one, and additions; no conditions.  Consecutive revisions, one log entry, once.  A PUT with a time to live takes half
+-- the work that it is to write.lua.
 -- PARTS: batch order quotas replaced
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: daemon number clock runs crcs pairs; runs: for each run of writes that are alike its life, a space, how many, a
@@ -8,7 +8,7 @@
 --   each value longer than SHORT; pairs, each an argument: key value ...
 -- RETURNS: = and the first revision, on which the others follow; or the outcomes as of write.lua, if some are sums; or
 --   nothing, if that is for write.lua: a key lives with another, or others with it, or it is counted (quotas.lua), or a
---   sum is not plain; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and nothing was done
+--   number or sum is too long; or the error FENCED, LAYOUT or SPENT, or OOM if the memory is full, and nothing was done
 local SHORT = 64 -- bytes; of a longer value its CRC-32 is in the digest in its place
 local DIGITS = 16 -- of a number that is not added here
 local FIRST = 6 -- the place of the first key
@@ -46,13 +46,13 @@ if tell then
   end
 end
 
--- What goes to the log: the ends of keys whose time was over come first.  Each value makes room for its record.
+-- What goes to the log: the ends of expired keys come first.  Each value makes room for its record.
 local changes, size = ends_of(ended)
 local place, first, crc, at = #changes, revision + #ended + 1, 1, FIRST
-local digests, outcomes, results, ttls, timed, plain = {}, {}, 0, {}, 0, false
+local digests, outcomes, results, ttls, timed, lasting = {}, {}, 0, {}, 0, false
 local tens, ones = tens_of(first - 1)
 
--- What a key's number and an amount come to, as text, and the deadline; nothing if that is not plain.
+-- What a key's number and an amount come to, as text, and the deadline; nothing if it has none, or that is too long.
 local function sum_of(raw, amount)
   local deadline, value = '0', '0'
   if raw then
@@ -68,14 +68,14 @@ end
 
 local life, deadline, middle, name
 for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
-  local behind = at + 2 * count
+  local after = at + 2 * count
   if given ~= life and given ~= '+' then
     life, deadline = given, given == '0' and given or format(INTEGER, now + 1 + given)
     middle, name = ' ' .. deadline .. ' t ', given == '0' and '' or ' ;d' .. deadline
-    plain = plain or given == '0'
+    lasting = lasting or given == '0'
   end
   if given == '+' then
-    for i = at, behind - 1, 2 do
+    for i = at, after - 1, 2 do
       local key = ARGV[i]
       local sum, before = sum_of(records[key], ARGV[i + 1])
       if not sum then
@@ -91,7 +91,7 @@ for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
       outcomes[results] = sum
     end
   else
-    for i = at, behind - 1, 2 do
+    for i = at, after - 1, 2 do
       local key, value = ARGV[i], ARGV[i + 1]
       place, size, ones = place + 2, size + #key + #value, ones + 1
       if ones == 10 then
@@ -111,7 +111,7 @@ for given, count in string.gmatch(ARGV[4], '(%S+) (%d+) ') do
       end
     end
   end
-  at = behind
+  at = after
 end
 local reached = revision + place / 2
 if reached > LAST then
@@ -135,7 +135,7 @@ if redis.call('HSET', data, unpack(ARGV, FIRST)) > 0 then
   end
   redis.call('ZADD', index, unpack(added))
 end
-if plain then
+if lasting then
   -- The last one counts.
   local deadlines = {}
   for i = 1, timed, 2 do

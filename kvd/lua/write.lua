@@ -107,8 +107,7 @@ local function family()
   return made
 end
 
--- A record is replaced that has a deadline, or flags, or is large.  As long as the log has the change, it refers to the
--- value.  Gives the flags that the new one has.
+-- A record is replaced that has a deadline, or flags, or is large.  Gives the flags that the new one has.
 local function release(key, raw, deadline, flags)
   local rev, before, kind, old = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
   if before ~= '0' and deadline == '0' then
@@ -118,11 +117,7 @@ local function release(key, raw, deadline, flags)
     flags = family().adopt(key, before, old, deadline, flags)
   end
   if kind == 'T' or kind == 'B' then
-    if tonumber(rev) > floor then
-      waiting[#waiting + 1], waiting[#waiting + 2] = rev, rev
-    else
-      dropped[#dropped + 1] = rev
-    end
+    let_go(rev, waiting, dropped)
   end
   return flags
 end
