@@ -14,6 +14,7 @@ batching      queues in front of a connection: group commit
 reads         single keys
 listing       ranges of keys, page by page
 writes        numbered batches, applied at most once
+general       all writes, as a script takes them
 simple        the most usual writes, as the scripts take them
 log           the change log, read forwards
 changes       what a store tells of it to those who do not follow it

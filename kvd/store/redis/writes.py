@@ -7,33 +7,20 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import Any, NoReturn
 
 from kvd.errors import StoreLost, Superseded, Unavailable, Uncertain
 from kvd.memory import FULL as MEMORY_FULL
-from kvd.requests import (
-    AnyWrite,
-    Check,
-    CheckNone,
-    CheckSince,
-    Delete,
-    Demand,
-    Increment,
-    Limited,
-    Put,
-    Touch,
-    Transaction,
-)
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, Batcher
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, META, NOSCRIPT, Argument, Connection, Connector, Rejected, lost_by, script
-from kvd.store.redis.digest import SHORT, crc
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace
-from kvd.store.redis.jobs import Batch, Job, fail
-from kvd.store.redis.simple import call_of, requests_of
+from kvd.store.redis.general import arguments_of, begun, keys_of, only_deletes
+from kvd.store.redis.jobs import Batch, fail
+from kvd.store.redis.simple import call_of
 
 UNCERTAIN_AFTER = 10.0
 """Seconds that writes in flight wait for a lost store to come back and say what became of them."""
@@ -45,88 +32,6 @@ OOM = "OOM"
 """First word of Redis's error for a write that would need memory when that is full, and
 NO_MEMORY: the outcome of one in a batch of which others go on."""
 NO_MEMORY = b"f"
-
-
-def _put(write: Put) -> tuple[Argument, ...]:
-    key, kind, value, ttl, condition, owner = write
-    if len(value) > SHORT:
-        # The script is spared this: it takes Redis as long as all else that it does with the value.
-        kind += crc(value)
-    if owner:
-        return (b"w", key, kind, value, owner, condition)
-    if len(value) > SHORT:
-        return (b"p", key, kind, value, ttl, condition)
-    if ttl or condition:
-        return (b"p", key, kind, value, ttl, condition)
-    return (kind, key, value)
-
-
-def _transaction(write: Transaction) -> tuple[Argument, ...]:
-    inner = (argument for part in write.writes for argument in _ARGUMENTS[type(part)](part))
-    return (b"m", len(write.writes), *inner)
-
-
-def _check_since(check: CheckSince) -> tuple[Argument, ...]:
-    revision, store = check.since
-    return (b"s", check.pattern, b"%d %b %d %b" % (revision, store, max(check.reached, revision), check.newest))
-
-
-def _limited(write: Limited) -> tuple[Argument, ...]:
-    return (b"q", write.quota, *_ARGUMENTS[type(write.write)](write.write))
-
-
-_ARGUMENTS: dict[type, Callable[[Any], tuple[Argument, ...]]] = {
-    Put: _put,
-    Delete: lambda write: (b"d", write.key, write.condition),
-    Touch: lambda write: (b"x", write.key, b"%d %b" % write[1:] if write.condition else write.ttl),
-    Increment: lambda write: (b"i", write.key, write.amount),
-    Transaction: _transaction,
-    Limited: _limited,
-    Check: lambda check: (b"c" if check.condition else b"k", check.key, check.condition),
-    CheckNone: lambda check: (b"r", check.pattern[:-1], b""),
-    CheckSince: _check_since,
-}
-
-
-def _arguments(job: Job) -> Iterable[tuple[Argument, ...]]:
-    """Those of each write."""
-    return [_ARGUMENTS[type(write)](write) for write in writes_of(job)]
-
-
-def writes_of(job: Job) -> Iterable[AnyWrite]:
-    """The writes of a job, one by one."""
-    return requests_of(job.items) if job.simple else job.items  # type: ignore[arg-type]  # as simple says
-
-
-def _begun(job: Job, outcomes: list[bytes]) -> Job:
-    """What is left of a job when some of its writes are done; one by one, so that it may be left at any of them."""
-    if job.simple:
-        job.items, job.simple = list(writes_of(job)), False
-    if outcomes:
-        job.begun = [*job.begun, *outcomes]
-        job.items = job.items[len(outcomes) :]
-        job.count = job.results = len(job.items)
-    return job
-
-
-def _keys(job: Job) -> Iterable[bytes]:
-    """Those that a job may change, but for such as a number makes: they are new, and so nothing is kept of them."""
-    if job.simple:
-        keys: list[bytes] = job.items.keys  # type: ignore[attr-defined]  # as simple says
-        return keys
-    return chain.from_iterable(map(_keys_of, job.items))
-
-
-def _keys_of(write: AnyWrite) -> Iterable[bytes]:
-    if isinstance(write, Limited):
-        write = write.write
-    if isinstance(write, Transaction):
-        return [part.key for part in write.writes if not isinstance(part, Demand)]
-    return (write.key,)
-
-
-def _only_deletes(job: Job) -> bool:
-    return all(isinstance(write, Delete) for write in job.items)
 
 
 class WriteBatcher(Batcher):
@@ -184,7 +89,7 @@ class WriteBatcher(Batcher):
     @staticmethod
     def _refuse(batch: Batch, error: Unavailable, *, spare_deletes: bool) -> None:
         """Refuse the jobs of a batch, but for those that only delete; these stay in it."""
-        spared = [job for job in batch.jobs if spare_deletes and _only_deletes(job)]
+        spared = [job for job in batch.jobs if spare_deletes and only_deletes(job)]
         fail([job for job in batch.jobs if job not in spared], error)
         batch.jobs = spared
 
@@ -192,10 +97,10 @@ class WriteBatcher(Batcher):
         self._number += 1
         batch.number = self._number
         numbered: list[Argument] = [self.daemon, batch.number, self._clock.now]
-        batch.mark = self._cache.begin_write(chain.from_iterable(map(_keys, batch.jobs)))
+        batch.mark = self._cache.begin_write(chain.from_iterable(map(keys_of, batch.jobs)))
         if all(job.simple for job in batch.jobs):
             return call_of(numbered, [job.items for job in batch.jobs])  # type: ignore[misc]  # as simple says
-        writes = chain.from_iterable(chain.from_iterable(map(_arguments, batch.jobs)))
+        writes = chain.from_iterable(chain.from_iterable(map(arguments_of, batch.jobs)))
         return script("write", ALL, [*numbered, self._owner_keys, *writes])
 
     def _take_replies(self, *replies: Any) -> None:
@@ -230,7 +135,7 @@ class WriteBatcher(Batcher):
         done = 0
         for place, job in enumerate(batch.jobs):
             if done + job.results > len(outcomes):
-                left = [_begun(job, outcomes[done:]), *(_begun(job, []) for job in batch.jobs[place + 1 :])]
+                left = [begun(job, outcomes[done:]), *(begun(job, []) for job in batch.jobs[place + 1 :])]
                 self._waiting.extendleft(reversed(left))
                 del batch.jobs[place:]
                 break
@@ -250,7 +155,7 @@ class WriteBatcher(Batcher):
         batch = self._in_flight.popleft()
         if not behind:
             # Deletes were perhaps refused only because of the writes beside them.
-            mixed = not all(map(_only_deletes, batch.jobs))
+            mixed = not all(map(only_deletes, batch.jobs))
             text = MEMORY_FULL if error.word == OOM else f"the store refuses writes: {error}"
             self._refuse(batch, Unavailable(text), spare_deletes=mixed)
             self._refused = batch.number

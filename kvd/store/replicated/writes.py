@@ -18,8 +18,9 @@ from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connection, Connector, Rejected
 from kvd.store.redis.disk_space import FreeSpace
+from kvd.store.redis.general import writes_of
 from kvd.store.redis.jobs import Batch
-from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher, writes_of
+from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher
 from kvd.store.replicated.confirmed import Confirmed, wait_command
 from kvd.store.replicated.guard import Guard
 
