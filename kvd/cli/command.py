@@ -1,8 +1,7 @@
 """What a command of kvctl is: one row, from which its page, its usage and its options follow."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvd.cli import readers
 from kvd.cli.output import Output
@@ -10,12 +9,9 @@ from kvd.cli.password import login
 from kvd.cli.readers import Reader
 from kvd.cli.status import USAGE, Failure
 from kvd.client.tls import tls_context
-from kvd.errors import ConnectionLost, Unavailable
 
 if TYPE_CHECKING:
     from kvd.client import Client
-
-Made = TypeVar("Made")
 
 Arguments = dict[str, Any]
 """What was given for the words of a command's usage and its options, by their names, such as <KEY> and --ttl."""
@@ -129,14 +125,6 @@ def connected(ask: Ask) -> Run:
             await ask(kv, args, out)
 
     return run
-
-
-async def reach(connect: Callable[..., Awaitable[Made]], addresses: Sequence[str], **how: Any) -> Made:
-    """Make something of the first address that lets it.  Raises what the last one raised."""
-    for address in addresses[:-1]:
-        with suppress(ConnectionLost, Unavailable):
-            return await connect(address, **how)
-    return await connect(addresses[-1], **how)
 
 
 def how(args: Arguments) -> dict[str, Any]:

@@ -25,6 +25,7 @@ UNSENT = 1 << 17
 move, for a large value on a slow line is no silence."""
 
 UNIX, TLS = "unix:", "tls:"
+_CANNOT_REACH = "cannot reach kvd at "
 
 _ADDRESS = re.compile(r"(?:\[([^\s\[\]/]+)\]|([^\s\[\]/:]+))(?::([0-9]{1,5}))?")
 _NOT_FROM_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH))
@@ -49,6 +50,12 @@ class Target(NamedTuple):
     port: int
     path: str = ""
     tls: bool = False
+
+    @property
+    def address(self) -> str:
+        """What stands for it, with its port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return UNIX + self.path if self.path else f"{TLS * self.tls}{host}:{self.port}"
 
     def context(self, given: ssl.SSLContext | None) -> ssl.SSLContext | None:
         """What to speak TLS with, None for none.  Raises BadAddress: TLS was given for a unix socket."""
@@ -79,25 +86,24 @@ class Addresses:
 
     def __init__(self, addresses: Sequence[str]) -> None:
         """Raises BadAddress, TypeError."""
-        for address in addresses:
-            check_address(address)
-        self._addresses = addresses
+        self._addresses = [parse_target(address).address for address in addresses]
         self._next = 0
 
     async def first(self, make: Callable[[str], Awaitable[Made]]) -> Made:
         """Make something of the first address that lets it; the next time, begin after that.
 
-        Raises what the last one raised: Unreachable, ConnectionLost, Unavailable; at once any other error.
+        Raises what the last one raised: Unreachable (of all where none was reached), ConnectionLost, Unavailable; at
+        once any other error.
         """
-        for attempt in range(1, len(self._addresses) + 1):
+        errors: list[ConnectionLost | Unavailable] = []
+        while len(errors) < len(self._addresses):
             address = self._addresses[self._next]
             self._next = (self._next + 1) % len(self._addresses)
             try:
                 return await make(address)
-            except (ConnectionLost, Unavailable):
-                if attempt == len(self._addresses):
-                    raise
-        raise AssertionError
+            except (ConnectionLost, Unavailable) as error:
+                errors.append(error)
+        raise _together(errors)
 
 
 async def dial(target: Target) -> socket.socket:
@@ -200,7 +206,17 @@ def unreachable(address: str, error: Exception, connect_timeout: float, tls: boo
         reason = "it hangs up; is it kvd?"
     # A unix socket that is not there is as a port where nobody listens.
     refused = isinstance(error, ConnectionRefusedError | FileNotFoundError)
-    return Unreachable(f"cannot reach kvd at {address} ({reason})", refused=refused, address=address, tls=tls)
+    return Unreachable(f"{_CANNOT_REACH}{address} ({reason})", refused=refused, address=address, tls=tls)
+
+
+def _together(errors: Sequence[ConnectionLost | Unavailable]) -> ConnectionLost | Unavailable:
+    """The last one; where no address was reached, one that tells of each, so that none seems not to have been tried."""
+    missed = [error for error in errors if isinstance(error, Unreachable)]
+    if len(errors) == 1 or len(missed) < len(errors):
+        return errors[-1]
+    text = ", nor at ".join(str(error).removeprefix(_CANNOT_REACH) for error in missed)
+    refused, tls = all(error.refused for error in missed), any(error.tls for error in missed)
+    return Unreachable(_CANNOT_REACH + text, refused=refused, address=missed[-1].address, tls=tls)
 
 
 def reason_of(error: OSError) -> str:

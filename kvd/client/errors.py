@@ -13,7 +13,8 @@ class BadAddress(KvdError):
 class Unreachable(ConnectionLost):
     """No daemon answers there; nothing was asked of it.
 
-    refused: bool, nothing listens there: the machine refused the connection.  address: str.
+    refused: bool, nothing listens there: the machine refused the connection.  address: str, with its port; the last
+    one of several, which the text tells all of.
     tls: bool, whether TLS was to be spoken.
     """
 

@@ -31,11 +31,11 @@ def word_of(line: bytes) -> bytes:
 class LineConnection:
     """Lines out, lines in.
 
-    due: how many replies have not come.
+    address: of the daemon.  due: how many replies have not come.
     """
 
     def __init__(self, connection: Connection, silence: float | None) -> None:
-        self.due = 0
+        self.address, self.due = connection.address, 0
         self._connection = connection
         self._received = Received()
         self._silence = Silence(connection, silence, lambda: self.due > 0)

@@ -6,6 +6,7 @@ import math
 import re
 import socket
 from collections.abc import Awaitable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from kvd.client import (
     is_text,
     parse_address,
 )
+from kvd.client.dialing import parse_target
 from kvd.errors import (
     REFUSALS,
     BadKey,
@@ -358,8 +360,39 @@ async def test_nobody_listens() -> None:
 
 @pytest.mark.parametrize("host", ["x" * 64, "[::zz]"])
 async def test_a_name_that_is_no_hosts(host: str) -> None:
-    with pytest.raises(Unreachable, match=rf"cannot reach kvd at {re.escape(host)} \([^()]+\)$"):
+    with pytest.raises(Unreachable, match=rf"cannot reach kvd at {re.escape(host)}:5830 \([^()]+\)$") as missed:
         await connect(host)
+    assert missed.value.address == f"{host}:5830"
+
+
+@pytest.mark.parametrize(
+    ("address", "whole"),
+    [
+        ("db", "db:5830"),
+        ("db:1", "db:1"),
+        ("[::1]", "[::1]:5830"),
+        ("[fe80::1%eth0]:07", "[fe80::1%eth0]:7"),
+        ("tls:db", "tls:db:5830"),
+        ("tls:[::1]", "tls:[::1]:5830"),
+        ("unix:/a:1", "unix:/a:1"),
+    ],
+)
+def test_the_whole_of_an_address(address: str, whole: str) -> None:
+    assert parse_target(address).address == whole
+    assert parse_target(whole) == parse_target(address)
+
+
+async def test_several_addresses_that_nobody_answers_are_all_told(tmp_path: Path) -> None:
+    """And all were refused only where none says anything else."""
+    strange, absent = "x" * 64, f"unix:{tmp_path}/none"
+    with pytest.raises(Unreachable) as missed:
+        await connect([strange, absent])
+    text = rf"cannot reach kvd at {strange}:5830 \([^()]+\), nor at {absent} \(no such file or directory\)"
+    assert re.fullmatch(text, str(missed.value))
+    assert (missed.value.refused, missed.value.address) == (False, absent)
+    with pytest.raises(Unreachable, match="cannot reach") as refused:
+        await connect([absent, absent])
+    assert refused.value.refused
 
 
 async def test_what_accepts_and_says_nothing_is_not_waited_for() -> None:

@@ -29,10 +29,10 @@ PROMPT = "kvd>"
 
 
 @contextmanager
-def shell(daemon: Daemon, directory: Path, **options: object) -> Iterator[Terminal]:
-    """A shell whose history is in the directory."""
+def shell(daemon: Daemon, directory: Path, addresses: str = "", **options: object) -> Iterator[Terminal]:
+    """A shell whose history is in the directory.  addresses: other ones to try."""
     variables = {"XDG_STATE_HOME": str(directory / "state")} | options
-    with on_a_terminal("--addr", daemon.addr, "shell", **variables) as terminal:
+    with on_a_terminal("--addr", addresses or daemon.addr, "shell", **variables) as terminal:
         terminal.stands_at(PROMPT)
         yield terminal
 
@@ -48,7 +48,7 @@ def history(directory: Path) -> Path:
 
 
 def test_lines_are_answered_and_kept(shared_daemon: Daemon, tmp_path: Path) -> None:
-    with shell(shared_daemon, tmp_path) as terminal:
+    with shell(shared_daemon, tmp_path, f"unix:{tmp_path}/none,{shared_daemon.addr}") as terminal:
         assert f"connected to kvd at {shared_daemon.addr}; HELP lists the verbs, Ctrl-D ends the shell" in terminal.text
         enter(terminal, "SET kept two  words", next_revision(shared_daemon))
         enter(terminal, "get kept", "OK two  words")

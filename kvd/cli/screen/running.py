@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from kvd.cli.command import Arguments, how, reach
+from kvd.cli.command import Arguments, how
 from kvd.cli.hangup import call_at_hangup, cancelling
 from kvd.cli.output import Output, say
 from kvd.cli.screen.looking import Looking
@@ -31,7 +31,7 @@ async def show(args: Arguments, out: Output) -> None:
     """Show what the daemon does until this is cancelled.  Raises Failure: it cannot be reached at first."""
     looking = Looking(args)
     prefixes = Prefixes()
-    watch = PrefixWatch(partial(reach, LineConnection.open, args["--addr"], **how(args)), prefixes)
+    watch = PrefixWatch(partial(LineConnection.open, args["--addr"], **how(args)), prefixes)
     with asking():
         await looking.look()
         try:

@@ -34,9 +34,9 @@ REMARK = "ansiyellow"
 class Prompt:
     """A prompt for a session, on this terminal, until Ctrl-D or QUIT."""
 
-    def __init__(self, address: str, connect: Connect, *, raw: bool) -> None:
-        self._address, self._raw = address, raw
-        self._session = Session(address, connect, self._show)
+    def __init__(self, connect: Connect, *, raw: bool) -> None:
+        self._raw = raw
+        self._session = Session(connect, self._show)
         self._asking = Asking(connect, lambda: self._session.memory.login)
         os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")  # answers of the terminal would come amid what is typed
         self._prompts: PromptSession[str] = PromptSession(
@@ -51,7 +51,8 @@ class Prompt:
         try:
             # Between two prompts, too, what is typed is a key: not shown, and no signal.
             with ended_by_signals(), self._prompts.input.raw_mode():
-                await self._remark(f"connected to kvd at {self._address}; HELP lists the verbs, Ctrl-D ends the shell")
+                address = self._session.address
+                await self._remark(f"connected to kvd at {address}; HELP lists the verbs, Ctrl-D ends the shell")
                 await self._go_on()
         finally:
             await self._asking.close()

@@ -3,7 +3,7 @@
 import os
 from functools import partial
 
-from kvd.cli.command import Arguments, how, reach
+from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, say
 from kvd.cli.status import asking
 from kvd.client.line_connection import LineConnection
@@ -20,12 +20,12 @@ def _is_at_a_terminal() -> bool:
 
 async def talk(args: Arguments, out: Output) -> None:
     """Run the shell.  Raises Failure."""
-    connect = partial(reach, LineConnection.open, args["--addr"], **how(args))
+    connect = partial(LineConnection.open, args["--addr"], **how(args))
     if is_interactive():
         from kvd.cli.shell.prompt import Prompt  # it needs prompt_toolkit
 
         with asking():
-            await Prompt(", ".join(args["--addr"]), connect, raw=args["--raw"]).run()
+            await Prompt(connect, raw=args["--raw"]).run()
     else:
         from kvd.cli.shell.piped import pipe
 

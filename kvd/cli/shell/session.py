@@ -36,11 +36,11 @@ class Session:
     memory: what holds.  is_ended: whether QUIT was answered.  lost: why there is no connection, "": there is one.
     """
 
-    def __init__(self, address: str, connect: Connect, show: Show) -> None:
+    def __init__(self, connect: Connect, show: Show) -> None:
         self.memory = Memory()
         self.lost = ""
         self.is_ended = False
-        self._address, self._open, self._show = address, connect, show
+        self._open, self._show = connect, show
         self._lines: LineConnection | None = None
         self._asked: deque[bytes] = deque()
         self._repeated = 0
@@ -50,6 +50,11 @@ class Session:
     async def open(self) -> None:
         """Connect for the first time.  Raises KvdError."""
         self._lines = await self._open()
+
+    @property
+    def address(self) -> str:
+        """That of the daemon that it is connected to."""
+        return self._lines.address if self._lines else ""
 
     async def close(self) -> None:
         """Close the connection."""
@@ -90,7 +95,7 @@ class Session:
         self._asked.extend(repeated)
         self._lines.send(*repeated)
         self.lost = ""
-        await self._show([Shown(remark=f"connected again to kvd at {self._address}")])
+        await self._show([Shown(remark=f"connected again to kvd at {self.address}")])
 
     async def _read(self) -> None:
         lines = self._lines
