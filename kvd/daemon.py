@@ -1,19 +1,18 @@
 """The daemon: the embedded store, if it is ours, and who serves it, this process or several."""
 
 import asyncio
+import importlib
 import logging
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
 from kvd.counts import Slot, Start, Table, Tally, size_of
-from kvd.edge.location import EdgeLocation
-from kvd.edge.store import EdgeStore
-from kvd.edge.upstream import check_alone
 from kvd.embedded.server import EmbeddedServer
 from kvd.embedded.soundness import remedies
 from kvd.errors import StartError, StoreLost
@@ -26,14 +25,18 @@ from kvd.process.reaping import reap_adopted
 from kvd.process.sockets import HTTP, Listener, listen, taken
 from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
-from kvd.server import Server
-from kvd.settings import Settings, described, told, unused
+from kvd.settings import Settings, check_alone, described, told, unused
 from kvd.store.location import StoreLocation
 from kvd.store.redis.checking import check_end
 from kvd.store.redis.connection import Connector
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
-from kvd.workers.pool import Workers
+
+if TYPE_CHECKING:
+    from kvd.edge.location import EdgeLocation
+    from kvd.edge.store import EdgeStore
+    from kvd.server import Server
+    from kvd.workers.pool import Workers
 
 logger = logging.getLogger("kvd")
 
@@ -55,7 +58,7 @@ class Daemon:
         self.embedded: EmbeddedServer | None = None
         if not settings.follow:
             check_alone(settings)
-        self._edge = EdgeStore(settings) if settings.follow else None
+        self._edge = _edge(settings) if settings.follow else None
         if not (settings.store or settings.follow):
             self.embedded = EmbeddedServer(
                 settings.data, settings.fsync, settings.max_value, engine=settings.engine, processes=settings.workers,
@@ -70,6 +73,7 @@ class Daemon:
         self._counts = Table(self._slot).own
         self._start = Start(time.monotonic(), Position(0, b""), self._slot)
         if self.embedded:
+            self.embedded.meanwhile = partial(_load_who_serves, settings)
             self.embedded.restarted = self._count_restart
             self.embedded.syncs.took = partial(Tally(SYNCS, self._counts).observe, 0)
 
@@ -115,10 +119,14 @@ class Daemon:
         if (without_use := unused(self._settings)) and not any(listener.is_tls for listener in passed):
             logger.warning("%s", without_use)
 
-    def _who_serves(self, location: StoreLocation | EdgeLocation) -> Server | Workers:
+    def _who_serves(self, location: "StoreLocation | EdgeLocation") -> "Server | Workers":
         """This process, or several."""
-        if isinstance(location, EdgeLocation) or self._settings.workers == 1:
+        if not isinstance(location, StoreLocation) or self._settings.workers == 1:
+            from kvd.server import Server
+
             return Server(self._settings, location, self._listeners, self._loaded, self._start)
+        from kvd.workers.pool import Workers
+
         # While a worker is left, so is the lock: the next daemon waits until the port is free.
         inherited = [self.embedded.lock] if self.embedded else []
         return Workers(self._settings, location, self._listeners, inherited, self._loaded, self._start)
@@ -149,7 +157,7 @@ class Daemon:
         for listener in self._listeners:
             listener.remove()
 
-    async def _open_store(self) -> StoreLocation | EdgeLocation:
+    async def _open_store(self) -> "StoreLocation | EdgeLocation":
         """Look at the store once; the embedded one is started before.  Raises StartError."""
         if self.embedded:
             return await self._open_embedded(self.embedded)
@@ -163,14 +171,16 @@ class Daemon:
         self._note_start(store)
         return location
 
-    async def _open_edge(self, edge: EdgeStore) -> EdgeLocation:
+    async def _open_edge(self, edge: "EdgeStore") -> "EdgeLocation":
+        from kvd.edge.location import EdgeLocation
+
         await edge.start(wait=self._settings.store_wait)
         # What is in its copy can be read and written here.
         self._settings = replace(self._settings, max_value=edge.max_value())
         self._note_start(edge)
         return EdgeLocation(edge)
 
-    def _note_start(self, store: Store | EdgeStore) -> None:
+    def _note_start(self, store: "Store | EdgeStore") -> None:
         """The store was looked at."""
         self.engine = store.server
         self._start = self._start._replace(position=store.known)
@@ -238,7 +248,7 @@ class Daemon:
         finally:
             service_manager.tell(service_manager.READY)
 
-    async def _reload(self, serving: Server | Workers) -> None:
+    async def _reload(self, serving: "Server | Workers") -> None:
         try:
             loaded = Reloadable.read(self._settings)
         except StartError as error:
@@ -273,6 +283,18 @@ class Daemon:
         if self._slot:
             os.close(self._slot.descriptor)
             self._slot = None
+
+
+def _load_who_serves(settings: Settings) -> None:
+    """Which takes longer than the embedded store takes to start."""
+    importlib.import_module("kvd.server" if settings.workers == 1 else "kvd.workers.pool")
+
+
+def _edge(settings: Settings) -> "EdgeStore":
+    # With the client that it follows by, loaded only where there is an edge.
+    from kvd.edge.store import EdgeStore
+
+    return EdgeStore(settings)
 
 
 def _share_counts(rows: int) -> Slot | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from kvd.addresses import is_loopback
 from kvd.admission import Accept, Admission, Way
 from kvd.counts import Start
-from kvd.edge.location import EdgeLocation
 from kvd.errors import Superseded
 from kvd.process import freed_memory
 from kvd.process.activity import Activity
@@ -29,6 +28,7 @@ from kvd.store.location import StoreLocation
 from kvd.wire import replies
 
 if TYPE_CHECKING:
+    from kvd.edge.location import EdgeLocation
     from kvd.http.serving import Serving
 
 
@@ -36,7 +36,7 @@ class Server:
     """`start` it, keep `run` running, `drain` it, `close` it."""
 
     def __init__(
-        self, settings: Settings, location: StoreLocation | EdgeLocation, listeners: Sequence[Listener],
+        self, settings: Settings, location: "StoreLocation | EdgeLocation", listeners: Sequence[Listener],
         loaded: Reloadable = NOTHING,
         start: Start | None = None, others: Others | None = None,
     ) -> None:  # fmt: skip

@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kvd import __version__, metrics
 from kvd.access.usage import usage
 from kvd.access.users import Users
 from kvd.counts import Start, Table
-from kvd.edge.store import EdgeStore
 from kvd.measuring import Measuring, lines_of
 from kvd.model import Position
 from kvd.process.activity import Activity
@@ -41,6 +40,9 @@ from kvd.watch.snapshot import Copying
 from kvd.wire import words
 from kvd.wire.lines import max_line
 
+if TYPE_CHECKING:
+    from kvd.edge.store import EdgeStore
+
 PROTOCOL = 1
 FEATURES = (
     "resume sync progress transactions follow changes ranges sequence-keys checks watch-options owners auth min "
@@ -53,7 +55,7 @@ class Service:
 
     def __init__(
         self,
-        store: Store | EdgeStore,
+        store: "Store | EdgeStore",
         settings: Settings,
         *,
         embedded: bool,
@@ -75,7 +77,7 @@ class Service:
         self.counts = table.own
         self.store.count_in(self.counts)
         self.measuring = Measuring(self.store, table, start, settings)
-        self._edge = store if isinstance(store, EdgeStore) else None
+        self._edge = None if isinstance(store, Store) else store
         self._features = f"{FEATURES} follows" if self._edge else FEATURES
         self._settings = settings
         self._embedded = embedded

@@ -14,7 +14,7 @@ from kvd.client.login import login_of
 from kvd.client.tls import tls_context
 from kvd.edge.lines import Lines
 from kvd.errors import StartError, Unavailable
-from kvd.settings import OPTIONS, Settings
+from kvd.settings import Settings
 
 logger = logging.getLogger("kvd.edge")
 
@@ -80,13 +80,6 @@ class Upstream:
             raise Unfit(f"{address} is a daemon of an older version, which cannot be followed")
         self._told = ""
         self.address, self.facts, self.path = address, facts, (self.id, *path)
-
-
-def check_alone(settings: Settings) -> None:
-    """Raises StartError if there is nobody to follow, and it is said how."""
-    for option in OPTIONS:
-        if option.field.startswith("follow_") and getattr(settings, option.field):
-            raise StartError(f"{option.name}: expected --follow ADDR beside it")
 
 
 def _limits(settings: Settings) -> Limits:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ class EmbeddedServer(Child):
     """One Redis server on one data directory.
 
     `start` it in the main thread, keep `supervise` running, `stop` it.  `url` is what to connect to.
+    meanwhile: called each time while the server starts, for what must be done anyway; to be set.
     """
 
     stop_wait = STOP_WAIT
@@ -65,6 +67,7 @@ class EmbeddedServer(Child):
         self._disk = Disk(lambda: self._directory.path)
         self._engine_log = EngineLog(self._disk.refuse)
         self.syncs = Syncs(fsync)
+        self.meanwhile: Callable[[], None] = _nothing
 
     @property
     def why_suspect(self) -> str:
@@ -111,8 +114,12 @@ class EmbeddedServer(Child):
         await self._directory.claim(self.engine)
         await self._soundness.look()
         self._soundness.begin(weak=self._fsync != "always")
-        await self._disk.look()
-        await self.launch()
+        # A sync to disk may take as long as all else.
+        looking = asyncio.create_task(self._disk.look())
+        try:
+            await self.launch()
+        finally:
+            await looking
         await self._fit_memory()
 
     async def _fit_memory(self) -> None:
@@ -249,6 +256,7 @@ class EmbeddedServer(Child):
         )  # fmt: skip
         self._guard = _guard(process.pid)
         self._engine_log.follow(process)
+        self.meanwhile()
         return await self._engine_log.wait_until_ready()
 
     async def _wait(self) -> int:
@@ -270,6 +278,10 @@ class EmbeddedServer(Child):
             self._guard.wait()
             self._guard = None
         await self._engine_log.close()
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
 
 
 def _begin(directory: int, parent: int) -> None:

@@ -6,7 +6,7 @@ telling  what the log is told of them
 """
 
 from kvd.settings.fields import GIB, KIB, MIB, OPTIONS, REPLICA, Settings
-from kvd.settings.reading import read
+from kvd.settings.reading import check_alone, read
 from kvd.settings.telling import described, told, unused
 
-__all__ = ["GIB", "KIB", "MIB", "OPTIONS", "REPLICA", "Settings", "described", "read", "told", "unused"]
+__all__ = ["GIB", "KIB", "MIB", "OPTIONS", "REPLICA", "Settings", "check_alone", "described", "read", "told", "unused"]

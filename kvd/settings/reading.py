@@ -114,3 +114,10 @@ def _complete(settings: Settings, given: Container[str], available: Available) -
         read_cache=settings.read_cache if "read_cache" in given else planned,
         notes=settings.data if settings.store and "data" in given else None,
     )
+
+
+def check_alone(settings: Settings) -> None:
+    """Raises StartError if there is nobody to follow, and it is said how."""
+    for option in OPTIONS:
+        if option.field.startswith("follow_") and getattr(settings, option.field):
+            raise StartError(f"{option.name}: expected --follow ADDR beside it")

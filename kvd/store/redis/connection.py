@@ -187,10 +187,9 @@ async def load_scripts(connection: "Connection") -> None:
         if "unknown command" in str(error):
             raise StoreLost("it has no Lua scripting, which kvd needs; use a Redis or Valkey that has it") from None
         raise
-    for source, present in zip(SCRIPTS.values(), known, strict=True):
-        if not present:
-            # Not by SCRIPT LOAD, which is a write to Redis 6.2: with a full disk it ends because of that.
-            await connection.call(command("EVAL", source, 0))
+    # Not by SCRIPT LOAD, which is a write to Redis 6.2: with a full disk it ends because of that.
+    missing = [command("EVAL", source, 0) for source, there in zip(SCRIPTS.values(), known, strict=True) if not there]
+    await asyncio.gather(*map(connection.begin, missing))
 
 
 class Connection(asyncio.Protocol):
