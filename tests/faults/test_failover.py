@@ -217,13 +217,16 @@ def test_runs_of_one_kind_are_one_row() -> None:
         [
             run | {"fault": "stop2.1"}, run | {"fault": "stop1.9+edges", "seconds": 4.0, "order": "not linearizable"},
             run | {"fault": "stop4"}, run | {"fault": "kill", "form": "cluster"}, run | {"fault": "kill+roots"},
+            run | {"fault": "off"}, run | {"fault": "off2"}, run | {"fault": "replica"}, run | {"fault": "off4"},
+            run | {"fault": "link0.3"}, run | {"fault": "link1.3"},
         ]
     )  # fmt: skip
     assert found[0] == (
         "| Sentinel | `replica=1` | it is paused for up to 2.9 s | 2 | 3,000 | 0 | 0 | 0 | 6 (2) | 0 (0) | 2.5 to 4 "
         "| 1 yes, 1 no |"
     )
-    assert [row.split(" | ")[0] for row in found] == ["| Sentinel"] * 3 + ["| Cluster"]
+    assert [row.split(" | ")[0] for row in found] == ["| Sentinel"] * 8 + ["| Cluster"]
+    assert [row.split(" | ")[3] for row in found] == ["2", "1", "1", "1", "2", "1", "1", "1", "1"]
 
 
 @pytest.mark.minutes

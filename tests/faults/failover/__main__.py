@@ -26,6 +26,9 @@ A FAULT is one of
   frozenS    SIGSTOP for S seconds of the daemon that the first edge follows
 and, in network namespaces, where this may make some,
   off        the primary's machine is off the network for 4 seconds
+  offN       machine N is: 0 has the primary, 1 and 2 have its replicas, those after them one each that votes
+  linkA.B    the link between two machines is cut for 4 seconds; the last one has the second daemon, and the number
+             after its own means the machine of all else
   alone      the primary is cut from all but the daemons
   half       the primary and one replica are cut from the others; the daemons reach the first two
   blind      as half, but the daemons reach all
@@ -38,6 +41,7 @@ and, in network namespaces, where this may make some,
   laggard    one replica's machine is, when the primary's dies
 or some of these at once, such as kill+edges.
 
+The servers are what is called redis-server; Valkey's is when a link of that name to it comes first in PATH.
 Status 1 if what must never be has been.
 """
 

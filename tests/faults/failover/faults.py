@@ -24,9 +24,14 @@ SLOW = 0.1
 LOST_BYTES = 100_000
 """Of the end of a file."""
 LONG = ("twice", "half", "blind")
-NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard", "lone")
+NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard", "lone", "link")
 DATA = 3
 """So many machines have the servers; those after them have those that vote, and the last one the second daemon."""
+
+
+def word_of(part: str) -> str:
+    """Of a part of a fault's name, what it is without its number."""
+    return part.rstrip("0123456789.")
 
 
 class Fault:
@@ -40,11 +45,11 @@ class Fault:
         self._do = [self._named(part) for part in name.split("+")]
 
     def _named(self, part: str) -> Callable[[], Awaitable[None]]:
-        word = part.rstrip("0123456789.")
+        word = word_of(part)
         do: Callable[..., Awaitable[None]] | None = getattr(self, f"_{word}", None)
         if do is None or not word.isalpha():
             raise ValueError(f"unknown fault {part!r}")
-        return do if word == part else partial(do, float(part.removeprefix(word)))
+        return do if word == part else partial(do, part.removeprefix(word))
 
     async def run(self) -> None:
         """Do it, and undo it."""
@@ -79,9 +84,9 @@ class Fault:
         second.kill()
         await self._come_back(second)
 
-    async def _stop(self, seconds: float) -> None:
+    async def _stop(self, seconds: str) -> None:
         self._first.signal(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(float(seconds))
         self._first.signal(signal.SIGCONT)
 
     async def _cut(self) -> None:
@@ -101,10 +106,10 @@ class Fault:
         for daemon in self._all_roots:
             await self._restart(daemon)
 
-    async def _frozen(self, seconds: float) -> None:
+    async def _frozen(self, seconds: str) -> None:
         # The edges follow this one.
         self._all_roots[-1].kill(signal.SIGSTOP)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(float(seconds))
         self._all_roots[-1].kill(signal.SIGCONT)
 
     async def _edges(self) -> None:
@@ -150,10 +155,15 @@ class Fault:
     def _of_daemons(self) -> tuple[Machine, Machine]:
         return self._network.here, self._network.machines[-1]
 
-    async def _off(self, machine: int = 0) -> None:
-        self._network.cut_off(self._network.machines[machine])
+    async def _off(self, machine: str = "0") -> None:
+        self._network.cut_off(self._network.machines[int(machine)])
         await asyncio.sleep(CUT)
         self._network.mend()
+
+    async def _link(self, pair: str) -> None:
+        everywhere = [*self._network.machines, self._network.here]
+        left, right = map(int, pair.split("."))
+        await self._apart([left], [], [everywhere[right]])
 
     async def _alone(self) -> None:
         await self._apart([0], [1, 2, *self._voters])
@@ -176,7 +186,7 @@ class Fault:
         await self._apart([0], [1, 2, *self._voters], [self._network.here], LONG_CUT)
 
     async def _replica(self) -> None:
-        await self._off(1)
+        await self._off("1")
 
     async def _parted(self) -> None:
         net = self._network
@@ -192,10 +202,10 @@ class Fault:
         self._network.mend()
         await asyncio.to_thread(self._first.start)
 
-    async def _slow(self, machine: int = 0) -> None:
+    async def _slow(self, machine: str = "0") -> None:
         self._network.slow(self._network.machines[int(machine)], SLOW)
         await asyncio.sleep(CUT)
         await self._die()
 
     async def _laggard(self) -> None:
-        await self._slow(1)
+        await self._slow("1")

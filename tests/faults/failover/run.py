@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.failover.faults import LONG, NETWORKED, Fault
+from tests.faults.failover.faults import LONG, NETWORKED, Fault, word_of
 from tests.faults.failover.judging import Result, judge
 from tests.faults.failover.load import Load
 from tests.faults.failover.watching import MORTAL
@@ -49,7 +49,7 @@ class Setup:
 
 def needs_network(fault: str) -> bool:
     """Whether a fault is one of the network's."""
-    return any(part in NETWORKED for part in fault.split("+"))
+    return any(word_of(part) in NETWORKED for part in fault.split("+"))
 
 
 def run(fault: str, setup: Setup) -> Result:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.faults.failover.faults import DATA, word_of
+
 HEAD = (
     "store", "`--durability`", "what happens", "runs", "acknowledged", "lost", "ghosts", "dirty", "uncertain (done)",
     "unavailable (done)", "seconds without writes", "linearizable",
@@ -25,6 +27,7 @@ FAULTS = {
     "slow": "it is 0.1 s away for 4 s, and its machine dies then",
     "laggard": "a replica is, and the primary's machine dies",
     "off": "it is off the network for 4 s",
+    "link": "it is cut from one other machine",
     "alone": "it is cut from all but the daemons",
     "silent": "it is cut from those that vote alone",
     "far": "it is cut from the daemons alone",
@@ -32,6 +35,8 @@ FAULTS = {
     "half": "it and a replica are cut from all others, the daemons with them",
     "blind": "the same, and the daemons reach all",
     "replica": "one replica is off the network",
+    "voter": "one of those that vote is off the network",
+    "pair": "two other machines are cut from each other",
     "roots": "both daemons are killed, and the primary",
     "frozen": "the daemon of which an edge lives is paused",
 }
@@ -43,10 +48,16 @@ def kind(fault: str) -> str:
     parts = fault.split("+")
     if "roots" in parts:
         return "roots"
-    word = parts[0].rstrip("0123456789.")
-    if word != "stop":
-        return word
-    return word if float(parts[0].removeprefix(word)) < SHORT_PAUSE else "long"
+    word = word_of(parts[0])
+    number = parts[0].removeprefix(word)
+    match word:
+        case "stop":
+            return word if float(number) < SHORT_PAUSE else "long"
+        case "off" if int(number or 0):
+            return "replica" if int(number) < DATA else "voter"
+        case "link":
+            return "link" if number.startswith("0.") else "pair"
+    return word
 
 
 def rows(runs: Iterable[Mapping[str, Any]]) -> list[str]:
