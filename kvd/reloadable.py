@@ -1,4 +1,7 @@
-"""What the daemon reads from files at its start, and reads anew when it is told to (SIGHUP): all of it, or nothing."""
+"""What the daemon reads from files at its start, and reads anew when it is told to (SIGHUP): all of it, or nothing.
+
+With it goes what is no file: how many replicas the store has, where all of them must confirm.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +39,8 @@ NOTHING = Reloadable()
 
 
 def is_any(settings: Settings) -> bool:
-    """Whether the settings name any such file."""
-    return _has_tls(settings) or bool(settings.users)
+    """Whether there is anything to read, or to learn, anew."""
+    return _has_tls(settings) or bool(settings.users) or settings.durability == "replica=all"
 
 
 def _has_tls(settings: Settings) -> bool:

@@ -93,6 +93,7 @@ class Server:
         """Take what was read anew, all of it at one moment."""
         self._load(loaded)
         self._service.change_users(loaded.users)
+        self._service.store.learn_servers()
 
     def answer(self, question: Question) -> Answer:
         """What another process of the daemon asks of this one's connections."""

@@ -188,6 +188,9 @@ class EdgeStore(Reading):
         """How the copy is doing: its process is the daemon's own."""
         return Vitals(0, 0, 0, 0)
 
+    def learn_servers(self) -> None:
+        """An edge has none."""
+
     async def counted(self) -> dict[bytes, tuple[int, int]]:
         """An edge holds to no quotas."""
         return {}

@@ -85,6 +85,35 @@ def test_one_replica_that_is_away_stops_nobody_but_who_wants_all(
         assert strict.line().startswith("OK ")
 
 
+def test_a_replica_that_is_gone_for_good_is_waited_for_until_a_hangup_says_so(
+    group: SentinelGroup, start_daemon: StartDaemon
+) -> None:
+    daemon = start_daemon("--store", group.url, "--durability", "replica=all", "--workers", "2")
+    gone = next(node for node in group.nodes if node is not group.primary)
+    gone.kill()
+    try:
+        with daemon.connect() as peer:
+            reset(group, replicas=1)
+            peer.send("SET gone 1\n")
+            assert is_silent(peer), "it may be only away"
+            daemon.kill(signal.SIGHUP)
+            assert peer.line().startswith("OK ")
+        assert daemon.says("1 replicas are known, and were 2 before")
+    finally:
+        primary = group.primary
+        gone.start("--replicaof", f"{primary.host} {primary.port}")
+    wait_for("the replicas", lambda: primary.info("replication")["connected_slaves"] == 2)
+    reset(group, replicas=2)
+
+
+def reset(group: SentinelGroup, *, replicas: int) -> None:
+    """Have the Sentinels forget servers that are away, and see soon those that are there, and each other."""
+    for node in group.sentinels:
+        node.ask("SENTINEL", "DEBUG", "info-period", 100, "publish-period", 100)
+        node.ask("SENTINEL", "RESET", "*")
+    wait_for("the Sentinels", lambda: all(group.knows_all(node, replicas) for node in group.sentinels))
+
+
 def value(node: Node, key: str) -> bytes:
     """The record that a server has of a key."""
     found = node.ask("HGET", "{kvd}:data", key)

@@ -171,10 +171,11 @@ class SentinelGroup(Group):
         for node in self.sentinels:
             node.start()
         wait_for("the replicas", lambda: first.info("replication")["connected_slaves"] == len(replicas))
-        wait_for("the Sentinels", lambda: all(self._knows_all(node, len(replicas)) for node in self.sentinels))
+        wait_for("the Sentinels", lambda: all(self.knows_all(node, len(replicas)) for node in self.sentinels))
 
     @staticmethod
-    def _knows_all(sentinel: Node, replicas: int) -> bool:
+    def knows_all(sentinel: Node, replicas: int) -> bool:
+        """Whether it knows the others, and so many replicas, and has no doubts."""
         view = fields(sentinel.ask("SENTINEL", "MASTER", NAME))
         return (view["num-other-sentinels"], view["num-slaves"], view["flags"]) == ("2", str(replicas), "master")
 

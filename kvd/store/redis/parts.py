@@ -67,6 +67,9 @@ class Parts:
     async def check(self, connection: Connection) -> None:
         """Whether the store is set up as it must be.  Raises StoreLost, StoreUnusable, Rejected, TimeoutError."""
 
+    def learn_servers(self) -> None:
+        """Forget what is gone for good, which whoever runs the servers says."""
+
     async def confirm(self, revision: int) -> None:
         """Returns when a revision is where no loss of one server can undo it.  Raises Unavailable."""
 

@@ -187,6 +187,10 @@ class Store(LoggedChanges):
                         await asyncio.sleep(BUSY_PAUSE)
             raise
 
+    def learn_servers(self) -> None:
+        """See `Parts`."""
+        self._parts.learn_servers()
+
     async def close(self) -> None:
         """Close what `run` does not close, and note that we left: nobody has to find our last writes again."""
         engine = self._attaching.engine

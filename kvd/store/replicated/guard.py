@@ -16,13 +16,15 @@ logger = logging.getLogger("kvd.store")
 
 INTERVAL = 0.02
 """Seconds between questions.  With 0.1 a primary that woke up was noticed too late, and thousands of writes lost."""
+LEARNING = 15.0
+"""Seconds in which all who watch over the primary are to agree on its replicas; a Sentinel looks every ten."""
 
 
 class Guard:
     """Keep `run` running; `close` it.
 
     connections that `watch` was told of are closed when their server may be no primary any more.
-    replicas: int, the most that were ever known.
+    replicas: int, the most that were known since they were last learned.
     """
 
     def __init__(self, witnesses: Witnesses) -> None:
@@ -35,6 +37,14 @@ class Guard:
         self._verifying: list[asyncio.Future[None]] = []
         self._hurry = asyncio.Event()
         self._heard = 0.0
+        self._learns_until = 0.0
+
+    def learn_replicas(self) -> None:
+        """Take the number of replicas anew, once all who watch over the primary agree on it: one may be gone for good.
+
+        What fewer of them say does not count, for one that was away may come back, and be promoted by who knows of it.
+        """
+        self._learns_until = asyncio.get_running_loop().time() + LEARNING
 
     # ---- who connects
 
@@ -121,8 +131,22 @@ class Guard:
     async def _ask(self) -> Primary:
         primary = await self.witnesses.find()
         self._heard = asyncio.get_running_loop().time()
+        if self._learns_until:
+            self._learn(primary)
         self.replicas = max(self.replicas, primary.replicas)
         return primary
+
+    def _learn(self, primary: Primary) -> None:
+        if primary.is_agreed and not primary.doubt:
+            logger.info("%d replicas are known, and were %d before", primary.replicas, self.replicas)
+            self.replicas = primary.replicas
+        elif self._heard < self._learns_until:
+            return
+        else:
+            logger.warning(
+                "%d replicas stay known: not all who watch over the primary agree that they are fewer", self.replicas
+            )
+        self._learns_until = 0.0
 
     async def _take(self, primary: Primary) -> None:
         if primary.doubt:

@@ -166,6 +166,11 @@ class ConfirmedParts(GuardedParts):
         except (TimeoutError, StoreLost):
             raise Unavailable("too few replicas confirm what is there; try again") from None
 
+    def learn_servers(self) -> None:
+        """See `Parts`."""
+        if not self._replicas:
+            self._guard.learn_replicas()
+
     async def close(self) -> None:
         """See `Parts`."""
         await self._confirmed.close()

@@ -11,12 +11,14 @@ class Primary(NamedTuple):
     replicas: int, how many are known, also those that are away.
     doubt: why it may be none any more, or soon; "" if nothing speaks against it.
     patience: float, seconds after which those who watch over it take it for dead.
+    is_agreed: whether all who watch over it have answered, and know as many replicas; of none they may not know yet.
     """
 
     address: Address
     replicas: int
     doubt: str
     patience: float
+    is_agreed: bool
 
     def __str__(self) -> str:
         return shown(self.address)

@@ -32,11 +32,13 @@ class Sentinels:
         best = max(views, key=lambda view: view.number(b"config-epoch"))
         address = best.address
         patience = best.number(b"down-after-milliseconds") / 1000
+        replicas = [view.number(b"num-slaves") for view in views]
         return Primary(
             address,
-            max(view.number(b"num-slaves") for view in views),
+            max(replicas),
             self._doubt([view.text(b"flags") for view in views if view.address == address], views),
             patience or DOWN_AFTER,
+            len(replicas) == len(self._all) and min(replicas) == max(replicas) > 0,
         )
 
     def _doubt(self, flags: list[str], views: "list[View]") -> str:
