@@ -34,5 +34,7 @@ findings      what may be wrong in a store, and what is done about it
 mending       what is done about it, done
 restoring     filling an empty store with the keys of a backup
 parts         what a store is made of, that another set of parts replaces where there are several servers
+first_look    whether a store is there, and one that may be used, before it is
+single_keys   what a store does with single keys
 store         all of it, in kvd's terms
 """

@@ -1,37 +1,33 @@
 """The store: what sessions and the daemon ask of Redis, in kvd's own terms."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
-from kvd.backoff import Backoff
 from kvd.counts import Counts
-from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded, Unavailable
-from kvd.model import Outcome, Position, Record
+from kvd.errors import StoreLost, Superseded, Unavailable
+from kvd.model import Position
 from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
-from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
-from kvd.store.api import Found, Page, ReadDone, Vitals, WriteDone
+from kvd.requests import KeyRange
+from kvd.store.api import Page, Vitals
 from kvd.store.redis.attach import End, read_end
-from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS, GRACE
+from kvd.store.redis.batching import GRACE
 from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.changes import LoggedChanges
 from kvd.store.redis.clock import Clock
-from kvd.store.redis.connection import META, Connector, Rejected, answer, command, info_of, lost_by, script
+from kvd.store.redis.connection import META, Connector, Rejected, command, info_of, script
 from kvd.store.redis.counted import ask_counted
-from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
-from kvd.store.redis.engine import ask, check_server, engine_of, warn_of
+from kvd.store.redis.disk_space import DELETES_SHARE, FreeSpace, unlimited
+from kvd.store.redis.engine import engine_of
 from kvd.store.redis.expiry import Counting
-from kvd.store.redis.jobs import Job
+from kvd.store.redis.first_look import FirstLook
 from kvd.store.redis.listing import Ranges
 from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.parts import Parts
+from kvd.store.redis.single_keys import SingleKeys
 from kvd.store.redis.vitals import ask_vitals
-
-logger = logging.getLogger("kvd.store")
 
 OWNER_KEYS = 100
 """Keys that may live with one, unless told."""
@@ -43,11 +39,8 @@ def _always(_: bytes) -> bool:
     return True
 
 
-class Store(LoggedChanges):
+class Store(SingleKeys, LoggedChanges):
     """One Redis, by URL.  `start` it, keep `run` running, `close` it."""
-
-    batch_items = BATCH_ITEMS
-    batch_bytes = BATCH_BYTES
 
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
@@ -65,14 +58,14 @@ class Store(LoggedChanges):
         self.server = ""
         self._free_space = free_space
         self._clock = Clock()
-        self._cache = cache or LocalCache(0)
-        self.kept = self._cache.get
-        self._large = parts.large_reads(self._clock, self._cache)
-        self._reads = parts.reads(self._clock, self._cache, self._large.read_then)
-        self._writes = parts.writes(self._clock, self._cache, free_space, owner_keys)
-        attaching = parts.attaching(self._clock, self._writes.daemon, fsync, self._is_full)
-        super().__init__(parts, parts.control(self._clock), parts.calls(self._clock), attaching)
-        self._writes.attach = attaching.attach
+        cache = cache or LocalCache(0)
+        large = parts.large_reads(self._clock, cache)
+        reads = parts.reads(self._clock, cache, large.read_then)
+        writes = parts.writes(self._clock, cache, free_space, owner_keys)
+        SingleKeys.__init__(self, cache, reads, large, writes)
+        attaching = parts.attaching(self._clock, writes.daemon, fsync, self._is_full)
+        LoggedChanges.__init__(self, parts, parts.control(self._clock), parts.calls(self._clock), attaching)
+        writes.attach = attaching.attach
         self._fsync = fsync
         self._listing = parts.calls(self._clock)
         self._housekeeping = Housekeeping(
@@ -92,50 +85,12 @@ class Store(LoggedChanges):
         read its data.
         loss: what to say if there is no store, where there was one; "" where there need not be one.
         """
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + wait
-        backoff = Backoff(jitter=True)
-        while True:
-            try:
-                await self._look(end, loss, suspect=suspect)
-            except StoreUnusable as error:
-                raise StartError(f"cannot use the store: {error}") from None
-            except Superseded as error:
-                raise StartError(str(error)) from None
-            except (StoreLost, TimeoutError) as lost:
-                why = str(lost) or "it does not answer"
-            else:
-                break
-            if self._is_full():
-                raise StartError(f"cannot use the store: {why}; {FULL}")
-            is_first, pause = backoff.is_fresh, backoff.next()
-            if loop.time() + pause > give_up:
-                raise StartError(f"cannot reach the store: {why}; is it running, and is its URL right?")
-            if is_first:
-                logger.warning("the store is unreachable: %s; waiting for up to %.10g s (--store-wait)", why, wait)
-            await asyncio.sleep(pause)
-        if not backoff.is_fresh:
-            logger.info("the store is there")
+        first = FirstLook(self._parts, self._attaching, self._is_full, end, loss, suspect=suspect)
+        self.server = await first.until_good(wait)
 
     def _is_full(self) -> bool:
         """Whether its disk has no space, not even for deletes."""
         return self._free_space(0) < DELETES_SHARE
-
-    async def _look(self, end: End | None, loss: str, *, suspect: bool | None) -> None:
-        """One attempt of `start`.  Raises StoreLost, TimeoutError."""
-        connection = await self._parts.attacher.open()
-        try:
-            self.server = engine_of(await check_server(connection))
-            await self._parts.check(connection)
-            if loss and not await ask(connection, command("EXISTS", META)):
-                raise StartError(loss)
-            await self._attaching.attach_first(connection, end, doubtful=suspect)
-        except Rejected as error:
-            raise lost_by(error) from None
-        finally:
-            await connection.close()
-        if suspect is None and self._attaching.engine:
-            warn_of(self._attaching.engine)
 
     def count_in(self, counts: Counts) -> None:
         """Count what is asked of it in a process's row."""
@@ -204,65 +159,6 @@ class Store(LoggedChanges):
         await self._backlog.close()
         await self._parts.close()
 
-    # ---- single keys
-
-    async def read(self, keys: Sequence[bytes]) -> Found:
-        """The records of at most BATCH_ITEMS keys, None for those that are not there, and the clock (ms).
-
-        Values of large records are left out; `fetch` gets one.  Raises Unavailable.
-        """
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self.read_then(keys, partial(answer, future))
-        return await future
-
-    def read_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
-        """Have `done` called with what `read` gives or raises; at once, if all of it is kept here.
-
-        fetch: with its value, however large, if it is one key.
-        """
-        records = self.kept_all(keys)
-        if records is None:
-            self.ask_then(keys, done, fetch=fetch)
-        else:
-            # Nothing that is kept has a time to live, for which alone the clock is asked.
-            done(([*records], 0))
-
-    def ask_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
-        """The same for keys that are not kept here."""
-        self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
-
-    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
-        """The records of keys, if all of them are kept here, and not too much for one reply."""
-        records = self._cache.get_all(keys)
-        return records if records and sum([len(record.value) for record in records]) <= BATCH_BYTES else None
-
-    async def fetch(self, key: bytes) -> Record | None:
-        """One record with its value, however large.  Raises Unavailable."""
-        (record,), _ = await self.read([key])
-        if record and record.large:
-            (record,) = await self._large.read(key, record)
-        return record
-
-    async def write(self, writes: Sequence[AnyWrite] | Simple, size: int) -> list[Outcome]:
-        """Apply at most BATCH_ITEMS writes in their order; other writes may come between them.
-
-        size: int, bytes of their values.  Raises Unavailable, Uncertain.
-        """
-        future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self.write_then(writes, size, partial(answer, future))
-        return await future
-
-    def write_then(self, writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
-        """Have `done` called with what `write` gives or raises."""
-        simple = isinstance(writes, Simple)
-        count = len(writes.keys) if isinstance(writes, Simple) else len(writes)
-        self._writes.put(Job(writes, count, size, count, done, simple=simple))
-
-    async def transact(self, transaction: Transaction | Limited, size: int) -> Outcome:
-        """Apply all of a transaction, or nothing.  Raises Unavailable, Uncertain."""
-        (outcome,) = await self._writes.submit([transaction], size, len(transaction.touches()))
-        return bytes(outcome)
-
     # ---- ranges of keys
 
     def pages(self, wanted: KeyRange, *, records: bool) -> AsyncIterator[Page]:
@@ -277,10 +173,6 @@ class Store(LoggedChanges):
         """
         return await self._ranges.page(pattern, after, values=values)
 
-    def _asked(self) -> int:
-        """How often single keys were read or written."""
-        return self._cache.asked + self._reads.asked + self._writes.asked
-
     async def records(self, keys: Sequence[bytes], *, values: bool = True) -> Page:
         """The records of the first of some keys, at least one, as of one moment, None for those that are not there;
         also expired ones whose end is not in the change log yet.  values: whether with large ones.  Raises
@@ -291,7 +183,7 @@ class Store(LoggedChanges):
         """How many keys match.  Raises Unavailable."""
         return await self._ranges.count(pattern)
 
-    # ---- the change log
+    # ---- how it is doing
 
     def now(self) -> int:
         """The store's clock as far as this daemon knows, in milliseconds."""
