@@ -10,7 +10,7 @@ from kvd.client.calling import backoff
 from kvd.client.connection import Connection
 from kvd.client.dialing import Addresses
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, checked
-from kvd.client.lines import STATUS
+from kvd.client.lines import STATUS, word_of
 from kvd.client.login import login_of
 from kvd.client.received import Received
 from kvd.client.silence import Silence
@@ -18,14 +18,8 @@ from kvd.client.tls import tls_context
 
 __all__ = ["STATUS", "Connect", "LineConnection", "backoff", "word_of"]
 
-
 Connect = Callable[[], Awaitable["LineConnection"]]
 """Makes another connection to the same daemon."""
-
-
-def word_of(line: bytes) -> bytes:
-    """The word that a line begins with."""
-    return line.partition(b" ")[0]
 
 
 class LineConnection:

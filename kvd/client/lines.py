@@ -40,6 +40,11 @@ class Reply(NamedTuple):
     items: Sequence[Line] = ()
 
 
+def word_of(line: bytes) -> bytes:
+    """The word that a line begins with."""
+    return line.partition(b" ")[0]
+
+
 def read(line: Line, how: Callable[[Line], Result]) -> Result:
     """What a line says, read in some way, which raises ValueError or a Refusal for what it cannot be.
 

@@ -23,12 +23,6 @@ class _WholeLines(Protocol):
         """Expect no answer."""
         return request.data
 
-    def take(self) -> list[bytes]:
-        """The whole lines that came, without their ends."""
-        whole = list(self.lines)
-        self.lines.clear()
-        return whole
-
 
 class RawLines:
     """Requests to a daemon, and what it sends, as lines.  One thread receives; another one may send."""

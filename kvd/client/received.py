@@ -35,6 +35,17 @@ class Received:
         if self._begun_size > self.longest:
             raise ProtocolError(f"the daemon sent a line of more than {self.longest} bytes")
 
+    def take(self) -> list[bytes]:
+        """All lines that have ended."""
+        whole = list(self.lines)
+        self.lines.clear()
+        return whole
+
+    @property
+    def is_amid(self) -> bool:
+        """Whether a line has begun to come."""
+        return self._begun_size > 0
+
     def forget(self) -> None:
         """Drop what was received."""
         self.lines.clear()

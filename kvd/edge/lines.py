@@ -2,17 +2,11 @@
 
 from kvd.client.connection import Connection
 from kvd.client.errors import ProtocolError, TimedOut
-from kvd.client.received import LONGEST_LINE
+from kvd.client.received import Received
 from kvd.client.silence import Silence
 from kvd.errors import ConnectionLost
 
-STATUS = frozenset((b"OK", b"OK64", b"NONE", b"CONFLICT", b"ERR"))
 PUSHED = frozenset((b"CHANGE", b"PROGRESS", b"END", b"BATCH", b"TIME", b"TTL", b"WITH"))
-
-
-def word_of(line: bytes) -> bytes:
-    """The word that a line begins with."""
-    return line.partition(b" ")[0]
 
 
 class Lines:
@@ -24,8 +18,7 @@ class Lines:
     def __init__(self, connection: Connection, silence: float) -> None:
         """silence: seconds."""
         self._connection = connection
-        self._begun: list[bytes] = []  # pieces of the next line: one bytes object would cost its square
-        self._size = 0
+        self._received = Received()
         self.is_due = False
         self.address = connection.address
         self._silence = Silence(connection, silence, lambda: self.is_due)
@@ -38,19 +31,13 @@ class Lines:
 
     async def read(self) -> list[bytes]:
         """The next whole lines, without their ends.  Raises ConnectionLost."""
-        while True:
-            ended, found, rest = (await self._connection.read()).rpartition(b"\n")
-            whole = b"".join((*self._begun, ended)).split(b"\n") if found else []
-            if found:
-                self._begun.clear()
-                self._size = 0
-            if rest:
-                self._begun.append(rest)
-                self._size += len(rest)
-            if self._size > LONGEST_LINE:
-                raise ProtocolError(f"{self.address} sent a line of more than {LONGEST_LINE} bytes")
-            if whole:
-                return whole
+        while not self._received.lines:
+            data = await self._connection.read()
+            try:
+                self._received.receive(data)
+            except ProtocolError as error:
+                raise ProtocolError(f"lost kvd at {self.address} ({error})") from None
+        return self._received.take()
 
     @property
     def is_closed(self) -> bool:
@@ -60,7 +47,7 @@ class Lines:
     @property
     def is_amid(self) -> bool:
         """Whether a line has begun to come."""
-        return bool(self._begun)
+        return self._received.is_amid
 
     def give_up(self) -> None:
         """It is lost."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kvd.backoff import Backoff
-from kvd.edge.lines import STATUS, Lines, word_of
+from kvd.client.lines import STATUS, word_of
+from kvd.edge.lines import Lines
 from kvd.edge.upstream import Upstream
 from kvd.errors import ConnectionLost, KvdError
 from kvd.model import Position

@@ -6,7 +6,8 @@ A connection that was used for one is kept for the next.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from kvd.edge.lines import PUSHED, STATUS, Lines, word_of
+from kvd.client.lines import STATUS, word_of
+from kvd.edge.lines import PUSHED, Lines
 from kvd.edge.upstream import Upstream
 from kvd.errors import REFUSALS, ConnectionLost, Refusal, Unavailable, Uncertain
 
