@@ -1,7 +1,6 @@
 """A connection on which a command speaks for itself, without an event loop."""
 
 import ssl
-from contextlib import suppress
 from typing import Any
 
 from kvd.cli.command import Arguments, how
@@ -10,7 +9,7 @@ from kvd.client import tls_context
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, Limits, checked
 from kvd.client.login import login_of
 from kvd.client.raw import RawLines
-from kvd.errors import ConnectionLost, KvdError, Unavailable
+from kvd.errors import KvdError
 
 SHOWN = 60
 """Bytes of a line that a message repeats."""
@@ -18,12 +17,7 @@ SHOWN = 60
 
 def speaking(args: Arguments) -> RawLines:
     """Connect.  Raises KvdError."""
-    *others, last = args["--addr"]
-    limits = limits_of(**how(args))
-    for address in others:
-        with suppress(ConnectionLost, Unavailable):
-            return RawLines.open(address, limits)
-    return RawLines.open(last, limits)
+    return RawLines.open(args["--addr"], limits_of(**how(args)))
 
 
 def limits_of(

@@ -7,20 +7,22 @@ revision grows from holder to holder: it is the fence.
 
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from kvd.client import arguments, listings, requests
 from kvd.client.arguments import Seconds, Value
+from kvd.client.calling import backoff
 from kvd.client.dialing import Addresses
-from kvd.client.errors import Conflict, LeaseLost
+from kvd.client.errors import Conflict, LeaseLost, ProtocolError
 from kvd.client.faces import Face
 from kvd.client.following import Following
 from kvd.client.leasing import Leasing, Lost
 from kvd.client.limits import Limits
 from kvd.client.watching import until as in_seconds
 from kvd.client.words import Copy, Item
-from kvd.errors import ConnectionLost, KvdError, Uncertain
+from kvd.errors import ConnectionLost, KvdError, Unavailable, Uncertain
 
 
 class Locking:
@@ -31,12 +33,15 @@ class Locking:
     """
 
     def __init__(
-        self, face: Face, addresses: Addresses, limits: Limits, name: str, value: Value, lease: Leasing,
-        owns_lease: bool,
+        self, face: Face, addresses: Addresses, limits: Limits, name: str, value: Value,
+        make_lease: Callable[[], Leasing], owns_lease: bool,
     ) -> None:  # fmt: skip
-        self._append = requests.append(f"{name}/", value, owner=lease.key)
+        """make_lease: of its own, another one each time; or the one that was given."""
         self._face, self._addresses, self._limits = face, addresses, limits
-        self._name, self.lease, self._owns_lease = name, lease, owns_lease
+        self._name, self._value, self._make_lease, self._owns_lease = name, value, make_lease, owns_lease
+        self.lease = make_lease()
+        self._append = requests.append(f"{name}/", value, owner=self.lease.key)
+        self._has_stood = False
         self._waiting: Following | None = None
         self._has_it = False
         self.item: Item | None = None
@@ -61,12 +66,34 @@ class Locking:
         return Leading(self._face, self._addresses, self._limits, self._name)
 
     async def acquire(self, seconds: float | None) -> Item:
-        """Wait for the lock.  Raises TimeoutError, LeaseLost, and what a request does."""
-        end = in_seconds(seconds)
+        """Wait for the lock.  Raises TimeoutError, LeaseLost of a lease that was given, and what a request does.
+
+        Who lost the place in the queue before it was the first, as in a restart that takes longer than the lease, had
+        nothing that could be lost: it stands in the queue again.
+        """
+        end, until = in_seconds(seconds), time.monotonic() + self._limits.reconnect
+        pauses = backoff()
+        while True:
+            try:
+                return await self._acquire(end)
+            except (LeaseLost, ConnectionLost, Unavailable, Uncertain) as error:
+                pause = error.retry or pauses.next()
+                may_go_on = self._has_stood or time.monotonic() + pause < until
+                if not self._owns_lease or not may_go_on or isinstance(error, ProtocolError):
+                    raise
+            left = pause if end is None else end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            await self._face.alarm().wait(min(pause, left))
+            self.lease, self.lost = self._make_lease(), None
+            self._append = requests.append(f"{self._name}/", self._value, owner=self.lease.key)
+
+    async def _acquire(self, end: float | None) -> Item:
         if self._owns_lease:
             await self.lease.open()
         try:
             self.item = item = await self._queued()
+            self._has_stood = True
             self.lease.hold(item.key, item.revision, self._lose)
             while before := await self._before(item.key):
                 await self._wait(before, end)
@@ -158,7 +185,10 @@ class Locks:
 
     def locking(self, name: str, ttl: Seconds, value: Value | None, lease: Leasing | None) -> Locking:
         """A place in a queue, with a lease of its own unless one is given.  Raises TypeError, ValueError, Refusal."""
-        living = lease or self.leasing(f"{name}.lease-{token()}", value, ttl)
+
+        def living() -> Leasing:
+            return lease or self.leasing(f"{name}.lease-{token()}", value, ttl)
+
         shown = holder() if value is None else value
         return Locking(self._face, Addresses(self._addresses), self._limits, name, shown, living, not lease)
 

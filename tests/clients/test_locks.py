@@ -11,6 +11,7 @@ from kvd import client
 from kvd.client import Conflict, LeaseLost, sync
 from tests.support.faces import Connect, connect_in_threads
 from tests.support.processes import Daemon
+from tests.support.proxy import Proxy
 
 NAMES = map(str, itertools.count())
 """Of keys that no other test has."""
@@ -25,6 +26,12 @@ async def queued(kv: Any, name: str, number: int) -> None:
     """Wait until so many stand in a lock's queue."""
     while await kv.count(f"{name}/*") < number:
         await kv.ping()
+
+
+async def left(kv: Any, name: str, number: int) -> None:
+    """Wait until no more than so many stand there."""
+    while await kv.count(f"{name}/*") > number:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 async def test_a_lease_is_there_while_it_is_held(shared_daemon: Daemon, connect: Connect) -> None:
@@ -104,6 +111,29 @@ async def test_waiting_asks_nothing(shared_daemon: Daemon, connect: Connect) -> 
 async def _entered(lock: Any) -> None:
     async with lock:
         pass
+
+
+async def test_who_waits_stands_in_the_queue_again_after_an_outage(shared_daemon: Daemon, connect: Connect) -> None:
+    """A lease that ends meanwhile is no lock that was lost; and to begin is tried as long as any call is."""
+    name, proxy = f"lock{next(NAMES)}", Proxy(shared_daemon.port)
+    await proxy.start()
+    async with await connect(shared_daemon.addr) as kv, await connect(f"127.0.0.1:{proxy.port}") as other:
+        async with kv.lock(name, 60):
+            proxy.refusing = True
+            proxy.cut()
+            waiting = asyncio.create_task(_entered(other.lock(name, 0.6)))
+            with pytest.raises(TimeoutError):
+                await _entered(other.lock(name, 0.6, timeout=0.2))
+            proxy.refusing = False
+            await queued(kv, name, 2)
+            proxy.refusing = True
+            proxy.cut()
+            await left(kv, name, 1)
+            proxy.refusing = False
+            await queued(kv, name, 2)
+        await waiting
+        assert await kv.count(f"{name}/*") == 0
+    await proxy.close()
 
 
 async def test_a_lock_that_somebody_breaks_is_told(shared_daemon: Daemon, connect: Connect) -> None:
