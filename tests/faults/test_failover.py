@@ -229,6 +229,15 @@ def test_runs_of_one_kind_are_one_row() -> None:
     assert [row.split(" | ")[3] for row in found] == ["2", "1", "1", "1", "2", "1", "1", "1", "1"]
 
 
+@pytest.mark.slow
+def test_nothing_is_lost_when_one_primary_is_paused_the_next_one_cut_off_and_the_next_one_killed() -> None:
+    if missing := why_none():
+        pytest.skip(missing)
+    result = run("turns", Setup(durability="replica=all", edges=0))
+    assert result.acknowledged
+    assert not result.violations("replica=all")
+
+
 @pytest.mark.minutes
 @pytest.mark.parametrize("fault", ["kill", "off+edges"])
 @pytest.mark.parametrize("durability", ["replica=1", "replica=all"])

@@ -102,14 +102,14 @@ def test_a_replica_that_is_gone_for_good_is_waited_for_until_a_hangup_says_so(
     finally:
         primary = group.primary
         gone.start("--replicaof", f"{primary.host} {primary.port}")
-    wait_for("the replicas", lambda: primary.info("replication")["connected_slaves"] == 2)
+    group.wait_for_replicas()
     reset(group, replicas=2)
 
 
 def reset(group: SentinelGroup, *, replicas: int) -> None:
     """Have the Sentinels forget servers that are away, and see soon those that are there, and each other."""
+    group.hurry()
     for node in group.sentinels:
-        node.ask("SENTINEL", "DEBUG", "info-period", 100, "publish-period", 100)
         node.ask("SENTINEL", "RESET", "*")
     wait_for("the Sentinels", lambda: all(group.knows_all(node, replicas) for node in group.sentinels))
 

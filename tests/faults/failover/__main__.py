@@ -39,6 +39,8 @@ and, in network namespaces, where this may make some,
   parted     the links from the primary to its replicas are cut 0.8 s before its machine dies
   slow       the primary's machine is 0.1 s away, each way, for 4 seconds, and then it dies
   laggard    one replica's machine is, when the primary's dies
+  turns      one after the other, with Sentinels in a hurry: it is paused, the next one is cut from all but the daemons,
+             and the one after that is killed, each until there is another one
 or some of these at once, such as kill+edges.
 
 The servers are what is called redis-server; Valkey's is when a link of that name to it comes first in PATH.

@@ -19,12 +19,16 @@ DAEMON_AWAY = 0.5
 CUT = 4.0
 LONG_CUT = 8.0
 PARTED = 0.8
+BETWEEN = 0.5
+"""Seconds of load between faults that follow each other."""
 SLOW = 0.1
 """Seconds that all takes on a slow link, each way."""
 LOST_BYTES = 100_000
 """Of the end of a file."""
 LONG = ("twice", "half", "blind")
-NETWORKED = ("off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard", "lone", "link")
+NETWORKED = (
+    "off", "alone", "half", "blind", "silent", "far", "replica", "parted", "slow", "laggard", "lone", "link", "turns",
+)  # fmt: skip
 DATA = 3
 """So many machines have the servers; those after them have those that vote, and the last one the second daemon."""
 
@@ -164,6 +168,26 @@ class Fault:
         everywhere = [*self._network.machines, self._network.here]
         left, right = map(int, pair.split("."))
         await self._apart([left], [], [everywhere[right]])
+
+    async def _turns(self) -> None:
+        """Without pauses in between: it goes on as soon as all replicas are there again."""
+        self._group.hurry()
+        turns: Sequence[tuple[Callable[[], None], Callable[[], None]]] = (
+            (lambda: self._first.signal(signal.SIGSTOP), lambda: self._first.signal(signal.SIGCONT)),
+            (self._isolate, self._network.mend),
+            (lambda: self._first.kill(), lambda: self._first.start()),
+        )
+        for lose, give_back in turns:
+            self._first = self._group.primary
+            lose()
+            await asyncio.to_thread(wait_for, "another primary", lambda: self._group.other(self._first))
+            await asyncio.to_thread(give_back)
+            await asyncio.to_thread(self._group.wait_for_replicas)
+            await asyncio.sleep(BETWEEN)
+
+    def _isolate(self) -> None:
+        net, place = self._network, self._group.nodes.index(self._first)
+        net.cut([(net.machines[place], net.machines[n]) for n in (*range(DATA), *self._voters) if n != place])
 
     async def _alone(self) -> None:
         await self._apart([0], [1, 2, *self._voters])

@@ -21,6 +21,8 @@ BEFORE, AFTER = 2.5, 11.0
 """Seconds of load before a fault begins, and from then on, and
 LONG_AFTER: where servers have to be found again, which takes Sentinels more than ten."""
 LONG_AFTER = 24.0
+AT_ONCE = ("turns",)
+"""Faults that end when all is well again."""
 UNCERTAIN = 13.0
 """Seconds in which every request is answered, whatever happens."""
 PLACES = {"sentinel": 6, "cluster": 5}
@@ -65,7 +67,8 @@ def run(fault: str, setup: Setup) -> Result:
         # With all, it is written on when the one that is gone has been found again.
         long = setup.durability == "replica=all" or any(part in LONG for part in fault.split("+"))
         doing = Fault(fault, group, net, roots, edges)
-        running = asyncio.run(load(doing, roots, edges, LONG_AFTER if long else AFTER))
+        seconds = 0.0 if fault in AT_ONCE else LONG_AFTER if long else AFTER
+        running = asyncio.run(load(doing, roots, edges, seconds))
         node = group.primary
         result = judge(running.seen, final(node))
         result.moved = node is not group.nodes[0]

@@ -37,6 +37,7 @@ FAULTS = {
     "replica": "one replica is off the network",
     "voter": "one of those that vote is off the network",
     "pair": "two other machines are cut from each other",
+    "turns": "it is paused, the next one is cut off, and the one after that is killed",
     "roots": "both daemons are killed, and the primary",
     "frozen": "the daemon of which an edge lives is paused",
 }
