@@ -10,13 +10,12 @@ from functools import partial
 from kvd.cli.command import Arguments, how
 from kvd.cli.guard import Guard
 from kvd.cli.locks import NOT_BEGUN
-from kvd.cli.speaking import limits_of
 from kvd.cli.status import CANNOT_RUN, Failure, asking
 from kvd.client import Copy, Item, arguments
 from kvd.client.dialing import Addresses
 from kvd.client.errors import LeaseLost
 from kvd.client.following import Following
-from kvd.client.limits import Limits
+from kvd.client.limits import Limits, checked
 from kvd.client.locking import Locking, Locks
 from kvd.client.tasks import TaskFace
 from kvd.errors import KvdError
@@ -47,7 +46,7 @@ async def hold(args: Arguments, value: bytes | None) -> None:
         try:
             with asking():
                 arguments.key(args["<NAME>"])
-                limits = limits_of(**how(args))
+                limits = checked(**how(args))
                 locking = Locks(TaskFace(), args["--addr"], limits).locking(args["<NAME>"], args["--ttl"], value, None)
                 item = await locking.acquire(args["--wait"])
         except TimeoutError:

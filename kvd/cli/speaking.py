@@ -1,13 +1,8 @@
 """A connection on which a command speaks for itself, without an event loop."""
 
-import ssl
-from typing import Any
-
 from kvd.cli.command import Arguments, how
 from kvd.cli.status import failure_of
-from kvd.client import tls_context
-from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, Limits, checked
-from kvd.client.login import login_of
+from kvd.client.limits import checked
 from kvd.client.raw import RawLines
 from kvd.errors import KvdError
 
@@ -17,15 +12,7 @@ SHOWN = 60
 
 def speaking(args: Arguments) -> RawLines:
     """Connect.  Raises KvdError."""
-    return RawLines.open(args["--addr"], limits_of(**how(args)))
-
-
-def limits_of(
-    *, tls: bool | ssl.SSLContext = False, user: str | None = None, password: str | None = None, **waits: Any
-) -> Limits:
-    """What connect would make of these."""
-    waits = {"connect_timeout": CONNECT_TIMEOUT, "timeout": TIMEOUT} | waits
-    return checked(**waits, tls=tls_context(tls, None, None, None), login=login_of(user, password))
+    return RawLines.open(args["--addr"], checked(**how(args)))
 
 
 class Refused:

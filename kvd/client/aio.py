@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from kvd.client import arguments, limits
 from kvd.client.aio_calls import Calls
@@ -12,14 +12,14 @@ from kvd.client.calling import Calling
 from kvd.client.committing import TaskTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.limits import CONNECT_TIMEOUT, LEASE, RECONNECT, TIMEOUT, Limits
-from kvd.client.login import login_of
 from kvd.client.tasks import TaskFace
-from kvd.client.tls import File, tls_context
+from kvd.client.tls import File
 from kvd.client.words import WatchOptions
 
 if TYPE_CHECKING:  # what a program does not use is not loaded
     from kvd.client.following import Retrying
-    from kvd.client.lock import Election, Lease, Lock, Told
+    from kvd.client.leasing import Told
+    from kvd.client.lock import Election, Lease, Lock
     from kvd.client.locking import Locks
     from kvd.client.mirror import Mirror
     from kvd.client.places import Place
@@ -56,8 +56,9 @@ async def connect(
     Raises BadAddress, Unreachable, Refusal, TypeError, ValueError.
     """
     waits = limits.checked(
-        connect_timeout, timeout, reconnect, retry_uncertain, tls_context(tls, ca, cert, key), login_of(user, password)
-    )
+        connect_timeout, timeout, reconnect, retry_uncertain,
+        tls=tls, ca=ca, cert=cert, key=key, user=user, password=password,
+    )  # fmt: skip
     client = Client(arguments.addresses(address), waits)
     await client._calling.open()
     return client
@@ -115,26 +116,20 @@ class Client(Calls):
         """Watch through restarts and lost connections, on connections of its own."""
         from kvd.client.watch import Follow
 
-        connect_timeout, timeout = self._limits[:2]
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
             options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip
 
     def mirror(self, *patterns: str) -> "Mirror":
         """Keep a live copy of what matches, as a mapping."""
         from kvd.client.mirror import Mirror
 
-        connect_timeout, timeout = self._limits[:2]
         return Mirror(
             self._addresses, *patterns,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip
-
-    def _login(self) -> dict[str, Any]:
-        login = self._limits.login
-        return {"user": login.user.decode(), "password": login.password.decode()} if login else {}
 
     @cached_property
     def _locks(self) -> "Locks":
@@ -184,8 +179,7 @@ class Client(Calls):
     ) -> "Watch":
         from kvd.client.watch import Watch
 
-        connect_timeout, timeout = self._limits[:2]
         return Watch(
             self._addresses, *patterns, resume=resume, sync=sync, options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from kvd.client import requests, tls
 from kvd.client.dialing import Target, dial, parse_target, reason_of, unreachable
-from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
+from kvd.client.errors import ProtocolError, TimedOut, TlsFailed, lost_at
 from kvd.client.login import LOGIN_TIMEOUT, Login
 from kvd.client.protocol import Answer, Heard, Protocol
 from kvd.client.received import LONGEST_LINE
@@ -160,10 +160,7 @@ class Connection:
         return self._protocol.unanswered()
 
     def _lost(self, reason: str) -> ConnectionLost:
-        """Why nothing more comes: an error of its own for each who asks."""
-        if self._error:
-            return type(self._error)(f"lost kvd at {self.address} ({self._error})")
-        return ConnectionLost(f"lost kvd at {self.address} ({reason})")
+        return lost_at(self.address, self._error or ConnectionLost(reason))
 
     def traffic(self) -> Traffic:
         """What has come and gone so far."""

@@ -67,6 +67,11 @@ class LeaseLost(KvdError):
     """A lease, or a lock, is over before it was given back: it could not be renewed in time, or somebody deleted it."""
 
 
+def lost_at(address: str, why: ConnectionLost) -> ConnectionLost:
+    """Why nothing more comes from there: an error of its own for each who asks."""
+    return type(why)(f"lost kvd at {address} ({why})")
+
+
 def shown(data: bytes | str) -> str:
     """What somebody else sent, quoted for a message: escaped, in one line, and not too long."""
     text = ascii(data[:SHOWN]).removeprefix("b")

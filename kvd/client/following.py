@@ -1,17 +1,20 @@
 """Changes through restarts and lost connections, for either face."""
 
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from kvd.client import arguments, requests
+from kvd.client import arguments, limits, requests
+from kvd.client.arguments import Seconds
 from kvd.client.calling import backoff
 from kvd.client.dialing import Addresses
 from kvd.client.errors import Unreachable, WatchEnded
 from kvd.client.faces import Face
-from kvd.client.limits import Limits
+from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, Limits
 from kvd.client.lines import is_after
 from kvd.client.places import Place
-from kvd.client.watching import SHORTEST_INTERVAL, Watching
+from kvd.client.tls import File
+from kvd.client.watching import SHORTEST_INTERVAL, Watching, until
 from kvd.client.words import Copy, Event, Progress, WatchOptions
 from kvd.errors import Compacted, ConnectionLost, Future, KvdError, OtherStore, Unavailable
 
@@ -27,7 +30,7 @@ class Following:
     """
 
     def __init__(
-        self, face: Face, addresses: Addresses, limits: Limits, patterns: tuple[str, ...], position: str | None,
+        self, face: Face, addresses: Addresses, waits: Limits, patterns: tuple[str, ...], position: str | None,
         place: Place | None, copies: bool, retrying: Retrying | None, options: WatchOptions | None,
     ) -> None:  # fmt: skip
         # What is wrong is to be told at once.
@@ -37,7 +40,7 @@ class Following:
             raise TypeError(
                 f"place must be one with load() and save(), such as FilePosition, not {type(place).__name__}"
             )
-        self._face, self._addresses, self._limits, self._patterns = face, addresses, limits, patterns
+        self._face, self._addresses, self._limits, self._patterns = face, addresses, waits, patterns
         self._place, self._copies, self._retrying, self._options = place, copies, retrying, options
         self._watching: Watching | None = None
         self._backoff = backoff()
@@ -167,3 +170,55 @@ class Following:
         watching, self._watching = self._watching, None
         if watching:
             await watching.close()
+
+
+class Followed:
+    """What the follows of both faces have.  Subclasses name their face, and wait."""
+
+    _face: type[Face]
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *patterns: str,
+        position: str | None = None,
+        place: Place | None = None,
+        copies: bool = True,
+        retrying: Retrying | None = None,
+        options: WatchOptions | None = None,
+        connect_timeout: Seconds = CONNECT_TIMEOUT,
+        timeout: Seconds | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        ca: File | None = None,
+        cert: File | None = None,
+        key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        """position: of what came last; what this program has done with it is not known.
+
+        place: where the position is loaded from at first, and saved when the next change is asked for, or the `with`
+        ends without an error: what came before is done with then.
+        copies: if False, no copy is made: without a position it begins with the present, and where the changes are no
+        longer kept Compacted, OtherStore or Future is raised.
+        retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
+        tls, ca, cert, key, user, password: as `connect` takes them.
+
+        Raises TypeError, ValueError, BadAddress and Refusal.
+        """
+        addresses = Addresses(arguments.addresses(address))
+        waits = limits.checked(
+            connect_timeout, timeout, tls=tls, ca=ca, cert=cert, key=key, user=user, password=password
+        )
+        self._following = Following(
+            self._face(), addresses, waits, patterns, position, place, copies, retrying, options
+        )
+
+    @property
+    def position(self) -> str | None:
+        """That of what came last."""
+        return self._following.position
+
+    async def _next(self, timeout: Seconds | None) -> Event | Copy:  # noqa: ASYNC109  # as the caller gives it
+        """What comes next; raises TimeoutError if nothing does within so many seconds."""
+        return await self._following.next(until(arguments.patience_or_none(timeout, "timeout")))

@@ -30,6 +30,8 @@ SAFE = 0.9
 """The part of a time to live after which, without a renewal, the lease counts as lost."""
 
 Lost = Callable[[LeaseLost], Awaitable[None]]
+Told = Callable[[LeaseLost], object]
+"""What a program gives to be told that a lease, or a lock, is lost."""
 
 
 def clock() -> float:
@@ -165,3 +167,27 @@ class Leasing:
         joins, self._joins = self._joins, []
         for join in joins:
             await join()
+
+
+class Leased:
+    """What the leases of both faces have."""
+
+    def __init__(self, leasing: Leasing, told: Lost) -> None:
+        """told: is called when it is lost."""
+        self._leasing = leasing
+        leasing.told = told
+
+    @property
+    def key(self) -> str:
+        """What others live with."""
+        return self._leasing.key
+
+    @property
+    def revision(self) -> int:
+        """That of its key."""
+        return self._leasing.revision
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is certainly there."""
+        return self._leasing.is_held

@@ -1,11 +1,12 @@
 """How a client connects, and how long it waits."""
 
 import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kvd.client import arguments
 from kvd.client.arguments import Seconds
-from kvd.client.login import Login
+from kvd.client.login import Login, login_of
+from kvd.client.tls import File, tls_context
 
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
@@ -33,18 +34,28 @@ class Limits(NamedTuple):
     tls: ssl.SSLContext | None = None
     login: Login | None = None
 
+    def given(self) -> dict[str, Any]:
+        """What a watch that connects in the same way is given, by name."""
+        user, password = map(bytes.decode, self.login) if self.login else (None, None)
+        return {
+            "connect_timeout": self.connect, "timeout": self.silence, "tls": self.tls or False,
+            "user": user, "password": password,
+        }  # fmt: skip
+
 
 def checked(
-    connect_timeout: Seconds, timeout: Seconds | None, reconnect: Seconds = 0, retry_uncertain: bool = False,
-    tls: ssl.SSLContext | None = None, login: Login | None = None,
+    connect_timeout: Seconds = CONNECT_TIMEOUT, timeout: Seconds | None = TIMEOUT, reconnect: Seconds = 0,
+    retry_uncertain: bool = False, *, tls: bool | ssl.SSLContext = False, ca: File | None = None,
+    cert: File | None = None, key: File | None = None, user: str | None = None, password: str | None = None,
 ) -> Limits:  # fmt: skip
-    """The limits of a caller.  Raises TypeError, ValueError."""
+    """The limits of a caller, given as `connect` takes them.  Raises TypeError, ValueError."""
+    context, login = tls_context(tls, ca, cert, key), login_of(user, password)
     arguments.flag(retry_uncertain, "retry_uncertain")
     return Limits(
         arguments.patience(connect_timeout, "connect_timeout"),
         arguments.patience_or_none(timeout, "timeout"),
         arguments.duration(reconnect, "reconnect"),
         retry_uncertain,
-        tls,
+        context,
         login,
     )

@@ -11,10 +11,8 @@ from kvd.client.connection import Connection
 from kvd.client.dialing import Addresses
 from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, checked
 from kvd.client.lines import STATUS, word_of
-from kvd.client.login import login_of
 from kvd.client.received import Received
 from kvd.client.silence import Silence
-from kvd.client.tls import tls_context
 
 __all__ = ["STATUS", "Connect", "LineConnection", "backoff", "word_of"]
 
@@ -41,9 +39,7 @@ class LineConnection:
         tls: bool | ssl.SSLContext = False, user: str | None = None, password: str | None = None,
     ) -> Self:  # fmt: skip
         """Connect, as `kvd.client.connect` does.  Raises BadAddress, Unreachable."""
-        limits = checked(
-            connect_timeout, timeout, tls=tls_context(tls, None, None, None), login=login_of(user, password)
-        )
+        limits = checked(connect_timeout, timeout, tls=tls, user=user, password=password)
 
         async def dialed(one: str) -> Connection:
             return await Connection.open(one, limits.connect, limits.tls, limits.login)

@@ -13,13 +13,14 @@ from contextlib import suppress
 
 from kvd.client import arguments, listings, requests
 from kvd.client.arguments import Seconds, Value
-from kvd.client.calling import backoff
+from kvd.client.calling import Calling, backoff
 from kvd.client.dialing import Addresses
 from kvd.client.errors import Conflict, LeaseLost, ProtocolError
 from kvd.client.faces import Face
 from kvd.client.following import Following
 from kvd.client.leasing import Leasing, Lost
 from kvd.client.limits import Limits
+from kvd.client.transaction import Transaction
 from kvd.client.watching import until as in_seconds
 from kvd.client.words import Copy, Item
 from kvd.errors import ConnectionLost, KvdError, Unavailable, Uncertain
@@ -170,6 +171,41 @@ class Locking:
             with suppress(KvdError):
                 for own in await self._own():
                     await self.lease.calling.ask(requests.delete(own.key))
+
+
+class Locked:
+    """What the locks of both faces have."""
+
+    def __init__(
+        self, locking: Locking, calling: Calling, name: str, timeout: float | None, told: Lost
+    ) -> None:  # fmt: skip
+        """timeout: seconds to wait for it.  told: is called when it is lost."""
+        self._locking, self._calling, self._timeout = locking, calling, timeout
+        locking.told = told
+        self.name = name
+
+    @property
+    def key(self) -> str:
+        """The key that is the lock's.  Raises LeaseLost: it is not held."""
+        return self._locking.held.key
+
+    @property
+    def revision(self) -> int:
+        """The fence: the key's revision, greater than that of every earlier holder.  Raises LeaseLost: not held."""
+        return self._locking.held.revision
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is certainly held."""
+        return self._locking.is_held
+
+    def fence(self, together: Transaction) -> None:
+        """Let a transaction be done only if the lock is still held then.  Raises LeaseLost: it is not held now."""
+        together.check(self.key, if_revision=self.revision)
+
+    async def _holder(self) -> Item | None:
+        found = await self._calling.ask(first_in_queue(self.name))
+        return found[0] if found else None
 
 
 class Locks:

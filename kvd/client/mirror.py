@@ -1,19 +1,11 @@
 """A live copy, for asyncio."""
 
-import ssl
-from collections.abc import Sequence
 from typing import Self
 
-from kvd.client import arguments, limits
+from kvd.client import arguments
 from kvd.client.arguments import Seconds
-from kvd.client.dialing import Addresses
-from kvd.client.following import Following
-from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
-from kvd.client.login import login_of
-from kvd.client.mirroring import Mirrored, Mirroring
+from kvd.client.mirroring import Mirrored
 from kvd.client.tasks import TaskFace
-from kvd.client.tls import File, tls_context
-from kvd.client.words import WatchOptions
 
 
 class Mirror(Mirrored):
@@ -25,27 +17,10 @@ class Mirror(Mirrored):
     Entering it waits for the first copy, and raises Unreachable if no daemon answers.  Reading it asks nobody.  It is a
     little behind the store: `reach` waits until it is as far as somewhere.
 
-    tls, ca, cert, key, user, password: as `connect` takes them.
+    Arguments are those of `Mirrored`.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *patterns: str,
-        connect_timeout: Seconds = CONNECT_TIMEOUT,
-        timeout: Seconds | None = TIMEOUT,
-        tls: bool | ssl.SSLContext = False,
-        ca: File | None = None,
-        cert: File | None = None,
-        key: File | None = None,
-        user: str | None = None,
-        password: str | None = None,
-    ) -> None:
-        face, login = TaskFace(), login_of(user, password)
-        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
-        addresses, options = Addresses(arguments.addresses(address)), WatchOptions(batches=True)
-        following = Following(face, addresses, waits, patterns, None, None, True, None, options)
-        self._mirroring = Mirroring(face, following)
+    _face = TaskFace
 
     async def __aenter__(self) -> Self:
         await self._mirroring.open()

@@ -1,12 +1,18 @@
 """A live copy of what matches, for either face."""
 
+import ssl
 import threading
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 
+from kvd.client import arguments, limits
+from kvd.client.arguments import Seconds
+from kvd.client.dialing import Addresses
 from kvd.client.faces import Alarm, Face
 from kvd.client.following import Following
+from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
 from kvd.client.lines import revision_of
-from kvd.client.words import Copy, Event, Item
+from kvd.client.tls import File
+from kvd.client.words import Copy, Event, Item, WatchOptions
 from kvd.errors import ConnectionLost
 
 
@@ -119,9 +125,34 @@ class Mirroring:
 
 
 class Mirrored(Mapping[str, bytes]):
-    """What a mirror holds, as a mapping of keys to values."""
+    """What a mirror holds, as a mapping of keys to values.  Subclasses name their face, and wait."""
 
-    _mirroring: Mirroring
+    _face: type[Face]
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *patterns: str,
+        connect_timeout: Seconds = CONNECT_TIMEOUT,
+        timeout: Seconds | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        ca: File | None = None,
+        cert: File | None = None,
+        key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        """tls, ca, cert, key, user, password: as `connect` takes them.
+
+        Raises TypeError, ValueError, BadAddress and Refusal.
+        """
+        face, addresses = self._face(), Addresses(arguments.addresses(address))
+        waits = limits.checked(
+            connect_timeout, timeout, tls=tls, ca=ca, cert=cert, key=key, user=user, password=password
+        )
+        options = WatchOptions(batches=True)
+        following = Following(face, addresses, waits, patterns, None, None, True, None, options)
+        self._mirroring = Mirroring(face, following)
 
     def __getitem__(self, key: str) -> bytes:
         item = self._mirroring.get(key)

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from kvd.client import requests
 from kvd.client.connection import LONGEST_GREETING, READ_SIZE
 from kvd.client.dialing import dial_blocking, parse_target, reason_of, unreachable
-from kvd.client.errors import ProtocolError, TimedOut, TlsFailed
+from kvd.client.errors import ProtocolError, TimedOut, TlsFailed, lost_at
 from kvd.client.login import LOGIN_TIMEOUT, Login
 from kvd.client.protocol import Answer, Heard, Protocol
 from kvd.client.received import LONGEST_LINE
@@ -216,7 +216,7 @@ class SocketConnection:
 
     def _lost(self, reason: str) -> ConnectionLost:
         self._error = self._error or ConnectionLost(reason)
-        return type(self._error)(f"lost kvd at {self.address} ({self._error})")
+        return lost_at(self.address, self._error)
 
     def skip_items(self) -> None:
         """From now on it only watches: items that were not asked for are no error."""

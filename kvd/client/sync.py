@@ -9,7 +9,7 @@ with connect("127.0.0.1:5830") as kv:
 
 import ssl
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from kvd.client import arguments, limits
 from kvd.client.arguments import Seconds, Value
@@ -18,16 +18,16 @@ from kvd.client.committing import ThreadTransaction
 from kvd.client.dialing import DEFAULT_ADDRESS, Addresses
 from kvd.client.faces import run
 from kvd.client.following import Retrying
+from kvd.client.leasing import Told
 from kvd.client.limits import CONNECT_TIMEOUT, LEASE, RECONNECT, TIMEOUT, Limits
 from kvd.client.locking import Locks, token
-from kvd.client.login import login_of
 from kvd.client.places import Place
 from kvd.client.sync_calls import Calls
-from kvd.client.sync_lock import Election, Lease, Lock, Told
+from kvd.client.sync_lock import Election, Lease, Lock
 from kvd.client.sync_mirror import Mirror
 from kvd.client.sync_watch import Follow, Watch
 from kvd.client.threads import ThreadFace
-from kvd.client.tls import File, tls_context
+from kvd.client.tls import File
 from kvd.client.words import WatchOptions
 
 Result = TypeVar("Result")
@@ -63,8 +63,9 @@ def connect(
     Raises BadAddress, Unreachable, Refusal, TypeError, ValueError.
     """
     waits = limits.checked(
-        connect_timeout, timeout, reconnect, retry_uncertain, tls_context(tls, ca, cert, key), login_of(user, password)
-    )
+        connect_timeout, timeout, reconnect, retry_uncertain,
+        tls=tls, ca=ca, cert=cert, key=key, user=user, password=password,
+    )  # fmt: skip
     client = Client(arguments.addresses(address), waits)
     run(client._calling.open())
     return client
@@ -121,24 +122,18 @@ class Client(Calls):
         retrying: Retrying | None = None, options: WatchOptions | None = None,
     ) -> Follow:  # fmt: skip
         """Watch through restarts and lost connections, on connections of its own."""
-        connect_timeout, timeout = self._limits[:2]
         return Follow(
             self._addresses, *patterns, position=position, place=place, copies=copies, retrying=retrying,
             options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip
 
     def mirror(self, *patterns: str) -> Mirror:
         """Keep a live copy of what matches, as a mapping."""
-        connect_timeout, timeout = self._limits[:2]
         return Mirror(
             self._addresses, *patterns,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip
-
-    def _login(self) -> dict[str, Any]:
-        login = self._limits.login
-        return {"user": login.user.decode(), "password": login.password.decode()} if login else {}
 
     def lease(
         self, ttl: Seconds = LEASE, *, key: str | None = None, value: Value | None = None, lost: Told | None = None
@@ -173,8 +168,7 @@ class Client(Calls):
     def _watch(
         self, patterns: tuple[str, ...], options: WatchOptions | None, *, resume: str | None = None, sync: bool = False
     ) -> Watch:
-        connect_timeout, timeout = self._limits[:2]
         return Watch(
             self._addresses, *patterns, resume=resume, sync=sync, options=options,
-            connect_timeout=connect_timeout, timeout=timeout, tls=self._limits.tls or False, **self._login(),
+            **self._limits.given(),
         )  # fmt: skip

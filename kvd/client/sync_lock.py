@@ -1,18 +1,15 @@
 """Leases, locks and elections, for the synchronous face."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 from kvd.client import arguments
 from kvd.client.calling import Calling
 from kvd.client.errors import LeaseLost
 from kvd.client.faces import run
-from kvd.client.leasing import Leasing
-from kvd.client.locking import Locking, first_in_queue
-from kvd.client.transaction import Transaction
+from kvd.client.leasing import Leased, Leasing, Told
+from kvd.client.locking import Locked, Locking
 from kvd.client.words import Item
-
-Told = Callable[[LeaseLost], object]
 
 
 class _Telling:
@@ -35,27 +32,12 @@ class _Telling:
             raise self._why
 
 
-class Lease:
+class Lease(Leased):
     """A key that is there as long as this program is, and goes with all that lives with it; made by `Client.lease`."""
 
     def __init__(self, leasing: Leasing, lost: Told | None) -> None:
-        self._leasing, self._body = leasing, _Telling(lost)
-        leasing.told = self._body.lose
-
-    @property
-    def key(self) -> str:
-        """What others live with."""
-        return self._leasing.key
-
-    @property
-    def revision(self) -> int:
-        """That of its key."""
-        return self._leasing.revision
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is certainly there."""
-        return self._leasing.is_held
+        self._body = _Telling(lost)
+        super().__init__(leasing, self._body.lose)
 
     def __enter__(self) -> Self:
         run(self._leasing.open())
@@ -68,38 +50,16 @@ class Lease:
             run(self._leasing.close())
 
 
-class Lock:
+class Lock(Locked):
     """A lock that one program has at a time, in the order in which they asked; made by `Client.lock`."""
 
     def __init__(self, locking: Locking, calling: Calling, name: str, timeout: float | None, lost: Told | None) -> None:
-        self._locking, self._calling, self._timeout = locking, calling, timeout
         self._body = _Telling(lost)
-        locking.told = self._body.lose
-        self.name = name
-
-    @property
-    def key(self) -> str:
-        """The key that is the lock's.  Raises LeaseLost: it is not held."""
-        return self._locking.held.key
-
-    @property
-    def revision(self) -> int:
-        """The fence: the key's revision, greater than that of every earlier holder.  Raises LeaseLost: not held."""
-        return self._locking.held.revision
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is certainly held."""
-        return self._locking.is_held
-
-    def fence(self, together: Transaction) -> None:
-        """Let a transaction be done only if the lock is still held then.  Raises LeaseLost: it is not held now."""
-        together.check(self.key, if_revision=self.revision)
+        super().__init__(locking, calling, name, timeout, self._body.lose)
 
     def holder(self) -> Item | None:
         """Return the present holder, this one or another: its key, value and revision; None: nobody."""
-        found = run(self._calling.ask(first_in_queue(self.name)))
-        return found[0] if found else None
+        return run(self._holder())
 
     def holders(self) -> Iterator[Item | None]:
         """Yield who has it, now and whenever that changes."""

@@ -1,24 +1,16 @@
 """Changes, for the synchronous face."""
 
-import ssl
-from collections.abc import Sequence
 from typing import Self
 
-from kvd.client import arguments, limits, requests
 from kvd.client.arguments import Seconds
-from kvd.client.dialing import Addresses
 from kvd.client.faces import run
-from kvd.client.following import Following, Retrying
-from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT
-from kvd.client.login import login_of
-from kvd.client.places import Place
+from kvd.client.following import Followed
 from kvd.client.threads import ThreadFace
-from kvd.client.tls import File, tls_context
-from kvd.client.watching import Watching, until
-from kvd.client.words import Copy, Event, Progress, WatchOptions
+from kvd.client.watching import Watched
+from kvd.client.words import Copy, Event
 
 
-class Watch:
+class Watch(Watched):
     """The changes to keys that match, each once, in the order of their revisions, on one connection.
 
         with Watch("127.0.0.1:5830", "lock/*") as changes:
@@ -28,46 +20,16 @@ class Watch:
     It has a connection of its own, which is read no faster than the changes are taken.  On it the daemon is asked for
     a sign of life every few seconds; a watch without changes may last for ever, one without a sign may not.
 
-    position: str, what the daemon answered, then that of what came last; every later change comes.
-    copy: Copy, what there was at the first position, if `sync` was given; else None.
-
-    options: what comes beside changes, or does not.
-    resume: begin with the changes after this position.  sync: begin with a copy of all there is.
-    timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
-    three of the intervals of the signs of life.
-    tls, ca, cert, key, user, password: as `connect` takes them.
+    Arguments, `position` and `copy` are those of `Watched`.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, what `connect` does,
     Refusal and ConnectionLost; taking a change, WatchEnded and ConnectionLost.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *patterns: str,
-        resume: str | None = None,
-        sync: bool = False,
-        options: WatchOptions | None = None,
-        connect_timeout: Seconds = CONNECT_TIMEOUT,
-        timeout: Seconds | None = TIMEOUT,
-        tls: bool | ssl.SSLContext = False,
-        ca: File | None = None,
-        cert: File | None = None,
-        key: File | None = None,
-        user: str | None = None,
-        password: str | None = None,
-    ) -> None:
-        begin = requests.beginning(patterns, resume, sync, options)
-        addresses = Addresses(arguments.addresses(address))
-        login = login_of(user, password)
-        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
-        self._watching = Watching(ThreadFace(), addresses, begin, waits, resume or "")
-        self.position = ""
-        self.copy: Copy | None = None
+    _face = ThreadFace
 
     def __enter__(self) -> Self:
-        run(self._watching.open())
-        self.position, self.copy = self._watching.position, self._watching.copy
+        run(self._open())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,15 +43,10 @@ class Watch:
 
     def next(self, timeout: Seconds | None = None) -> Event:
         """Return the next change; raise TimeoutError if none comes within so many seconds."""
-        end = until(arguments.patience_or_none(timeout, "timeout"))
-        while True:
-            heard = run(self._watching.next(end))
-            self.position = heard.position
-            if not isinstance(heard, Progress):
-                return heard
+        return run(self._next(timeout))
 
 
-class Follow:
+class Follow(Followed):
     """The changes to keys that match, each once, through restarts of daemons and lost connections.
 
         with Follow("127.0.0.1:5830", "config/*", position=last) as changes:
@@ -98,47 +55,13 @@ class Follow:
 
     Where the changes after the position are no longer kept, or there is no position, a Copy comes: all there is.
 
-    position: str or None, that of what came last; what this program has done with it is not known.
-    place: where the position is loaded from at first, and saved when the next change is asked for, or `with`
-    ends without an error: what came before is done with then.
-    copies: if False, no copy is made: without a position it begins with the present, and where the changes are no
-    longer kept Compacted, OtherStore or Future is raised.
-    retrying: is called with the error and the seconds until the next attempt, whenever a connection was lost.
-    tls, ca, cert, key, user, password: as `connect` takes them.
+    Arguments and `position` are those of `Followed`.
 
     Making it raises TypeError, ValueError, BadAddress and Refusal for its arguments; entering it, Unreachable if no
     daemon answers.  After that it tries again until it is closed, and raises only Refusal.
     """
 
-    def __init__(
-        self,
-        address: str | Sequence[str],
-        *patterns: str,
-        position: str | None = None,
-        place: Place | None = None,
-        copies: bool = True,
-        retrying: Retrying | None = None,
-        options: WatchOptions | None = None,
-        connect_timeout: Seconds = CONNECT_TIMEOUT,
-        timeout: Seconds | None = TIMEOUT,
-        tls: bool | ssl.SSLContext = False,
-        ca: File | None = None,
-        cert: File | None = None,
-        key: File | None = None,
-        user: str | None = None,
-        password: str | None = None,
-    ) -> None:
-        addresses = Addresses(arguments.addresses(address))
-        login = login_of(user, password)
-        waits = limits.checked(connect_timeout, timeout, tls=tls_context(tls, ca, cert, key), login=login)
-        self._following = Following(
-            ThreadFace(), addresses, waits, patterns, position, place, copies, retrying, options
-        )
-
-    @property
-    def position(self) -> str | None:
-        """That of what came last."""
-        return self._following.position
+    _face = ThreadFace
 
     def __enter__(self) -> Self:
         run(self._following.open())
@@ -157,7 +80,7 @@ class Follow:
 
     def next(self, timeout: Seconds | None = None) -> Event | Copy:
         """Return what comes next; raise TimeoutError if nothing does within so many seconds."""
-        return run(self._following.next(until(arguments.patience_or_none(timeout, "timeout"))))
+        return run(self._next(timeout))
 
     def close(self) -> None:
         """End it: who waits for a change raises ConnectionLost."""

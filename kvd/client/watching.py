@@ -1,16 +1,20 @@
 """One watch, on a connection of its own, of either face."""
 
+import ssl
 import time
+from collections.abc import Sequence
 
-from kvd.client import requests
+from kvd.client import arguments, limits, requests
+from kvd.client.arguments import Seconds
 from kvd.client.dialing import Addresses
 from kvd.client.errors import ProtocolError, WatchEnded
 from kvd.client.faces import Face, Stream
-from kvd.client.limits import Limits
+from kvd.client.limits import CONNECT_TIMEOUT, TIMEOUT, Limits
 from kvd.client.lines import revision_of, store_of
 from kvd.client.protocol import Answer, Heard
 from kvd.client.requests import Request
-from kvd.client.words import LIFETIMES, Copy, CopyBegun, Event, Gone, Item, Lifetime, Progress
+from kvd.client.tls import File
+from kvd.client.words import LIFETIMES, Copy, CopyBegun, Event, Gone, Item, Lifetime, Progress, WatchOptions
 from kvd.errors import ConnectionLost
 
 LONGEST_INTERVAL = 10.0
@@ -29,15 +33,13 @@ class Watching:
     copy: what came before the changes, None: nothing.
     """
 
-    def __init__(
-        self, face: Face, addresses: Addresses, begin: Request[str], limits: Limits, resumed: str = ""
-    ) -> None:
+    def __init__(self, face: Face, addresses: Addresses, begin: Request[str], waits: Limits, resumed: str = "") -> None:
         """resumed: the position that the daemon must answer, if it sends no copy."""
-        interval = min(LONGEST_INTERVAL, LONGEST_INTERVAL if limits.silence is None else limits.silence / INTERVALS)
+        interval = min(LONGEST_INTERVAL, LONGEST_INTERVAL if waits.silence is None else waits.silence / INTERVALS)
         self._interval = max(SHORTEST_INTERVAL, interval)
-        silence = limits.silence and max(limits.silence, INTERVALS * self._interval)
+        silence = waits.silence and max(waits.silence, INTERVALS * self._interval)
         self._face, self._addresses, self._begin, self._resumed = face, addresses, begin, resumed
-        self._limits = limits._replace(silence=silence)
+        self._limits = waits._replace(silence=silence)
         self._stream: Stream | None = None
         self._revision = 0
         self._is_told = False
@@ -138,3 +140,60 @@ class Watching:
 def until(seconds: float | None) -> float | None:
     """The time of the monotonic clock in so many seconds."""
     return None if seconds is None else time.monotonic() + seconds
+
+
+class Watched:
+    """What the watches of both faces have.  Subclasses name their face, and wait.
+
+    position: str, what the daemon answered, then that of what came last; every later change comes.
+    copy: Copy, what there was at the first position, if `sync` was given; else None.
+    """
+
+    _face: type[Face]
+
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *patterns: str,
+        resume: str | None = None,
+        sync: bool = False,
+        options: WatchOptions | None = None,
+        connect_timeout: Seconds = CONNECT_TIMEOUT,
+        timeout: Seconds | None = TIMEOUT,
+        tls: bool | ssl.SSLContext = False,
+        ca: File | None = None,
+        cert: File | None = None,
+        key: File | None = None,
+        user: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        """options: what comes beside changes, or does not.
+
+        resume: begin with the changes after this position.  sync: begin with a copy of all there is.
+        timeout: seconds without a byte from the daemon after which it is given up, None for no limit; it is at least
+        three of the intervals of the signs of life.
+        tls, ca, cert, key, user, password: as `connect` takes them.
+
+        Raises TypeError, ValueError, BadAddress and Refusal.
+        """
+        begin = requests.beginning(patterns, resume, sync, options)
+        addresses = Addresses(arguments.addresses(address))
+        waits = limits.checked(
+            connect_timeout, timeout, tls=tls, ca=ca, cert=cert, key=key, user=user, password=password
+        )
+        self._watching = Watching(self._face(), addresses, begin, waits, resume or "")
+        self.position = ""
+        self.copy: Copy | None = None
+
+    async def _open(self) -> None:
+        await self._watching.open()
+        self.position, self.copy = self._watching.position, self._watching.copy
+
+    async def _next(self, timeout: Seconds | None) -> Event:  # noqa: ASYNC109  # as the caller gives it
+        """The next change; raises TimeoutError if none comes within so many seconds."""
+        end = until(arguments.patience_or_none(timeout, "timeout"))
+        while True:
+            heard = await self._watching.next(end)
+            self.position = heard.position
+            if not isinstance(heard, Progress):
+                return heard

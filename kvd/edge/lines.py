@@ -1,7 +1,7 @@
 """A connection to the upstream, line by line."""
 
 from kvd.client.connection import Connection
-from kvd.client.errors import ProtocolError, TimedOut
+from kvd.client.errors import ProtocolError, TimedOut, lost_at
 from kvd.client.received import Received
 from kvd.client.silence import Silence
 from kvd.errors import ConnectionLost
@@ -36,7 +36,7 @@ class Lines:
             try:
                 self._received.receive(data)
             except ProtocolError as error:
-                raise ProtocolError(f"lost kvd at {self.address} ({error})") from None
+                raise lost_at(self.address, error) from None
         return self._received.take()
 
     @property
