@@ -41,8 +41,13 @@ def _cases(indent: str, form: str) -> str:
 
 
 def _bash() -> str:
-    keys = "|".join(command.name for command in COMMANDS.values() if _takes_keys(command))
-    return f"""\
+    return _BASH.format(
+        **_filled(), connection=_CONNECTION, names=" ".join(COMMANDS),
+        cases=_cases("    ", "{name}) options='{options}' ;;"),
+    )  # fmt: skip
+
+
+_BASH = """\
 _kvctl() {{
     local line=${{COMP_LINE:0:COMP_POINT}} current= before= command= i options key cut
     local -a words connection=()
@@ -51,9 +56,9 @@ _kvctl() {{
     for ((i = 1; i < ${{#words[@]}}; i++)); do
         before=
         case ${{words[i]}} in
-        {_CONNECTION}) before=${{words[i]}} connection+=("${{words[@]:i:2}}"); ((i++)) ;;
+        {connection}) before=${{words[i]}} connection+=("${{words[@]:i:2}}"); ((i++)) ;;
         --tls) connection+=(--tls) ;;
-        {_with_argument()}) before=${{words[i]}}; ((i++)) ;;
+        {valued}) before=${{words[i]}}; ((i++)) ;;
         -*) ;;
         *) [ -n "$command" ] || command=${{words[i]}} ;;
         esac
@@ -62,23 +67,23 @@ _kvctl() {{
     COMPREPLY=()
     cut=${{current%"${{current##*[:=]}}"}}
     case $before in
-    {_with_argument(files=True)}) compopt -o default; return ;;
-    {_with_argument(files=False)}) return ;;
+    {files}) compopt -o default; return ;;
+    {others}) return ;;
     esac
     case $command in
-{_cases("    ", "{name}) options='{options}' ;;")}
-    *) options='{_names(_all_options())}' ;;
+{cases}
+    *) options='{options}' ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$current"))
     elif [ -z "$command" ]; then
-        COMPREPLY=($(compgen -W '{" ".join(COMMANDS)}' -- "$current"))
+        COMPREPLY=($(compgen -W '{names}' -- "$current"))
     else
         case $command in
         {keys})
             while IFS= read -r key; do COMPREPLY+=("$(printf %q "${{key#"$cut"}}")"); done \\
-                < <({KEYS} "${{connection[@]}}" -- "$current*" 2> /dev/null) ;;
-        help) COMPREPLY=($(compgen -W '{" ".join(COMMANDS)}' -- "$current")) ;;
+                < <({listing} "${{connection[@]}}" -- "$current*" 2> /dev/null) ;;
+        help) COMPREPLY=($(compgen -W '{names}' -- "$current")) ;;
         completion) COMPREPLY=($(compgen -W 'bash zsh fish' -- "$current")) ;;
         *) compopt -o default ;;
         esac
@@ -89,9 +94,11 @@ complete -F _kvctl kvctl
 
 
 def _zsh() -> str:
-    keys = "|".join(command.name for command in COMMANDS.values() if _takes_keys(command))
     commands = "\n".join(f"        {_quoted(f'{c.name}:{c.help}')}" for c in COMMANDS.values())
-    return f"""\
+    return _ZSH.format(**_filled(), commands=commands, cases=_cases("    ", "({name}) options=({options}) ;;"))
+
+
+_ZSH = """\
 #compdef kvctl
 _kvctl() {{
     local command i
@@ -101,18 +108,18 @@ _kvctl() {{
     )
     for ((i = 2; i < CURRENT; i++)); do
         case $words[i] in
-        ({_with_argument()}) ((i++)) ;;
+        ({valued}) ((i++)) ;;
         (-*) ;;
         (*) command=$words[i]; break ;;
         esac
     done
     case $words[CURRENT-1] in
-    ({_with_argument(files=True)}) _files; return ;;
-    ({_with_argument(files=False)}) return ;;
+    ({files}) _files; return ;;
+    ({others}) return ;;
     esac
     case $command in
-{_cases("    ", "({name}) options=({options}) ;;")}
-    (*) options=({_names(_all_options())}) ;;
+{cases}
+    (*) options=({options}) ;;
     esac
     if [[ $words[CURRENT] == -* ]]; then
         compadd -- $options
@@ -121,7 +128,7 @@ _kvctl() {{
     else
         case $command in
         ({keys})
-            found=(${{(f)"$({KEYS} -- "$PREFIX*" 2> /dev/null)"}})
+            found=(${{(f)"$({listing} -- "$PREFIX*" 2> /dev/null)"}})
             compadd -- $found ;;
         (help) _describe command commands ;;
         (completion) compadd -- bash zsh fish ;;
@@ -131,6 +138,18 @@ _kvctl() {{
 }}
 compdef _kvctl kvctl
 """
+
+
+def _filled() -> dict[str, str]:
+    """What the templates of bash and zsh have in common."""
+    return {
+        "valued": _with_argument(),
+        "files": _with_argument(files=True),
+        "others": _with_argument(files=False),
+        "options": _names(_all_options()),
+        "keys": "|".join(command.name for command in COMMANDS.values() if _takes_keys(command)),
+        "listing": KEYS,
+    }
 
 
 def _fish() -> str:
