@@ -80,7 +80,7 @@ STORE_WORK = ("reads", "large reads", "writes")
 """What goes to the store in batches."""
 
 LATENCIES = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-"""Seconds: from what the cache answers to what waits for a store that is away."""
+"""Seconds: from what the cache answers to what waits for a store that is unreachable."""
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """The same of what is known to a millisecond."""
 EXPIRY_LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0)

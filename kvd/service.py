@@ -54,16 +54,9 @@ class Service:
     """Keep `run` running, `open_session` for each connection, `close` it."""
 
     def __init__(
-        self,
-        store: "Store | EdgeStore",
-        settings: Settings,
-        *,
-        embedded: bool,
-        start: Start | None = None,
-        users: Users | None = None,
-        others: Others | None = None,
-        activity: Activity | None = None,
-    ) -> None:
+        self, store: "Store | EdgeStore", settings: Settings, *, embedded: bool, start: Start | None = None,
+        users: Users | None = None, others: Others | None = None, activity: Activity | None = None,
+    ) -> None:  # fmt: skip
         """embedded: whether the store is the daemon's own, with the limits that it was given.
 
         start: of the daemon; None: just now, with an empty store.  users: None if everybody may do everything.

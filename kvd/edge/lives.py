@@ -17,7 +17,7 @@ class Lives:
     def __init__(
         self, pipe: Pipe, forwarding: Forwarding, found: Callable[[Sequence[bytes]], list[Record | None]]
     ) -> None:
-        """pipe: that of writes, behind which they are asked.  found: gives records of the copy; raises Unavailable."""
+        """pipe: that of writes, after which they are asked.  found: gives records of the copy; raises Unavailable."""
         self._pipe = pipe
         self._forwarding = forwarding
         self._found = found

@@ -1,7 +1,7 @@
 """Requests to the upstream, each answered by a status line for each of its lines; pipelined, in order.
 
 What comes within one turn of the event loop goes together.  Where a reply will not say which revision it is of, the
-upstream is asked for its position behind it, in the same piece.
+upstream is asked for its position after it, in the same piece.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ GRACE = 1.0
 """Seconds that requests wait for another upstream when one was lost."""
 
 Answered = Callable[[list[bytes], Position | None, bool], None]
-"""Takes the status lines that came, without their ends; the position behind them, None if it is not known; and whether
+"""Takes the status lines that came, without their ends; the position after them, None if it is not known; and whether
 the request was sent."""
 
 
@@ -109,9 +109,9 @@ class Pipe:
         asked, self._waiting = list(self._waiting), deque()
         held = [one for one in asked if one.wants_position]
         if held:
-            behind = Asked(POSITION, 1, self._nobody)
-            self._held[behind] = held
-            asked.append(behind)
+            place = Asked(POSITION, 1, self._nobody)
+            self._held[place] = held
+            asked.append(place)
         self._in_flight.extend(asked)
         if asked:
             self._lines.send(b"".join([one.data for one in asked]))

@@ -42,7 +42,7 @@ class Relay:
     ) -> AsyncGenerator[bytes, None]:  # fmt: skip
         """The item lines of a reply, many at a time, with their ends, and at last its status line alone.
 
-        A write of which nothing came back raises Uncertain.  is_watch: more would come behind it.  Raises Unavailable.
+        A write of which nothing came back raises Uncertain.  is_watch: more would come after it.  Raises Unavailable.
         """
         async with self._free:
             lines = await self.take()
@@ -98,7 +98,7 @@ async def _reply(lines: Lines) -> AsyncIterator[tuple[bytes, bool]]:
 
 
 async def status_of(lines: Lines) -> tuple[bytes, list[bytes]]:
-    """The next status line, and what has come with it behind it.  Raises ConnectionLost."""
+    """The next status line, and what has come with it, after it.  Raises ConnectionLost."""
     while True:
         came = await lines.read()
         for place, line in enumerate(came):

@@ -102,7 +102,7 @@ remove = function(letter, key, raw)
   return format(INTEGER, revision)
 end
 
--- The record of a key, which ends here if its time is over; and whether it is simple: has no deadline and no flags, and
+-- The record of a key, which ends here if it has expired; and whether it is simple: has no deadline and no flags, and
 -- is not large.
 local function present(key)
   local raw = records[key]

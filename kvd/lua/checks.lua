@@ -2,8 +2,8 @@
 
 -- One function a demand; each gives the conflict, or nothing if what is demanded holds.
 -- records: those of keys as they are in this batch, false for none; adds: what it adds to the index; changes: what it
--- adds to the log; present: ends a key whose time is over; is_over: whether the time of a key with a record is
-local function make_checks(records, adds, changes, present, present_time, is_over)
+-- adds to the log; present: ends a key that has expired; is_expired: whether a key with a record has
+local function make_checks(records, adds, changes, present, present_time, is_expired)
   -- All in here, so that it costs nothing where nobody asks.
   local sub = string.sub
   local LOOKED_AT = 1000 -- keys that are over, or gone, at the most for one batch, and changes: a millisecond each
@@ -35,7 +35,7 @@ local function make_checks(records, adds, changes, present, present_time, is_ove
         if raw == nil then
           raw = raws[i]
         end
-        if raw and not is_over(key, raw) then
+        if raw and not is_expired(key, raw) then
           records[key] = raw
           return key
         end
@@ -110,7 +110,7 @@ local function make_checks(records, adds, changes, present, present_time, is_ove
     return true
   end
 
-  -- The keys whose time is over, the longest due first; nothing if they are too many.
+  -- The expired keys, the longest due first; nothing if they are too many.
   local due
   local function due_keys()
     due = due or redis.call('ZRANGEBYSCORE', ttl, '-inf', format(INTEGER, present_time()), 'LIMIT', 0, LOOKED_AT + 1)
@@ -123,7 +123,7 @@ local function make_checks(records, adds, changes, present, present_time, is_ove
     return sub(key, 1, #prefix) == prefix
   end
 
-  -- Ends one key that begins so if its time is over, for that is a change; false if that is not known.
+  -- Ends one key that begins so if it has expired, for that is a change; false if that is not known.
   local function end_one(prefix)
     local keys = due_keys()
     for _, key in ipairs(keys or {}) do

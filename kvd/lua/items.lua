@@ -12,7 +12,7 @@ end
 
 local limited_item
 if limited then
-  -- Ends keys whose time is over, once: whether there were any.
+  -- Ends expired keys, once: whether there were any.
   local ended = false
   local function end_due()
     if ended then
@@ -34,11 +34,11 @@ if limited then
     if not quotas.limit(ARGV[from + 1], now) then
       return nil, last + 1
     end
-    local outcome, behind = item(from + 2)
+    local outcome, till = item(from + 2)
     if outcome and find(outcome, '^q') and end_due() then
-      outcome, behind = item(from + 2)
+      outcome, till = item(from + 2)
     end
     quotas.free()
-    return outcome, behind
+    return outcome, till
   end
 end

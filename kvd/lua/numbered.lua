@@ -5,7 +5,7 @@
 local numbered
 local taken = false -- the key that a number would make, and is there
 if numbers then
-  -- The key that the next revision makes, and its record.  One whose time is over ends first, and takes that revision.
+  -- The key that the next revision makes, and its record.  One that has expired ends first, and takes that revision.
   numbered = function(pattern)
     local key, before
     repeat

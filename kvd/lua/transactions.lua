@@ -4,14 +4,14 @@ if grouped then
   local lists = {adds, gone, ttls, untimed, bigs, waiting, dropped}
   local none, unchanged
   if checked then
-    local function is_over(key, raw)
+    local function is_expired(key, raw)
       local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
       if flags ~= '' then
         deadline = select(2, family().head_of(key, flags, deadline))
       end
       return deadline ~= '0' and tonumber(deadline) <= present_time()
     end
-    none, unchanged = make_checks(records, adds, changes, present, present_time, is_over)
+    none, unchanged = make_checks(records, adds, changes, present, present_time, is_expired)
   end
 
   -- Where the write after one begins.
@@ -52,8 +52,8 @@ if grouped then
   end
 
   -- That of the first one from one place to another that has some.
-  local function first_hindrance(from, behind)
-    while from < behind do
+  local function first_hindrance(from, till)
+    while from < till do
       local failed = hindrance(from)
       if failed or made and made.together > TOGETHER then
         return failed
@@ -63,13 +63,13 @@ if grouped then
   end
 
   -- All that the writes from one place to another may change, to go back to.
-  local function snapshot(from, behind)
+  local function snapshot(from, till)
     local saved = {revision = revision, bytes = bytes, size = size, set = set, records = {}, lengths = {},
       family = made and made.copy(), counts = quotas and quotas.begin()}
     for i, list in ipairs(lists) do
       saved.lengths[i] = #list
     end
-    while from < behind do
+    while from < till do
       saved.records[ARGV[from + 1]] = records[ARGV[from + 1]]
       if ARGV[from] == 'w' then
         saved.records[ARGV[from + 4]] = records[ARGV[from + 4]]
@@ -109,9 +109,9 @@ if grouped then
 
   -- What goes with owners that are deleted comes before the transaction's own changes, but for what it writes itself.
   -- Whether that is not too much.
-  local function take_along(from, behind)
+  local function take_along(from, till)
     local written, known, owners = {}, {}, {}
-    while from < behind do
+    while from < till do
       local key = ARGV[from + 1]
       local raw = ARGV[from] == 'd' and records[key]
       if raw and not known[key] and find(raw, '^%d+ %d+ %a;') then
@@ -125,44 +125,44 @@ if grouped then
 
   -- A transaction: what it comes to, nothing if it has to wait for a batch of its own, and where the next write begins.
   transaction = function(first, writes)
-    local behind, hindered = first, false
+    local till, hindered = first, false
     for _ = 1, writes do
-      hindered = hindered or full and not find('dxckrs', ARGV[behind], 1, true)
-      behind = after(behind)
+      hindered = hindered or full and not find('dxckrs', ARGV[till], 1, true)
+      till = after(till)
     end
-    local failed = hindered and 'f' or first_hindrance(first, behind)
+    local failed = hindered and 'f' or first_hindrance(first, till)
     if failed then
-      return failed, behind
+      return failed, till
     elseif made and made.together > TOGETHER then
       return nil, first
     end
-    local saved = snapshot(first, behind)
+    local saved = snapshot(first, till)
     local from = first
     local before = made and made.together or 0
-    if frees and not take_along(first, behind) then
+    if frees and not take_along(first, till) then
       restore(saved)
-      return 'x', behind
+      return 'x', till
     end
-    while from < behind do
+    while from < till do
       local outcome = not (checked and find('ckrs', ARGV[from], 1, true)) and single(from, true) or ''
       if made and made.together - before > MOST_WARDS then
         outcome = 'x'
       end
       if find(outcome, '^[aofblmxc]') then
         restore(saved)
-        return taken and outcome .. ':' .. taken or outcome, behind
+        return taken and outcome .. ':' .. taken or outcome, till
       end
       from = after(from)
     end
     local over = quotas and quotas.finish(saved.counts)
     if over then
       restore(saved)
-      return over, behind
+      return over, till
     end
     -- A capital letter: the next change belongs to the same transaction.
     for i = saved.size + 1, size - 2, 2 do
       changes[i] = string.upper(sub(changes[i], 1, 1)) .. sub(changes[i], 2)
     end
-    return format(INTEGER, revision), behind
+    return format(INTEGER, revision), till
   end
 end

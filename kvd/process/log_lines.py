@@ -16,7 +16,6 @@ from typing import Any, TextIO
 from kvd.credentials import masked
 from kvd.errors import one_line
 
-FORMS = ("text", "json")
 _FACTS = "kvd_facts"
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 """Those of syslog, as sd-daemon(3) has them before a line."""

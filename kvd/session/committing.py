@@ -1,7 +1,7 @@
 """COMMIT: transactions go to the store, with what is known here of changes that they demand there be none of.
 
 The change index knows most changes; those that it has not seen yet the store looks at, if they are not too many.  Then,
-and where keys whose time is over are in the way, the store is asked again, when the index knows more.
+and where expired keys are in the way, the store is asked again, when the index knows more.
 """
 
 import asyncio

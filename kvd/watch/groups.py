@@ -21,8 +21,8 @@ class Group:
         self._render = line_of(form, clock)
         self._wants_values = form.wants_values
         # By pattern: those that watch nothing else, and those that do.
-        self._alone: dict[bytes, set[Watcher]] = {}
-        self._among_others: dict[bytes, set[Watcher]] = {}
+        self._by_single_pattern: dict[bytes, set[Watcher]] = {}
+        self._by_pattern_set: dict[bytes, set[Watcher]] = {}
         # Lengths of the prefixes, how many have it, and which there are, in order.
         self._lengths: dict[int, int] = {}
         self._ordered: list[int] = []
@@ -30,7 +30,7 @@ class Group:
     @property
     def is_empty(self) -> bool:
         """Whether nobody is in it."""
-        return not (self._alone or self._among_others)
+        return not (self._by_single_pattern or self._by_pattern_set)
 
     def add(self, watcher: Watcher) -> None:
         """Hand changes to a watcher."""
@@ -63,7 +63,7 @@ class Group:
             self._ordered = sorted(self._lengths)
 
     def _registry(self, words: tuple[bytes, ...]) -> dict[bytes, set[Watcher]]:
-        return self._alone if len(words) == 1 else self._among_others
+        return self._by_single_pattern if len(words) == 1 else self._by_pattern_set
 
     def matches(self, key: bytes) -> bool:
         """Whether somebody watches a key."""
@@ -82,16 +82,16 @@ class Group:
                 places.setdefault(pattern, []).append(place)
         merged: dict[Watcher, list[int]] = {}
         for pattern, found in places.items():
-            if alone := self._alone.get(pattern):
-                self._hand(alone, before, [changes[place] for place in found], [lines[place] for place in found])
-            for watcher in self._among_others.get(pattern, ()):
+            if alone := self._by_single_pattern.get(pattern):
+                self._deliver(alone, before, [changes[place] for place in found], [lines[place] for place in found])
+            for watcher in self._by_pattern_set.get(pattern, ()):
                 # No place comes twice: one change matches one pattern of a watcher.
                 merged.setdefault(watcher, []).extend(found)
         for watcher, its in merged.items():
             its.sort()
-            self._hand((watcher,), before, [changes[place] for place in its], [lines[place] for place in its])
+            self._deliver((watcher,), before, [changes[place] for place in its], [lines[place] for place in its])
 
-    def _hand(
+    def _deliver(
         self, watchers: Iterable[Watcher], before: int, changes: Sequence[Change], lines: Sequence[bytes | None]
     ) -> None:
         """Give the live ones of some watchers the lines of changes, all of them later than `before`."""
@@ -123,4 +123,6 @@ class Group:
         lengths = self._ordered[: bisect_right(self._ordered, len(key))]
         patterns = [key[:length] + b"*" for length in lengths]
         patterns.append(key)
-        return [pattern for pattern in patterns if pattern in self._alone or pattern in self._among_others]
+        return [
+            pattern for pattern in patterns if pattern in self._by_single_pattern or pattern in self._by_pattern_set
+        ]

@@ -201,7 +201,7 @@ def test_nothing_is_left_of_watchers_that_went() -> None:
     for client in clients:
         hub.remove(client.watcher)
     assert (len(hub), hub._groups) == (0, {})
-    assert (group._alone, group._among_others, group._lengths, group._ordered) == ({}, {}, {}, [])
+    assert (group._by_single_pattern, group._by_pattern_set, group._lengths, group._ordered) == ({}, {}, {}, [])
 
 
 # ---- watchers without room

@@ -60,7 +60,7 @@ def read_page(after: Position, reply: list[Any]) -> list[Change]:
     check(after, Position(int(revision), store), int(floor))
     changes = [change for raw in entries for change in read_entry(raw).changes]
     # A position may lie within an entry.
-    return changes if not changes or changes[0].revision > after.revision else _behind(changes, after.revision)
+    return changes if not changes or changes[0].revision > after.revision else _after(changes, after.revision)
 
 
 def keys_command(store: bytes, revision: int) -> bytes:
@@ -107,7 +107,7 @@ def read_changes(store: bytes, revisions: Sequence[int], reply: list[Any]) -> li
     return changes
 
 
-def _behind(changes: list[Change], revision: int) -> list[Change]:
+def _after(changes: list[Change], revision: int) -> list[Change]:
     return changes[revision + 1 - changes[0].revision :]
 
 
