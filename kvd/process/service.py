@@ -1,6 +1,7 @@
 """Running a service in this process: its event loop, its log, and the signals that end it."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,11 @@ TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
 UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 """Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
+
+COLLECT_AFTER = 20_000
+"""Objects that there must be more of before the garbage collector looks at the new ones: some 250 connections.  Of what
+connections leave, hardly anything waits for it; but with Python's 700 it takes those that come and go for old ones, and
+soon looks at all there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s."""
 
 Reload = Callable[[], Coroutine[Any, Any, None]]
 """Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""
@@ -53,6 +59,7 @@ def run(
     """
     for number in UNUSED:
         signal.signal(number, signal.SIG_IGN)
+    gc.set_threshold(COLLECT_AFTER)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop

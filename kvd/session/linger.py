@@ -46,6 +46,10 @@ class Linger:
         try:
             while await self._reader.read(DROP_BYTES):
                 self._heard = _now()
+        except asyncio.CancelledError:
+            # By `close`.  The task would keep it, and with it the stack, this, the task and the connection's transport,
+            # until the garbage collector comes.
+            return
         except OSError as error:
             # The reader keeps it, and it would keep the stack.
             error.__traceback__ = None
