@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             rounds = [a_round(home, port) for _ in range(int(options["--rounds"]))]
         finally:
             process.terminate()
-            process.communicate()
+            process.wait()
     ratios = [statistics.median(ratios) for ratios in zip(*rounds, strict=True)]
     for name, ratio in zip(("export", "import"), ratios, strict=True):
         sys.stdout.write(f"{name}: {ratio:.2f} of the time through nc, at most {LIMIT}\n")
