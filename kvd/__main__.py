@@ -77,11 +77,19 @@ def _described(option: Option) -> str:
     )
 
 
-HELP = _HELP.format(
-    repeated=" ".join(f"[{option.name} {option.argument}]..." for option in settings.OPTIONS if option.several),
-    options="\n".join(map(_described, settings.OPTIONS)),
-)
-"""What `kvd --help` prints, and docopt reads."""
+def help_page(options: Sequence[Option] = settings.OPTIONS) -> str:
+    """What `kvd --help` prints, and docopt reads."""
+    return _HELP.format(
+        repeated=" ".join(f"[{option.name} {option.argument}]..." for option in options if option.several),
+        options="\n".join(map(_described, options)),
+    )
+
+
+def meant(given: Sequence[str]) -> list[Option]:
+    """The options that words may name, in full or not, and all for --help: docopt compares each with each."""
+    names = tuple(word.partition("=")[0] for word in given if word.startswith("-"))
+    is_help = any("--help".startswith(name) or not name.startswith("--") for name in names)
+    return [option for option in settings.OPTIONS if is_help or any(map(option.name.startswith, names))]
 
 
 def _greet(daemon: Daemon) -> None:
@@ -186,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given and given[0] in commands.COMMANDS:
         return _keep(given)
     try:
-        options = docopt(HELP, arguments)
+        options = docopt(help_page(meant(given)), given)
     except DocoptExit:
         words = _shown(given)
         sys.stderr.write(f"kvd: unknown, repeated or incomplete option: {words!a}; kvd --help lists the options\n")

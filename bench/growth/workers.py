@@ -1,4 +1,4 @@
-"""More worker processes of kvd, where it has them."""
+"""More worker processes of kvd."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +10,6 @@ from bench.load import Result
 from bench.measure import Bench, alternate, ratio
 from bench.servers import System
 from bench.targets import KEYS, KVD_NO_CACHE, TITLES, VALUE, Mode
-from kvd.__main__ import HELP
 
 COUNTS = (1, 2)
 READS: tuple[Mode, dict[str, int]] = ("requests", {"connections": 50, "reads": 100, "keys": KEYS, "value": VALUE})
@@ -25,10 +24,7 @@ Daemons = list[tuple[int, System]]
 
 
 def measure(bench: Bench) -> list[Curve]:
-    """A daemon for each number of workers, loaded alternately; none if kvd has no such option."""
-    if "--workers" not in HELP:
-        bench.say("Left out: this kvd has no --workers")
-        return []
+    """A daemon for each number of workers, loaded alternately."""
     with _start(bench) as daemons:
         seen = {name: _load(bench, daemons, name, *load) for name, load in LOADS.items()}
     # With the cache a GET hardly asks Redis at all.

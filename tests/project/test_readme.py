@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.__main__ import HELP
+from kvd.__main__ import help_page
 from kvd.cli import usage as kvctl_usage
 from kvd.memory import readable
 from kvd.settings import OPTIONS, Settings
@@ -135,7 +135,7 @@ def test_pages_name_no_option_and_no_variable_that_there_is_not() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("Dockerfile*")]
     variables = {option.variable for option in OPTIONS} | {"KVD_POSITION", "KVD_REVISION", "KVD_OP", "KVD_KEY"}
     variables |= {"KVD_LOCK_KEY", "KVD_LOCK_REVISION"}
-    helps = (HELP, kvctl_usage.whole(), (ROOT / "bench/__main__.py").read_text())
+    helps = (help_page(), kvctl_usage.whole(), (ROOT / "bench/__main__.py").read_text())
     known = {option for text in helps for option in re.findall(r"--[a-z][a-z-]*", text)}
     for page in pages:
         text = page.read_text()

@@ -4,11 +4,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from docopt import docopt
+from docopt import DocoptExit, docopt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvd.__main__ import HELP
+from kvd.__main__ import help_page, meant
 from kvd.addresses import Address, UnixAddress, address
 from kvd.errors import StartError
 from kvd.memory import Available
@@ -161,17 +161,41 @@ def test_no_text_makes_it_raise_anything_else(text: str) -> None:
 
 
 def test_the_help_has_every_option_and_no_other() -> None:
-    said = docopt(HELP, [])
+    said = docopt(help_page(), [])
     assert set(said) == {option.name for option in OPTIONS} | {"--help", "--version"}
     assert read(said, {}) == Settings()
 
 
+def outcome(page: str, words: list[str]) -> object:
+    """What docopt makes of words: what is chosen, else how it ends."""
+    try:
+        return {name: value for name, value in docopt(page, words).items() if value not in (None, [], False)}
+    except DocoptExit:
+        return "a usage error"
+    except SystemExit:
+        return "the help"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "--data d --listen a --listen b", "--list a --dat=d", "--listen=a=b --http-wr", "--http-write=x", "--http",
+        "--max 3", "--max-v 3 --ver", "--h", "--he", "--help", "--wor 2 --help", "-h", "-xh", "-x", "-", "--", "-- x",
+        "x", "--frob", "--frob=x", "--frob --help", "--data", "--data a --data b", "--data --fsync no",
+        "--data --help", "--workers -1", "--version", "--versions", "--=x", "---data x", "--DATA x",
+    ],
+)  # fmt: skip
+def test_docopt_needs_to_be_told_only_of_options_that_may_be_meant(line: str) -> None:
+    words = line.split()
+    assert outcome(help_page(meant(words)), words) == outcome(help_page(), words)
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_help_says_what_an_option_takes_and_its_default(option: Option) -> None:
-    words = " ".join(HELP.split())
+    words = " ".join(help_page().split())
     name = f"{option.name} {option.argument}".strip()
     assert f" {name} {option.help} (default: {option.default}). " in words
-    assert max(map(len, HELP.splitlines())) < 120
+    assert max(map(len, help_page().splitlines())) < 120
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
