@@ -1,19 +1,21 @@
 """The command `kvd`."""
 
+import gc
 import os
 import signal
 import sys
 
-if signal.getsignal(signal.SIGINT) == signal.default_int_handler and (
-    __name__ == "__main__" or os.path.basename(sys.argv[0]) == "kvd"  # noqa: PTH119  # nothing else is loaded yet
-):
-    # Ctrl-C while the rest is loaded ends it as any other signal does, without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "kvd":  # noqa: PTH119  # nothing else is loaded yet
+    # What is loaded stays: to look again and again what of it is garbage takes time.
+    gc.disable()
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        # Ctrl-C while the rest is loaded ends it as any other signal does, without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import re
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import NoReturn
@@ -26,7 +28,6 @@ from kvd.credentials import masked
 from kvd.daemon import Daemon
 from kvd.embedded import engines
 from kvd.errors import StartError, Superseded
-from kvd.keeping import commands
 from kvd.options import Option
 from kvd.process import limits, machine, service
 
@@ -176,10 +177,10 @@ def _print_version(chosen: settings.Settings) -> int:
     return _end_output(SystemExit())
 
 
-def _keep(given: list[str]) -> int:
+def _keep(run: Callable[[], int]) -> int:
     """Run a command that serves nobody; its exit status."""
     try:
-        return commands.run(given)
+        return run()
     except (SystemExit, OSError) as shown:  # --help
         return _end_output(shown)
     except StartError as error:
@@ -191,8 +192,11 @@ def main(arguments: list[str] | None = None) -> int:
     """The command `kvd`; returns its exit status."""
     service.open_standard_streams()
     given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] in commands.COMMANDS:
-        return _keep(given)
+    if given and not given[0].startswith("-"):
+        from kvd.keeping import commands
+
+        if given[0] in commands.COMMANDS:
+            return _keep(lambda: commands.run(given))
     try:
         options = docopt(help_page(meant(given)), given)
     except DocoptExit:
@@ -219,6 +223,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def command() -> NoReturn:
     """The program `kvd`."""
+    gc.freeze()
+    gc.enable()
     service.leave(main())
 
 

@@ -4,7 +4,6 @@ import logging
 import os
 import ssl
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -135,6 +134,8 @@ def _as_file(data: bytes) -> Iterator[str]:
             opened.flush()
             yield f"/proc/self/fd/{opened.fileno()}"
     else:
+        import tempfile
+
         with tempfile.NamedTemporaryFile() as opened:
             opened.write(data)
             opened.flush()

@@ -8,7 +8,6 @@ rules = { "app/*" = ["read", "write", "watch", "max-keys=1000", "max-bytes=10MB"
 rules = { "public/*" = ["read"] }
 """
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -74,6 +73,8 @@ class Users:
 
 def parse(text: str, where: str) -> Users:
     """Read what a file says.  where: the file, for messages.  Raises StartError that says what is wrong."""
+    import tomllib  # there are users
+
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

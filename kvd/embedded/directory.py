@@ -8,9 +8,7 @@ enter the directory (`securing`).
 import errno
 import logging
 import os
-import shutil
 import socket
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -160,6 +158,8 @@ class DataDirectory:
         if clean and self._is_restored:
             self._end_restoring()
         if self._temporary:
+            import shutil
+
             shutil.rmtree(self._temporary, ignore_errors=True)
         for lock in self._locks:
             os.close(lock)
@@ -257,6 +257,8 @@ class DataDirectory:
         """A path in a directory that only this user can enter, short enough for the kernel, on a disk that takes it."""
         path = self.path / ownership.RUN / SOCKET
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH or not self._takes_socket(path):
+            import tempfile
+
             self._temporary = Path(tempfile.mkdtemp(prefix="kvd-"))
             return self._temporary / SOCKET
         return path

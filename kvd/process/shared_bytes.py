@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 
 
 def share(name: str, size: int) -> int:
@@ -13,6 +12,8 @@ def share(name: str, size: int) -> int:
     if sys.platform == "linux":
         descriptor = os.memfd_create(name)
     else:
+        import tempfile
+
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.truncate(descriptor, size)

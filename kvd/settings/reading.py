@@ -3,7 +3,6 @@
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
-from kvd import config_file
 from kvd.addresses import Address
 from kvd.credentials import url_in_file
 from kvd.errors import StartError
@@ -25,7 +24,7 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     Raises StartError that names the option and what it takes.
     """
     config = _CONFIG.given(options, environment)
-    given = config_file.read(config, _IN_FILE) if config else {}
+    given = _in_file(config) if config else {}
     given |= {option.field: found for option in OPTIONS if (found := option.given(options, environment))}
     _leave_one_store(given)
     _leave_edge(given)
@@ -42,6 +41,12 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     if settings.follow and settings.max_stale < LEAST_STALE:
         raise StartError(f"--max-stale: what an edge shows may be {LEAST_STALE} s old at the least")
     return _complete(settings, values, available)
+
+
+def _in_file(config: Given) -> dict[str, Given]:
+    from kvd import config_file
+
+    return config_file.read(config, _IN_FILE)
 
 
 def _leave_edge(given: dict[str, Given]) -> None:
