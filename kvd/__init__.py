@@ -32,7 +32,7 @@ memory       the plan of memory: who may take how much
 backoff      the pauses of whatever tries again
 certificates  the daemon's certificate and key, and who signs those of clients
 backup_file  the file of a backup
-opening      how a file that is named in an option is opened
+opening      how a file that is named in an option is opened, and read
 validity     from when to when certificates are valid
 credentials  the URL of a store, which is never shown
 group_url    the URL of servers that replicate each other

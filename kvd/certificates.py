@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from kvd.errors import StartError
-from kvd.opening import open_file
+from kvd.opening import read_named
 from kvd.validity import now, validities
 
 logger = logging.getLogger("kvd")
@@ -111,13 +111,7 @@ def name_in(peer: ssl.SSLObject) -> str | None:
 
 def _read(path: str, where: str, *, is_secret: bool = False) -> bytes:
     """Raises StartError."""
-    try:
-        with open_file(path) as opened:
-            raw = opened.read(LARGEST + 1)
-            mode = os.fstat(opened.fileno()).st_mode
-    except (OSError, ValueError) as error:  # ValueError: no file has such a name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartError(f"{where}: cannot read {path!r}: {reason}; expected a PEM file") from None
+    raw, mode = read_named(path, where, LARGEST, "a PEM file")
     if not raw.strip() or len(raw) > LARGEST:
         raise StartError(f"{where}: {path!r} has no or too much text; expected a PEM file")
     if is_secret and mode & (stat.S_IROTH | stat.S_IWOTH):

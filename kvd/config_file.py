@@ -5,7 +5,6 @@ max-value = "64KiB"
 workers = 2
 """
 
-import os
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from difflib import get_close_matches
 
 from kvd.credentials import masked
 from kvd.errors import StartError
-from kvd.opening import open_file
+from kvd.opening import read_named
 from kvd.options import Given, Option, Place
 
 LARGEST = 1024 * 1024
@@ -47,13 +46,7 @@ def read(named: Given, options: Iterable[Option]) -> dict[str, Given]:
 
 def _load(path: str, where: str) -> tuple[Mapping[str, object], bool]:
     """What a file says, and whether only its owner may read it.  Raises StartError."""
-    try:
-        with open_file(path) as opened:
-            raw = opened.read(LARGEST + 1)
-            mode = os.fstat(opened.fileno()).st_mode
-    except (OSError, ValueError) as error:  # ValueError: no file has such a name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StartError(f"{where}: cannot read {path!r}: {reason}; expected a TOML file") from None
+    raw, mode = read_named(path, where, LARGEST, "a TOML file")
     if len(raw) > LARGEST:
         raise StartError(f"{where}: {path!r} has more than {LARGEST} bytes; expected a TOML file with options")
     try:

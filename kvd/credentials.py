@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kvd import group_url
 from kvd.errors import StartError
-from kvd.opening import open_file
+from kvd.opening import read_named
 
 EXPECTED = (
     "redis://[user:password@]host:port/db, rediss://..., unix:///path/to/socket, "
@@ -62,13 +62,10 @@ def checked_url(url: str, where: str) -> str:
 
 def url_in_file(file: str, where: str) -> str:
     """The URL that a file holds, alone.  Raises StartError."""
+    raw, _ = read_named(file, where, LONGEST_URL, "a file with the URL")
     try:
-        with open_file(file) as opened:
-            raw = opened.read(LONGEST_URL + 1)
         text = raw.decode("utf-8-sig").strip()
-    except OSError as error:
-        raise StartError(f"{where}: cannot read {file!r}: {error.strerror}; expected a file with the URL") from None
-    except ValueError:
+    except UnicodeDecodeError:
         text = ""
     if not text or len(raw) > LONGEST_URL:
         raise StartError(f"{where}: {file!r} does not hold one line of text; expected {EXPECTED}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from kvd.access.users import Users, parse
 from kvd.errors import StartError
-from kvd.opening import open_file
+from kvd.opening import read_named
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file; room for a hundred thousand users."""
@@ -29,15 +29,11 @@ def load(path: Path, where: str) -> Users:
 
 def _read(path: Path, where: str) -> tuple[str, int]:
     """A file's text and mode.  Raises StartError."""
+    raw, mode = read_named(path, where, LARGEST, "a TOML file of users")
+    if len(raw) > LARGEST:
+        raise StartError(f"{where}: {str(path)!r} has more than {LARGEST} bytes; expected a TOML file of users")
     try:
-        with open_file(path) as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            raw = opened.read(LARGEST + 1)
-        if len(raw) > LARGEST:
-            raise StartError(f"{where}: {str(path)!r} has more than {LARGEST} bytes; expected a TOML file of users")
         return raw.decode("utf-8-sig"), mode
-    except OSError as error:
-        raise StartError(f"{where}: cannot read {str(path)!r}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise StartError(f"{where}: {str(path)!r} is not UTF-8; expected a TOML file of users") from None
 
