@@ -20,7 +20,7 @@ from kvd.edge.relaying import refusal_of
 from kvd.edge.upstream import Unfit, Upstream
 from kvd.errors import ConnectionLost, KvdError
 from kvd.model import Position
-from kvd.watch.hub import Hub
+from kvd.watch.hub import WHY_ALL_END, Hub
 
 logger = logging.getLogger("kvd.edge")
 
@@ -28,10 +28,6 @@ PUBLISH_CHANGES = 1000
 """Changes that are handed on before others have their turn."""
 LEAST_BEATS = 4
 """PROGRESS lines in the time after which a silent upstream is lost."""
-_WHY = {
-    "store": "the store's history was replaced; read again and watch anew",
-    "compacted": "changes were dropped before they could be sent; read again and watch anew",
-}
 
 
 class TooLarge(KvdError):
@@ -165,7 +161,7 @@ class Feed:
         """What is here is of no more use, and nobody is to see it."""
         if self.position:
             self._freshness.doubt()
-            self._hub.end_all("store", _WHY["store"])
+            self._hub.end_all("store", WHY_ALL_END["store"])
 
     def _begin(self, parser: Parser, line: bytes) -> None:
         """What follows are changes after a position, which the copy has."""
@@ -176,7 +172,7 @@ class Feed:
             return
         parser.copy.end()
         if self.position:
-            self._hub.end_all(self._reason, _WHY[self._reason])
+            self._hub.end_all(self._reason, WHY_ALL_END[self._reason])
         self.copy, parser.copy = parser.copy, None
         self.position = position
         self._hub.start(position)

@@ -264,11 +264,11 @@ class Watching:
             self._catching_up.add(self._watcher)
 
     def _wait(self) -> None:
-        """There is no room for the watcher's lines."""
+        """The socket takes no more of the watcher's lines now."""
         if self._watcher:
-            self._waiting = asyncio.get_running_loop().create_task(self._wait_for_room(self._watcher))
+            self._waiting = asyncio.get_running_loop().create_task(self._wait_until_writable(self._watcher))
 
-    async def _wait_for_room(self, watcher: Watcher) -> None:
+    async def _wait_until_writable(self, watcher: Watcher) -> None:
         # A connection that breaks is noticed by the reading side.
         with suppress(OSError):
             await self._output.writable()

@@ -11,8 +11,9 @@ from kvd.errors import GivenUp, StoreLost
 from kvd.model import Change, Entry, Position
 from kvd.process.activity import Activity
 from kvd.process.log_lines import facts
+from kvd.watch.hub import WHY_ALL_END
 
-log = logging.getLogger("kvd.watch.follower")
+logger = logging.getLogger("kvd.watch.follower")
 
 BLOCK = 1000
 """Milliseconds that a read waits for news; then the position is compared, for a log can be replaced in silence."""
@@ -26,11 +27,6 @@ has been read already."""
 SHORTEST_WAIT = 0.001
 """Seconds that handing changes to the audience must have taken for more of them to be waited for: Redis counts in
 milliseconds."""
-
-_WHY = {
-    "store": "the store's history was replaced; read again and watch anew",
-    "compacted": "changes were dropped before they could be sent; read again and watch anew",
-}
 
 
 class ChangeLog(Protocol):
@@ -109,9 +105,9 @@ class Follower:
                 finally:
                     await change_log.close()
             except GivenUp as better:
-                log.debug("the log is followed anew: %s", better)
+                logger.debug("the log is followed anew: %s", better)
             except StoreLost as lost:
-                log.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the store's log: %s", lost)
+                logger.log(logging.WARNING if backoff.is_fresh else logging.DEBUG, "lost the store's log: %s", lost)
                 await asyncio.sleep(backoff.next())
 
     async def _take_up(self, change_log: ChangeLog) -> None:
@@ -123,7 +119,7 @@ class Follower:
             self._replace(here, "store")
         elif await self._is_rewound(change_log, here, self._position):
             # At once: the store may refuse to be given another id, and has lost what they saw all the same.
-            self._audience.end_all("store", _WHY["store"])
+            self._audience.end_all("store", WHY_ALL_END["store"])
             await change_log.replace_history(here.store)
             self._replace(await change_log.where(), "store")
         self._following.set()
@@ -140,9 +136,9 @@ class Follower:
         self._audience.start(here)
 
     def _replace(self, here: Position, code: str) -> None:
-        log.warning("all watches end: %s", _WHY[code], extra=facts(code=code, store=here.store.decode(),
+        logger.warning("all watches end: %s", WHY_ALL_END[code], extra=facts(code=code, store=here.store.decode(),
                     revision=here.revision))  # fmt: skip
-        self._audience.end_all(code, _WHY[code])
+        self._audience.end_all(code, WHY_ALL_END[code])
         self._start_at(here)
 
     async def _read(self, change_log: ChangeLog) -> None:

@@ -2,7 +2,7 @@
 synchronous.
 
 A watcher is a cursor into the history.  A live one gets changes as they are published.  One that begins in the past, or
-whose sink has no room, is set aside: it holds back nobody, and catches up, step by step, with those changes only that
+whose sink is full, is set aside: it holds back nobody, and catches up, step by step, with those changes only that
 match.  Which these are, the change index knows; recent ones are in memory, others have to be fetched first.
 """
 
@@ -26,6 +26,11 @@ LEFT = "left"
 """Why a watch ends of which the client has had enough, or is gone, and
 COMPACTED: one that lags behind what is kept."""
 COMPACTED = "compacted"
+WHY_ALL_END = {
+    "store": "the store's history was replaced; read again and watch anew",
+    "compacted": "changes were dropped before they could be sent; read again and watch anew",
+}
+"""What is said, by the code, when every watch ends."""
 STEP_CHANGES = 256
 """Changes of one watcher that are looked for at once in catching up, so that others have their turn."""
 PUSH_BYTES = 32 * 1024
@@ -173,9 +178,9 @@ class Hub:
     def catch_up(self, watcher: Watcher) -> Step:
         """Give a watcher that was set aside some of its next lines, and say how to go on.
 
-        LIVE: it has everything.  MORE: call again, when others have had their turn.  FULL: call again when there is
-        room.  NOT_INDEXED: the index must cover `watcher.after` first.  NOT_IN_MEMORY: changes that it needs must be
-        `fetched` first; see `missing`.
+        LIVE: it has everything.  MORE: call again, when others have had their turn.  FULL: call again when the sink is
+        writable.  NOT_INDEXED: the index must cover `watcher.after` first.  NOT_IN_MEMORY: changes that it needs must
+        be `fetched` first; see `missing`.
         """
         if watcher.live or watcher not in self._watchers:
             return Step.LIVE
@@ -274,6 +279,6 @@ class Hub:
             callback()
 
     def progress(self, watcher: Watcher) -> None:
-        """Tell a watcher how far it has come, if there is room for the line."""
+        """Tell a watcher how far it has come, if its sink takes the line."""
         if watcher in self._watchers:
             watcher.sink(replies.progress(self.complete_to(watcher)))

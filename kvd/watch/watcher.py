@@ -14,9 +14,9 @@ NOBODYS = Counts()
 class Watcher:
     """One watch.
 
-    sink: takes lines at once, or refuses for want of room.
+    sink: takes lines at once, or refuses when it is full.
     set_aside: called when it has to catch up; then `Hub.catch_up` is to be called.
-    full: called when the sink has refused in catching up, which is to go on when there is room.
+    full: called when the sink has refused in catching up, which is to go on when it is writable.
     ended: called with the END line when the hub ends the watch.
     after: int, the revision up to which the sink has had everything (for a live one: from which it began).
     form: in which it wants its lines.

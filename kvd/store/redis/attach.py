@@ -21,7 +21,7 @@ from kvd.store.redis.connection import ALL, META, Argument, Connection, Rejected
 from kvd.store.redis.engine import Engine, ask, look_at
 from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 OTHERS_WAIT = 3.0
 """Seconds that other daemons have to find their last writes in a store that was started anew: three times the longest
@@ -154,16 +154,16 @@ class Attaching:
     @staticmethod
     def _explain(state: bytes, kept: int, batch: int, known: Position | None) -> None:
         if kept < batch:
-            log.error("the store lost acknowledged writes: of our batches it knows %d, not %d", kept, batch)
+            logger.error("the store lost acknowledged writes: of our batches it knows %d, not %d", kept, batch)
         elif state == b"OTHERS":
-            log.warning(
+            logger.warning(
                 "the store was started anew, and a daemon that wrote to it before is gone: whether its last writes "
                 "are kept is not known; the history is taken for another"
             )
         elif known:
-            log.error("the store lost acknowledged writes: it had come to revision %d", known.revision)
+            logger.error("the store lost acknowledged writes: it had come to revision %d", known.revision)
         else:
-            log.warning(
+            logger.warning(
                 "the store was started anew, and may have lost writes that nobody is left to know of: "
                 "the history is taken for another"
             )
@@ -172,7 +172,7 @@ class Attaching:
         """Give the store another id, if it still has this one; the one that it has now."""
         reply: list[Any] = await ask(connection, rewind_command(store, engine.run, synced=engine.synced))
         self._known = Position(int(reply[1]), bytes(reply[0]))
-        log.warning(
+        logger.warning(
             "the history was renewed: the store has a new id from here on, and watches begin anew",
             extra=facts(before=store.decode(), store=self._known.store.decode(), revision=self._known.revision),
         )  # fmt: skip

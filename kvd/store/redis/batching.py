@@ -21,7 +21,7 @@ from kvd.store.redis.connection import Connection, Connector, Rejected, answer, 
 from kvd.store.redis.jobs import Batch, Job, fail
 from kvd.store.redis.patience import Patience
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 DEPTH = 2
 """Batches in flight: one that Redis works on while the next is made; a third gained nothing (measured)."""
@@ -231,21 +231,21 @@ class Batcher(ABC):
                 job.finish(Unavailable(KILLED))
                 given_up += job.count
         if given_up:
-            log.error("%s: the store died twice in a row under %d requests; they are given up", self._name, given_up)
+            logger.error("%s: the store died twice in a row under %d requests; they are given up", self._name, given_up)
 
     def _lost(self, lost: StoreLost) -> None:
         if isinstance(lost, StoreUnusable) and str(lost) != self._unusable:
             self._unusable = str(lost)
-            log.error("%s: the store cannot be used: %s", self._name, lost)
+            logger.error("%s: the store cannot be used: %s", self._name, lost)
         if self._down:
             return
         self._down = True
-        log.warning("%s: lost the store: %s", self._name, lost)
+        logger.warning("%s: lost the store: %s", self._name, lost)
         self._after(self._grace(), self._give_up_waiting)
 
     def _up(self) -> None:
         if self._down:
-            log.info("%s: the store is back", self._name)
+            logger.info("%s: the store is back", self._name)
         self._down = self._refusing = False
         self._unusable = ""
         for timer in self._timers:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kvd.errors import KvdError, Uncertain
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 Done = Callable[[Any], None]
 """Takes the results of a job, or the KvdError."""
@@ -51,7 +51,7 @@ class Job:
         try:
             self.done(self._after_begun(result) if self.begun else result)
         except Exception:  # of one session; the others go on
-            log.exception("a reply could not be given")
+            logger.exception("a reply could not be given")
 
     def _after_begun(self, result: Any) -> list[Any]:
         """All results; in the place of an error, which is not one of those that were done, an outcome for each."""

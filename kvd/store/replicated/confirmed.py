@@ -15,7 +15,7 @@ from kvd.errors import StoreLost, Unavailable
 from kvd.store.redis.connection import META, Connection, Connector, Rejected, command
 from kvd.store.replicated.guard import Guard
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 WAIT_MILLISECONDS = 1000
 """That the primary waits for replicas, after which it says how many there are."""
@@ -110,7 +110,7 @@ class Confirmed:
             revision, _, found = await _call_all(connection, REVISION, self.note(), wait_command(self.needed()))
             self.is_short = found < self.needed()
             if self.is_short:
-                log.info(
+                logger.info(
                     "waiting for replicas: %d follow the primary, and %d are to (--durability)", found, self.needed()
                 )
             while found < self.needed():

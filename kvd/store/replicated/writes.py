@@ -24,7 +24,7 @@ from kvd.store.redis.writes import UNCERTAIN_AFTER, WriteBatcher
 from kvd.store.replicated.confirmed import Confirmed, wait_command
 from kvd.store.replicated.guard import Guard
 
-log = logging.getLogger("kvd.store")
+logger = logging.getLogger("kvd.store")
 
 GRACE = 5.0
 """Seconds that requests wait for a primary; longer than an ordinary failover takes."""
@@ -122,7 +122,7 @@ class ConfirmedWriteBatcher(GuardedWriteBatcher):
         if not self._is_short:
             self._is_short = True
             needed = self._confirmed.needed()
-            log.warning("writes wait: %d replicas have them, and %d are to (--durability)", replicas, needed)
+            logger.warning("writes wait: %d replicas have them, and %d are to (--durability)", replicas, needed)
             self._after(self._grace(), self._give_up_waiting)
             self._after(UNCERTAIN_AFTER, self._give_up_in_flight)
         assert self._connection  # noqa: S101
@@ -132,7 +132,7 @@ class ConfirmedWriteBatcher(GuardedWriteBatcher):
     def _have_enough(self) -> None:
         if self._is_short:
             self._is_short = False
-            log.info("enough replicas have all writes")
+            logger.info("enough replicas have all writes")
             self._up()
         if self._replicated and self._verifying is None and self._connection:
             self._verifying = asyncio.get_running_loop().create_task(self._verify(self._connection))
