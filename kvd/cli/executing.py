@@ -5,13 +5,11 @@ import os
 import signal
 from contextlib import suppress
 
-from kvd.cli.status import CANNOT_RUN, Failure
+from kvd.cli.status import CANNOT_RUN, Failure, as_of_a_shell
 from kvd.client import Copy, Event
 
 LOOK = 0.02
 """Seconds between looks whether what a shell has left behind is gone: nobody is told of the end of others' children."""
-SIGNALLED = 128
-"""What a shell adds to the number of the signal that has ended a command."""
 
 
 class Commands:
@@ -39,7 +37,7 @@ class Commands:
             await _end_group(await beginning)
             raise
         if status:
-            status = SIGNALLED - status if status < 0 else status
+            status = as_of_a_shell(status)
             raise Failure(status, f"--exec: the command ended with status {status} at {event.position}"
                                   f" ({event.verb} {event.key})")  # fmt: skip
 

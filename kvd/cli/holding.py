@@ -10,7 +10,7 @@ from functools import partial
 from kvd.cli.command import Arguments, how
 from kvd.cli.guard import Guard
 from kvd.cli.locks import NOT_BEGUN
-from kvd.cli.status import CANNOT_RUN, Failure, asking
+from kvd.cli.status import CANNOT_RUN, Failure, as_of_a_shell, asking
 from kvd.client import Copy, Item, arguments
 from kvd.client.dialing import Addresses
 from kvd.client.errors import LeaseLost
@@ -21,8 +21,6 @@ from kvd.client.tasks import TaskFace
 from kvd.errors import KvdError
 
 LOST, NOT_FOUND = 124, 127
-SIGNALLED = 128
-"""What a shell adds to the number of the signal that has ended a command."""
 LEASE = 15.0
 """Seconds."""
 GRACE = 0.05
@@ -65,7 +63,7 @@ async def hold(args: Arguments, value: bytes | None) -> None:
     if holding.lost:
         raise Failure(LOST, f"lost {args['<NAME>']}: {holding.lost}")
     if status:
-        raise Failure(SIGNALLED - status if status < 0 else status)
+        raise Failure(as_of_a_shell(status))
 
 
 class Signals:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from kvd.cli.command import Arguments
 from kvd.cli.hangup import call_at_hangup
 from kvd.cli.output import Output, say
-from kvd.cli.speaking import Refused, speaking
+from kvd.cli.speaking import Refused, speaking, verb_of
 from kvd.cli.status import ABSENT, DONE, LOST, USAGE, Failure, failure_of, most_serious
 from kvd.client import replies
 from kvd.client.lines import STATUS, Line, Reply
@@ -102,7 +102,7 @@ class Sending:
         """Send some; return whether more may be sent."""
         for place, line in enumerate(lines):
             self._asked.append((number + place, line))
-            if _verb(line) == b"QUIT":
+            if verb_of(line) == b"QUIT":
                 self._daemon.send_all(b"\n".join((*lines[: place + 1], b"")))
                 return False
         self._daemon.send_all(b"\n".join((*lines, b"")))
@@ -134,17 +134,17 @@ class Sending:
                 self._status = most_serious((self._status, LOST))
 
     def _answer(self, word: bytes, line: bytes, number: int, asked: bytes) -> None:
-        if _verb(asked) in _END_TRANSACTION:
+        if verb_of(asked) in _END_TRANSACTION:
             self._begun = 0
         if word == b"ERR":
             self._refuse(line, number, asked)
         elif word in (b"NONE", b"CONFLICT"):
             self._status = most_serious((self._status, ABSENT))
-        elif _verb(asked) in _BEGIN_WATCH:
+        elif verb_of(asked) in _BEGIN_WATCH:
             self._is_watching = True
-        elif _verb(asked) == b"UNWATCH":
+        elif verb_of(asked) == b"UNWATCH":
             self._is_watching = False
-        elif _verb(asked) == b"BEGIN":
+        elif verb_of(asked) == b"BEGIN":
             self._begun = number
 
     def _refuse(self, line: bytes, number: int, asked: bytes) -> None:
@@ -167,7 +167,7 @@ class Sending:
             raise Failure(USAGE, f"cannot read standard input ({self._unreadable.strerror})")
         unanswered = [*self._asked]
         if unanswered or self._is_watching or not self._is_sent:
-            lost = failure_of(error, writing=any(_verb(line) not in _READS for _, line in unanswered))
+            lost = failure_of(error, writing=any(verb_of(line) not in _READS for _, line in unanswered))
             number = f"line {unanswered[0][0]} and those after it have no answer: " if unanswered else ""
             raise Failure(most_serious((self._status, lost.status)), f"{number}{lost}")
         if self._begun:
@@ -175,7 +175,3 @@ class Sending:
             raise Failure(most_serious((self._status, USAGE)), text)
         if self._status:
             raise Failure(self._status)
-
-
-def _verb(line: bytes) -> bytes:
-    return line.removesuffix(b"\r").partition(b" ")[0].upper()

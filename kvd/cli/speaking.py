@@ -3,6 +3,7 @@
 from kvd.cli.command import Arguments, how
 from kvd.cli.status import failure_of
 from kvd.client.limits import checked
+from kvd.client.lines import word_of
 from kvd.client.raw import RawLines
 from kvd.errors import KvdError
 
@@ -13,6 +14,11 @@ SHOWN = 60
 def speaking(args: Arguments) -> RawLines:
     """Connect.  Raises KvdError."""
     return RawLines.open(args["--addr"], checked(**how(args)))
+
+
+def verb_of(line: bytes) -> bytes:
+    """The verb of a request, in capitals."""
+    return word_of(line.removesuffix(b"\r")).upper()
 
 
 class Refused:

@@ -21,6 +21,9 @@ DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, DEADLINE = 
 CANNOT_RUN, INTERRUPTED, TERMINATED = 126, 130, 143
 """As a shell has them."""
 
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that has ended a command."""
+
 _BY_SERIOUSNESS = (DONE, ABSENT, UNAVAILABLE, USAGE, REFUSED, LOST, UNKNOWN)
 """What may come of one key among several.  Nobody can mend what is unknown by trying again; what is only unavailable
 is mended by it, and then shows what else there was."""
@@ -38,6 +41,11 @@ class Failure(Exception):
     def __init__(self, status: int, *messages: str, usage: Sequence[str] = ()) -> None:
         super().__init__(*messages)
         self.status, self.messages, self.usage = status, messages, usage
+
+
+def as_of_a_shell(status: int) -> int:
+    """What a shell says of a command that asyncio gives this status, which is less than zero if a signal ended it."""
+    return SIGNALLED - status if status < 0 else status
 
 
 def absent(*keys: str) -> Failure:

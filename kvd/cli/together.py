@@ -4,7 +4,7 @@ import os
 
 from kvd.cli.command import Arguments
 from kvd.cli.output import Output
-from kvd.cli.speaking import Refused, speaking
+from kvd.cli.speaking import Refused, speaking, verb_of
 from kvd.cli.status import ABSENT, USAGE, Failure, failure_of, most_serious
 from kvd.client import Conflict, replies
 from kvd.client.lines import Line, Reply
@@ -30,7 +30,7 @@ def txn(args: Arguments, out: Output) -> None:
             while len(came) < len(lines) + 2:
                 came += [Reply(Line(*line.partition(b" "))) for line in daemon.receive()]
         except KvdError as error:
-            raise failure_of(error, writing=any(_verb(line) != b"CHECK" for _, line in lines)) from None
+            raise failure_of(error, writing=any(verb_of(line) != b"CHECK" for _, line in lines)) from None
     begun, *queued, committed = came
     replies.answer(begun, replies.ok)
     _tell(committed, out)
@@ -57,13 +57,9 @@ def _check(lines: Lines) -> None:
     if not lines:
         raise Failure(USAGE, "there is nothing on standard input: expected lines such as SET key value")
     for number, line in lines:
-        if _verb(line) not in VERBS:
+        if verb_of(line) not in VERBS:
             expected = "SET, PUT, DEL, TOUCH, INCR or CHECK (BEGIN and COMMIT are added)"
             raise Failure(USAGE, f"line {number}: expected {expected}: {Refused.shown(line)}", "nothing was done")
-
-
-def _verb(line: bytes) -> bytes:
-    return line.removesuffix(b"\r").partition(b" ")[0].upper()
 
 
 def _refused(lines: Lines, queued: list[Reply]) -> list[Refused]:

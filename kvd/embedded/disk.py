@@ -30,8 +30,10 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between tries; longer ones each time that a server ends in the same way although a try went well less than
 LONG_ENOUGH: seconds before."""
 LONG_ENOUGH = 300.0
-NO_ROOM = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
-"""What the system says when that is all that is wrong."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk that is full, or a limit; any other reason why nothing can be written is for a person, and
+NO_SPACE_TEXTS: what the system says of them."""
+NO_SPACE_TEXTS = [os.strerror(number) for number in NO_SPACE]
 
 
 class Disk:
@@ -51,7 +53,7 @@ class Disk:
     async def look(self) -> None:
         """Try it once, when a server is about to be started."""
         reason = await asyncio.to_thread(self._write, START_BYTES)
-        if reason in NO_ROOM:
+        if reason in NO_SPACE_TEXTS:
             self.refuse(reason)
 
     def refuse(self, reason: str) -> None:

@@ -9,7 +9,6 @@ Noted are only bytes that have been there for a while, under an engine that stil
 could not write whole may take back what it wrote, and a power failure may take what was not synced.
 """
 
-import errno
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from kvd.embedded.aof import AppendOnlyFile, identity
+from kvd.embedded.disk import NO_SPACE
 from kvd.embedded.ownership import open_file
 from kvd.errors import StartError, one_line
 
@@ -35,7 +35,6 @@ PIECE = 1 << 20
 LAST_TIME = 1.5
 """Seconds for reading what is left when the daemon stops, which may take ten in all."""
 _sync = getattr(os, "fdatasync", os.fsync)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Sum(NamedTuple):
@@ -146,7 +145,7 @@ class Seal:
             with os.fdopen(open_file(self._descriptor, NAME, os.O_RDWR | os.O_CREAT), "r+") as file:
                 file.write(f"{f'{crc32(text.encode()):08x} {text}':{NOTE_BYTES}}\n")
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in NO_SPACE:
                 logger.warning("cannot note the checksum of the append-only file: %s", error.strerror)
 
 

@@ -1,6 +1,5 @@
 """How the last daemon on a data directory ended: a record in it, which tells whether its data may be too old."""
 
-import errno
 import json
 import os
 from contextlib import suppress
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kvd.embedded.aof import AppendOnlyFile, identity
+from kvd.embedded.disk import NO_SPACE
 from kvd.embedded.ownership import open_file
 from kvd.embedded.seal import Seal
 
@@ -16,9 +16,6 @@ RECORD, SENTINEL = "life", "mark"
 have."""
 RECORD_BYTES = 400
 """Length of the record: it is written in place, for on a full disk a longer one could not be written."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A disk that is full, or a limit; any other reason why nothing can be recorded is for a person."""
 
 
 class ShutdownRecord:
@@ -128,7 +125,7 @@ class ShutdownRecord:
                 file.write(f"{text:{RECORD_BYTES}}\n")
             return True
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in NO_SPACE:
                 raise
             return False
 

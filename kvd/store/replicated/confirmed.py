@@ -22,6 +22,7 @@ WAIT_MILLISECONDS = 1000
 OWN_WRITES = 0.01
 """Seconds that the writes in flight of this daemon, and the change log that it reads from a replica, are given to bring
 the position forward by themselves."""
+TOO_FEW = "too few replicas confirm what is there; try again"
 
 REVISION = command("HGET", META, "revision")
 

@@ -22,7 +22,7 @@ from kvd.store.replicated.attaching import ConfirmedAttaching, GuardedAttaching
 from kvd.store.replicated.calls import FencedChannel, FencedLogConnection, GuardedChannel
 from kvd.store.replicated.checks import check_replicas, check_servers
 from kvd.store.replicated.cluster import Cluster
-from kvd.store.replicated.confirmed import Confirmed
+from kvd.store.replicated.confirmed import TOO_FEW, Confirmed
 from kvd.store.replicated.connecting import PrimaryConnector
 from kvd.store.replicated.guard import Guard
 from kvd.store.replicated.logs import ReplicaLogs
@@ -164,7 +164,7 @@ class ConfirmedParts(GuardedParts):
             async with asyncio.timeout(GRACE):
                 await self._confirmed.reach(revision)
         except (TimeoutError, StoreLost):
-            raise Unavailable("too few replicas confirm what is there; try again") from None
+            raise Unavailable(TOO_FEW) from None
 
     def learn_servers(self) -> None:
         """See `Parts`."""

@@ -18,7 +18,7 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import Connector, Rejected
 from kvd.store.redis.jobs import Batch, Done
 from kvd.store.redis.reads import LargeValueBatcher, ReadBatcher, ReadingBatcher
-from kvd.store.replicated.confirmed import REVISION, Confirmed
+from kvd.store.replicated.confirmed import REVISION, TOO_FEW, Confirmed
 from kvd.store.replicated.writes import GRACE, LONGEST_PAUSE, backoff
 
 MOST_HELD = 64
@@ -104,7 +104,7 @@ class _FencedBatcher(_PatientBatcher):
                 while self._held:
                     batch = self._held.popleft().batch
                     self._cache.end_read(batch.mark)
-                    batch.fail(Unavailable("too few replicas confirm what is there; try again"))
+                    batch.fail(Unavailable(TOO_FEW))
 
     def _give_confirmed(self) -> None:
         """Those of the held batches that are confirmed by now, if the store is still the one that was asked."""
