@@ -42,6 +42,11 @@ def record(data: Path, key: str, change: Callable[[bytes], bytes]) -> None:
     ask_engine(data, "HSET", f"{K}data", key, change(ask_engine(data, "HGET", f"{K}data", key)))
 
 
+def unreadable_and_unlogged(data: Path, key: str) -> None:
+    record(data, key, lambda _: b"what")
+    ask_engine(data, "XTRIM", f"{K}log", "MAXLEN", 0)
+
+
 PLANTED: Plants = {
     "not listed": (lambda d: ask_engine(d, "ZREM", f"{K}index", "plain"), "plain is not in the index"),
     "listed": (lambda d: ask_engine(d, "ZADD", f"{K}index", 0, "ghost"), "ghost is listed, and is not there"),
@@ -61,6 +66,8 @@ PLANTED: Plants = {
 """What is done to a store, and what is said of it."""
 RECORDS: Plants = {
     "changed record": (lambda d: record(d, "n", lambda r: r[:-1] + b"6"), "n is not as the change log has it"),
+    "unreadable record": (lambda d: record(d, "one", lambda _: b"what"), "one is not as the change log has it"),
+    "unreadable time": (lambda d: record(d, "still", lambda r: r.replace(b" 0 ", b" x ", 1)), "still is not as"),
     "older record": (lambda d: record(d, "free", lambda _: b"1 0 t 1"), "free is not as the change log has it"),
     "no record": (lambda d: ask_engine(d, "HDEL", f"{K}data", "queue/0000000000000016"), "is not as the change log"),
     "a record again": (lambda d: ask_engine(d, "HSET", f"{K}data", "gone", "9 0 t 1"), "gone is not as the change log"),
@@ -73,7 +80,7 @@ LOG: Plants = {
 """Of each one the log alone is wrong."""
 LOST: Plants = {
     "no value": (lambda d: ask_engine(d, "HDEL", f"{K}big", revision_of(d, "two")), "the value of two"),
-    "unreadable": (lambda d: record(d, "one", lambda _: b"what"), "the record of one cannot be read"),
+    "unreadable": (lambda d: unreadable_and_unlogged(d, "plain"), "the record of plain cannot be read"),
 }
 """What no repair brings back."""
 
@@ -141,6 +148,7 @@ def test_records_are_mended_from_the_change_log(daemon: Daemon) -> None:
         assert peer.ask("GET n") == "OK 5"
         assert peer.ask("GETS free") == "OK 15 1"
         assert peer.ask("GET queue/0000000000000016") == "OK 1"
+        assert peer.ask("GET one") == "OK 1"
         assert peer.ask("GET gone") == "NONE"
 
 

@@ -118,6 +118,9 @@ def test_after_a_kill_what_was_noted_is_checked_and_the_rest_by_the_change_log(d
         (b"first", "was changed where it is kept"),
         (b"two fourth\n", "its digest is another one"),
         (b"0 t fourth", "two is not as the change log has it"),
+        (b"\r\n5 0", "two is not as the change log has it"),
+        (b"\r\n5 0 t", "two is not as the change log has it"),
+        (b"\r\n0\r\n$5\r\nthree", "three is not in the index"),
         (LARGE.encode() + b"M", "its digest is another one"),
     ):
         flip(file, whole.index(text) + len(text) - 2)

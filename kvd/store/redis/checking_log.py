@@ -6,11 +6,11 @@ from zlib import crc32
 
 from kvd.errors import StoreLost
 from kvd.model import Change
-from kvd.store.redis.connection import BIG, DATA, LOG, META, command
+from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, META, command
 from kvd.store.redis.digest import verify
 from kvd.store.redis.entries import fill, read_entry, references
 from kvd.store.redis.findings import Finding
-from kvd.store.redis.reads import unpack
+from kvd.store.redis.reads import is_readable, unpack
 
 PAGE_ENTRIES = 64
 """Entries that are read at once; each has up to 256 changes."""
@@ -112,16 +112,19 @@ class LogCheck:
         self._findings.append(Finding("log", b"%d" % revision, what.encode()))
 
     async def _compare(self) -> None:
-        """The records of the keys of which the log tells, with what it tells last."""
+        """The records of the keys of which the log tells, and whether they are listed, with what it tells last."""
         keys = list(self._newest)
         for place in range(0, len(keys), PAGE_KEYS):
             some = keys[place : place + PAGE_KEYS]
             records = await self._ask(command("HMGET", DATA, *some))
             apart = await self._values(records)
-            for key, record in zip(some, records, strict=True):
+            listed = await self._ask(command("ZMSCORE", INDEX, *some))
+            for key, record, score in zip(some, records, listed, strict=True):
                 newest = self._newest[key]
                 if not _is_as(newest, record, apart):
                     self._findings.append(Finding("log-record", key, b"%d" % newest.revision))
+                elif (record is None) != (score is None):
+                    self._findings.append(Finding("index-extra" if record is None else "not-listed", key))
 
     async def _values(self, records: Iterable[bytes | None]) -> dict[bytes, int]:
         """Checksums of the large values of records, by their revisions."""
@@ -138,11 +141,10 @@ def _is_as(newest: Newest, record: bytes | None, apart: dict[bytes, int]) -> boo
     """Whether a record is what the log says, or newer."""
     if record is None:
         return newest.value is None
-    try:
-        found = unpack(record)
-        revision = int(found.revision)
-    except ValueError:
-        return True  # which is told elsewhere
+    if not is_readable(record):
+        return False
+    found = unpack(record)
+    revision = int(found.revision)
     if revision != newest.revision:
         return revision > newest.revision
     value = apart.get(found.revision, crc32(found.value))

@@ -1,5 +1,6 @@
 """The batchers of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -17,6 +18,8 @@ from kvd.store.redis.jobs import Batch, Done, Job
 
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value is kept apart, to the kind of the value."""
+
+_RECORD = re.compile(rb"\d+ \d+ [tbTB](?:;[^ ]*)? ")
 
 _CLOCK = command("TIME") + command("HGET", META, "clock")
 """Asks for what the store's clock is the later one of: its machine's, and the one of its last write."""
@@ -39,6 +42,11 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
         given = read(flags)
         record = record._replace(owner=unescape(given.get(OWNER, b"")), has_others=OTHERS in given)
     return record
+
+
+def is_readable(raw: bytes) -> bool:
+    """Whether `unpack` can read a record, and what it gives can be used."""
+    return _RECORD.match(raw) is not None
 
 
 def pack(revision: bytes, deadline: int, kind: bytes, value: bytes, owner: bytes = b"") -> bytes:
