@@ -27,7 +27,6 @@ from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings, check_alone, described, told, unused
 from kvd.store.location import StoreLocation
-from kvd.store.redis.checking import check_end
 from kvd.store.redis.connection import Connector
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
@@ -203,6 +202,8 @@ class Daemon:
         """What no checksum is of, after a kill, is compared with the digests in the change log.  Raises StartError."""
         if not (size := embedded.unsealed):
             return
+        from kvd.store.redis.checking import check_end
+
         try:
             connection = await Connector(embedded.url, direct=True).open()
             try:

