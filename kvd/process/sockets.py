@@ -121,7 +121,9 @@ def _address_of(bound: socket.socket) -> Address:
 def resolve(address: Address) -> Sequence[tuple[int, Any]]:
     """What an address stands for: families, and addresses as sockets take them.  Raises OSError, UnicodeError."""
     host, _, scope = address.host.partition("%")
-    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As bytes it needs none of the tables of Unicode.
+    named = host.encode() if host.isascii() else host
+    found = socket.getaddrinfo(named, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     places = dict.fromkeys((family, where) for family, _, _, _, where in found)
     if not scope:
         return list(places)
