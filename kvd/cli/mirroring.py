@@ -46,6 +46,16 @@ async def _check_stores(source: Client, destination: Client) -> None:
         raise Failure(USAGE, "both are of one store, which needs no mirror")
 
 
+async def lag(source: Client, position: str, seconds: float) -> int | None:
+    """How many changes a daemon is ahead of a position; None: it does not say so in time, or has another history."""
+    revision, _, store = position.partition("@")
+    with suppress(TimeoutError, KvdError, ValueError, KeyError):
+        async with asyncio.timeout(seconds):
+            facts = await source.info()
+        return max(int(facts["revision"]) - int(revision), 0) if facts["store"] == store else None
+    return None
+
+
 class Mirroring:
     """Takes changes from a source, and applies them, as many together as have come, transactions as a whole."""
 
@@ -137,14 +147,8 @@ class Mirroring:
         position = self._mirrored.position
         if position is None:
             return
-        try:
-            async with asyncio.timeout(self._interval):
-                ahead = int((await self._source.info())["revision"]) - int(position.partition("@")[0])
-        except (TimeoutError, KvdError, ValueError, KeyError):
-            self._out.line(f"{position} applied {self._applied} behind ?", position=position, applied=self._applied,
-                           behind=None)  # fmt: skip
-        else:
-            behind = max(ahead, 0)
-            self._out.line(f"{position} applied {self._applied} behind {behind}", position=position,
-                           applied=self._applied, behind=behind)  # fmt: skip
+        behind = await lag(self._source, position, self._interval)
+        told = "?" if behind is None else behind
+        self._out.line(f"{position} applied {self._applied} behind {told}", position=position, applied=self._applied,
+                       behind=behind)  # fmt: skip
         self._out.flush()

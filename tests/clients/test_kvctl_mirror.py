@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kvd import client
+from kvd.cli.mirroring import lag
 from kvd.client import WatchOptions
 from kvd.client.sync import connect
 from kvd.errors import KvdError
@@ -221,3 +223,12 @@ def test_changes_come_once_through_kill_9_of_everything(start_daemon: StartDaemo
     assert all(together[::2])
     assert values[::2] == values[1::2]  # both of each transaction
     assert values[::2] == sorted(set(values))  # and each once
+
+
+async def test_how_far_another_history_is_behind_nobody_knows(pair: tuple[Daemon, Daemon]) -> None:
+    """Its revisions may be any: a source whose history was replaced is not some thousands of millions ahead."""
+    async with await client.connect(pair[0].addr) as source:
+        revision, store = await source.set("lag", "1"), (await source.info())["store"]
+        assert await lag(source, f"{revision}@{store}", PATIENCE) == 0
+        assert await lag(source, f"{revision - 1}@{store}", PATIENCE) == 1
+        assert await lag(source, "1@another", PATIENCE) is None
