@@ -44,6 +44,31 @@ class Record(NamedTuple):
     has_others: bool = False
 
 
+class Kept(NamedTuple):
+    """What is kept of a whole record that lives alone and does not expire, in as little memory as will do: who reads
+    many keys waits for that.
+
+    value, revision, kind: as of a `Record`.
+    """
+
+    value: bytes
+    revision: bytes
+    kind: bytes
+
+    @property
+    def deadline(self) -> bytes:
+        """It does not expire."""
+        return b"0"
+
+    def record(self) -> Record:
+        """The record."""
+        return Record(self.revision, b"0", self.kind, self.value)
+
+
+AtHand = Record | Kept
+"""What tells a reader's answer."""
+
+
 class Moment(NamedTuple):
     """Which log entry a change is of: the revision at which that ends (int), and when it was written, by the store's
     clock: milliseconds (int), 0 where that is not known."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from kvd.errors import NotAClient, UnknownVerb
-from kvd.model import Record
+from kvd.model import AtHand
 from kvd.requests import DeleteRange, LateRead, Request
 from kvd.wire import replies, requests, watches
 from kvd.wire.lines import BYTE_ORDER_MARK, NUL, STRANGER, begins_with_mark, is_stranger
@@ -26,7 +26,7 @@ class Verb:
 
     parse: the rest of the line and the value limit to the request's arguments; raises a `Refusal`.
     reply: of a READ verb, the record (None: no such key) and the store's clock to the reply.
-    reply_all: of a READ verb, the same for records that are there and do not expire.
+    reply_texts: of a READ verb that tells nothing but values, those of texts to the replies.
     wants_value: of a READ verb, whether the reply needs the value of a large record.
     usage, help: one line each, as HELP shows them.
     """
@@ -36,19 +36,19 @@ class Verb:
     usage: str
     help: str
     kind: Kind = Kind.OTHER
-    reply: Callable[[Record | None, int], bytes] | None = None
-    reply_all: Callable[[Sequence[Record]], bytes] | None = None
+    reply: Callable[[AtHand | None, int], bytes] | None = None
+    reply_texts: Callable[[Sequence[bytes]], bytes] | None = None
     wants_value: bool = True
 
 
 _ROWS = (
     Verb("GET", requests.read, "GET key [min=POSITION]",
          "the value of a key, once this daemon has seen a position", Kind.READ,
-         replies.value, replies.values),
+         replies.value, replies.oks),
     Verb("GETS", requests.read, "GETS key [min=POSITION]", "a key's revision and value, in one read", Kind.READ,
-         replies.value_with_revision, replies.values_with_revisions),
+         replies.value_with_revision),
     Verb("TTL", requests.one_key, "TTL key", "the seconds a key has left, - for no end", Kind.READ,
-         replies.ttl, replies.no_ttls, wants_value=False),
+         replies.ttl, wants_value=False),
     Verb("SET", requests.set_, "SET key value",
          "sets a key to the rest of the line", Kind.WRITE),
     Verb("PUT", requests.put, "PUT key|prefix* [option ...] = value",

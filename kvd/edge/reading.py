@@ -8,7 +8,7 @@ from kvd.edge.copy import Copy, within
 from kvd.edge.feed import Feed
 from kvd.edge.freshness import Freshness
 from kvd.errors import Unavailable
-from kvd.model import Position, Record
+from kvd.model import TEXT, Position, Record
 from kvd.requests import KeyRange
 from kvd.store.api import Found, Page, ReadDone
 
@@ -58,6 +58,11 @@ class Reading:
         records = [record for record in map(self.feed.copy.get, keys) if record]
         fits = len(records) == len(keys) and sum([len(record.value) for record in records]) <= self.batch_bytes
         return records if fits else None
+
+    def kept_texts(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """See `api.Store`."""
+        values = [record.value for record in self.kept_all(keys) or [] if record.kind == TEXT]
+        return values if len(values) == len(keys) else None
 
     def read_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """See `api.Store`."""

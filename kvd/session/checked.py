@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from kvd.errors import KvdError, NotAClient, Refusal
-from kvd.model import Outcome, Record
+from kvd.model import AtHand, Outcome
 from kvd.requests import Auth, Increment, Limited, Put, Read, Request, Simple, Write
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
@@ -68,7 +68,7 @@ class CheckedDispatcher(Dispatcher):
 
     # ---- chunks: what is not allowed is not recognised, and refused line by line
 
-    def _kept_if_allowed(self, key: bytes) -> Record | None:
+    def _kept_if_allowed(self, key: bytes) -> AtHand | None:
         rights = self._login.rights
         return self._at_hand(key) if rights and rights.may_read(key) else None
 
@@ -76,8 +76,8 @@ class CheckedDispatcher(Dispatcher):
         rights = self._login.rights
         return rights is not None and rights.may_read(word) and shortcuts.are_keys([word])
 
-    def _reads(self, word: bytes, chunk: bytes) -> list[bytes] | None:
-        keys, rights = shortcuts.reads(word, chunk), self._login.rights
+    def _reads(self, begin: bytes, chunk: bytes) -> list[bytes] | None:
+        keys, rights = shortcuts.reads(begin, chunk), self._login.rights
         return keys if keys and rights and all(map(rights.may_read, keys)) else None
 
     def _simple(self, chunk: bytes, max_value: int) -> Simple | None:

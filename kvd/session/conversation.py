@@ -13,7 +13,7 @@ from kvd.errors import Usage
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.kept_input import READ_BYTES, KeptInput
-from kvd.session.output import FLUSH_BYTES, Output
+from kvd.session.output import Output
 from kvd.session.streams import Streams
 from kvd.verbs import is_verb
 from kvd.wire import replies
@@ -55,6 +55,7 @@ class Conversation:
         self._received = context.requests.received
         self.lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
         self.dispatcher = make_dispatcher(self._go_on, self._answer)
+        self._shortcut = self.dispatcher.shortcut
         self._waiting = self.dispatcher.waiting
         self._kept = KeptInput(self._transport, note)
         # What the task is to do next; it is busy with it until it is None again.
@@ -163,7 +164,7 @@ class Conversation:
         """Called with what arrives."""
         self._received[0] += len(data)
         if self._idle:
-            if self._transport.get_write_buffer_size() <= FLUSH_BYTES and self.dispatcher.shortcut(data):
+            if not self._streams.is_full and self._shortcut(data):
                 self._idle = not self.dispatcher.busy
                 return
             self._idle = False

@@ -3,21 +3,38 @@ each.  What the cache answers in the callback in which it was asked for has take
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from kvd.counts import Counts, Tally, number
 from kvd.metrics import REFUSALS, RESULTS, TIMES, VERBS
+from kvd.model import AtHand
+from kvd.verbs import READERS, Verb
 
 OK, NONE, CONFLICT, ERROR = RESULTS
 _BY_LETTER = {ord("O"): OK, ord("N"): NONE, ord("C"): CONFLICT, ord("E"): ERROR}
 """Of a status's first letter."""
 
 
+class Reader(NamedTuple):
+    """A verb that reads.
+
+    begin: int, bytes of a line up to the key.  reply: as the verb has it.  place: where requests that the cache answers
+    are counted.
+    """
+
+    verb: Verb
+    begin: int
+    reply: Callable[[AtHand | None, int], bytes]
+    place: int
+
+
 class RequestCounts:
     """Those of one process.
 
-    cells: where `at_once` says, how many requests of a verb the cache has answered; to be added to, as are
+    readers: the verbs that read, by the beginnings that most clients give a line, of four bytes or five.
+    cells: at a reader's place, how many requests of it the cache has answered; to be added to, as are
     received, sent: bytes, at [0].
     """
 
@@ -26,8 +43,12 @@ class RequestCounts:
         self._times = Tally(TIMES, counts)
         self._refusals = Tally(REFUSALS, counts)
         self.cells = self._times.cells
-        self.at_once = {verb: self._times.place(verb, OK) * self._times.width for verb in VERBS}
+        self.readers = {word + b" ": self._reader(verb) for word, verb in READERS.items()}
         self._places = {(verb, result): self._times.place(verb, result) for verb in VERBS for result in RESULTS}
+
+    def _reader(self, verb: Verb) -> Reader:
+        assert verb.reply  # noqa: S101
+        return Reader(verb, len(verb.name) + 1, verb.reply, self._times.place(verb.name, OK) * self._times.width)
 
     def found(self, verb: str, began: float, count: int, none: int) -> None:
         """So many requests of one verb were answered, and of so many of them the key was not there.

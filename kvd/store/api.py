@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from kvd.errors import KvdError
-from kvd.model import Change, Outcome, Position, Record
+from kvd.model import AtHand, Change, Outcome, Position, Record
 from kvd.requests import AnyWrite, KeyRange, Limited, Simple, Transaction
 
 Found = tuple[list[Record | None], int]
@@ -49,11 +49,14 @@ class Store(Protocol):
     # ---- single keys
 
     @property
-    def kept(self) -> Callable[[bytes], Record | None]:
+    def kept(self) -> Callable[[bytes], AtHand | None]:
         """Gives the record of a key, if it is at hand."""
 
-    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
+    def kept_all(self, keys: Sequence[bytes]) -> Sequence[AtHand] | None:
         """The records of keys, if all are at hand."""
+
+    def kept_texts(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The values of keys, if all are at hand and are texts."""
 
     def read_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """Have `done` called with the records of keys, at once or later.

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kvd.errors import LimitReached, NotANumber, Overflow, Refusal, TooLong, Unavailable, Uncertain, Usage
 from kvd.memory import FULL
-from kvd.model import TEXT, Change, Outcome, Position, Record
+from kvd.model import TEXT, AtHand, Change, Outcome, Position, Record
 
 OK = b"OK\n"
 QUEUED = b"OK queued\n"
 NONE = b"NONE\n"
+NO_END = b"OK -\n"
 
 
 def ok(text: bytes) -> bytes:
@@ -33,7 +34,7 @@ def base64(value: bytes) -> bytes:
     return binascii.b2a_base64(value, newline=False)
 
 
-def value(record: Record | None, now: int = 0) -> bytes:  # noqa: ARG001
+def value(record: AtHand | None, now: int = 0) -> bytes:  # noqa: ARG001
     """GET's reply."""
     if record is None:
         return NONE
@@ -42,15 +43,7 @@ def value(record: Record | None, now: int = 0) -> bytes:  # noqa: ARG001
     return b"OK64 %b\n" % base64(record.value)
 
 
-def values(records: Sequence[Record]) -> bytes:
-    """GET's replies for keys that are there."""
-    texts = [record.value for record in records if record.kind == TEXT]
-    if len(texts) == len(records):
-        return oks(texts)
-    return b"".join(map(value, records))
-
-
-def value_with_revision(record: Record | None, now: int = 0) -> bytes:  # noqa: ARG001
+def value_with_revision(record: AtHand | None, now: int = 0) -> bytes:  # noqa: ARG001
     """GETS's reply."""
     if record is None:
         return NONE
@@ -59,31 +52,20 @@ def value_with_revision(record: Record | None, now: int = 0) -> bytes:  # noqa: 
     return b"OK64 %b %b\n" % (record.revision, base64(record.value))
 
 
-def values_with_revisions(records: Sequence[Record]) -> bytes:
-    """GETS's replies for keys that are there."""
-    return b"".join(map(value_with_revision, records))
-
-
 def seconds(milliseconds: int) -> bytes:
     """Milliseconds as the shortest plain decimal of seconds."""
     whole, part = divmod(milliseconds, 1000)
     return (b"%d.%03d" % (whole, part)).rstrip(b"0").rstrip(b".")
 
 
-def ttl(record: Record | None, now: int) -> bytes:
+def ttl(record: AtHand | None, now: int) -> bytes:
     """TTL's reply; now: int, milliseconds of the store's clock."""
     if record is None:
         return NONE
-    deadline = int(record.deadline)
-    if not deadline:
-        return ok(b"-")
+    if record.deadline == b"0":
+        return NO_END
     # The store adds a millisecond to every deadline, so as never to be early; nobody asked for it.
-    return ok(seconds(max(1, deadline - 1 - now)))
-
-
-def no_ttls(records: Sequence[Record]) -> bytes:
-    """TTL's replies for keys that do not expire."""
-    return ok(b"-") * len(records)
+    return ok(seconds(max(1, int(record.deadline) - 1 - now)))
 
 
 REFUSED: dict[Outcome, Refusal] = {

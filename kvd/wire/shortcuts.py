@@ -39,12 +39,11 @@ _INCRS = re.compile(f"(?:INCR {_KEY}(?: (?:{_AMOUNT}))?\r?\n)+".encode()).fullma
 _PUT_BEGINS = re.compile(f"^PUT ({_KEY}) = ".encode(), re.MULTILINE).sub
 
 
-def reads(word: bytes, chunk: bytes) -> list[bytes] | None:
-    """The words in the places of keys, if a chunk is complete lines `WORD ...`, and nothing else.
+def reads(begin: bytes, chunk: bytes) -> list[bytes] | None:
+    """The words in the places of keys, if a chunk is complete lines that begin so, and nothing else.
 
-    Whether those are keys is for `are_keys` to say.
+    begin: bytes, a verb and a space.  Whether the words are keys is for `are_keys` to say.
     """
-    begin = word + b" "
     if b"\r" in chunk:
         chunk = chunk.replace(b"\r\n", b"\n")
     text = chunk.replace(b"\n" + begin, b"\n")

@@ -254,7 +254,8 @@ async def test_plain_chunks_are_answered_in_their_order(begun: MemoryPeer, store
 @pytest.mark.parametrize("chunk", [
     "GET a\n", "GET a\r\n", "GET a\nGET b\n", "GET a\r\nGET b\r\n", "GET a\nb\nGET a\n", "GET a\nGET none\n", "XET a\n",
     "get a\n", "GET  a\n", "GET a \n", "GET é\nGET a\n", "GET a\nPING\n", "GET ax", "GET a\nGET b", "GET a\r",
-    "PING a\n", "\n\n\n\na\n",
+    "PING a\n", "\n\n\n\na\n", "GETS a\n", "GETSxa\n", "GETS ax", "gets a\r\nGETS b\n",
+    "TTL a\nTTL b\n", "GET", "GET \n",
 ])  # fmt: skip
 async def test_what_is_kept_is_answered_as_the_store_would(chunk: str, tmp_path: Path) -> None:
     answers = []

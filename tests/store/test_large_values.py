@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kvd.errors import StoreLost, Unavailable
-from kvd.model import BYTES, TEXT, Change, Position, Record
+from kvd.model import BYTES, TEXT, Change, Kept, Position, Record
 from kvd.requests import Delete, Increment, KeyRange, Touch, Transaction
 from kvd.store.redis import maintenance
 from kvd.store.redis.cache import LocalCache
@@ -317,7 +317,7 @@ async def test_only_a_value_that_is_still_there_for_good_is_kept(redis: Redis) -
         assert await fetched(store, b"dying") == ONE
         assert store.kept(b"dying") is None
         assert await fetched(store, b"k") == TWO
-        assert store.kept(b"k") == record._replace(revision=b"3", value=TWO)
+        assert store.kept(b"k") == Kept(TWO, b"3", record.kind)
 
 
 async def test_a_value_whose_time_is_over_before_it_is_fetched_is_none(redis: Redis) -> None:

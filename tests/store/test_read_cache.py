@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kvd.model import BYTES, TEXT, Record
+from kvd.model import BYTES, TEXT, Kept
 from kvd.requests import Delete, Increment, Put, Touch, Transaction, Write
 from kvd.store.redis.batching import BATCH_BYTES
 from kvd.store.redis.cache import Cache, LocalCache
@@ -70,8 +70,20 @@ async def test_a_text_that_was_read_is_not_asked_for_again(redis: Redis, store: 
 async def test_one_key_that_is_not_kept_is_enough_to_ask_the_store(store: Store) -> None:
     await put(store, b"a", b"1")
     assert await read(store, b"a") == [b"1"]
-    assert (store.kept(b"a"), store.kept(b"b")) == (Record(b"1", b"0", TEXT, b"1"), None)
+    assert (store.kept(b"a"), store.kept(b"b")) == (Kept(b"1", b"1", TEXT), None)
     assert await read(store, b"a", b"b") == [b"1", None]
+
+
+async def test_values_of_both_kinds_are_kept_and_told_apart(store: Store) -> None:
+    await put(store, b"a", b"1")
+    assert await read(store, b"a") == [b"1"]
+    assert store.kept_texts([b"a", b"a"]) == [b"1", b"1"]
+    await store.write([Put(b"b", BYTES, b"2")], 1)
+    assert await read(store, b"b") == [b"2"]
+    assert store.kept(b"b") == Kept(b"2", b"2", BYTES)
+    assert store.kept_texts([b"a", b"b"]) is None
+    assert store.kept_texts([b"a"]) == [b"1"]
+    assert store.kept_all([b"b", b"a"]) == [Kept(b"2", b"2", BYTES), Kept(b"1", b"1", TEXT)]
 
 
 async def test_more_kept_values_than_a_reply_may_have_are_not_given_together(store: Store) -> None:

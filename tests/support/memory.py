@@ -47,6 +47,9 @@ class MemoryTransport(asyncio.Transport):
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert protocol is self._protocol
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._shut:
             # As uvloop's do; asyncio's own say nothing.

@@ -63,7 +63,7 @@ def line_by_line(chunk: bytes) -> list[Request] | None:
 @given(chunks)
 def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
     word = chunk.split(b" ")[0]
-    if word in READERS and (keys := shortcuts.reads(word, chunk)) is not None and shortcuts.are_keys(keys):
+    if word in READERS and (keys := shortcuts.reads(word + b" ", chunk)) is not None and shortcuts.are_keys(keys):
         assert line_by_line(chunk) == [Read(key) for key in keys]
     if (found := shortcuts.writes(chunk, MAX_VALUE)) is not None:
         requests = list(requests_of(found))
@@ -74,11 +74,11 @@ def test_what_is_recognised_means_the_same_line_by_line(chunk: bytes) -> None:
 @given(st.lists(st.text(re.sub(r"\*", "", "".join(map(chr, range(33, 127)))), min_size=1, max_size=20), min_size=1))
 def test_plain_chunks_are_recognised(keys: list[str]) -> None:
     names = [key.encode() for key in keys]
-    assert shortcuts.reads(b"GET", b"".join(b"GET %b\n" % name for name in names)) == names
-    assert shortcuts.reads(b"GET", b"".join(b"GET %b\r\n" % name for name in names)) == names
+    assert shortcuts.reads(b"GET ", b"".join(b"GET %b\n" % name for name in names)) == names
+    assert shortcuts.reads(b"GET ", b"".join(b"GET %b\r\n" % name for name in names)) == names
     assert shortcuts.are_keys(names)
     for word in READERS:
-        assert shortcuts.reads(word, b"".join(b"%b %b\n" % (word, name) for name in names)) == names
+        assert shortcuts.reads(word + b" ", b"".join(b"%b %b\n" % (word, name) for name in names)) == names
     pairs = [word for name in names for word in (name, b" a  \xc3\xa9\t" + name)]
     chunk = b"".join(b"SET %b %b\r\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
     lines = b"".join(b"%b %b\n" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
@@ -91,7 +91,7 @@ def test_plain_chunks_are_recognised(keys: list[str]) -> None:
 def test_what_stands_for_keys_is_found_nowhere_among_keys_unless_all_is_plain(chunk: bytes) -> None:
     """So that whoever knows some keys need not look whether these are any."""
     known = {b"a", b"\xc3\xa9", b"k" * 512}
-    words = shortcuts.reads(b"GET", chunk)
+    words = shortcuts.reads(b"GET ", chunk)
     if words is not None and known.issuperset(words):
         assert line_by_line(chunk) == [Read(key) for key in words]
 
@@ -100,14 +100,14 @@ def test_what_stands_for_keys_is_found_nowhere_among_keys_unless_all_is_plain(ch
     "chunk", [b"", b"\n", b"GET a", b"GET a\nGET b", b"GET", b"GET a\nPING\n", b"GET a\nb\nGET c\n"]
 )
 def test_these_are_no_plain_reads(chunk: bytes) -> None:
-    assert shortcuts.reads(b"GET", chunk) is None
+    assert shortcuts.reads(b"GET ", chunk) is None
 
 
 @pytest.mark.parametrize(
     "chunk", [b"GET  a\n", b"GET a b\n", b"GET \n", b"GET a*\n", b"GET a\r\r\n", b"GET a\n\nGET b\n"]
 )
 def test_these_are_reads_of_what_are_no_keys(chunk: bytes) -> None:
-    words = shortcuts.reads(b"GET", chunk)
+    words = shortcuts.reads(b"GET ", chunk)
     assert words is None or not shortcuts.are_keys(words)
 
 

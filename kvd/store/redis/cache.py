@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from kvd.model import Record
+from kvd.model import TEXT, Kept, Record
 
-OVERHEAD = 340
+OVERHEAD = 300
 """Bytes that a kept record costs beyond its key and its value, roughly."""
 LARGEST_SHARE = 256
 """A value that takes more than this part of the cache is not kept: it would drive out too many."""
@@ -33,26 +33,35 @@ class Cache(ABC):
         self.asked = 0
         self._half = limit // 2
         self._largest = limit // LARGEST_SHARE
-        self._young: dict[bytes, Record] = {}
-        self._old: dict[bytes, Record] = {}
+        self._young: dict[bytes, Kept] = {}
+        self._old: dict[bytes, Kept] = {}
         self._size = 0
+        # Whether all values that were kept since `clear` are texts.
+        self._only_texts = True
 
-    def get(self, key: bytes) -> Record | None:
-        """The record of a key, if it is kept."""
+    def get(self, key: bytes) -> Kept | None:
+        """What is kept of a key."""
         self.asked += 1
-        record = self._young.get(key)
-        if record is None and (record := self._old.get(key)) is not None:
-            self._keep(key, record)
-        return record
+        kept = self._young.get(key)
+        if kept is None and (kept := self._old.get(key)) is not None:
+            self._add(key, kept)
+        return kept
 
-    def get_all(self, keys: Sequence[bytes]) -> list[Record] | None:
-        """The records of keys, if all are kept."""
-        records = [record for key in keys if (record := self.get(key))]
-        return records if len(records) == len(keys) else None
+    def get_all(self, keys: Sequence[bytes]) -> list[Kept] | None:
+        """What is kept of keys, if that is all of them."""
+        found = [kept for key in keys if (kept := self.get(key))]
+        return found if len(found) == len(keys) else None
+
+    def texts(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The values of keys, if all are kept and are texts."""
+        found = self.get_all(keys) or []
+        values = [kept.value for kept in found if kept.kind == TEXT]
+        return values if len(values) == len(keys) else None
 
     def clear(self) -> None:
         """Keep nothing of what was kept."""
         self._young, self._old, self._size = {}, {}, 0
+        self._only_texts = True
 
     # ---- what the store is asked
 
@@ -78,24 +87,28 @@ class Cache(ABC):
     # ---- what is kept
 
     def _keep(self, key: bytes, record: Record) -> None:
-        cost = _cost(key, record)
+        self._only_texts &= record.kind == TEXT
+        self._add(key, Kept(record.value, record.revision, record.kind))
+
+    def _add(self, key: bytes, kept: Kept) -> None:
+        cost = _cost(key, kept)
         if cost > self._largest or key in self._young:
             return
         if self._size + cost > self._half:
             self._old, self._young, self._size = self._young, {}, 0
         self._old.pop(key, None)
-        self._young[key] = record
+        self._young[key] = kept
         self._size += cost
 
     def _drop(self, key: bytes) -> None:
-        record = self._young.pop(key, None)
-        if record is not None:
-            self._size -= _cost(key, record)
+        kept = self._young.pop(key, None)
+        if kept is not None:
+            self._size -= _cost(key, kept)
         self._old.pop(key, None)
 
 
-def _cost(key: bytes, record: Record) -> int:
-    return len(key) + len(record.value) + OVERHEAD
+def _cost(key: bytes, kept: Kept) -> int:
+    return len(key) + len(kept.value) + OVERHEAD
 
 
 class Reading:
@@ -123,13 +136,22 @@ class LocalCache(Cache):
         self._readings: set[Reading] = set()
         self._writes: list[Collection[bytes]] = []
 
-    def get_all(self, keys: Sequence[bytes]) -> list[Record] | None:
+    def get_all(self, keys: Sequence[bytes]) -> list[Kept] | None:
         """See `Cache`; if all are young, 16 take 0.9 us instead of 1.5."""
-        records = [record for key in keys if (record := self._young.get(key))]
-        if len(records) < len(keys):
+        found = [kept for key in keys if (kept := self._young.get(key))]
+        if len(found) < len(keys):
             return super().get_all(keys)
         self.asked += len(keys)
-        return records
+        return found
+
+    def texts(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """See `Cache`.  Each value is taken where its key is found: of many keys that is in no processor's cache, and
+        would be waited for twice."""
+        values = [kept[0] for key in keys if (kept := self._young.get(key))] if self._only_texts else []
+        if len(values) < len(keys):
+            return super().texts(keys)
+        self.asked += len(keys)
+        return values
 
     def begin_read(self, keys: Iterable[bytes]) -> Reading:  # noqa: ARG002
         """See `Cache`."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 from zlib import crc32
 
-from kvd.model import Record
+from kvd.model import Kept, Record
 from kvd.process.shared_bytes import share
 from kvd.store.redis.cache import Cache
 
@@ -92,8 +92,8 @@ class SharedCache(Cache):
         super().__init__(limit)
         self._versions = versions
 
-    def get(self, key: bytes) -> Record | None:
-        """The record of a key, if it is kept."""
+    def get(self, key: bytes) -> Kept | None:
+        """What is kept of a key."""
         return super().get(self._versions.of(key) + key)
 
     def begin_read(self, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:

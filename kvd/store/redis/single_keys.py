@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from kvd.model import Outcome, Record
+from kvd.model import Kept, Outcome, Record
 from kvd.requests import AnyWrite, Limited, Simple, Transaction
 from kvd.store.api import Found, ReadDone, WriteDone
 from kvd.store.redis.batching import BATCH_BYTES, BATCH_ITEMS
@@ -18,12 +18,12 @@ from kvd.store.redis.writes import WriteBatcher
 class SingleKeys:
     """Records by their keys, and what changes them.
 
-    kept: gives the record of a key, if it is at hand.
+    kept: gives what is kept of a key here.
     """
 
     batch_items = BATCH_ITEMS
     batch_bytes = BATCH_BYTES
-    kept: Callable[[bytes], Record | None]
+    kept: Callable[[bytes], Kept | None]
 
     def __init__(self, cache: Cache, reads: ReadBatcher, large: LargeValueBatcher, writes: WriteBatcher) -> None:
         """cache: of records that were read; reads: fills it."""
@@ -45,21 +45,26 @@ class SingleKeys:
 
         fetch: with its value, however large, if it is one key.
         """
-        records = self.kept_all(keys)
-        if records is None:
+        kept = self.kept_all(keys)
+        if kept is None:
             self.ask_then(keys, done, fetch=fetch)
         else:
             # Nothing that is kept has a time to live, for which alone the clock is asked.
-            done(([*records], 0))
+            done(([one.record() for one in kept], 0))
 
     def ask_then(self, keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
         """The same for keys that are not kept here."""
         self._reads.put(Job(keys, len(keys), 0, len(keys), done, fetch=fetch))
 
-    def kept_all(self, keys: Sequence[bytes]) -> list[Record] | None:
-        """The records of keys, if all of them are kept here, and not too much for one reply."""
-        records = self._cache.get_all(keys)
-        return records if records and sum([len(record.value) for record in records]) <= BATCH_BYTES else None
+    def kept_all(self, keys: Sequence[bytes]) -> list[Kept] | None:
+        """What is kept of keys here, if that is all of them, and not too much for one reply."""
+        found = self._cache.get_all(keys)
+        return found if found and sum([len(kept.value) for kept in found]) <= BATCH_BYTES else None
+
+    def kept_texts(self, keys: Sequence[bytes]) -> list[bytes] | None:
+        """The values of keys, if all of them are kept here, are texts, and are not too much for one reply."""
+        values = self._cache.texts(keys)
+        return values if values and sum(map(len, values)) <= BATCH_BYTES else None
 
     async def fetch(self, key: bytes) -> Record | None:
         """One record with its value, however large.  Raises Unavailable."""
