@@ -34,6 +34,7 @@ while at <= last do
       end
       numbers = numbers or (letter == 'p' or letter == 'w') and ARGV[at + 5] == '*'
     end
+    -- By a function, here and in items.lua, the engine would take 1.5 to 1.8 % more instructions.
     at = at + ((letter == 'p' or letter == 'w') and 6 or 3)
   end
 end

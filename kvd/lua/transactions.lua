@@ -20,7 +20,7 @@ if grouped then
     return from + ((letter == 'p' or letter == 'w') and 6 or 3)
   end
 
-  -- Where the condition of a write is, or "" and it has none.
+  -- The condition of a write, "" if it has none.
   local function condition_of(from, letter)
     if letter == 'p' or letter == 'w' then
       return ARGV[from + 5] ~= '*' and ARGV[from + 5] or ''
