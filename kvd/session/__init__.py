@@ -7,7 +7,6 @@ kept_input    input that came while a connection was busy
 conversation  what one peer sends, and the answers, in their order
 waiting       lines that wait to be answered: as requests, and in groups
 chunks        whole chunks of the commonest requests: ask the store, answer
-mixing        groups that write and read
 dispatch      all other requests, in groups: ask the store, answer
 handlers      requests that are done alone
 paged         replies of any number of lines

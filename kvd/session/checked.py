@@ -15,9 +15,8 @@ from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.handlers import ENDS_TRANSACTION, Handlers
 from kvd.session.login import Login
-from kvd.session.mixing import Parsed
 from kvd.session.output import Output
-from kvd.session.waiting import Waiting
+from kvd.session.waiting import Parsed, Waiting
 from kvd.session.watching import Watching
 from kvd.verbs import Kind, Verb, kind_of
 from kvd.wire import replies, shortcuts

@@ -143,7 +143,7 @@ class Chunks:
         assert verb.reply  # noqa: S101
         if isinstance(found, KvdError):
             self.busy = False
-            self._answered(b"".join(self._refused([verb.name] * len(keys), found)))
+            self._answered(self._refused([verb.name] * len(keys), found))
             return
         records, now = found
         if verb.wants_value and True in [record is not None and record.large for record in records]:
@@ -157,7 +157,7 @@ class Chunks:
     def _answer_simple(self, verb: str, count: int, outcomes: Sequence[Outcome] | KvdError) -> None:
         self.busy = False
         if isinstance(outcomes, KvdError):
-            self._answered(b"".join(self._refused([verb] * count, outcomes)))
+            self._answered(self._refused([verb] * count, outcomes))
         elif b"".join(outcomes).isdigit():
             self._counts.found(verb, self._began, count, 0)
             self._answered(replies.oks(outcomes))
@@ -171,13 +171,13 @@ class Chunks:
         """Answer reads of which some may be of large values."""
         raise NotImplementedError
 
-    def _refused(self, verbs: Sequence[str], error: KvdError) -> list[bytes]:
+    def _refused(self, verbs: Sequence[str], error: KvdError) -> bytes:
         """An error, for each request of a group."""
         assert isinstance(error, Refusal)  # noqa: S101
         self.refused(error)
-        given = [replies.refused(error)] * len(verbs)
-        self._counts.answered(verbs, given, self._began)
-        return given
+        reply = replies.refused(error)
+        self._counts.answered(verbs, [reply] * len(verbs), self._began)
+        return reply * len(verbs)
 
 
 def _none_simple(chunk: bytes, max_value: int) -> Simple | None:  # noqa: ARG001

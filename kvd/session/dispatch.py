@@ -1,5 +1,5 @@
-"""Requests answered, in their order and in groups: neighbours that read, neighbours that write, and mixtures of them
-(`mixing`) go to the store together, and wake no task.
+"""Requests answered, in their order and in groups: neighbours that read, and neighbours that write, go to the store
+together, and wake no task.
 
 What pages, waits for the peer or asks the store in steps of its own is *work*: the connection's task does it.
 """
@@ -17,10 +17,9 @@ from kvd.session.chunks import Chunks, tell_nobody
 from kvd.session.context import Context
 from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
 from kvd.session.login import Guard
-from kvd.session.mixing import Mixed, Parsed
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
-from kvd.session.waiting import Waiting
+from kvd.session.waiting import Parsed, Waiting
 from kvd.session.watching import Watching
 from kvd.store.api import Found
 from kvd.verbs import Kind, Verb, kind_of
@@ -49,7 +48,6 @@ class Dispatcher(Chunks):
         self._handlers = Handlers(context, output, watching, guard, allow)
         self._go_on = go_on
         self.waiting = Waiting(context.max_value, self._most, context.store.batch_bytes)
-        self._mixed = Mixed()
         self.left_lines = False
 
     # Where there are users, others take the places of these.
@@ -126,8 +124,12 @@ class Dispatcher(Chunks):
     def _begin(self, request: Parsed) -> None:
         verb, arguments = request
         kind = kind_of(verb, arguments)
-        if kind is not Kind.OTHER:
-            self._begin_group(kind, self.waiting.group(request))
+        if kind is Kind.READ:
+            verbs, reads = zip(*self.waiting.group(request), strict=True)
+            self._read(verbs, [read.key for read in reads])
+        elif kind is Kind.WRITE:
+            group = self.waiting.group(request)
+            self._write([verb.name for verb, _ in group], [write for _, write in group])
         elif verb.name in AT_ONCE:
             try:
                 reply = AT_ONCE[verb.name](self._handlers, arguments)
@@ -145,15 +147,6 @@ class Dispatcher(Chunks):
 
     # ---- groups
 
-    def _begin_group(self, kind: Kind, group: Sequence[Parsed]) -> None:
-        if self.waiting.is_mixed:
-            kind, group = Kind.WRITE, self._mixed.begin(group)
-        verbs, requests = zip(*group, strict=True)
-        if kind is Kind.READ:
-            self._read(verbs, [read.key for read in requests])
-        else:
-            self._write([verb.name for verb in verbs], requests)
-
     def _read(self, verbs: Sequence[Verb], keys: Sequence[bytes]) -> None:
         self.busy = True
         done = partial(self._answer_reads, verbs, keys)
@@ -165,7 +158,7 @@ class Dispatcher(Chunks):
     def _answer_reads(self, verbs: Sequence[Verb], keys: Sequence[bytes], found: Found | KvdError) -> None:
         work: Work | None = None
         if isinstance(found, KvdError):
-            self._give(self._refused([verb.name for verb in verbs], found))
+            self._refuse([verb.name for verb in verbs], found)
         else:
             place = self._reply_reads(verbs, *found)
             if place < len(keys):
@@ -181,7 +174,7 @@ class Dispatcher(Chunks):
             if record is not None and record.large and verb.wants_value:
                 break
             given.append(verb.reply(record, now))
-        self._give(given)
+        self._output.reply_all(given)
         self._counts.answered([verb.name for verb in verbs[: len(given)]], given, self._began)
         return len(given)
 
@@ -191,16 +184,14 @@ class Dispatcher(Chunks):
             while keys:
                 # One at a time: a megabyte each, and the peer may be slow.
                 await self._output.flush_if_full()
-                reply = await self._read_large(verbs[0], keys[0])
-                self._give([reply])
-                self._counts.answered_one(verbs[0].name, reply, self._began)
+                self._reply(verbs[0].name, await self._read_large(verbs[0], keys[0]))
                 verbs, keys = verbs[1:], keys[1:]
                 count = self._readable(keys)
                 if count:
                     count = self._reply_reads(verbs[:count], *await self._store.read(keys[:count]))
                     verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:
-            self._give(self._refused([verb.name for verb in verbs], error))
+            self._refuse([verb.name for verb in verbs], error)
 
     async def _read_large(self, verb: Verb, key: bytes) -> bytes:
         assert verb.reply  # noqa: S101
@@ -220,30 +211,16 @@ class Dispatcher(Chunks):
 
     def _answer_writes(self, verbs: Sequence[str], outcomes: Sequence[Outcome] | KvdError) -> None:
         if isinstance(outcomes, KvdError):
-            given = self._refused(verbs, outcomes)
+            self._refuse(verbs, outcomes)
         else:
             given = [*map(replies.written, outcomes)]
+            self._output.reply_all(given)
             self._counts.answered(verbs, given, self._began)
-        reads = self._mixed.reads(given)
-        if reads:
-            self._read_after(reads)
-            return
-        self._output.reply_all(given)
         self.busy = False
         self._go_on(None)
 
-    def _read_after(self, reads: Sequence[Parsed]) -> None:
-        """Do the reads of a group whose writes are done.  What may be read may be less than when it was begun."""
-        verbs, keys = [verb for verb, _ in reads], [read.key for _, read in reads]
-        if self._readable(keys) == len(keys):
-            self._read(verbs, keys)
-        else:
-            self.busy = False
-            self._go_on(partial(self._read_on, verbs, keys))
-
-    def _give(self, given: Sequence[bytes]) -> None:
-        """Replies to reads."""
-        self._output.reply_all(self._mixed.weave(given))
+    def _refuse(self, verbs: Sequence[str], error: KvdError) -> None:
+        self._output.reply(self._refused(verbs, error))
 
     # ---- single requests
 

@@ -2,14 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from kvd.errors import NotAClient, Refusal
 from kvd.metrics import REFUSED_VERB
 from kvd.requests import Request
-from kvd.session.mixing import Mixture, Parsed
 from kvd.verbs import Kind, Verb, find, kind_of
 from kvd.wire.lines import Line
 
+Parsed = tuple[Verb, Any]
+"""A verb and its request."""
 LINE_BYTES = 64
 """Memory of a line beyond its own bytes."""
 
@@ -18,7 +20,6 @@ class Waiting:
     """Those of one connection.
 
     taken: int, lines that `next` and `group` took for the present request or group.  size: int, bytes of a group.
-    is_mixed: bool, whether the last group writes and reads.
     asked: str, the verb of the last line that was refused.
     """
 
@@ -33,7 +34,6 @@ class Waiting:
         # What was parsed to see whether it belongs to a group, and did not.
         self._ahead: Parsed | Refusal | NotAClient | None = None
         self.taken = self.size = 0
-        self.is_mixed = False
         self.asked = REFUSED_VERB
 
     # The kind of the groups to which a request may belong.  Where there are users, another takes its place.
@@ -70,24 +70,15 @@ class Waiting:
         """The request that `next` gave last, and those after it that may go to the store with it."""
         group = [first]
         kind, size = first[0].kind, first[1].size
-        mixture: Mixture | None = None
-        self.is_mixed = False
         while self._lines and len(group) < self._most:
             request = self._parse(self._lines.popleft())
-            if not isinstance(request, tuple):
+            if not isinstance(request, tuple) or self._joins(*request) is not kind:
                 self._ahead = request
                 break
-            joined = self._joins(*request)
-            if mixture or joined is not kind:
-                mixture = mixture or Mixture(group)
-                if not mixture.takes(joined, *request):
-                    self._ahead = request
-                    break
             size += request[1].size
             if size > self._batch_bytes:
                 self._ahead = request
                 break
-            self.is_mixed = mixture is not None
             group.append(request)
         self.taken, self.size = len(group), size
         return group
