@@ -67,10 +67,18 @@ class Sending:
         call_at_hangup(1, self._hang_up)
         threading.Thread(target=self._send, daemon=True).start()
         try:
-            while True:
+            while not self._is_done:
                 self._take(self._receive())
         except ConnectionLost as error:
-            self._end(error)
+            if self._nobody_reads:
+                return
+            self._lose(error)
+        self._end()
+
+    @property
+    def _is_done(self) -> bool:
+        """Nothing more is to come, whether or not the daemon ends the connection."""
+        return self._is_sent and not self._asked and not self._is_watching
 
     # ---- the thread that sends
 
@@ -80,7 +88,9 @@ class Sending:
         except OSError as error:
             self._unreadable = error
         self._is_sent = True
-        self._daemon.finish()
+        # Before all is answered nobody is told that nothing more comes: a balancer may drop the replies then.
+        if self._is_done:
+            self._daemon.finish()
 
     def _send_all(self) -> None:
         """Send lines as they come, up to QUIT: what stands after it would not be run."""
@@ -111,12 +121,12 @@ class Sending:
     # ---- the thread that receives
 
     def _receive(self) -> list[bytes]:
-        while True:
-            self._daemon.expect(bool(self._asked))
-            try:
-                return self._daemon.receive(time.monotonic() + LOOK)
-            except TimeoutError:
-                pass
+        """What has come within a while."""
+        self._daemon.expect(bool(self._asked))
+        try:
+            return self._daemon.receive(time.monotonic() + LOOK)
+        except TimeoutError:
+            return []
 
     def _take(self, came: Sequence[bytes]) -> None:
         if self._screen:
@@ -142,7 +152,7 @@ class Sending:
             self._status = most_serious((self._status, ABSENT))
         elif verb_of(asked) in _BEGIN_WATCH:
             self._is_watching = True
-        elif verb_of(asked) == b"UNWATCH":
+        elif verb_of(asked) in (b"UNWATCH", b"QUIT"):
             self._is_watching = False
         elif verb_of(asked) == b"BEGIN":
             self._begun = number
@@ -159,17 +169,18 @@ class Sending:
         self._nobody_reads = True
         self._daemon.close()
 
-    def _end(self, error: ConnectionLost) -> None:
+    def _lose(self, error: ConnectionLost) -> None:
         """What it means that nothing more comes."""
-        if self._nobody_reads:
-            return
-        if self._unreadable:
-            raise Failure(USAGE, f"cannot read standard input ({self._unreadable.strerror})")
         unanswered = [*self._asked]
-        if unanswered or self._is_watching or not self._is_sent:
+        if not self._is_done:
             lost = failure_of(error, writing=any(verb_of(line) not in _READS for _, line in unanswered))
             number = f"line {unanswered[0][0]} and those after it have no answer: " if unanswered else ""
             raise Failure(most_serious((self._status, lost.status)), f"{number}{lost}")
+
+    def _end(self) -> None:
+        """What all of it came to."""
+        if self._unreadable:
+            raise Failure(USAGE, f"cannot read standard input ({self._unreadable.strerror})")
         if self._begun:
             text = f"line {self._begun}: no COMMIT came after this BEGIN: nothing of the transaction was done"
             raise Failure(most_serious((self._status, USAGE)), text)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.kvctl import printed, run
 from tests.support.peers import Peer
 from tests.support.ports import quiet_port
 from tests.support.processes import PATIENCE, Daemon, needs, wait_for
@@ -112,6 +113,12 @@ def test_netcat_gets_every_reply_if_it_ends_with_quit(balancer: int) -> None:
     script = f"(seq 300 | sed 's/.*/SET key& &/'; echo QUIT) | nc 127.0.0.1 {balancer}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.splitlines() == [*(f"OK {number}" for number in range(1, 301)), "OK bye"]
+
+
+def test_kvctl_gets_every_reply_without_quit(balancer: int) -> None:
+    lines = "".join(f"SET key{number} {number}\n" for number in range(1, 301))
+    done = run("--addr", f"127.0.0.1:{balancer}", "send", stdin=lines.encode())
+    assert printed(done).decode().splitlines() == [f"OK {number}" for number in range(1, 301)]
 
 
 def test_a_quiet_watch_with_progress_outlives_the_idle_limit(balancer: int, daemon: Daemon) -> None:

@@ -104,3 +104,25 @@ def test_a_watch_whose_reader_pauses_is_not_lost(daemon: Daemon) -> None:
         for number in range(40):
             assert watch.line().endswith(f"{number}".encode() * (1 << 13) + b"\n")
         assert watch.interrupt() == (0, b"")
+
+
+@pytest.mark.parametrize("lines", [b"GET k\nSET k v\n", b"GET k\nQUIT\n", b"WATCH\nUNWATCH\n", b"WATCH\nQUIT\n"])
+def test_lines_that_are_all_answered_end_though_the_daemon_closes_nothing(lines: bytes) -> None:
+    ended = threading.Event()
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as requests:
+            for _request in requests:
+                peer.sendall(b"OK\n")
+            ended.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            done = run("--addr", f"127.0.0.1:{server.getsockname()[1]}", "send", stdin=lines)
+        finally:
+            ended.set()
+            serving.join()
+    assert printed(done) == b"OK\n" * 2
