@@ -32,7 +32,8 @@ def _address(name: str, word: str) -> str:
             raise BadAddress(f"invalid address {word!a}: expected HOST:PORT, HOST or [IPV6]:PORT")
         check_address(word)
     except BadAddress as error:
-        raise Failure(USAGE, f"{name}: {error}, such as {DEFAULT_ADDRESS}") from None
+        example = "unix:/run/kvd/kvd.sock" if word.startswith("unix:") else DEFAULT_ADDRESS
+        raise Failure(USAGE, f"{name}: {error}, such as {example}") from None
     return word
 
 

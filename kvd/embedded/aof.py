@@ -20,6 +20,8 @@ from kvd.errors import StartError
 NAME = "appendonly.aof"
 PARTS = "appendonlydir"
 
+ANEW = "to begin anew with an empty store, remove all files there, or choose another --data DIR"
+
 _FS_IOC_GETVERSION = 0x80087601
 """Linux's ioctl for a file's generation (linux/fs.h)."""
 _MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq \d+ type ([bih])(?: .*)?")
@@ -50,6 +52,10 @@ class AppendOnlyFile:
     def exists(self) -> bool:
         """Whether there is any of it."""
         return self.single.exists() or self.in_parts()
+
+    def place(self) -> str:
+        """Where it is, or may be if there is none.  Raises StartError if the manifest is damaged."""
+        return str(self.tail()) if self.exists() else f"{self.single} or {self._parts}/"
 
     def is_empty(self) -> bool:
         """Whether there is none of it, or nothing in it."""
@@ -145,7 +151,10 @@ class AppendOnlyFile:
         return self.single if name == NAME and not path.exists() else path
 
     def _incomplete(self, what: str) -> str:
-        return f"the append-only file in {self._directory} is not complete: {what}; restore a copy of the directory"
+        return (
+            f"the append-only file in {self._directory} is not complete: {what}; restore a copy of the directory; "
+            f"{ANEW}"
+        )
 
 
 def _has_meta(path: Path, less: int) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvd.embedded import locks, ownership, securing
-from kvd.embedded.aof import AppendOnlyFile
+from kvd.embedded.aof import ANEW, AppendOnlyFile
 from kvd.embedded.disk import PROBE
 from kvd.embedded.engines import Engine, number_of
 from kvd.embedded.repair import RESTORE, unreadable
@@ -119,8 +119,8 @@ class DataDirectory:
             return f"{self.path} held a store, and {self.aof.tail()} holds none of kvd's: it is damaged; {RESTORE}"
         what = "empty" if self.aof.exists() else "missing"
         return (
-            f"{self.path} held a store, and its append-only file is {what} ({self.aof.tail()}); restore a copy of it; "
-            "to begin anew with an empty store, remove all files there, or choose another --data DIR"
+            f"{self.path} held a store, and its append-only file is {what} ({self.aof.place()}); "
+            f"restore a copy of it; {ANEW}"
         )
 
     def use(self) -> None:

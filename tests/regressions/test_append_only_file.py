@@ -145,6 +145,21 @@ def test_an_end_before_a_part_that_was_just_begun_is_one(start_daemon: StartDaem
         assert int(peer.ask("SET key4 again").removeprefix("OK ")) > 10**9
 
 
+def test_parts_that_are_gone_are_named_with_how_to_begin_anew(start_daemon: StartDaemon) -> None:
+    needs("redis-server")
+    engine = ("--engine", "redis-server")
+    daemon = start_daemon(*engine)
+    fill(daemon, 5)
+    stop_hard(daemon)
+    manifest = AppendOnlyFile(daemon.data).manifest
+    manifest.unlink()
+    assert f"{manifest} is missing" in (message := one_line_error(run_kvd("--data", str(daemon.data), *engine)))
+    assert "to begin anew with an empty store, remove all files there" in message
+    shutil.rmtree(manifest.parent)
+    message = one_line_error(run_kvd("--data", str(daemon.data), *engine))
+    assert f"is missing ({daemon.data}/appendonly.aof or {manifest.parent}/)" in message
+
+
 @pytest.mark.slow
 def test_few_of_the_ends_that_were_cut_off_are_kept(daemon: Daemon) -> None:
     fill(daemon, 5)

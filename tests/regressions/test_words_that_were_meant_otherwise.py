@@ -73,6 +73,7 @@ def test_one_pattern_that_has_become_several_words(command: str) -> None:
         (["--addr", "5830"], "--addr: invalid address '5830': expected HOST:PORT"),
         (["--addr", "host:"], "--addr: invalid address 'host:': expected HOST:PORT"),
         (["--addr", ":5830"], "--addr: invalid address ':5830': expected HOST:PORT"),
+        (["--addr", "unix:"], "--addr: invalid address 'unix:': expected unix:PATH, such as unix:/"),
         (["--timeout", "10s"], "--timeout: invalid time '10s': expected seconds, such as 600"),
         (["--timeout=-1"], "--timeout: invalid time '-1': expected"),
         (["--timeout", "1000000001"], "--timeout: invalid time '1000000001': expected at most 1000000000 seconds"),
