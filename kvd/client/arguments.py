@@ -5,7 +5,7 @@ What is checked is what is sent: the plain value of a subclass, whose own text m
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import NoReturn, TypeVar
 
@@ -127,6 +127,11 @@ def watch_options(options: WatchOptions | None) -> list[bytes]:
         return []
     if not isinstance(options, WatchOptions):
         _wrong_type("options", "WatchOptions", options)
+    for name in ("values", "lifetimes", "batches", "times"):
+        if not isinstance(given := getattr(options, name), bool):
+            _wrong_type(name, "bool", given)
+    if not isinstance(options.only, Collection):
+        _wrong_type("only", "a sequence of str", options.only)
     only = [str(verb) for verb in options.only]
     if isinstance(options.only, str) or not set(only) <= CHANGES:
         raise Usage(f"invalid only: expected a sequence of {', '.join(sorted(CHANGES))}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kvd.client import Client, Watch, connect
+from kvd.client import Client, Watch, WatchOptions, connect
 from kvd.errors import BadKey, BadValue, KvdError, Overflow, TooLong, Usage
 from kvd.model import LARGEST_VALUE
 from tests.support.processes import Daemon
@@ -24,6 +24,7 @@ Call = Callable[[Any], Awaitable[object]]
 INJECTION = "1\nDEL victim"
 
 connect_to: Any = connect  # without its types, which would tell all this beforehand
+options_of: Any = WatchOptions
 watch_at: Any = Watch
 
 WRONG_TYPES: dict[str, list[Call]] = {
@@ -66,6 +67,9 @@ WRONG_TYPES: dict[str, list[Call]] = {
     ],
     "retrying": [lambda kv: _made(kv.follow("k", retrying=5))],
     "place": [lambda kv: _made(kv.follow("k", place="position.txt"))],
+    "only": [lambda kv: _made(kv.watch("k", options=options_of(only=5)))],
+    "values": [lambda kv: _made(kv.watch("k", options=options_of(values="no")))],
+    "lifetimes": [lambda kv: _made(kv.follow("k", options=options_of(lifetimes=1)))],
     "ca": [lambda _: connect_to(ca=5)],
     "cert": [lambda _: connect_to(cert=b"c", key="k")],
     "address": [lambda _: connect_to(5830), lambda _: _entered(watch_at(("127.0.0.1", 5830)))],
