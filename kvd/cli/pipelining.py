@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, cast
 
+from kvd.client.pipelines import IN_FLIGHT
 from kvd.errors import KvdError
 
 Outcome = TypeVar("Outcome")
-
-IN_FLIGHT = 128
-"""Requests that wait for their replies: as many share one sync of the store's, and more are hardly faster."""
 
 
 async def each(ask: Callable[[str], Awaitable[Outcome]], words: Sequence[str], outcomes: list[Outcome | None]) -> None:

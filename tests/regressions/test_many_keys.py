@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvd.cli.pipelining import IN_FLIGHT
+from kvd.client.pipelines import IN_FLIGHT
 from tests.support.kvctl import PATIENCE, complaint, printed, run, run_into
 from tests.support.processes import Daemon
 
