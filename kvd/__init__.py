@@ -3,6 +3,7 @@
 __main__     the command `kvd`
 cli          the command `kvctl`
 daemon       the embedded store and who serves, this process or workers
+taking_up    the store, as a daemon finds it at its start
 keeping      what is done to a store while no daemon serves it: restore, check
 workers      several processes that serve
 server       one process that serves

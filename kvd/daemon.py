@@ -14,8 +14,7 @@ from kvd import __version__, exposure
 from kvd.addresses import AnyAddress
 from kvd.counts import Slot, Start, Table, Tally, size_of
 from kvd.embedded.server import EmbeddedServer
-from kvd.embedded.soundness import remedies
-from kvd.errors import StartError, StoreLost
+from kvd.errors import StartError
 from kvd.http import needed
 from kvd.metrics import SYNCS
 from kvd.model import Position
@@ -27,9 +26,9 @@ from kvd.process.tasks import run_together
 from kvd.reloadable import NOTHING, Reloadable
 from kvd.settings import Settings, check_alone, described, told, unused
 from kvd.store.location import StoreLocation
-from kvd.store.redis.connection import Connector
 from kvd.store.redis.note import EndNote
 from kvd.store.redis.store import Store
+from kvd.taking_up import open_edge, open_embedded, open_external
 
 if TYPE_CHECKING:
     from kvd.edge.location import EdgeLocation
@@ -159,61 +158,17 @@ class Daemon:
     async def _open_store(self) -> "StoreLocation | EdgeLocation":
         """Look at the store once; the embedded one is started before.  Raises StartError."""
         if self.embedded:
-            return await self._open_embedded(self.embedded)
-        if self._edge:
-            return await self._open_edge(self._edge)
-        location = StoreLocation(self._settings.store, None)
-        store = location.open(self._settings)
-        await store.start(end=self._note.read(), wait=self._settings.store_wait)
-        self._note.forget()
-        self._store = store
-        self._note_start(store)
-        return location
-
-    async def _open_edge(self, edge: "EdgeStore") -> "EdgeLocation":
-        from kvd.edge.location import EdgeLocation
-
-        await edge.start(wait=self._settings.store_wait)
-        # What is in its copy can be read and written here.
-        self._settings = replace(self._settings, max_value=edge.max_value())
-        self._note_start(edge)
-        return EdgeLocation(edge)
-
-    def _note_start(self, store: "Store | EdgeStore") -> None:
-        """The store was looked at."""
-        self.engine = store.server
-        self._start = self._start._replace(position=store.known)
-
-    async def _open_embedded(self, embedded: EmbeddedServer) -> StoreLocation:
-        await embedded.start()
-        await self._see_that_the_end_is_sound(embedded)
-        location = StoreLocation(embedded.url, embedded.path, embedded.aof.tail, embedded.refusal)
-        why_suspect, loss = embedded.why_suspect, embedded.loss
-        if why_suspect:
-            logger.warning("the store's history is taken for another: of %s, %s", embedded.shown, why_suspect)
-        store = location.open(self._settings)
-        await store.start(suspect=bool(why_suspect), loss=loss)
-        embedded.use()
-        self._note_start(store)
-        return location
-
-    @staticmethod
-    async def _see_that_the_end_is_sound(embedded: EmbeddedServer) -> None:
-        """What no checksum is of, after a kill, is compared with the digests in the change log.  Raises StartError."""
-        if not (size := embedded.unsealed):
-            return
-        from kvd.store.redis.checking import check_end
-
-        try:
-            connection = await Connector(embedded.url, direct=True).open()
-            try:
-                found = await check_end(connection, size)
-            finally:
-                await connection.close()
-        except (StoreLost, TimeoutError) as error:
-            raise StartError(f"the store was lost while it was looked at: {error}") from None
-        if found:
-            raise StartError(f"{embedded.shown} is damaged: {found[0].text}; {remedies(embedded.path)}")
+            opened = await open_embedded(self.embedded, self._settings)
+        elif self._edge:
+            opened = await open_edge(self._edge, self._settings)
+            # What is in its copy can be read and written here.
+            self._settings = replace(self._settings, max_value=self._edge.max_value())
+        else:
+            opened = await open_external(self._settings, self._note)
+            self._store = opened.store
+        self.engine = opened.engine
+        self._start = self._start._replace(position=opened.position)
+        return opened.location
 
     @property
     def kept(self) -> str:
