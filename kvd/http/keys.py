@@ -1,5 +1,6 @@
 """/v1/keys: one key, read and written with its revision as ETag, and pages of keys."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,9 @@ USUAL_KEYS, MOST_KEYS = 100, 1000
 """Keys in a page, unless told, and at the most."""
 PAGE_BYTES = 1024 * 1024
 """Bytes of keys and values in a page, the last value excepted."""
+PAGES_AT_ONCE = 4
+"""Pages that are made at once, for whomever: what they take is counted for their connections only when they are made.
+The store gives the keys of one at a time."""
 COUNTED = "COUNT"
 """As what a request counts of those in flight."""
 _PREFIX_RULE = f"prefix= is what keys begin with, up to {words.MAX_KEY} bytes as a key has them, and no * after it"
@@ -32,6 +36,7 @@ class Keys:
         self._context = context
         self._store = context.store
         self._may_write = may_write
+        self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
     async def one(self, request: Request, visitor: Visitor, part: str) -> Response:
         """A request for one key.  part: of the path.  Raises refusals, HttpError."""
@@ -98,6 +103,10 @@ class Keys:
         request.only("prefix", "after", "limit", "values")
         wanted = _range(request)
         with_values = _yes_or_no(request, "values")
+        async with self._pages:
+            return await self._page(wanted, visitor, with_values=with_values)
+
+    async def _page(self, wanted: KeyRange, visitor: Visitor, *, with_values: bool) -> Response:
         items: list[dict[str, Any]] = []
         first: Position | None = None
         size, after = 0, ""

@@ -20,9 +20,11 @@ async def listed(store: Store, guard: Guard, wanted: KeyRange, *, records: bool)
         async for page in store.pages(part, records=records):
             if guard.ranges(wanted) != allowed:
                 raise Denied("the rules were changed meanwhile; try again")
-            yield page
             if page.items:
                 last = page.items[-1][0]
                 left -= len(page.items) if wanted.limit else 0
+            yield page
+            # Not kept while the next one is waited for: many may wait at once.
+            del page
         if wanted.limit and left <= 0:
             return

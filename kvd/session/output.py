@@ -98,6 +98,9 @@ class Output:
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
         self.write()
+        if self._transport.get_write_buffer_size() > PUSH_ALLOWANCE:
+            # It may wait for long, and with it what it was made from.
+            self._grown()
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:

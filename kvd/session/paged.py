@@ -42,6 +42,8 @@ class Paged:
                     )
                 else:
                     self._output.reply_all(replies.key(key) for key, _ in items)
+                # Not kept while the peer, or the next page, is waited for.
+                del items
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(bytes(first) if records and first else b"%d" % count))
 

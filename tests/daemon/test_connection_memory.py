@@ -11,12 +11,15 @@ import pytest
 
 from kvd.settings import MIB
 from tests.support.daemons import one_each
+from tests.support.http_client import port_of as http_port_of
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
 LIMIT = 8 * MIB
 CROWD = 40
 """Connections that would hold some five times as much."""
+MANY = 100
+"""That would hold some four times as much, or twelve."""
 FEW_BYTES = 4096
 """Of a socket's buffer: its peer has soon read enough."""
 
@@ -26,7 +29,7 @@ def budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon whose connections may hold LIMIT."""
     daemon = Daemon(
         tmp_path_factory.mktemp("budget") / "data",
-        ["--fsync", "no", "--connection-memory", f"{LIMIT}", "--read-cache", "0"],
+        ["--fsync", "no", "--connection-memory", f"{LIMIT}", "--read-cache", "0", "--http", "127.0.0.1:0"],
     )
     daemon.start()
     with daemon.connect() as peer:
@@ -64,11 +67,11 @@ def growing_less_than(size: int, daemon: Daemon) -> Iterator[None]:
 
 
 @contextmanager
-def slow_reader(daemon: Daemon) -> Iterator[Peer]:
-    """A connection whose kernel takes little for it."""
+def slow_reader(daemon: Daemon, port: int = 0) -> Iterator[Peer]:
+    """A connection whose kernel takes little for it.  port: unless it is the first one."""
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW_BYTES)
-        connection.connect(("127.0.0.1", daemon.port))
+        connection.connect(("127.0.0.1", port or daemon.port))
         peer = Peer(connection)
         try:
             yield peer
@@ -128,6 +131,20 @@ def test_whatever_is_hoarded_memory_stays_bounded_and_nobody_else_notices(kind: 
                 assert fact(budget, "limited-memory") > ended
         assert writer.ask("COMMIT").startswith("OK ")
         assert watcher.line().endswith(" SET mine 1")
+    wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+
+
+@pytest.mark.parametrize("ways", ["lines", "http"])
+def test_listings_that_begin_together_are_counted_as_they_come(ways: str, budget: Daemon) -> None:
+    """Found: the pages of all of them were in memory before any was counted, and those of HTTP before any was sent."""
+    request = b"LIST\n" if ways == "lines" else b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5
+    port = budget.port if ways == "lines" else http_port_of(budget)
+    ended = fact(budget, "limited-memory")
+    with growing_less_than(3 * LIMIT, budget), ExitStack() as stack:
+        for _ in range(MANY):
+            stack.enter_context(slow_reader(budget, port)).send(request)
+        wait_for("some to be ended", lambda: fact(budget, "limited-memory") > ended + MANY / 2)
+        assert fact(budget, "held-memory") <= LIMIT
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
 
 

@@ -47,10 +47,12 @@ class Ranges:
             )  # fmt: skip
             # Looked at before the page is used: what is done with its keys, as DEL does, is not others' asking.
             is_shared = self._asked() != asked
+            left -= len(page.items)
             yield page
+            # Not kept while the next one is waited for.
+            del page
             if not last:
                 return
-            left -= len(page.items)
             least, most = (least, b"(" + last) if wanted.reverse else (b"(" + last, most)
             if left and is_shared:
                 await asyncio.sleep(PAGE_PAUSE)
