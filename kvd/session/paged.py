@@ -57,13 +57,14 @@ class Paged:
                 changes = await self._store.changes_after(position, values=form.wants_values)
                 self._guard.permit("CHANGES", wanted)
                 found = [change for change in changes if change.verb in form.only and match(change.key)][:left]
-                lines = [render(change, position.store) for change in found]
-                self._output.reply(pieced(found, lines, form))
+                self._output.reply(pieced(found, [render(change, position.store) for change in found], form))
                 left -= len(found)
                 if changes:
                     position = Position((changes if left else found)[-1].revision, position.store)
                 if not (changes and left):
                     break
+                # As above.
+                del changes, found
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(bytes(position)))
 

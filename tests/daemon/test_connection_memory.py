@@ -134,11 +134,16 @@ def test_whatever_is_hoarded_memory_stays_bounded_and_nobody_else_notices(kind: 
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
 
 
-@pytest.mark.parametrize("ways", ["lines", "http"])
-def test_listings_that_begin_together_are_counted_as_they_come(ways: str, budget: Daemon) -> None:
+@pytest.mark.parametrize("ways", ["listings", "changes", "http"])
+def test_pages_that_are_asked_for_together_are_counted_as_they_come(ways: str, budget: Daemon) -> None:
     """Found: the pages of all of them were in memory before any was counted, and those of HTTP before any was sent."""
-    request = b"LIST\n" if ways == "lines" else b"GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5
-    port = budget.port if ways == "lines" else http_port_of(budget)
+    with budget.connect() as peer:
+        position = f"0@{peer.ask('UNWATCH').split('@')[1]}"
+    request = {
+        "listings": "LIST\n", "changes": f"CHANGES {position}\n" * 10,
+        "http": "GET /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5,
+    }[ways]  # fmt: skip
+    port = http_port_of(budget) if ways == "http" else budget.port
     ended = fact(budget, "limited-memory")
     with growing_less_than(3 * LIMIT, budget), ExitStack() as stack:
         for _ in range(MANY):
