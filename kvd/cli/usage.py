@@ -128,6 +128,8 @@ def wrong_arguments(command: Command, options: list[str], words: list[str]) -> F
         text += f": repeated option {repeated}"
     elif "[<PATTERN>]" in command.words and len(words) > 1:
         text += ": expected one pattern, quoted if it has a '*', or the shell puts names of files in its place"
+    elif command.verbatim and len(words) > command.verbatim and words[1].partition("=")[0] in known:
+        text += f": {words[1]} stands where the value does; expected options before or after both words"
     return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[usage(command)])
 
 

@@ -129,7 +129,15 @@ def test_version() -> None:
         (["keys", "--if", "3"], "wrong arguments for keys: unknown option --if"),
         (["set", "k"], "wrong arguments for set"),
         (["set", "k", "--"], "wrong arguments for set"),
-        (["set", "k", "--ttl", "5", "v"], "wrong arguments for set"),
+        (
+            ["set", "k", "--ttl", "5", "v"],
+            "wrong arguments for set: --ttl stands where the value does; expected options before or after both words",
+        ),
+        (
+            ["append", "k/", "--ttl=5", "v"],
+            "wrong arguments for append: --ttl=5 stands where the value does;"
+            " expected options before or after both words",
+        ),
         (["set", "k", "v", "-5"], "wrong arguments for set"),
         (["ping", "--json", "--json"], "wrong arguments for ping: repeated option --json"),
         (["ttl", "-5", "-6"], "wrong arguments for ttl"),
