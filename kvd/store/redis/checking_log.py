@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from kvd.errors import StoreLost
+from kvd.errors import StoreLost, Unavailable
 from kvd.model import Change
 from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, META, command
 from kvd.store.redis.digest import verify
 from kvd.store.redis.entries import fill, read_entry, references
 from kvd.store.redis.findings import Finding
-from kvd.store.redis.reads import is_readable, unpack
+from kvd.store.redis.reads import unpack
 
 PAGE_ENTRIES = 64
 """Entries that are read at once; each has up to 256 changes."""
@@ -141,9 +141,10 @@ def _is_as(newest: Newest, record: bytes | None, apart: dict[bytes, int]) -> boo
     """Whether a record is what the log says, or newer."""
     if record is None:
         return newest.value is None
-    if not is_readable(record):
+    try:
+        found = unpack(record)
+    except Unavailable:
         return False
-    found = unpack(record)
     revision = int(found.revision)
     if revision != newest.revision:
         return revision > newest.revision

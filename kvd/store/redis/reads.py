@@ -1,6 +1,5 @@
 """The batchers of single-key reads: one HMGET for all that wait, and large values one by one on another connection."""
 
-import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -19,8 +18,6 @@ from kvd.store.redis.jobs import Batch, Done, Job
 _LARGE = {b"T": b"t", b"B": b"b"}
 """Kinds of records whose value is kept apart, to the kind of the value."""
 
-_RECORD = re.compile(rb"\d+ \d+ [tbTB](?:;[^ ]*)? ")
-
 _CLOCK = command("TIME") + command("HGET", META, "clock")
 """Asks for what the store's clock is the later one of: its machine's, and the one of its last write."""
 
@@ -28,11 +25,21 @@ _CLOCK = command("TIME") + command("HGET", META, "clock")
 def unpack(raw: bytes, value: bytes = b"") -> Record:
     """A record as the store packs it: revision, deadline, kind and flags, value; `value` if that is kept apart.
 
-    Flags that this version does not know are passed over.
+    Flags that this version does not know are passed over.  Raises Unavailable if it is damaged.
     """
-    revision, deadline, kind, payload = raw.split(b" ", 3)
-    if kind == TEXT:
-        return Record(revision, deadline, kind, payload)
+    try:
+        revision, deadline, kind, payload = raw.split(b" ", 3)
+        if not (revision.isdigit() and deadline.isdigit()):
+            raise ValueError
+        if kind == TEXT:
+            return Record(revision, deadline, kind, payload)
+        return _special(revision, deadline, kind, payload, value)
+    except ValueError:
+        raise Unavailable("the store is damaged: a record cannot be read; kvd check says which one") from None
+
+
+def _special(revision: bytes, deadline: bytes, kind: bytes, payload: bytes, value: bytes) -> Record:
+    """One with flags, or of another kind than text.  Raises ValueError."""
     letter, flags = kind[:1], kind[1:]
     record = Record(revision, deadline, letter, payload)
     if letter in _LARGE:
@@ -42,11 +49,6 @@ def unpack(raw: bytes, value: bytes = b"") -> Record:
         given = read(flags)
         record = record._replace(owner=unescape(given.get(OWNER, b"")), has_others=OTHERS in given)
     return record
-
-
-def is_readable(raw: bytes) -> bool:
-    """Whether `unpack` can read a record, and what it gives can be used."""
-    return _RECORD.match(raw) is not None
 
 
 def pack(revision: bytes, deadline: int, kind: bytes, value: bytes, owner: bytes = b"") -> bytes:
@@ -170,7 +172,10 @@ class ReadBatcher(ReadingBatcher):
 
     def _give(self, batch: Batch, now: int, *found: Any) -> None:
         (raws,) = found
-        records = [None if raw is None else unpack(raw) for raw in raws]
+        try:
+            records = [None if raw is None else unpack(raw) for raw in raws]
+        except Unavailable:
+            records = _without_damaged(batch, raws)
         lasting = [
             (key, record)
             for key, record in zip(batch.items(), records, strict=True)
@@ -196,6 +201,22 @@ class ReadBatcher(ReadingBatcher):
             else:
                 job.finish((found_here, clock))
         self._waiting.extendleft(reversed(again))
+
+
+def _without_damaged(batch: Batch, raws: Sequence[bytes | None]) -> list[Record | None]:
+    """The records of a batch, once the jobs that asked for one that cannot be read are refused, and out of it."""
+    left, records, start = [], [], 0
+    for job in batch.jobs:
+        asked = raws[start : start + job.results]
+        start += job.results
+        try:
+            records += [None if raw is None else unpack(raw) for raw in asked]
+        except Unavailable as damaged:
+            job.finish(damaged)
+        else:
+            left.append(job)
+    batch.jobs = left
+    return records
 
 
 def _with_clock(done: Done, clock: int, records: list[Record | None] | KvdError) -> None:
@@ -235,7 +256,12 @@ class LargeValueBatcher(ReadingBatcher):
         value, (raw,) = found
         (job,) = batch.jobs
         ((key, record),) = job.items
-        latest = unexpired(raw, now)
+        try:
+            latest = unexpired(raw, now)
+        except Unavailable as damaged:
+            self._cache.end_read(batch.mark)
+            job.finish(damaged)
+            return
         if latest and latest.revision == record.revision:
             whole = None if value is None else latest._replace(value=value, large=False, apart=0)
             self._cache.end_read(batch.mark, [(key, whole and _lasting(whole))])
