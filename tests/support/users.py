@@ -17,7 +17,8 @@ from tests.support.processes import ROOT, Daemon
 _SWITCH = """
 import os, sys
 # The interpreter may lie where no other user can read: all that is needed comes first.
-import encodings.idna, encodings.unicode_escape, importlib.metadata, pwd, uvloop
+import encodings.idna, encodings.unicode_escape, importlib.metadata, pwd, shutil, tempfile, uvloop
+import kvd.server, kvd.store.redis.checking
 from kvd.__main__ import main
 importlib.metadata.version("redis")
 user, group, groups, umask = sys.argv[1:5]
