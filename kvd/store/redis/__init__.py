@@ -22,6 +22,7 @@ entries       of the change log, and the changes in them
 flags         of records and of changes
 digest        whether an entry of the change log is what was written
 maintenance   what the store does by itself: expiry, the limits of the change log, the length of the file
+turns         of what the store does by itself, between which others are served
 expiry        the sweep of expired keys, and counting while some are not swept yet
 vitals        how the server is doing, for metrics
 counted       how much there is of what users have quotas for

@@ -15,18 +15,14 @@ from kvd.process.activity import Activity
 from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import ALL, INDEX, META, TTL, Argument, answer, script
+from kvd.store.redis.turns import TURN_PAUSE, Turns, pause
 
 SWEEP_INTERVAL = 0.05
 """Seconds between looks for expired keys; a look that finds none costs Redis 8 us."""
 SWEEP_KEYS = 64
 """Keys that one step deletes: it keeps Redis busy for 0.4 ms, and a sync to disk.  With 128, others' slowest GETs take
 a third longer; with 32 they are hardly faster, for what is left is the sync, and catching up while others ask takes
-four times as long as deleting as many keys, not twice."""
-TURN_PAUSE = 0.001
-"""Seconds between two steps at the least when others asked for something meanwhile: Redis then answers them without a
-second step, and its sync, before their replies; and
-TURN_SHARE: of the time that the step took, when that is more: on a slow disk the sync takes most of it."""
-TURN_SHARE = 0.5
+twice as long again."""
 
 COUNT_PATIENCE = 2.0
 """Seconds that a count leaves to the sweep to do away with what would have to be looked at."""
@@ -46,18 +42,18 @@ class Sweep:
         do: Callable[[Callable[[], bytes], Any], Awaitable[Any]],
         daemon: str,
         clock: Clock,
-        asked: Callable[[], int],
+        turns: Turns,
         activity: Activity,
     ) -> None:
         """do: has a writing command made and sent, and gives its reply, or the second argument if it cannot be now.
 
-        asked: how often others asked for something.  activity: of this process.
+        turns: of the store.  activity: of this process.
         """
         self._activity = activity
         self._do = do
         self._daemon = daemon
         self._clock = clock
-        self._asked = asked
+        self._turns = turns
         self.is_behind = False
         self.is_needless: Callable[[int], Awaitable[bool]] = _never
         self.count_in(Counts())
@@ -68,24 +64,21 @@ class Sweep:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             if not (self.is_behind or self._activity.resting) and await self.is_needless(self._clock.now):
                 await self._activity.pause(SWEEP_INTERVAL, at_rest=SWEEP_INTERVAL)
                 continue
-            asked, began = self._asked(), loop.time()
-            found, now, behind, deadlines = await self._do(self._step, (0, b"0", 0, ()))
+            found, now, behind, deadlines = await self._turns.take(self._step)
             self._clock.see(int(now))
             self.is_behind = behind == 1
             if found:
                 self._count(found, int(now), deadlines)
             if found < SWEEP_KEYS:
                 await self._activity.pause(SWEEP_INTERVAL, at_rest=until_next(found + behind, int(now), deadlines))
-            elif self._asked() != asked:
-                await asyncio.sleep(max(TURN_PAUSE, TURN_SHARE * (loop.time() - began)))
 
-    def _step(self) -> bytes:
-        return script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS])
+    def _step(self) -> Awaitable[Any]:
+        """The reply of sweep.lua."""
+        return self._do(lambda: script("sweep", ALL, [self._daemon, self._clock.now, SWEEP_KEYS]), (0, b"0", 0, ()))
 
     def _count(self, found: int, now: int, deadlines: Sequence[bytes]) -> None:
         self._counts.expired += found
@@ -162,7 +155,7 @@ class Counting:
                     del waiting[:served]
                     continue
                 looked = tuple(found or ())
-                await asyncio.sleep(COUNT_PAUSE if leave else TURN_PAUSE)
+                await pause(COUNT_PAUSE if leave else TURN_PAUSE)
         except Refusal as error:
             for future in waiting:
                 answer(future, error)

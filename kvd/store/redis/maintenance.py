@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, Superseded, Unavailable
@@ -13,6 +14,7 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, LOG, META, REPLACED, Argument, command, info_of, script
 from kvd.store.redis.disk_space import DELETES_SHARE, FULL, FreeSpace, unlimited
 from kvd.store.redis.expiry import Sweep
+from kvd.store.redis.turns import Turns
 from kvd.store.redis.writes import WriteBatcher
 
 logger = logging.getLogger("kvd.store")
@@ -65,7 +67,7 @@ class Housekeeping:
         asked: Callable[[], int],
         activity: Activity,
     ) -> None:
-        """retention: of the change log, where the disk has space for that.  asked: as `Sweep` takes it.
+        """retention: of the change log, where the disk has space for that.  asked: as `Turns` takes it.
 
         activity: of this process.
         """
@@ -78,7 +80,8 @@ class Housekeeping:
         self._rested = False
         self._halvings = 0
         self._tries = 0
-        self.sweep = Sweep(self._quietly, writes.daemon, clock, asked, activity)
+        self._turns = Turns(asked)
+        self.sweep = Sweep(self._quietly, writes.daemon, clock, self._turns, activity)
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded."""
@@ -118,7 +121,8 @@ class Housekeeping:
         more = 1
         while more:
             arguments: list[Argument] = [*limits, self._writes.daemon, self._clock.now, TRIM_VALUES]
-            more = await self._quietly(script("trim", [BIG, LOG, META, REPLACED], arguments), 0)
+            packed = script("trim", [BIG, LOG, META, REPLACED], arguments)
+            more = await self._turns.take(partial(self._quietly, packed, 0))
 
     async def _shrink(self) -> None:
         """Have Redis write its file anew: what was overwritten and trimmed takes space in it.
