@@ -99,6 +99,7 @@ class Watching:
         """
         await self._join()
         position, _ = await self._store.history()
+        await self._catching_up.beginnings.enter()
         self._begin(permit, form, position)
 
     async def resume(self, position: Position, permit: Permit, form: Form) -> None:
@@ -109,6 +110,8 @@ class Watching:
     async def _go_on(self, position: Position, permit: Permit, form: Form) -> None:
         """Begin after a position.  Raises Compacted, OtherStore, Future, Unavailable."""
         floor = await self._store.check(position)
+        # The reply wakes all who have asked.
+        await self._catching_up.beginnings.enter()
         self._hub.index.drop_to(floor)
         tunnel = None
         if self._elsewhere and position.revision < floor:
@@ -245,6 +248,7 @@ class Watching:
             self._log.leave()
 
     async def _join(self) -> None:
+        await self._catching_up.beginnings.enter()
         if self._joined:
             return
         self._joined = True

@@ -8,6 +8,7 @@ rendering    the lines, in the form that is asked for
 index        which key each kept change is of
 memory       changes in memory
 portions     steps of catching up that several are given
+beginnings   a crowd that begins to watch, by portions
 catching_up  serves the watchers that are not up to date
 pages        pages of the store's keys, read once for all copies
 told         what a copy has sent so far

@@ -11,6 +11,7 @@ from typing import Any
 
 from kvd.errors import Compacted, Refusal, Unavailable
 from kvd.store.api import Store
+from kvd.watch.beginnings import Beginnings
 from kvd.watch.hub import COMPACTED, Hub, Step
 from kvd.watch.watcher import Watcher
 
@@ -25,11 +26,15 @@ UNREACHABLE_PAUSE = 0.2
 
 
 class CatchingUp:
-    """Serves those who are added; keep `run` running."""
+    """Serves those who are added; keep `run` running.
+
+    beginnings: to be waited for before one is added.
+    """
 
     def __init__(self, store: Store, hub: Hub) -> None:
         self._store = store
         self._hub = hub
+        self.beginnings = Beginnings()
         self._ready: deque[Watcher] = deque()
         # Those for whom something has to be read first, in the order in which they came.
         self._not_indexed: list[Watcher] = []
