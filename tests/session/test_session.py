@@ -168,6 +168,19 @@ async def test_a_request_sees_the_effects_of_those_before_it(peer: MemoryPeer) -
         assert await peer.lines(4) == [f"OK {2 * n + 1}", f"OK {n}", f"OK {n + 1}", f"OK {2 * n + 2} {n + 1}"]
 
 
+async def test_a_request_is_done_before_a_later_one_of_another_key_begins(
+    peer: MemoryPeer, store: ObservedStore
+) -> None:
+    """The later one may let go of a lock under which the earlier one reads or writes."""
+    gate = store.stop_at("read")
+    peer.send("GET a\nPUT lock = free\nGET b\nPUT c ttl=60 = v\n")
+    await reached(gate)
+    assert store.calls == ["read 1"]
+    gate.open.set()
+    assert await peer.lines(4) == ["NONE", "OK 1", "NONE", "OK 2"]
+    assert store.calls == ["read 1", "write 1", "read 1", "write 1"]
+
+
 async def test_a_group_has_no_more_requests_than_a_batch(peer: MemoryPeer, store: ObservedStore) -> None:
     peer.send("GET a\n" * (2 * BATCH_ITEMS + 5))
     assert await peer.lines(2 * BATCH_ITEMS + 5) == ["NONE"] * (2 * BATCH_ITEMS + 5)
