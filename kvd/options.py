@@ -78,8 +78,13 @@ class Option:
         return "KVD_" + self.field.upper()
 
     def given(self, options: Mapping[str, object], environment: Mapping[str, str]) -> Given | None:
-        """What docopt found, else what is in the environment; None for nothing, and for an empty text."""
+        """What docopt found, else what is in the environment; None for nothing, and for an empty variable.
+
+        Raises StartError for an empty argument, such as that of a shell's variable which is not set.
+        """
         found, where, place = options.get(self.name), self.name, Place.COMMAND_LINE
+        if found == "":
+            raise StartError(f"{self.name}: expected {self.argument}, not an empty text; leave it out for the default")
         if found in (None, [], False):
             text, where, place = environment.get(self.variable, ""), self.variable, Place.ENVIRONMENT
             found = text.split() if self.several else text

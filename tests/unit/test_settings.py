@@ -221,6 +221,14 @@ def test_an_empty_variable_is_as_none(option: Option) -> None:
     assert read({}, {option.variable: ""}) == Settings()
 
 
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.argument], ids=lambda option: option.name)
+def test_an_empty_argument_is_no_default(option: Option) -> None:
+    with pytest.raises(
+        StartError, match=rf"^{option.name}: .*''|^{option.name}: expected {option.argument}, not an empty"
+    ):
+        read({option.name: [""] if option.several else ""}, {})
+
+
 def test_a_flag_is_yes_or_no() -> None:
     for text, wanted in {"yes": True, "TRUE": True, "1": True, "no": False, "off": False, "0": False}.items():
         assert read({}, {"KVD_INSECURE": text}).insecure is wanted
