@@ -37,7 +37,9 @@ SLACK: bytes that it may be more, too."""
 SLACK = 8 * 1024 * 1024
 LEAST_LOAD = 0.45
 """Of the processor time of the saturated daemon, that it has to have taken beside the crowd, and
+MOST_CROWD: of it, that the crowd may take by itself: else it needs less --work, or the daemon less company;
 LEAST_CAME: the part of those who were to come, that has to have come: else the figures are of a lighter storm."""
+MOST_CROWD = 0.45
 LEAST_CAME = 0.95
 LIMITS = {"ERR limit", "END limit", "END compacted"}
 """What may be said: a limit was reached; of a watch also that it lags behind what is kept for it."""
@@ -50,12 +52,14 @@ def checks(seen: Seen, coming: int) -> list[Check]:
     came = seen.crowd["came"] / max(1, coming * seen.crowd["seconds"])
     growth = MOST_GROWTH + SLACK / seen.early
     load = seen.beside.cores / seen.saturated.cores
+    crowd_load = seen.crowd_cores / seen.saturated.cores
     return [
         Check(f"errors that are no limits {errors or ''}".strip(), sum(errors.values()), limit=0),
         Check("connections lost, for which no limit is counted", max(0, lost - seen.limited), limit=0),
         Check("descriptors leaked", seen.descriptors, limit=0),
         Check("memory at the end / after the first part", seen.late / seen.early, limit=growth),
         Check("those who came and went / were to", came, "at least", LEAST_CAME),
+        Check("load of the crowd by itself / that saturates", crowd_load, limit=MOST_CROWD),
         Check("load beside the crowd / that saturates", load, "at least", LEAST_LOAD),
         Check("p99 beside the crowd / alone", seen.beside.p99 / seen.alone.p99, limit=MOST_P99),
     ]  # fmt: skip

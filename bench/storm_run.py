@@ -14,9 +14,9 @@ from bench.storm_looks import cores, crowd, descriptors, leaked, limited, lookin
 
 MIX = {"connections": 50, "reads": 90, "keys": 10_000, "value": 100}
 """What the well-behaved clients do."""
-DEPTH = 8
-"""Requests in flight on each of their connections when they are to saturate the daemon: with one, all would wait for
-the disk, again and again, with the processor idle."""
+SATURATING = 400
+"""Connections of theirs that are to saturate the daemon: of 50, most would wait for the disk, with the processor idle.
+More requests on each connection would not do: they wait for those before them."""
 FEW_SECONDS = 5.0
 """For which a load is tried, at the most, and
 ALONE_SECONDS: for which the clients are measured alone."""
@@ -24,7 +24,7 @@ ALONE_SECONDS = 60.0
 PART = 6
 """The first part of the storm, of so many, in which memory may grow; a minute at the most."""
 LEAST_RATE = 0.1
-"""Of the half load, that must be left to the clients: else the crowd is the load."""
+"""Of the half load, that is left to the clients whatever the crowd takes."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,19 @@ class _Storm:
     def run(self) -> Seen:
         servers.settle(self._system)
         before = descriptors(self._system)
-        saturated, crowd_cores = self._saturate()
+        saturated = self._saturate()
         half = saturated.cores / 2
-        if crowd_cores > half * (1 - LEAST_RATE):
-            raise LoadFailed(
-                f"the crowd takes {crowd_cores:.2f} of a core, too much of {half:.2f}, half of what saturates the "
-                "daemon: give it less --work"
-            )
         servers.settle(self._system)
         first = self._clients(self._few, saturated.rate / 4)
         alone = self._clients(min(ALONE_SECONDS, self._size.seconds / PART), first.rate_for(half, 0))
         self._say(f"half of that: {alone.rate:,.0f} requests/s alone; the storm, of {self._size.seconds:g} s ...")
         with self._crowd() as seen, looking(self._system) as looks:
-            first = self._clients(self._few, alone.rate_for(half - crowd_cores, 0))
+            # By now its keys are there.
+            crowd_cores = cores(self._system, self._few)
+            rate = max(alone.rate_for(half - crowd_cores, 0), alone.rate * LEAST_RATE)
+            first = self._clients(self._few, rate)
             began = time.monotonic()
-            beside = self._clients(self._size.seconds, first.rate_for(half, crowd_cores))
+            beside = self._clients(self._size.seconds, max(first.rate_for(half, crowd_cores), alone.rate * LEAST_RATE))
             end = time.monotonic()
         early = began + min(60.0, self._size.seconds / PART)
         quarter = (end - early) / 4
@@ -118,23 +116,18 @@ class _Storm:
             looks.between(end - quarter, end), leaked(self._system, before), seen, limited(self._system),
         )  # fmt: skip
 
-    def _saturate(self) -> tuple[Load, float]:
-        """The clients beside the crowd, as fast as they can; and the processor time that the crowd takes by itself."""
+    def _saturate(self) -> Load:
+        """The clients beside the crowd, as fast as they can."""
         self._say(f"{self._size.connections:,} connections, and the load that saturates ...")
         with self._crowd():
-            time.sleep(self._few / 5)
-            crowd_cores = cores(self._system, self._few)
-            saturated = self._clients(self._few, depth=DEPTH)
-        self._say(
-            f"{saturated.rate:,.0f} requests/s beside the crowd take {saturated.cores:.2f} of a core, "
-            f"the crowd by itself {crowd_cores:.2f}"
-        )
-        return saturated, crowd_cores
+            saturated = self._clients(self._few, connections=SATURATING)
+        self._say(f"{saturated.rate:,.0f} requests/s beside the crowd, {saturated.cores:.2f} of a core together")
+        return saturated
 
     def _crowd(self) -> AbstractContextManager[dict[str, Any]]:
         return crowd(self._system, self._size.connections, self._size.coming, self._size.work)
 
-    def _clients(self, seconds: float, rate: float = 0, depth: int = 1) -> Load:
-        """rate: requests a second, each sent when it is due; 0: so many at once, as fast as they are answered."""
-        mix = MIX | ({"rate": max(1, int(rate))} if rate else {"depth": depth})
+    def _clients(self, seconds: float, rate: float = 0, connections: int = MIX["connections"]) -> Load:
+        """rate: requests a second, each sent when it is due; 0: on each connection as fast as they are answered."""
+        mix = MIX | {"connections": connections} | ({"rate": max(1, int(rate))} if rate else {})
         return Load.of(self._generator.run(self._system, "requests", mix, seconds=seconds, warmup=self._few / 5))

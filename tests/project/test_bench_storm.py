@@ -9,6 +9,7 @@ from tests.support.processes import needs
 
 NOT_ALWAYS_MET = {
     "p99 beside the crowd / alone", "load beside the crowd / that saturates", "those who came and went / were to",
+    "load of the crowd by itself / that saturates",
 }  # fmt: skip
 """On a busy machine, for so short a time."""
 
@@ -34,9 +35,9 @@ def test_what_is_no_limit_is_found() -> None:
         "errors": {"ERR limit": 2, "ERR unavailable": 3}, "lost": {"work": 5},
     }  # fmt: skip
     loads = Load(100, 1.0, 10), Load(50, 0.5, 10), Load(40, 0.25, 30)
-    seen = Seen(*loads, 0.1, 10 * storm.SLACK, 20 * storm.SLACK, 4, crowd, limited=2)
-    assert [check.value for check in storm.checks(seen, coming=8)] == [3, 3, 4, 2, 0.5, 0.25, 3]
-    assert storm.in_words(seen, coming=8).count("NOT MET") == 7
+    seen = Seen(*loads, 0.5, 10 * storm.SLACK, 20 * storm.SLACK, 4, crowd, limited=2)
+    assert [check.value for check in storm.checks(seen, coming=8)] == [3, 3, 4, 2, 0.5, 0.5, 0.25, 3]
+    assert storm.in_words(seen, coming=8).count("NOT MET") == 8
 
 
 def test_the_load_is_that_of_the_clients_and_the_crowd() -> None:
