@@ -223,6 +223,9 @@ class AdapterFollow(ProgramClient):
         match told.get("event"):
             case "copied":
                 self.copied("COPY", told["position"], ())
+            case "position" if told["position"] == self._position:
+                # It tells this only of an OK: it has lost its connection, perhaps within a transaction.
+                self.goes_on(self._position)
             case "position":
                 self.moved(told["position"])
             case "set" | "del" | "expire" as kind:
