@@ -21,10 +21,11 @@ TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 """Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
 
-COLLECT_AFTER = 20_000
-"""Objects that there must be more of before the garbage collector looks at the new ones: some 250 connections.  Of what
-connections leave, hardly anything waits for it; but with Python's 700 it takes those that come and go for old ones, and
-soon looks at all there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s."""
+COLLECT_AFTER = 2_000
+"""Objects that there must be more of before the garbage collector looks at the new ones.  Of what connections leave,
+hardly anything waits for it; but with Python's 700 it takes those that come and go for old ones, and soon looks at all
+there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s.  With 20,000, what connections held
+that were ended for it waited so long that three times the budget were not enough."""
 
 Reload = Callable[[], Coroutine[Any, Any, None]]
 """Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""
