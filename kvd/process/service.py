@@ -24,8 +24,8 @@ UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 COLLECT_AFTER = 2_000
 """Objects that there must be more of before the garbage collector looks at the new ones.  Of what connections leave,
 hardly anything waits for it; but with Python's 700 it takes those that come and go for old ones, and soon looks at all
-there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s.  With 20,000, what connections held
-that were ended for it waited so long that three times the budget were not enough."""
+there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s.  Much more would be much memory, if
+some were left in cycles after all."""
 
 Reload = Callable[[], Coroutine[Any, Any, None]]
 """Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""

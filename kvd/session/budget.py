@@ -9,7 +9,6 @@ Lines that were pushed to many watchers are counted for each who has not read th
 """
 
 import asyncio
-import gc
 from typing import Protocol
 
 from kvd.counts import Counts
@@ -89,10 +88,4 @@ class Budget:
                 self._freed += counted
         if self._freed >= min(self._limit // 4, SPARE_BYTES):
             self._freed = 0
-            asyncio.get_running_loop().call_soon(_give_back)
-
-
-def _give_back() -> None:
-    """What was refused to them refers to what they held, in cycles that the garbage collector would come for later."""
-    gc.collect(0)
-    give_back_now()
+            asyncio.get_running_loop().call_soon(give_back_now)

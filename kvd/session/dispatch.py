@@ -134,11 +134,18 @@ class Dispatcher(Chunks):
             try:
                 reply = AT_ONCE[verb.name](self._handlers, arguments)
             except Refusal as error:
-                self.refused(error)
-                reply = replies.refused(error)
+                reply = self._refusal(error)
             self._reply(verb.name, reply)
         else:
             self._go_on(partial(self._work, verb, arguments))
+
+    def _refusal(self, error: Refusal) -> bytes:
+        """The reply to a request that is done alone, and was refused."""
+        self.refused(error)
+        # What raised it may have it in a name: then all on the stack, such as a thousand patterns, would be kept until
+        # the garbage collector comes.
+        error.__traceback__ = None
+        return replies.refused(error)
 
     def _reply(self, verb: str, reply: bytes) -> None:
         """The reply to a request that is done alone; of HELP with lines before the status, which is OK."""
@@ -230,8 +237,7 @@ class Dispatcher(Chunks):
             with self._context.in_flight.alone(verb.name):
                 await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
-            self.refused(error)
-            self._output.finish(replies.refused(error))
+            self._output.finish(self._refusal(error))
         self._counts.answered_one(verb.name, self._output.status, self._began)
         if verb.name == "COMMIT":
             # It may have been refused before it was looked at.

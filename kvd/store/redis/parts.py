@@ -68,7 +68,7 @@ class Parts:
         """Whether the store is set up as it must be.  Raises StoreLost, StoreUnusable, Rejected, TimeoutError."""
 
     def learn_servers(self) -> None:
-        """Forget what is gone for good, which whoever runs the servers says."""
+        """Forget what is gone for good, as the operator says."""
 
     async def confirm(self, revision: int) -> None:
         """Returns when a revision is where no loss of one server can undo it.  Raises Unavailable."""
