@@ -1,13 +1,14 @@
 -- Checks that the store is kvd's and of this layout, and creates it if there is none.  One of an older layout is taken
 -- over, if that is wanted, a piece at a time; what is left to do is in a key of its own beside big.
 -- KEYS: data big index ttl log meta replaced owned
--- ARGV: takes store daemon run synced sure vouches batch known revision tidy; takes 1 or 0: whether one of an older
---   layout is taken over; store: the id of a new one
+-- ARGV: takes store daemon run synced sure vouches batch known revision tidy settles
+--   takes 1 or 0: whether one of an older layout is taken over; store: the id of a new one
 --   run: the server's run id, "" if it has none; synced 1 or 0: whether it has writes on disk before it answers;
 --   sure 0: it may have lost writes since another run, 1: not if it synced in that run as well, 2: not at all
 --   vouches 1 or 0: whether the daemon lost nothing if the store has its batch `batch`, and of the history of the
 --   store's id `known` all up to `revision`
 --   tidy 1 or 0: without, a store of this layout is only read
+--   settles 1 or 0: whether from now on this daemon answers for what others wrote before, if the store is whole
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms, and whether
 --   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or
 --   the error FOREIGN or LAYOUT, and nothing was done; or nothing: a piece was taken over, and there may be more
@@ -113,10 +114,23 @@ local function note(name, value)
     return redis.pcall('HSET', meta, name, value)
   end
 end
+-- What others wrote is settled, once our own name stands there: who has to find our last write finds theirs before it.
+local function settle()
+  local ours = 'batch:' .. ARGV[3]
+  if next(daemons) and (fields[ours] or type(note(ours, string.format('0 %.0f', ended))) ~= 'table') then
+    for daemon, seen in pairs(daemons) do
+      local name = 'batch:' .. daemon
+      note(name, string.format('%s left %.0f', string.match(fields[name], '^%d+'), seen))
+    end
+  end
+end
 -- Any error is that of a store that nothing can be written to, so that no revision is used twice.
 local function whole()
   note('run', run)
   note('synced', synced)
+  if ARGV[12] == '1' then
+    settle()
+  end
   return 'WHOLE'
 end
 -- What was lost is the end of the history, so those who wrote shortly before that must find their own.

@@ -99,23 +99,48 @@ def test_a_value_that_looks_like_padding_is_none(daemon: Daemon) -> None:
     assert "cut off" not in daemon.log
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
-    start_daemon: StartDaemon, workers: str
-) -> None:
-    """Nobody is left who knows the last write where the workers are gone as well."""
-    daemon = start_daemon("--workers", workers)
-    fill_one_by_one(daemon, 5)
-    before = position(daemon)
+BEGUN = b"*1\r\n$5\r\nMULTI\r\n*3\r\n$4\r\nHSET\r\n$6\r\n{kv"
+"""What a store may leave at the end of its file that is killed while it writes."""
+
+
+def answers(daemon: Daemon) -> bool:
+    """Whether it reads from its store."""
+    with suppress(OSError, AssertionError), daemon.connect() as peer:
+        return peer.ask("GET key4").startswith("OK ")
+    return False
+
+
+def end_store_with(daemon: Daemon, change: Callable[[bytes], bytes], *others: int) -> None:
+    """End the store, and other processes, and change its file before the daemon sees that."""
     store = daemon.redis_pid()
     daemon.kill(signal.SIGSTOP)
-    for pid in (*daemon.worker_pids(), store):
+    wait_for("the stop", lambda: psutil.Process(daemon.pid).status() == psutil.STATUS_STOPPED)
+    for pid in (*others, store):
         os.kill(pid, signal.SIGKILL)
     wait_for("the store's end", lambda: psutil.Process(store).status() == psutil.STATUS_ZOMBIE)
     aof = daemon.append_only_file
-    aof.write_bytes(aof.read_bytes()[:-7])
+    aof.write_bytes(change(aof.read_bytes()))
     daemon.kill(signal.SIGCONT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("renewed", [False, True])
+def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
+    start_daemon: StartDaemon, workers: str, *, renewed: bool
+) -> None:
+    """Nobody is left who knows the last write where the workers are gone as well.
+
+    renewed: whether all processes are others than those that wrote it.
+    """
+    daemon = start_daemon("--workers", workers)
+    fill_one_by_one(daemon, 5)
+    before = position(daemon)
+    for pid in daemon.worker_pids() if renewed else ():
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another worker", lambda gone=pid: gone not in (pids := daemon.worker_pids()) and len(pids) == 2)
+        wait_for("its service", lambda: answers(daemon))
+    end_store_with(daemon, lambda whole: whole[:-7], *daemon.worker_pids())
 
     def refused() -> bool:
         with suppress(OSError, AssertionError), daemon.connect() as peer:
@@ -126,6 +151,30 @@ def test_an_end_that_is_cut_off_while_the_daemon_runs_loses_no_write_unnoticed(
     with daemon.connect() as peer:
         wait_for("the store", lambda: peer.ask("SET key4 again").startswith("OK "))
         assert int(peer.ask("SET key4 more").removeprefix("OK ")) > 10**9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("write", [True, False])
+def test_a_daemon_answers_for_those_before_it_when_an_end_is_cut_off(
+    daemon: Daemon, number: signal.Signals, *, write: bool
+) -> None:
+    """They wrote a moment ago and are gone; it has seen all that they wrote."""
+    fill_one_by_one(daemon, 5)
+    before = position(daemon)
+    daemon.kill(number)
+    daemon.wait()
+    daemon.start()
+    with daemon.connect() as peer:
+        if write:
+            assert peer.ask("SET key4 again") == "OK 6"
+        assert peer.ask("WATCH key4").startswith("OK ")
+        end_store_with(daemon, lambda whole: whole + BEGUN)
+        with daemon.connect() as other:
+            wait_for("the store", lambda: other.ask("SET key4 more").startswith("OK "))
+            assert other.ask(f"RESUME {before}").startswith("OK ")
+        assert " SET key4 more" in peer.line()
+    assert daemon.says(f"its last {len(BEGUN)} bytes were moved")
 
 
 def test_an_end_before_a_part_that_was_just_begun_is_one(start_daemon: StartDaemon) -> None:

@@ -11,7 +11,7 @@ from tests.support.stores import put, running, write
 
 DAEMON, STORE = "aaaaaaaa", "abcd1234"
 ARGUMENTS: dict[str, list[Argument]] = {
-    "attach": [0, STORE, DAEMON, "run", 1, 2, 0, 0, "", 0, 1],
+    "attach": [0, STORE, DAEMON, "run", 1, 2, 0, 0, "", 0, 1, 1],
     "clock": ["beginning", 1, 1, 1],
     "count": ["-", "+", "", 0, 1, "", "", 0, 0],
     "changes_at": [STORE, 1000, 1, 1],

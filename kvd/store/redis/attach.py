@@ -88,8 +88,10 @@ class Attaching:
         try:
             engine = await self._look_at(connection)
             sure = self._sure(engine)
-            # What was before us was settled when the daemon started.
-            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
+            # What was before us was found whole when the daemon started.  From the first time on we answer for all that
+            # others wrote to the embedded store until then, and may have ended since.
+            settles = self._known is None and bool(self._fsync)
+            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False, settles=settles)
         except Rejected as error:
             raise lost_by(error) from None
 
@@ -119,14 +121,14 @@ class Attaching:
 
     async def _settle(
         self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *,
-        vouches: bool, takes: bool,
+        vouches: bool, takes: bool, settles: bool = False,
     ) -> bytes:  # fmt: skip
         """The store's id, once it is known to be whole, or was given another."""
         give_up = asyncio.get_running_loop().time() + self.others_wait
         arguments: list[Argument] = [
             int(takes), secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
             int(vouches), batch, known.store if known else "", known.revision if known else 0,
-            int(not self._is_full()),
+            int(not self._is_full()), int(settles),
         ]  # fmt: skip
         found: list[bytes] = []
         # Nothing is found while the layout is being changed.
