@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from kvd.store.redis.reads import unpack
+from kvd.store.redis.records import unpack
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon
 

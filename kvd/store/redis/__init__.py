@@ -20,6 +20,7 @@ log           the change log, read forwards
 changes       what a store tells of it to those who do not follow it
 entries       of the change log, and the changes in them
 flags         of records and of changes
+records       as the store packs them
 digest        whether an entry of the change log is what was written
 maintenance   what the store does by itself: expiry, the limits of the change log, the length of the file
 turns         of what the store does by itself, between which others are served

@@ -10,7 +10,7 @@ from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, META, command
 from kvd.store.redis.digest import verify
 from kvd.store.redis.entries import fill, read_entry, references
 from kvd.store.redis.findings import Finding
-from kvd.store.redis.reads import unpack
+from kvd.store.redis.records import unpack
 
 PAGE_ENTRIES = 64
 """Entries that are read at once; each has up to 256 changes."""

@@ -10,7 +10,7 @@ from kvd.store.redis.channel import Channel
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, TTL, Argument, script
 from kvd.store.redis.expiry import Counting
-from kvd.store.redis.reads import unpack
+from kvd.store.redis.records import unpack
 from kvd.store.redis.turns import pause
 
 PAGE_KEYS = 100

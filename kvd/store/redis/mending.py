@@ -29,7 +29,7 @@ from kvd.store.redis.engine import ask
 from kvd.store.redis.entries import fill, read_entry, references
 from kvd.store.redis.findings import Finding
 from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command
-from kvd.store.redis.reads import pack
+from kvd.store.redis.records import pack
 
 ROUNDS = 4
 """Of checks and mending, at the most: what is mended may show what else there is."""

@@ -6,75 +6,16 @@ from functools import partial
 from typing import Any
 
 from kvd.errors import KvdError, StoreLost, Unavailable
-from kvd.model import TEXT, Record
+from kvd.model import Record
 from kvd.store.redis.batching import BATCH_ITEMS, Batcher
 from kvd.store.redis.cache import Cache
 from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import BIG, DATA, META, TTL, Connection, Connector, Rejected, command, script
-from kvd.store.redis.digest import LARGE
-from kvd.store.redis.flags import OTHERS, OWNER, escape, read, unescape
 from kvd.store.redis.jobs import Batch, Done, Job
-
-_LARGE = {b"T": b"t", b"B": b"b"}
-"""Kinds of records whose value is kept apart, to the kind of the value."""
+from kvd.store.redis.records import is_expired, lasting, unexpired, unpack
 
 _CLOCK = command("TIME") + command("HGET", META, "clock")
 """Asks for what the store's clock is the later one of: its machine's, and the one of its last write."""
-
-
-def unpack(raw: bytes, value: bytes = b"") -> Record:
-    """A record as the store packs it: revision, deadline, kind and flags, value; `value` if that is kept apart.
-
-    Flags that this version does not know are passed over.  Raises Unavailable if it is damaged.
-    """
-    try:
-        revision, deadline, kind, payload = raw.split(b" ", 3)
-        if not (revision.isdigit() and deadline.isdigit()):
-            raise ValueError
-        if kind == TEXT:
-            return Record(revision, deadline, kind, payload)
-        return _special(revision, deadline, kind, payload, value)
-    except ValueError:
-        raise Unavailable("the store is damaged: a record cannot be read; kvd check says which one") from None
-
-
-def _special(revision: bytes, deadline: bytes, kind: bytes, payload: bytes, value: bytes) -> Record:
-    """One with flags, or of another kind than text.  Raises ValueError."""
-    letter, flags = kind[:1], kind[1:]
-    record = Record(revision, deadline, letter, payload)
-    if letter in _LARGE:
-        # Of a value that is kept apart, the record has the length.
-        record = Record(revision, deadline, _LARGE[letter], value, not value, 0 if value else int(payload or b"0"))
-    if flags:
-        given = read(flags)
-        record = record._replace(owner=unescape(given.get(OWNER, b"")), has_others=OTHERS in given)
-    return record
-
-
-def pack(revision: bytes, deadline: int, kind: bytes, value: bytes, owner: bytes = b"") -> bytes:
-    """The record that `unpack` reads; of a long value, which is to be kept apart, it has the length."""
-    payload = value
-    if len(value) > LARGE:
-        kind, payload = kind.upper(), b"%d" % len(value)
-    flags = b";" + OWNER + escape(owner) if owner else b""
-    return b"%b %d %b%b %b" % (revision, deadline, kind, flags, payload)
-
-
-def unexpired(raw: bytes | None, now: int) -> Record | None:
-    """The record as `unpack` gives it, unless there is none or it is expired."""
-    if raw is None:
-        return None
-    record = unpack(raw)
-    return None if _is_expired(record, now) else record
-
-
-def _is_expired(record: Record, now: int) -> bool:
-    return record.deadline != b"0" and int(record.deadline) <= now
-
-
-def _lasting(record: Record | None) -> Record | None:
-    """The record, if it is whole and does not expire: what can be kept."""
-    return record if record and record.deadline == b"0" and not (record.large or record.owner) else None
 
 
 class ReadingBatcher(Batcher):
@@ -176,16 +117,16 @@ class ReadBatcher(ReadingBatcher):
             records = [None if raw is None else unpack(raw) for raw in raws]
         except Unavailable:
             records = _without_damaged(batch, raws)
-        lasting = [
+        kept = [
             (key, record)
             for key, record in zip(batch.items(), records, strict=True)
             if record and record.deadline == b"0" and not (record.large or record.owner)
         ]
-        self._cache.end_read(batch.mark, lasting)
+        self._cache.end_read(batch.mark, kept)
         owned = False
-        if len(lasting) < len(records):
+        if len(kept) < len(records):
             owned = any(record and record.owner for record in records)
-            records = [None if record is None or _is_expired(record, now) else record for record in records]
+            records = [None if record is None or is_expired(record, now) else record for record in records]
         # What is left of a time to live is told as of now: the record may be younger than the clock before it.
         clock = self._clock.now
         start = 0
@@ -264,7 +205,7 @@ class LargeValueBatcher(ReadingBatcher):
             return
         if latest and latest.revision == record.revision:
             whole = None if value is None else latest._replace(value=value, large=False, apart=0)
-            self._cache.end_read(batch.mark, [(key, whole and _lasting(whole))])
+            self._cache.end_read(batch.mark, [(key, whole and lasting(whole))])
             job.finish([whole] if whole else _damaged(latest))
             return
         self._cache.end_read(batch.mark)
@@ -273,7 +214,7 @@ class LargeValueBatcher(ReadingBatcher):
             job.items = [(key, record._replace(owner=latest.owner))]
             self._waiting.appendleft(job)
             return
-        if latest and value is not None and not _is_expired(record, now):
+        if latest and value is not None and not is_expired(record, now):
             job.finish([record._replace(value=value, large=False, apart=0)])
         elif latest and latest.large:
             job.items = [(key, latest)]

@@ -19,7 +19,7 @@ from kvd.store.redis import flags
 from kvd.store.redis.connection import BIG, DATA, INDEX, META, OWNED, TTL, Argument, Connection, Rejected, command
 from kvd.store.redis.digest import LARGE
 from kvd.store.redis.engine import ask
-from kvd.store.redis.reads import pack
+from kvd.store.redis.records import pack
 from kvd.store.redis.scripts import LAYOUT
 from kvd.wire.words import kind_of
 
