@@ -3,7 +3,7 @@
 A store that was started anew may lack the last writes that it acknowledged, unless it has each of them on disk before.
 Its data hold the run of the engine in which they were last known to be whole.  In another run every daemon that wrote
 shortly before must find what it knows; those that cannot, because they are gone as well, leave it unknown, and the
-history is taken for another one.
+history is taken for another one.  On the embedded store one that comes answers for all that was written before.
 """
 
 import asyncio
