@@ -8,7 +8,7 @@
 --   vouches 1 or 0: whether the daemon lost nothing if the store has its batch `batch`, and of the history of the
 --   store's id `known` all up to `revision`
 --   tidy 1 or 0: without, a store of this layout is only read
---   settles 1 or 0: whether from now on this daemon answers for what others wrote before, if the store is whole
+--   settles 1 or 0: whether others need not find again what they wrote before, if the store is whole now
 -- RETURNS: the store's id, its revision, the number of the daemon's last batch, the store's clock in ms, and whether
 --   the store has all that was acknowledged: WHOLE, LOST, or OTHERS: other daemons have yet to say so of theirs; or
 --   the error FOREIGN or LAYOUT, and nothing was done; or nothing: a piece was taken over, and there may be more
@@ -114,14 +114,11 @@ local function note(name, value)
     return redis.pcall('HSET', meta, name, value)
   end
 end
--- What others wrote is settled, once our own name stands there: who has to find our last write finds theirs before it.
+-- All that others wrote stands before this in the store's file, and is lost only together with it.
 local function settle()
-  local ours = 'batch:' .. ARGV[3]
-  if next(daemons) and (fields[ours] or type(note(ours, string.format('0 %.0f', ended))) ~= 'table') then
-    for daemon, seen in pairs(daemons) do
-      local name = 'batch:' .. daemon
-      note(name, string.format('%s left %.0f', string.match(fields[name], '^%d+'), seen))
-    end
+  for daemon, seen in pairs(daemons) do
+    local name = 'batch:' .. daemon
+    note(name, string.format('%s left %.0f', string.match(fields[name], '^%d+'), seen))
   end
 end
 -- Any error is that of a store that nothing can be written to, so that no revision is used twice.

@@ -3,7 +3,7 @@
 A store that was started anew may lack the last writes that it acknowledged, unless it has each of them on disk before.
 Its data hold the run of the engine in which they were last known to be whole.  In another run every daemon that wrote
 shortly before must find what it knows; those that cannot, because they are gone as well, leave it unknown, and the
-history is taken for another one.  On the embedded store one that comes answers for all that was written before.
+history is taken for another one.  On the embedded store that is settled for all that was written before one came.
 """
 
 import asyncio
@@ -88,8 +88,8 @@ class Attaching:
         try:
             engine = await self._look_at(connection)
             sure = self._sure(engine)
-            # What was before us was found whole when the daemon started.  From the first time on we answer for all that
-            # others wrote to the embedded store until then, and may have ended since.
+            # What was before us was found whole when the daemon started.  Who wrote it to the embedded store is not
+            # needed to find it again: it stands in the file before the note of that.
             settles = self._known is None and bool(self._fsync)
             await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False, settles=settles)
         except Rejected as error:
