@@ -30,7 +30,7 @@ WATCH_BUFFER = "64KiB"
 HISTORIES = ("500", "2000", "50000")
 """Changes that are kept: mostly so few that who is away for long finds them gone.  With several workers the most: the
 others go on when one is stopped, and who watches there must find what it missed."""
-CUT = "was incomplete, as a crash of the machine leaves it"
+CUT = "the end of its append-only file was cut off"
 """In the log of a daemon that takes the history for another one because of that."""
 SHORTEST = 5.0
 """Seconds that a run takes that is begun anew."""
