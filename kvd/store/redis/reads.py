@@ -117,11 +117,7 @@ class ReadBatcher(ReadingBatcher):
             records = [None if raw is None else unpack(raw) for raw in raws]
         except Unavailable:
             records = _without_damaged(batch, raws)
-        kept = [
-            (key, record)
-            for key, record in zip(batch.items(), records, strict=True)
-            if record and record.deadline == b"0" and not (record.large or record.owner)
-        ]
+        kept = [(key, record) for key, record in zip(batch.items(), records, strict=True) if lasting(record)]
         self._cache.end_read(batch.mark, kept)
         owned = False
         if len(kept) < len(records):

@@ -22,17 +22,13 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Those of one store.
-
-    is_shared: whether others asked for something during the last step.
-    """
+    """Those of one store."""
 
     def __init__(self, asked: Callable[[], int]) -> None:
         """asked: how often others asked for something."""
         self._asked = asked
         self._lock = asyncio.Lock()
         self._until = 0.0
-        self.is_shared = False
 
     async def take(self, step: Callable[[], Awaitable[T]]) -> T:
         """Do a step when it is its turn, and give what it gives."""
@@ -41,8 +37,8 @@ class Turns:
             asked, began = self._asked(), time.monotonic()
             result = await step()
             ended = time.monotonic()
-            self.is_shared = self._asked() != asked
-            self._until = ended + max(TURN_PAUSE, TURN_SHARE * (ended - began)) if self.is_shared else 0
+            is_shared = self._asked() != asked
+            self._until = ended + max(TURN_PAUSE, TURN_SHARE * (ended - began)) if is_shared else 0
             return result
 
 
