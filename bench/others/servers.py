@@ -7,6 +7,7 @@ Each raises NotInstalled if its program is not there.  What they print goes to t
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,9 @@ ASK_PAUSE = 0.02
 """Seconds between attempts."""
 STOP_WAIT = 10.0
 """Seconds for a server to end when asked to; then it is killed."""
+PORTS = (22_000, 32_000)
+"""Where servers listen: below the ports that Linux and macOS give to outgoing connections, any of which might else
+take a server's port before the server does."""
 CONNECTIONS = 10_000
 """Connections that memcached accepts; its own default is 1,024, and the others' is 10,000 or no limit."""
 
@@ -125,11 +129,12 @@ def find(program: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now.  Linux hands the same one out again only after many others."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses now, and that no outgoing connection is given."""
+    while True:
+        port = random.randrange(*PORTS)  # noqa: S311  no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 @contextmanager
