@@ -84,10 +84,11 @@ class Connection:
             self._complaints.closed.write(self._peer, error, connection=self._name)
             self._is_stranger = True
             self._output.send(replies.refused(Usage(str(error))))
+            error.__traceback__ = None
         except OSError as error:
             self._complaints.lost.write(self._peer, error, connection=self._name)
-            # The reader keeps the error, which would keep the stack and all that is on it, such as a page of a
-            # copy, until the garbage collector comes.
+            # The reader keeps the error, as what raised the other one does: it would keep the stack and all that is on
+            # it, such as a page of a copy, until the garbage collector comes.
             error.__traceback__ = None
         finally:
             self._task = None

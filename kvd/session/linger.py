@@ -39,7 +39,7 @@ class Linger:
 
     def drop_input(self) -> None:
         """Read on from now, and drop what comes: a peer that cannot send may not read either."""
-        if self._dropping is None:
+        if self._dropping is None and not self._reader.at_eof():
             self._dropping = asyncio.create_task(self._drop())
 
     async def _drop(self) -> None:
@@ -69,6 +69,8 @@ class Linger:
         finally:
             if self._dropping:
                 self._dropping.cancel()
+                # If it has not begun, its error keeps the stack, and with it this.
+                self._dropping = None
             self._writer.close()
 
     async def _wait(self, longest: float) -> None:
@@ -93,7 +95,7 @@ class Linger:
             await asyncio.wait({self._dropping}, timeout=seconds)
 
     def _has_ended(self, left: int, since: float) -> bool:
-        if self._transport.is_closing() or (self._dropping and self._dropping.done()):
+        if self._transport.is_closing() or self._reader.at_eof() or (self._dropping and self._dropping.done()):
             # No input can come any more: the kernel sends the rest by itself.
             return self.has_sent_all()
         return not left and self._heard < since

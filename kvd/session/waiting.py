@@ -84,15 +84,16 @@ class Waiting:
         return group
 
     def _parse(self, line: Line) -> Parsed | Refusal | NotAClient:
+        # Errors are kept without their tracebacks: these would keep the stack, and whoever is on it and has the error.
         if not isinstance(line, bytes):
             return line
         try:
             verb, rest = find(line)
         except (Refusal, NotAClient) as error:
             self.asked = REFUSED_VERB
-            return error
+            return error.with_traceback(None)
         try:
             return verb, verb.parse(rest, self._max_value)
         except Refusal as error:
             self.asked = verb.name
-            return error
+            return error.with_traceback(None)
