@@ -1,7 +1,6 @@
 """One process that serves, on sockets that are given; and its orderly end."""
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from kvd.admission import Accept, Admission, Way
 from kvd.counts import Start
 from kvd.errors import Superseded
 from kvd.process import freed_memory
+from kvd.process.accepting import Acceptor
 from kvd.process.activity import Activity
 from kvd.process.half_open import Peers
 from kvd.process.sockets import BACKLOG, Listener, cannot_listen
@@ -47,7 +47,7 @@ class Server:
         self._settings = settings
         self._http: Serving | None = None
         self._bound = listeners
-        self._listeners: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._peers = Peers()
         self._is_strict, self._is_wary = settings.first_line == "strict", settings.first_line == "auto"
         self._has_idle_time = settings.idle_time > 0
@@ -64,19 +64,16 @@ class Server:
     async def start(self) -> None:
         """Listen.  Raises StartError."""
         self._admission.count()
-        loop = asyncio.get_running_loop()
         for listener in self._bound:
             bound = listener.socket
             try:
-                # Not left to uvloop, which says nothing when it fails.
                 bound.listen(BACKLOG)
             except OSError as error:
                 raise cannot_listen(listener.address, error) from None
-            create = loop.create_unix_server if bound.family == socket.AF_UNIX else loop.create_server
             is_strict = self._is_strict or (self._is_wary and not is_loopback(listener.address))
             admit = partial(self._admission.accept, self._way(listener))
             protocol = partial(self._tls_streams if listener.is_tls else self._streams, is_strict, admit)
-            self._listeners.append(await create(protocol, sock=bound, backlog=BACKLOG))
+            self._acceptors.append(Acceptor(bound, protocol))
 
     async def run(self) -> None:
         """Serve until cancelled; what fails here for a reason unforeseen ends the daemon.
@@ -108,8 +105,8 @@ class Server:
         """Accept nothing more, answer what is being done, tell the watchers, close the connections."""
         if self._http:
             self._http.stop()
-        for listener in self._listeners:
-            listener.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         self._tls.close()
         await self._admission.drain()
 

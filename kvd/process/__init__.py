@@ -8,6 +8,7 @@ service_manager  what a service manager is told
 log_lines     the lines of the log
 tasks         tasks that run together
 sockets       sockets to listen on
+accepting     connections that come to them, a few at a time
 activation    those that a service manager passes on
 unix_sockets  those that are files
 tls           the server's side of TLS: certificates, and handshakes in flight
