@@ -21,11 +21,12 @@ TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 """Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
 
-COLLECT_AFTER = 2_000
-"""Objects that there must be more of before the garbage collector looks at the new ones.  Of what connections leave,
-hardly anything waits for it; but with Python's 700 it takes those that come and go for old ones, and soon looks at all
-there are: beside 5,000 connections, of 100 objects each, for 0.2 s, once in 3 s.  Much more would be much memory, if
-some were left in cycles after all."""
+COLLECT_AFTER = 2_000, 3, 300
+"""Objects that there must be more of before the garbage collector looks at the new ones; how often it does until it
+looks at those of some time, which takes 5 ms; and how often that until it looks at all that there are, which beside
+5,000 connections, of 100 objects each, takes 0.2 s.  Hardly anything that connections leave waits for it; but with
+Python's 700, 10, 10 it takes those that come and go for old ones, and while 2,000 come it looks at all several times.
+Much more would be much memory, if some were left in cycles after all: this is some 200 MiB."""
 
 Reload = Callable[[], Coroutine[Any, Any, None]]
 """Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""
@@ -60,7 +61,7 @@ def run(
     """
     for number in UNUSED:
         signal.signal(number, signal.SIG_IGN)
-    gc.set_threshold(COLLECT_AFTER)
+    gc.set_threshold(*COLLECT_AFTER)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if sys.platform != "win32":
         import uvloop
