@@ -16,6 +16,7 @@ from kvd.process.activity import Activity
 from kvd.process.audit import Audit
 from kvd.process.tasks import run_together
 from kvd.session.auth import Access
+from kvd.session.background import Background
 from kvd.session.budget import Budget
 from kvd.session.clients import Clients, Others
 from kvd.session.committing import Committing
@@ -102,7 +103,7 @@ class Service:
             ProgressTimer(), self._committing, self.counts, self._introduce,
             self.limits, self._budget, self._rounds, InFlight(self.limits),
             Reaching(store, self.hub, settings.max_stale, self._edge), self.clients, RequestCounts(self.counts),
-            self._access, self._edge,
+            Background(), self._access, self._edge,
         )  # fmt: skip
 
     def open_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
@@ -127,6 +128,7 @@ class Service:
     async def close(self) -> None:
         """Let go of the store."""
         self._complaints.flush()
+        self.context.background.close()
         if self._access:
             self._access.close()
         await self.store.close()

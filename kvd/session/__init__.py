@@ -3,7 +3,8 @@
 From bytes to replies, in their order:
 
 streams       asyncio's streams, whose input is taken as it arrives
-kept_input    input that came while a connection was busy
+kept_input    input that came while a connection was busy, and when more of it is read
+background    connections that watch give way to others
 conversation  what one peer sends, and the answers, in their order
 waiting       lines that wait to be answered: as requests, and in groups
 chunks        whole chunks of the commonest requests: ask the store, answer

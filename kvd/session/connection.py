@@ -51,7 +51,7 @@ class Connection:
         self._guard: Guard = UNGUARDED
         self._conversation = Conversation(
             context, reader, writer, self._output, self._note, partial(context.budget.__contains__, self),
-            self._dispatcher(),
+            self._watches, self._dispatcher(),
         )  # fmt: skip
         self._conversation.dispatcher.refused = self._tell_of_refusal
         self._linger = Linger(reader, writer)
@@ -178,6 +178,9 @@ class Connection:
     def end_for_memory(self) -> None:
         """Let go of all that it holds (a `budget.Holder`)."""
         self._end_for(Limit.MEMORY)
+
+    def _watches(self) -> bool:
+        return self._watching.active
 
     def _note(self) -> None:
         """It may hold more than before, or less."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from kvd.counts import Counts
 from kvd.session.auth import Access
+from kvd.session.background import Background
 from kvd.session.budget import Budget
 from kvd.session.clients import Clients
 from kvd.session.committing import Committing
@@ -31,7 +32,7 @@ class Context(NamedTuple):
     describe: gives INFO's lines, or those of a section, "" for none.  introduce: those that anybody may see.
     complaints: the log lines that peers cause.  counts, requests: what is counted, and requests by verb and result.
     timer: for PROGRESS.  committing: for COMMIT.  reaching: for min=.  clients: all connections, for CLIENTS and KICK.
-    limits, budget, rounds, in_flight: what connections are held to.
+    limits, budget, rounds, in_flight: what connections are held to.  background: those that watch, as they give way.
     access: the users, None where there are none.
     elsewhere: the daemon of whose store this one has a copy, None where there is none.
     """
@@ -57,5 +58,6 @@ class Context(NamedTuple):
     reaching: Reaching
     clients: Clients
     requests: RequestCounts
+    background: Background
     access: Access | None = None
     elsewhere: Elsewhere | None = None

@@ -38,11 +38,14 @@ class Conversation:
 
     def __init__(
         self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, output: Output,
-        note: Callable[[], None], is_counted: Callable[[], bool], make_dispatcher: MakeDispatcher,
+        note: Callable[[], None], is_counted: Callable[[], bool], gives_way: Callable[[], bool],
+        make_dispatcher: MakeDispatcher,
     ) -> None:  # fmt: skip
         """writer: over a transport whose protocol is a `Streams`.
 
         note: called when more is held than before, or less.  is_counted: whether the budget counts what is held.
+
+        gives_way: whether the requests of others come first.
         """
         self._reader = reader
         self._transport: Any = writer.transport
@@ -52,12 +55,13 @@ class Conversation:
         self._output = output
         self._note = note
         self._is_counted = is_counted
+        self._gives_way = gives_way
         self._received = context.requests.received
         self.lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
         self.dispatcher = make_dispatcher(self._go_on, self._answer)
         self._shortcut = self.dispatcher.shortcut
         self._waiting = self.dispatcher.waiting
-        self._kept = KeptInput(self._transport, note)
+        self._kept = KeptInput(self._transport, note, context.background)
         # What the task is to do next; it is busy with it until it is None again.
         self._work: Work | None = None
         self._called = asyncio.Event()
@@ -129,7 +133,7 @@ class Conversation:
         self._let_go()
         self.dispatcher.close()
         self._kept.close()
-        self._note, self._is_counted = _nothing, _never
+        self._note, self._is_counted, self._gives_way = _nothing, _never, _never
 
     @property
     def has_work(self) -> bool:
@@ -268,6 +272,8 @@ class Conversation:
         if not self._idle or self._is_counted():
             self._note()
         self._turn = 0
+        if self._idle and self._gives_way():
+            self._kept.give_way()
         return False
 
     def _finish(self) -> None:

@@ -1,7 +1,10 @@
-"""Input that came while a connection was busy."""
+"""Input that came while a connection was busy, and when more of it is read."""
 
 from collections.abc import Callable
 from typing import Any
+
+from kvd.process.over_transport import OverTransport
+from kvd.session.background import Background
 
 READ_BYTES = 64 * 1024
 """Bytes that are looked at in one piece, and that may be kept before reading pauses."""
@@ -13,9 +16,12 @@ class KeptInput:
     data: bytes, all of it.
     """
 
-    def __init__(self, transport: Any, note: Callable[[], None]) -> None:
-        """note: called when reading pauses."""
+    def __init__(self, transport: Any, note: Callable[[], None], background: Background) -> None:
+        """note: called when reading pauses because much is kept."""
         self._transport = transport
+        self._background = background
+        # The descriptor of the socket, while it waits in the background.
+        self._descriptor: int | None = None
         self._note = note
         self.data = b""
         self._paused = False
@@ -36,9 +42,28 @@ class KeptInput:
         return data
 
     def drop(self) -> None:
-        """Forget all of it."""
+        """Forget all of it, and read on."""
         self.data = b""
         self._read_on()
+        if self._descriptor is not None:
+            self._background.forget(self._descriptor, self._wake)
+            self._wake()
+
+    def give_way(self) -> None:
+        """Read on when it is its turn; there must be nothing that is kept."""
+        connection = self._transport.get_extra_info("socket")
+        # What TLS has decrypted is not in the socket any more.
+        is_socket = connection is not None and not isinstance(self._transport, OverTransport)
+        if is_socket and self._descriptor is None and not self._transport.is_closing():
+            self._descriptor = connection.fileno()
+            self._transport.pause_reading()
+            if not self._background.wait(self._descriptor, self._wake):
+                self._wake()
+
+    def _wake(self) -> None:
+        self._descriptor = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """The connection has ended."""
