@@ -3,14 +3,17 @@
 import asyncio
 import os
 import shlex
+import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, say
 from kvd.cli.status import CANNOT_RUN, UNWRITTEN, Failure, asking
-from kvd.client import Conflict, Item, connect
+from kvd.client import Client, Conflict, Item, WatchOptions, connect
+from kvd.errors import Denied
 
 EDITORS = ("VISUAL", "EDITOR")
 DEFAULT_EDITOR = "vi"
@@ -25,7 +28,7 @@ def prepare_edit(args: Arguments) -> None:
     try:
         name = tempfile.mkstemp(prefix="kvctl-", suffix=PurePosixPath(args["<KEY>"]).suffix[:20])[1]
         file = Path(name)
-        file.write_bytes(old)
+        _fill(file, old)
         _run_editor(file)
         new = file.read_bytes()
     except OSError as error:
@@ -36,17 +39,41 @@ def prepare_edit(args: Arguments) -> None:
     args["edited"] = None if new == old else new
 
 
+def _fill(file: Path, value: bytes) -> None:
+    try:
+        file.write_bytes(value)
+    except OSError:  # the disk is full
+        file.unlink()
+        raise
+
+
+@contextmanager
+def _left_to_the_editor() -> Iterator[None]:
+    """Ctrl-C is for the editor, which is on the same terminal, and means something else by it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    for number, handler in handlers.items():
+        if handler != signal.SIG_IGN:  # which the editor inherits, and is to
+            signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def _run_editor(file: Path) -> None:
     editor = next((os.environ[name] for name in EDITORS if os.environ.get(name)), DEFAULT_EDITOR)
     try:
         words = shlex.split(editor)
-        status = subprocess.run([*words, str(file)], check=False).returncode  # noqa: S603
+        with _left_to_the_editor():
+            status = subprocess.run([*words, str(file)], check=False).returncode  # noqa: S603
     except (OSError, ValueError) as error:
         file.unlink()
         raise Failure(CANNOT_RUN, f"edit: cannot run {editor!a} ({error}); VISUAL or EDITOR names another") from None
     if status:
         file.unlink()
-        raise Failure(CANNOT_RUN, f"edit: {editor!a} ended with status {status}; nothing was changed")
+        how_it_ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise Failure(CANNOT_RUN, f"edit: {editor!a} {how_it_ended}; nothing was changed")
 
 
 async def _fetch(args: Arguments) -> Item | None:
@@ -76,6 +103,16 @@ async def edit(args: Arguments, out: Output) -> None:
 async def _write_back(args: Arguments) -> int:
     key, found = args["<KEY>"], args["found"]
     async with await connect(args["--addr"], reconnect=0, **how(args)) as kv:
-        left = await kv.ttl(key)
-        ttl = None if left is None or left == float("inf") else max(left, 0.001)
-        return await kv.set(key, args["edited"], ttl=ttl, if_revision=found.revision if found else 0)
+        ttl, owner = await _life(kv, key) if found else (None, None)
+        return await kv.set(key, args["edited"], ttl=ttl, owner=owner, if_revision=found.revision if found else 0)
+
+
+async def _life(kv: Client, key: str) -> tuple[float | None, str | None]:
+    """How long the key lives: seconds, or the key that it lives with, which only those are told who may watch it."""
+    with suppress(Denied):
+        async with kv.sync(key, options=WatchOptions(values=False, lifetimes=True)) as watch:
+            item = watch.copy.items.get(key) if watch.copy else None
+            ttl, owner = (item.ttl, item.owner) if item else (None, None)
+            return max(ttl, 0.001) if ttl is not None else None, owner
+    left = await kv.ttl(key)
+    return None if left is None or left == float("inf") else max(left, 0.001), None

@@ -139,8 +139,9 @@ del --prefix prints how many keys it deleted; on a terminal it asks before."""),
         "edit", "<KEY>", "Use edit <KEY> to change the value of that key in your editor", edit, prepare=prepare_edit,
         notes=("""\
 edit starts VISUAL, EDITOR or vi, and writes back what was changed, if nobody else
-has written the key meanwhile; the time to live stays.  What could not be written
-back is kept, and it says where.  Exit status 126: the editor cannot be run, or fails.""",),
+has written the key meanwhile; the time to live stays, or, for who may watch the key,
+the key with which it lives.  What could not be written back is kept, and it says
+where.  Exit status 126: the editor cannot be run, or fails.""",),
     ),
     Command("ttl", "<KEY>", "Use ttl <KEY> to see in how many seconds that key expires (-: never)", ttl),
     Command(

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, Word, complaint, printed, run
 from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.terminal import CTRL_C, on_a_terminal
 
 Ctl = Callable[..., Result]
 
@@ -119,6 +120,32 @@ def test_edit_writes_back_what_was_changed(ctl: Ctl, tmp_path: Path) -> None:
     assert printed(ctl("get", "e/new")) == b"first"
     assert "ended with status 1; nothing was changed" in complaint(ctl("edit", "e/new", EDITOR="false"), 126)
     assert "cannot run '/nowhere/ed'" in complaint(ctl("edit", "e/new", EDITOR="/nowhere/ed"), 126)
+
+
+def test_edit_leaves_the_owner(ctl: Ctl, tmp_path: Path) -> None:
+    lines = b"PUT e/owner ttl=100 = x\nPUT e/owned with=e/owner = old\n"
+    printed(ctl("send", stdin=lines))
+    printed(ctl("edit", "e/owned", EDITOR=editor(tmp_path, 'echo new > "$1"')))
+    (line,) = map(json.loads, ctl("export", "e/owned").stdout.splitlines())
+    assert (line["value"], line["with"]) == ("new", "e/owner")
+    printed(ctl("del", "e/owner"))
+    complaint(ctl("get", "e/owned"), 1)
+
+
+def test_edit_leaves_ctrl_c_to_the_editor(ctl: Ctl, shared_daemon: Daemon, tmp_path: Path) -> None:
+    program = tmp_path / "editor.py"
+    program.write_text(
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, lambda *_: open(sys.argv[1], 'w').write('edited'))\n"
+        "print('editing', flush=True)\n"
+        "signal.pause()\n"
+    )
+    words = ("--addr", shared_daemon.addr, "edit", "e/int")
+    with on_a_terminal(*words, EDITOR=f"'{sys.executable}' '{program}'") as terminal:
+        terminal.shows("editing")
+        terminal.type(CTRL_C)
+        assert terminal.finish() == 0
+    assert printed(ctl("get", "e/int")) == b"edited"
 
 
 def test_edit_does_not_overwrite_what_another_wrote(ctl: Ctl, shared_daemon: Daemon, tmp_path: Path) -> None:
