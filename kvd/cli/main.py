@@ -8,7 +8,7 @@ from kvd.cli.arguments import HELP, VERSION, arrange, parse
 from kvd.cli.command import Arguments, Command
 from kvd.cli.commands import COMMANDS
 from kvd.cli.hangup import nobody_reads
-from kvd.cli.output import Output, discard, report, say
+from kvd.cli.output import Output, buffer_stdout, discard, report, say
 from kvd.cli.status import DONE, INTERRUPTED, UNWRITTEN, Failure, asking
 from kvd.cli.usage import page, whole, wrong_command
 
@@ -17,6 +17,7 @@ def main() -> int:
     """Run the command line; return the exit status."""
     if sys.stdout is None:  # the shell's >&-
         return say("standard output is closed", UNWRITTEN)
+    buffer_stdout()
     status = DONE
     try:
         status = run(sys.argv[1:])

@@ -1,6 +1,7 @@
 """What kvctl writes, on standard output and on standard error."""
 
 import base64
+import io
 import json
 import os
 import sys
@@ -83,6 +84,18 @@ def _to_stderr(text: str) -> None:
         sys.stderr.write(text)
     except OSError:  # nobody reads it: the exit status says enough
         discard(sys.stderr)
+
+
+def buffer_stdout() -> None:
+    """Have standard output take all that is written, or raise OSError.
+
+    Where Python was told not to buffer (PYTHONUNBUFFERED, python -u) it passes each write to the system, which may take
+    a part of it alone, as where a disk becomes full, and that is no error.  All that is to be seen at once is flushed.
+    """
+    if isinstance(sys.stdout.buffer, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(sys.stdout.buffer), encoding=sys.stdout.encoding, errors=sys.stdout.errors
+        )
 
 
 def discard(stream: TextIO) -> None:
