@@ -2,6 +2,7 @@
 
 import select
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from kvd.client import arguments, replies
@@ -63,7 +64,8 @@ class RawLines:
         """Send whole lines, and wait until the socket has taken them; another thread is to receive."""
         self.send(data)
         poll = select.poll()
-        poll.register(self._connection.fileno(), select.POLLOUT)
+        with suppress(ValueError):  # the other thread has closed it
+            poll.register(self._connection.fileno(), select.POLLOUT)
         while self._connection.is_unsent and not self._connection.is_lost:
             poll.poll(LOOK)
             self._connection.push()
