@@ -271,19 +271,3 @@ def test_what_is_not_confirmed_in_time_is_said_and_done_later(group: SentinelGro
                 group.go_on(node)
         wait_for("replicas", lambda: writer.ask("SET again 1").startswith("OK "))
         assert (reader.ask("GET sent"), reader.ask("GET refused")) == ("OK 1", "NONE")
-
-
-def test_from_one_redis_to_sentinel_no_position_is_lost(tmp_path: Path, start_daemon: StartDaemon) -> None:
-    """As the runbook of docs/scaling.md has it: the servers are made a group, and the daemon is restarted."""
-    with running(SentinelGroup(tmp_path / "group")) as group:
-        first = group.primary
-        alone = start_daemon("--store", f"redis://{first.host}:{first.port}", data=tmp_path / "alone")
-        with alone.connect() as peer:
-            position = peer.ask("WATCH *").split()[1]
-            with alone.connect() as writer:
-                assert writer.ask("SET before 1") == "OK 1"
-        alone.stop()
-        daemon = start_daemon("--store", group.url, data=tmp_path / "other")
-        with daemon.connect() as peer:
-            assert peer.ask(f"RESUME {position}") == f"OK {position}"
-            assert peer.line() == f"CHANGE 1@{position.partition('@')[2]} SET before 1"
