@@ -133,6 +133,39 @@ def test_after_a_kill_what_was_noted_is_checked_and_the_rest_by_the_change_log(d
     assert "another" not in daemon.log
 
 
+def test_a_large_value_that_may_be_damaged_is_named_and_not_said_to_be_mended(daemon: Daemon) -> None:
+    """Nothing else has it: the record and the change log refer to the same bytes."""
+    fill(daemon)
+    put(daemon, f"PUT large = {LARGE}again", f"PUT other = {LARGE}")
+    stop_hard(daemon)
+    file = daemon.append_only_file
+    flip(file, file.read_bytes().index(f"{LARGE}again".encode()) + 50)
+    doubt = "the value of large (revision 5) may be damaged"
+    done = check(daemon.data)
+    assert (done.returncode, done.stdout.count("may be damaged")) == (1, 1), done
+    assert f"{doubt}, as its entry in the change log is; --repair: cannot mend that: restore a backup" in done.stdout
+    assert "is damaged: the change log is damaged at revision 5" in refusal(daemon)
+    done = check(daemon.data, "--repair")
+    assert (done.returncode, done.stdout.count("may be damaged")) == (1, 1), done
+    assert doubt in done.stdout
+    assert done.stdout.endswith(": 1 thing is wrong\n")
+    daemon.start()
+    put(daemon, "GET large", f"PUT large = {LARGE}again")
+    assert is_well(daemon.data)
+
+
+def test_a_large_value_that_was_replaced_since_is_not_in_doubt(daemon: Daemon) -> None:
+    fill(daemon)
+    put(daemon, f"PUT large = {LARGE}again", "SET large small")
+    stop_hard(daemon)
+    file = daemon.append_only_file
+    flip(file, file.read_bytes().index(f"{LARGE}again".encode()) + 50)
+    done = check(daemon.data)
+    assert "the change log is damaged at revision 5" in done.stdout
+    assert "may be damaged" not in done.stdout
+    assert is_well(daemon.data, "--repair")
+
+
 def test_without_any_note_the_change_log_tells(daemon: Daemon) -> None:
     fill(daemon)
     whole = stop_hard(daemon)

@@ -8,7 +8,7 @@ from kvd.errors import StoreLost, Unavailable
 from kvd.model import Change
 from kvd.store.redis.connection import BIG, DATA, INDEX, LOG, META, command
 from kvd.store.redis.digest import verify
-from kvd.store.redis.entries import fill, read_entry, references
+from kvd.store.redis.entries import fill, key_of, read_entry, references
 from kvd.store.redis.findings import Finding
 from kvd.store.redis.records import unpack
 
@@ -49,6 +49,7 @@ class LogCheck:
         self.changes = 0
         self._findings: list[Finding] = []
         self._newest: dict[bytes, Newest] = {}
+        self._doubtful: list[tuple[bytes, int]] = []
         self._last = 0
 
     async def run(self, size: int | None = None) -> list[Finding]:
@@ -66,6 +67,7 @@ class LogCheck:
         if self._last != revision or (tag and _number(tag.split(b" ")[-1]) != total):
             self._tell(self._last, f"it ends there, and the store is at {revision}")
         await self._compare()
+        await self._doubt()
         return self._findings
 
     async def _begin_of(self, size: int) -> str:
@@ -100,6 +102,7 @@ class LogCheck:
         else:
             if is_right is False:
                 self._tell(last, "it is not what was written (its digest is another one)")
+                self._doubtful += [(key_of(reference), reference[2]) for reference in wanted]
             if self._last != ANYWHERE and entry.changes[0].revision != self._last + 1:
                 self._tell(last, f"changes are missing, or come again, after {self._last}")
             if is_right is not False:
@@ -125,6 +128,13 @@ class LogCheck:
                     self._findings.append(Finding("log-record", key, b"%d" % newest.revision))
                 elif (record is None) != (score is None):
                     self._findings.append(Finding("index-extra" if record is None else "not-listed", key))
+
+    async def _doubt(self) -> None:
+        """Records that refer to a large value of an entry that is damaged: nothing else tells whether it is right."""
+        for key, revision in self._doubtful:
+            record = await self._ask(command("HGET", DATA, key))
+            if record and _number(record.split(b" ", 1)[0]) == revision:
+                self._findings.append(Finding("doubtful", key, b"%d" % revision))
 
     async def _values(self, records: Iterable[bytes | None]) -> dict[bytes, int]:
         """Checksums of the large values of records, by their revisions."""

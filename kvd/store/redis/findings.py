@@ -15,6 +15,7 @@ _TEXTS = {
     "owned-owner": ("{more} lives with {key}, which lives with another key itself", ""),
     "unmarked": ("{more} lives with {key}, whose record does not say so", "it says so"),
     "no-value": ("the value of {key} (revision {more}) is missing, or not whole", ""),
+    "doubtful": ("the value of {key} (revision {more}) may be damaged, as its entry in the change log is", ""),
     "index-extra": ("{key} is listed, and is not there", "it is not listed"),
     "ttl-extra": ("{key} is to end, and is not there", "that is forgotten"),
     "owned-extra": ("it is noted that one key lives with another, which is not so: {key}", "that is forgotten"),

@@ -40,6 +40,8 @@ async def mend(connection: Connection, advance: Callable[[int], object]) -> tupl
     """Mend what can be.  What was mended, and what a last look says.  Raises as `check`, and Rejected."""
     mended: list[Finding] = []
     report = await check(connection, advance, is_written=False)
+    # With the log that tells of them goes what tells that they are doubtful.
+    doubtful = [finding for finding in report.findings if finding.word == "doubtful"]
     for _ in range(ROUNDS):
         found = [finding for finding in report.findings if finding.mending]
         if not found:
@@ -50,7 +52,7 @@ async def mend(connection: Connection, advance: Callable[[int], object]) -> tupl
         await ask(connection, rewind_command(position.store))
         mended += found
         report = await check(connection, lambda _: None, is_written=False)
-    return mended, report
+    return mended, report._replace(findings=list(dict.fromkeys([*report.findings, *doubtful])))
 
 
 class _Mending:
