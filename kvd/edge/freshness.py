@@ -84,10 +84,13 @@ class Freshness:
         self.hub.when_reached(revision, reached)
 
     async def reach(self, position: Position) -> None:
-        """Return once the copy has a position of the store.  Raises Unavailable."""
+        """Return once the copy has a position of the store.  Raises Unavailable, at once if its history has ended."""
+        history = self.hub.position.store
         try:
             async with asyncio.timeout(self.max_stale):
                 while self.hub.position.store != position.store or self.hub.position.revision < position.revision:
+                    if self.hub.position.store not in (history, position.store):
+                        raise self.refusal()
                     # Of another history: until this one begins.
                     same = self.hub.position.store == position.store
                     await self._published(position.revision if same else 2**53)
