@@ -214,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         limits.check()
         daemon = Daemon(chosen)
         reload = daemon.reload if reloadable.is_any(chosen) else None
-        service.run(daemon, lambda: _greet(daemon), {signal.SIGTERM, *service.TERMINAL}, reload)
+        service.run(daemon, lambda: _greet(daemon), service.ENDING, reload)
     except (StartError, Superseded) as error:
         sys.stderr.write(f"kvd: {masked(str(error))}\n")
         return EXIT_FAILED

@@ -18,7 +18,17 @@ STDERR = 2
 
 TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
-UNUSED = frozenset({signal.SIGUSR1, signal.SIGUSR2})
+ENDING = TERMINAL | {
+    number for number in signal.valid_signals() if getattr(number, "name", "") in ("SIGTERM", "SIGXCPU", "SIGPWR")
+}
+"""Signals that ask for an end in order; of the last two, one comes at a limit (ulimit -t), one when power fails."""
+_REAL_TIME = getattr(signal, "SIGRTMIN", signal.NSIG)
+UNUSED = frozenset(
+    number
+    for number in signal.valid_signals()
+    if number >= _REAL_TIME
+    or signal.Signals(number).name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGSTKFLT")
+)
 """Signals without a meaning here, whose default is death.  Ignored, they stay ignored in child processes."""
 
 COLLECT_AFTER = 2_000, 3, 300

@@ -21,6 +21,11 @@ from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, 
 from tests.support.text import without_retry
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+ON_LINUX = [number for number in signal.valid_signals() if getattr(number, "name", "") == "SIGPWR"]
+MEANINGLESS = sorted(
+    {signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO}
+    | {number for number in signal.valid_signals() if number > signal.SIGSYS}
+)
 STRAY = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
 
 
@@ -40,7 +45,7 @@ def watch(peer: Peer) -> str:
 
 @pytest.mark.slow
 @WORKERS
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, *ON_LINUX, signal.SIGXCPU])
 def test_each_of_them_is_an_orderly_end(start_daemon: StartDaemon, workers: str, number: signal.Signals) -> None:
     daemon = start_daemon("--workers", workers)
     pids = processes_of(daemon)
@@ -95,8 +100,8 @@ def test_signals_without_a_meaning_are_ignored(start_daemon: StartDaemon, worker
     with daemon.connect() as peer:
         end = watch(peer)
         for pid in pids:
-            os.kill(pid, signal.SIGUSR1)
-            os.kill(pid, signal.SIGUSR2)
+            for number in MEANINGLESS:
+                os.kill(pid, number)
         assert peer.ask("PING x") == "OK x"
         assert processes_of(daemon) == pids
         daemon.kill(signal.SIGTERM)
