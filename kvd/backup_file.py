@@ -162,5 +162,5 @@ def _entry(line: bytes) -> Entry:
             read["key"].encode(), b"%d" % read["revision"], value,
             life=math.ceil(float(read.get("ttl", 0)) * 1000), owner=read.get("with", "").encode(),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise StartError(f"the backup has a line that is none of a key: {line[:60]!a}") from None

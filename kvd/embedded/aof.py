@@ -24,8 +24,9 @@ ANEW = "to begin anew with an empty store, remove all files there, or choose ano
 
 _FS_IOC_GETVERSION = 0x80087601
 """Linux's ioctl for a file's generation (linux/fs.h)."""
-_MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq \d+ type ([bih])(?: .*)?")
-_BASE, _HISTORY = "b", "h"
+_MANIFEST_LINE = re.compile(rf"file ({re.escape(NAME)}[.0-9a-z]*) seq [1-9]\d{{0,18}} type ([bih])(?: .*)?")
+_INCREMENT_NAME = re.compile(rf"{re.escape(NAME)}\.(\d+)\.incr\.aof")
+_BASE, _HISTORY, _INCREMENT = "b", "h", "i"
 _META = b"\n{kvd}:meta"
 """What a file has of kvd's in it, as a command (after the end of a line) and in a snapshot (after the key's length)."""
 _WRITER = re.compile(rb"(redis|valkey)-ver.(\d+(?:\.\d+)+)", re.DOTALL)
@@ -110,6 +111,17 @@ class AppendOnlyFile:
                 f"{self._directory} holds an append-only file in two forms, {NAME} and {PARTS}/: two engines have "
                 "written to it; move the one away that is not wanted"
             )
+        if unlisted := self._unlisted():
+            raise StartError(self._incomplete(f"{self.manifest} does not list {unlisted}, which was written later"))
+
+    def _unlisted(self) -> str:
+        """An increment with something in it that is newer than all that the manifest lists, "" if there is none.
+
+        The manifest is older than what it lies with, or has lost a line.  The engine would begin that file anew.
+        """
+        last = max((_sequence(part.path) for part in self._listed()), default=0)
+        newer = [file for file in self._parts.glob(f"{NAME}.*.incr.aof") if _sequence(file) > last]
+        return next((file.name for file in newer if file.stat().st_size), "")
 
     def writer(self) -> tuple[str, str]:
         """The name and version of the engine that wrote the base, two empty strings if that does not say."""
@@ -134,14 +146,17 @@ class AppendOnlyFile:
     def _listed(self) -> list[Part]:
         """What the manifest lists, but for what a rewrite has replaced.  Raises StartError if it is damaged."""
         try:
-            lines = self.manifest.read_text().splitlines()
+            text = self.manifest.read_bytes().decode()
         except FileNotFoundError:
-            lines = []
+            return []
         except UnicodeDecodeError:
-            lines = ["damaged"]
+            text = "damaged"
+        *lines, rest = text.split("\n")
         found = [_MANIFEST_LINE.fullmatch(line) for line in lines if not line.startswith("#")]
         parts = [Part(self._where(line[1]), line[2]) for line in found if line and line[2] != _HISTORY]
-        if self.manifest.exists() and (not parts or None in found):
+        # As each engine writes it: a base, and what was appended since then.
+        kinds = "".join(part.kind for part in parts)
+        if rest or None in found or kinds != _BASE + _INCREMENT * (len(kinds) - 1):
             raise StartError(self._incomplete(f"{self.manifest} is empty or damaged"))
         return parts
 
@@ -155,6 +170,12 @@ class AppendOnlyFile:
             f"the append-only file in {self._directory} is not complete: {what}; restore a copy of the directory; "
             f"{ANEW}"
         )
+
+
+def _sequence(path: Path) -> int:
+    """The number of an increment, 0 of another file."""
+    found = _INCREMENT_NAME.fullmatch(path.name)
+    return int(found[1]) if found else 0
 
 
 def _has_meta(path: Path, less: int) -> bool:

@@ -24,6 +24,7 @@ _BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file 
 """When it is the snapshot at the file's beginning, which no checker repairs."""
 _TOLD = re.compile(r"in RDB reading|Short read or OOM loading DB|Wrong RDB checksum", re.IGNORECASE)
 """What kvd says in its own words when the engine ends of it."""
+_CRASHED = re.compile(r"Out Of Memory allocating|crashed by signal")
 _SKIPPED = re.compile(r"== CRITICAL ==.*(?<!'script')$")
 """When a command of the append-only file could not be run again, and the engine went on without it.  Scripts may be
 missing: kvd loads them."""
@@ -40,6 +41,7 @@ class EngineLog:
         """unwritable: called with the reason when the engine ends because its file takes no writes."""
         self._unwritable = unwritable
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._crash = ""
         self._ready = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
@@ -71,6 +73,7 @@ class EngineLog:
     async def _read(self, process: subprocess.Popen[bytes]) -> None:
         """The engine's warnings become ours; the rest is for those who look for it."""
         self._lines.clear()
+        self._crash = ""
         loop = asyncio.get_running_loop()
         lines = asyncio.StreamReader()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
@@ -78,6 +81,8 @@ class EngineLog:
             async for raw in lines:
                 line = raw.decode(errors="replace").rstrip()
                 self._lines.append(line)
+                if not self._crash and _CRASHED.search(line):
+                    self._crash = line
                 if _READY.search(line):
                     self._ready.set()
                 if _UNWRITABLE.search(line):
@@ -94,6 +99,11 @@ class EngineLog:
     def says_bad_file(self) -> bool:
         """Whether the append-only file cannot be read."""
         return bool(self._find(_BAD_FILE))
+
+    @property
+    def says_it_crashed(self) -> bool:
+        """Whether the engine has failed, as some do over a length in the append-only file that is no length."""
+        return bool(self._crash)
 
     @property
     def says_bad_snapshot(self) -> bool:
@@ -113,8 +123,11 @@ class EngineLog:
 
     @property
     def last_error(self) -> str:
-        """The last error, else the last line, without what comes before the text of each."""
-        lines = [line for line in self._lines if line.strip()]
+        """The last error, else the last line, without what comes before the text of each.
+
+        Of a crash, of which pages are told, the first line.
+        """
+        lines = [self._crash] if self._crash else [line for line in self._lines if line.strip()]
         last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
         return re.sub(r"^.*? [*#] ", "", last)
 

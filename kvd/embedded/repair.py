@@ -63,7 +63,7 @@ def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:
             raise StartError(explain(binary, file))
     cut = _incomplete_bytes(binary, tail)
     if cut is None:
-        raise StartError(unreadable(tail))
+        raise StartError(unreadable(tail) if _begins_with_snapshot(tail) else damaged(tail))
     if cut > max(TAIL_BYTES, TAIL_VALUES * max_value) or not is_end(_last(tail, cut)):
         raise StartError(explain(binary, tail))
     return cut
@@ -86,6 +86,11 @@ def _commands(aof: AppendOnlyFile) -> list[Path]:
 
 def _tail(aof: AppendOnlyFile) -> Path:
     return _commands(aof)[-1]
+
+
+def damaged(file: Path) -> str:
+    """What is wrong with a file that the engine does not read, and of which its checker tells nothing."""
+    return f"{file} is damaged, and not as a crash leaves it; {RESTORE}"
 
 
 def unreadable(file: Path) -> str:
@@ -171,6 +176,11 @@ def _keep(file: Path, size: int) -> str:
 def _is_snapshot(file: Path) -> bool:
     """Whether the file is a snapshot, which has a checksum of its own that the engine looks at."""
     return file.suffix == ".rdb"
+
+
+def _begins_with_snapshot(file: Path) -> bool:
+    with file.open("rb") as begun:
+        return begun.read(1) not in (b"", b"*")
 
 
 def _last(file: Path, size: int) -> bytes:

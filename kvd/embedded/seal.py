@@ -175,6 +175,6 @@ def _read(path: Path) -> tuple[str, dict[str, Sum]]:
         if check == f"{crc32(text.encode()):08x}":
             end, *sums = json.loads(text)
             return end, {one[0]: Sum(*one) for one in sums}
-    except (OSError, ValueError, TypeError, IndexError):
+    except (OSError, ValueError, TypeError, IndexError, KeyError, RecursionError):
         pass
     return "", {}

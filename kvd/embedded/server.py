@@ -206,11 +206,11 @@ class EmbeddedServer(Child):
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
         cut = moves and self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
         if not await self._spawn():
-            if not self._engine_log.says_bad_file:
+            if not (self._engine_log.says_bad_file or self._engine_log.says_it_crashed):
                 raise StartError(self._why_not_started())
             cut = self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
             if not await self._spawn():
-                self._refuse_foreign()
+                self._soundness.refuse(self._engine_log)
                 raise StartError(self._why_not_started())
         if cut and self._soundness.is_in_use:
             await self._have_writers_look()
@@ -227,14 +227,6 @@ class EmbeddedServer(Child):
             await asking.mark_suspect(self._directory.socket)
         except StoreLost as error:
             logger.warning("%s does not let its history be looked at: %s", self.name, error)
-
-    def _refuse_foreign(self) -> None:
-        """Raises StartError if the append-only file has a command that kvd would not write."""
-        if command := self._engine_log.foreign_command:
-            raise StartError(
-                f"the append-only file in {self._directory.path} holds the command {command}, which kvd never writes: "
-                "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
-            )
 
     def _why_not_started(self) -> str:
         return f"{self.name} does not start: {self._engine_log.last_error}"

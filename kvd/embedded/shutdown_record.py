@@ -134,6 +134,6 @@ class ShutdownRecord:
         try:
             with os.fdopen(open_file(self._descriptor, self._path.name, os.O_RDONLY)) as file:
                 recorded = json.loads(file.read())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         return recorded if isinstance(recorded, dict) and {"mark", "ended", "aof"} <= recorded.keys() else None

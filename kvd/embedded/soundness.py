@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kvd.embedded import repair
 from kvd.embedded.directory import DataDirectory
+from kvd.embedded.engine_log import EngineLog
 from kvd.embedded.engines import Engine
 from kvd.errors import StartError, one_line
 
@@ -79,6 +80,17 @@ class Soundness:
             self._directory.discard_record()
             raise
         return cut > 0
+
+    def refuse(self, said: EngineLog) -> None:
+        """Raises StartError if the engine does not read an append-only file that its checker takes for whole."""
+        if command := said.foreign_command:
+            raise StartError(
+                f"the append-only file in {self._directory.path} holds the command {command}, which kvd never writes: "
+                "it is damaged, or was written by another; the command was not run; restore a copy of the directory"
+            )
+        if said.says_bad_file:
+            self._directory.discard_record()
+            raise StartError(repair.damaged(self._directory.aof.end()))
 
     def _mark_suspect(self) -> None:
         """The end of the append-only file is about to be cut off."""

@@ -31,7 +31,7 @@ class EndNote:
             noted = json.loads((self._directory / NAME).read_text())
             position = Position(int(noted["revision"]), noted["store"].encode())
             return End(position, noted["tag"].encode())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return None
 
     def forget(self) -> None:
