@@ -145,6 +145,9 @@ class Login:
     def close(self) -> None:
         """See `Guard`."""
         self._access.logins.discard(self)
+        # Whom it would tell has it, too, as a watch does by its permit: it would keep both until the garbage collector
+        # comes.
+        self._changed = _nothing
 
     def users_changed(self) -> None:
         """Be who one is among other users: as before the login, if the user or the password is gone."""
@@ -276,6 +279,10 @@ class Login:
                 )
                 return Denied(f"{self._user.name} may not {right.value} {what}")
         return None
+
+
+def _nothing() -> None:
+    """Takes the place of the connection, once it has ended."""
 
 
 def _always() -> None:

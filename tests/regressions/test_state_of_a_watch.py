@@ -93,3 +93,13 @@ def test_it_says_that_since_is_not_what_it_begins_with(shared_daemon: Daemon, tm
         result = watch(shared_daemon, *words, str(since))
         assert b" (from --state; --since is ignored): since/*\n" in result.stderr
         assert changes(result) == [f"SET since/a {2 if since == begin else 3}"]
+
+
+def test_a_position_that_was_given_is_kept_before_the_first_command(shared_daemon: Daemon, tmp_path: Path) -> None:
+    """Found by use: with --since, a first command that failed left no file, and the next start missed its change."""
+    state = tmp_path / "state"
+    since = write(shared_daemon, sets("given/a", 0))
+    write(shared_daemon, sets("given/a", 1))
+    failed = watch(shared_daemon, "given/*", "--state", str(state), "--since", str(since), "--exec", "exit 9")
+    assert failed.returncode == 9, failed.stderr
+    assert changes(watch(shared_daemon, "given/*", "--state", str(state), "--count", "1")) == ["SET given/a 1"]
