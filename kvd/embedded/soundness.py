@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from kvd.embedded import repair
-from kvd.embedded.directory import DataDirectory
+from kvd.embedded.directory import DataDirectory, explain_snapshot
 from kvd.embedded.engine_log import EngineLog
 from kvd.embedded.engines import Engine
 from kvd.errors import StartError, one_line
@@ -71,7 +71,7 @@ class Soundness:
         """
         try:
             if says_bad_snapshot:
-                raise StartError(self._directory.explain_snapshot(self._engine))
+                raise StartError(explain_snapshot(self._directory.path, self._directory.aof, self._engine))
             cut = repair.cut_tail(
                 self._engine.binary, self._directory.aof, self._max_value, self._mark_suspect,
                 held_store=self._accepts or bool(self.loss),

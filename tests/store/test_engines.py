@@ -12,6 +12,7 @@ import pytest
 from kvd.embedded import engines
 from kvd.embedded.engines import Engine
 from kvd.errors import StartError
+from tests.support.checking import check
 from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import ROOT, Daemon, StartDaemon, needs
 
@@ -213,6 +214,9 @@ def test_what_an_engine_of_another_family_cannot_read_is_refused_by_name(start_d
     message = one_line_error(run_kvd("--data", str(new.data), "--engine", "redis-server"))
     assert "was written by Valkey" in message
     assert "cannot read that" in message
+    looked = check(new.data, "--engine", "redis-server")
+    assert looked.returncode == 1
+    assert message in looked.stderr
     new.start()
     with new.connect() as peer:
         assert peer.ask("COUNT") == "OK 10"
