@@ -12,9 +12,12 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from kvd.reloadable import Reloadable
 from kvd.session.linger import Linger
 from kvd.settings import Settings
-from tests.support.edges import root
+from kvd.store.location import StoreLocation
+from tests.support.access import users_of
+from tests.support.edges import root, served
 from tests.support.processes import ROOT, Redis
 
 CHURN = """
@@ -105,6 +108,36 @@ def test_those_who_come_and_go_leave_no_garbage(
 ) -> None:
     async def serve() -> None:
         async with root(redis_of_all.unix_url, Settings()) as port:
+            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
+            gc.collect()
+            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
+            assert garbage() == set()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+
+
+@pytest.mark.usefixtures("no_collections")
+@pytest.mark.parametrize("half_closed", [False, True])
+@pytest.mark.parametrize(
+    ("lines", "replies"),
+    [
+        (b"", 0),
+        (b"GET b\nSET a b\n", 2),
+        (b"WATCH a*\nUNWATCH\n", 2),
+        (b"WATCH a*\nQUIT\n", 2),
+        (b"SYNC a*\nUNWATCH\n", 2),
+    ],
+)
+def test_where_there_are_users_they_leave_none(
+    lines: bytes, replies: int, half_closed: bool, redis_of_all: Redis
+) -> None:
+    """A watch had a permit of the login, which told the watch of other users."""
+    users = users_of({"default": {"*": "admin", "a*": "read,watch"}})
+
+    async def serve() -> None:
+        location = StoreLocation(redis_of_all.unix_url, None)
+        async with served(location, Settings(), Reloadable(users=users)) as port:
             await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
             gc.collect()
             await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
