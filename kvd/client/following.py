@@ -65,7 +65,8 @@ class Following:
 
     def _load(self) -> None:
         if self._place and not self._is_loaded:
-            self.position = self._saved = self._place.load() or self.position
+            self._saved = self._place.load()
+            self.position = self._saved or self.position  # a position that was given is not kept there yet
         self._is_loaded = True
 
     async def _begin(self) -> Watching:
