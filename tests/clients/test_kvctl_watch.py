@@ -215,7 +215,7 @@ def test_a_command_does_not_outlive_it(shared_daemon: Daemon, tmp_path: Path, ho
         follower.process.send_signal(how)
         assert follower.end()[0] == (143 if how == signal.SIGTERM else 0)
         assert ended.exists()
-    assert not state.exists()  # the next one begins at --since again
+    assert state.read_text().startswith(f"{begin}@")  # the next one begins there again
 
 
 @pytest.mark.parametrize("how", ["TERM", "INT"])
