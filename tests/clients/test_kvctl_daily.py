@@ -122,14 +122,16 @@ def test_edit_writes_back_what_was_changed(ctl: Ctl, tmp_path: Path) -> None:
     assert "cannot run '/nowhere/ed'" in complaint(ctl("edit", "e/new", EDITOR="/nowhere/ed"), 126)
 
 
-def test_edit_leaves_the_owner(ctl: Ctl, tmp_path: Path) -> None:
-    lines = b"PUT e/owner ttl=100 = x\nPUT e/owned with=e/owner = old\n"
-    printed(ctl("send", stdin=lines))
-    printed(ctl("edit", "e/owned", EDITOR=editor(tmp_path, 'echo new > "$1"')))
-    (line,) = map(json.loads, ctl("export", "e/owned").stdout.splitlines())
-    assert (line["value"], line["with"]) == ("new", "e/owner")
-    printed(ctl("del", "e/owner"))
-    complaint(ctl("get", "e/owned"), 1)
+def test_edit_leaves_the_owner(daemon: Daemon, tmp_path: Path) -> None:
+    with daemon.connect() as peer:
+        assert peer.ask("PUT e/owner ttl=100 = x") == "OK 1"
+        assert peer.ask("PUT e/owned with=e/owner = old") == "OK 2"
+    editing = editor(tmp_path, 'echo new > "$1"')
+    printed(run("--addr", daemon.addr, "edit", "e/owned", EDITOR=editing))
+    item = json.loads(run("--addr", daemon.addr, "export", "e/owned").stdout)
+    assert (item["value"], item["with"]) == ("new", "e/owner")
+    printed(run("--addr", daemon.addr, "del", "e/owner"))
+    complaint(run("--addr", daemon.addr, "get", "e/owned"), 1)
 
 
 def test_edit_leaves_ctrl_c_to_the_editor(ctl: Ctl, shared_daemon: Daemon, tmp_path: Path) -> None:
