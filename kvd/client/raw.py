@@ -84,5 +84,6 @@ class RawLines:
         return came
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, and say so: to the daemon one who watches, as after a SYNC, and only closes may still be there."""
+        self.send(b"QUIT\n")
         self._connection.close()

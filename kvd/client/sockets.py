@@ -231,8 +231,10 @@ class SocketConnection:
     def close(self) -> None:
         """Close at once, in use or not; nothing follows."""
         self._error = self._error or ConnectionLost("closed by this program")
+        # It wakes who receives.  Were the sending side shut down as well, the daemon would take a watcher that is reset
+        # at its end for one that listens on.
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RD)
         with self._receiving, self._sending:
             self._protocol.forget()
             self._socket.close()
