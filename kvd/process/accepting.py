@@ -8,7 +8,7 @@ from collections.abc import Callable
 logger = logging.getLogger("kvd")
 
 PORTION = 4
-"""Connections that are accepted before others have their turn: what begins with one takes some 0.1 ms."""
+"""Connections that are accepted before others have their turn."""
 PAUSE = 1.0
 """Seconds for which none is accepted when the system cannot give one, as for want of descriptors or of memory."""
 

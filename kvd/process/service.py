@@ -33,10 +33,10 @@ UNUSED = frozenset(
 
 COLLECT_AFTER = 2_000, 3, 300
 """Objects that there must be more of before the garbage collector looks at the new ones; how often it does until it
-looks at those of some time, which takes 5 ms; and how often that until it looks at all that there are, which beside
-5,000 connections, of 100 objects each, takes 0.2 s.  Hardly anything that connections leave waits for it; but with
-Python's 700, 10, 10 it takes those that come and go for old ones, and while 2,000 come it looks at all several times.
-Much more would be much memory, if some were left in cycles after all: this is some 200 MiB."""
+looks at those of some time; and how often that until it looks at all that there are, which beside 5,000 connections, of
+100 objects each, takes 0.2 s.  Hardly anything that connections leave waits for it; but with Python's 700, 10, 10 it
+takes those that come and go for old ones, and while 2,000 come it looks at all several times.  Much more would be much
+memory, if some were left in cycles after all: these are 2.4 million objects."""
 
 Reload = Callable[[], Coroutine[Any, Any, None]]
 """Reads anew what may change while a service runs; what cannot be used it leaves as it was, and says so."""

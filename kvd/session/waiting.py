@@ -84,7 +84,7 @@ class Waiting:
         return group
 
     def _parse(self, line: Line) -> Parsed | Refusal | NotAClient:
-        # Errors are kept without their tracebacks: these would keep the stack, and whoever is on it and has the error.
+        # Errors are kept without their tracebacks: these would keep the stack, which has the error in a name.
         if not isinstance(line, bytes):
             return line
         try:

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import pytest
 import uvloop
@@ -87,6 +89,20 @@ def come_and_go(port: int, lines: bytes, replies: int, half_closed: bool) -> Non
                 assert last
 
 
+def left_behind(serve: Callable[[], AbstractAsyncContextManager[int]], come_and_go: Callable[[int], None]) -> set[str]:
+    """What is garbage of a daemon in the loop that it has in earnest, when all was done for a second time."""
+
+    async def run() -> set[str]:
+        async with serve() as port:
+            await asyncio.to_thread(come_and_go, port)
+            gc.collect()
+            await asyncio.to_thread(come_and_go, port)
+            return garbage()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
 @pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("half_closed", [False, True])
 @pytest.mark.parametrize(
@@ -106,15 +122,8 @@ def come_and_go(port: int, lines: bytes, replies: int, half_closed: bool) -> Non
 def test_those_who_come_and_go_leave_no_garbage(
     lines: bytes, replies: int, half_closed: bool, redis_of_all: Redis
 ) -> None:
-    async def serve() -> None:
-        async with root(redis_of_all.unix_url, Settings()) as port:
-            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
-            gc.collect()
-            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
-            assert garbage() == set()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+    served_by = partial(root, redis_of_all.unix_url, Settings())
+    assert left_behind(served_by, partial(come_and_go, lines=lines, replies=replies, half_closed=half_closed)) == set()
 
 
 @pytest.mark.usefixtures("no_collections")
@@ -135,16 +144,8 @@ def test_where_there_are_users_they_leave_none(
     """A watch had a permit of the login, which told the watch of other users."""
     users = users_of({"default": {"*": "admin", "a*": "read,watch"}})
 
-    async def serve() -> None:
-        location = StoreLocation(redis_of_all.unix_url, None)
-        async with served(location, Settings(), Reloadable(users=users)) as port:
-            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
-            gc.collect()
-            await asyncio.to_thread(come_and_go, port, lines, replies, half_closed)
-            assert garbage() == set()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve())
+    served_by = partial(served, StoreLocation(redis_of_all.unix_url, None), Settings(), Reloadable(users=users))
+    assert left_behind(served_by, partial(come_and_go, lines=lines, replies=replies, half_closed=half_closed)) == set()
 
 
 async def test_a_connection_that_is_closed_waits_for_no_collection() -> None:

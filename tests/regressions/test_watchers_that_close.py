@@ -2,7 +2,6 @@
 come from it kept it, and counted it, until it had a change for it."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
