@@ -29,13 +29,6 @@ async def limit_memory(socket: Path, size: int) -> None:
         raise StoreLost(reply.decode(errors="replace").strip())
 
 
-async def mark_suspect(socket: Path) -> None:
-    """Have every daemon look for its last writes before the store counts as whole.  Raises StoreLost."""
-    reply = await _ask(socket, 'HSET {kvd}:meta run "" synced 0')
-    if not reply.startswith(b":"):
-        raise StoreLost(reply.decode(errors="replace").strip())
-
-
 async def latencies(socket: Path, event: str) -> list[tuple[int, int]]:
     """What its latency monitor keeps of an event, the latest last: seconds since 1970, and the milliseconds of the
     longest one in that second.  Raises StoreLost."""

@@ -6,6 +6,7 @@ is written later belongs to one that never ends.  So its checker is asked where 
 what follows must be what a crash can leave: the beginning of one more, or padding.
 """
 
+import errno
 import logging
 import os
 import re
@@ -32,6 +33,9 @@ KEPT_CUTS = 3
 RESTORE = "restore a backup into a new directory (kvd restore), or a copy of the directory"
 """What to do where nothing can be mended."""
 
+_SUSPECT = ("HSET", "{kvd}:meta", "run", "", "synced", "0")
+"""What has every daemon look for its last writes before the store counts as whole."""
+
 _HEADER = re.compile(rb"([*$])(\d{1,10})\r\n")
 _BEGUN_HEADER = re.compile(rb"(?:[*$]\d{0,10}\r?)?")
 _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n[A-Za-z]+\r\n")
@@ -53,6 +57,26 @@ def cut_tail(
         before()
         _cut(_tail(aof), cut)
     return cut
+
+
+def mark_suspect(aof: AppendOnlyFile) -> None:
+    """Have those who wrote before an end was cut off look for their last writes, when the engine has read the file.
+
+    If one of them is gone, nobody knows of its writes.  To ask the engine for it would be too late for who is faster.
+    Raises StartError if it cannot be written; then nothing is.
+    """
+    words = "".join([f"${len(word)}\r\n{word}\r\n" for word in _SUSPECT])
+    mark = f"*{len(_SUSPECT)}\r\n{words}".encode()
+    file = _tail(aof)
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "ab", buffering=0) as tail:
+            size = os.fstat(tail.fileno()).st_size
+            if tail.write(mark) != len(mark):
+                tail.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(tail.fileno())
+    except OSError as error:
+        raise StartError(f"cannot note in {file} that its end was cut off: {error.strerror or error}") from None
 
 
 def torn_bytes(binary: Path, aof: AppendOnlyFile, max_value: int) -> int:

@@ -202,31 +202,25 @@ class EmbeddedServer(Child):
         if self._process:  # else that was looked at before the record was begun
             self._directory.refuse_lost_data()
             await self._soundness.look()
+        self._soundness.mark_cut()
         # A file that will be moved is looked at before the server asks whether it is whole.
         moves = self.engine.keeps_parts and self._directory.aof.single.is_file()
-        cut = moves and self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
+        if moves:
+            self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
         if not await self._spawn():
+            await self._wait()
             if not (self._engine_log.says_bad_file or self._engine_log.says_it_crashed):
                 raise StartError(self._why_not_started())
-            cut = self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
+            self._soundness.repair(says_bad_snapshot=self._engine_log.says_bad_snapshot)
             if not await self._spawn():
                 self._soundness.refuse(self._engine_log)
                 raise StartError(self._why_not_started())
-        if cut and self._soundness.is_in_use:
-            await self._have_writers_look()
         if skipped := self._engine_log.skipped:
             await self._terminate()
             self._directory.discard_record()
             raise StartError(
                 f"{self._directory.aof.tail()} is damaged; restore a copy of it; its server says: {skipped}"
             )
-
-    async def _have_writers_look(self) -> None:
-        """Processes that wrote before the end was cut off must find their last writes; if one is gone, nobody knows."""
-        try:
-            await asking.mark_suspect(self._directory.socket)
-        except StoreLost as error:
-            logger.warning("%s does not let its history be looked at: %s", self.name, error)
 
     def _why_not_started(self) -> str:
         return f"{self.name} does not start: {self._engine_log.last_error}"

@@ -29,6 +29,8 @@ class Soundness:
         self._accepts = accepts
         self.why_suspect = self.loss = ""
         self.is_in_use = False
+        # Whether an end was cut off, and the file does not say so.
+        self._is_unmarked = False
 
     def begin(self, *, weak: bool) -> None:
         """Note what the directory tells of the last daemon on it.  weak: as `DataDirectory.why_suspect` takes it."""
@@ -63,10 +65,10 @@ class Soundness:
             self._directory.discard_record()
             raise
 
-    def repair(self, *, says_bad_snapshot: bool) -> bool:
+    def repair(self, *, says_bad_snapshot: bool) -> None:
         """Cut off an incomplete end of the append-only file, if it has one.
 
-        Returns whether it had.  says_bad_snapshot: whether the server says that the snapshot before it is damaged.
+        says_bad_snapshot: whether the server says that the snapshot before it is damaged.
         Raises StartError if it is damaged otherwise.
         """
         try:
@@ -79,7 +81,17 @@ class Soundness:
         except StartError:
             self._directory.discard_record()
             raise
-        return cut > 0
+        self._is_unmarked = self.is_in_use and cut > 0
+        self.mark_cut()
+
+    def mark_cut(self) -> None:
+        """Before the engine starts: note in its file that the end was cut off, unless that is noted.
+
+        Raises StartError if it cannot be noted.
+        """
+        if self._is_unmarked and self._directory.aof.holds_store():
+            repair.mark_suspect(self._directory.aof)
+        self._is_unmarked = False
 
     def refuse(self, said: EngineLog) -> None:
         """Raises StartError if the engine does not read an append-only file that its checker takes for whole."""

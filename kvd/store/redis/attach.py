@@ -88,10 +88,7 @@ class Attaching:
         try:
             engine = await self._look_at(connection)
             sure = self._sure(engine)
-            # What was before us was found whole when the daemon started.  Who wrote it to the embedded store is not
-            # needed to find it again: it stands in the file before the note of that.
-            settles = self._known is None and bool(self._fsync)
-            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False, settles=settles)
+            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
             raise lost_by(error) from None
 
@@ -105,7 +102,11 @@ class Attaching:
             engine = await self._look_at(connection)
             sure = self._sure(engine) if doubtful is None else SURE
             known = end.position if end and await _is_kept(connection, end) else None
-            store = await self._settle(connection, engine, sure, 0, known, vouches=known is not None, takes=True)
+            # Nobody else writes to the embedded store yet.  Who did is not needed to find it again: all of it stands in
+            # the file before the note of that, and who writes from now on is not noted.
+            store = await self._settle(
+                connection, engine, sure, 0, known, vouches=known is not None, takes=True, settles=bool(self._fsync)
+            )
             if doubtful:
                 await self._renew(connection, engine, store)
         except Rejected as error:
