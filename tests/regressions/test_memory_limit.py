@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
 from kvd.embedded import engines
 from kvd.errors import Unavailable
@@ -73,6 +74,12 @@ def fill_up(peer: Peer) -> list[str]:
     return done
 
 
+def leave_no_room(data: Path, margin: int = MIB // 2) -> None:
+    """Put the engine's limit below what it holds: its own care (clients' buffers, say) then makes no room meanwhile."""
+    with redis.Redis(unix_socket_path=str(data / "run" / "redis.sock")) as engine:
+        engine.config_set("maxmemory", engine.info("memory")["used_memory"] - margin)
+
+
 def delete(peer: Peer, keys: list[str]) -> None:
     """Delete keys, a few at a time; each must go."""
     for start in range(0, len(keys), 100):
@@ -117,6 +124,7 @@ def test_full_memory_refuses_only_what_needs_some_and_recovers(start_daemon: Sta
         assert [line.split()[3] for line in watcher.lines(2)] == ["lock", "plain"]
         keys = fill_up(peer)
         assert int(info(peer)["max-memory"]) == 20 * MIB
+        leave_no_room(daemon.data)
         assert peer.ask("GET lock") == "OK mine"
         assert peer.ask("COUNT *") == f"OK {len(keys) + 2}"
         for request in ("INCR plain", "PUT new = x", "PUT lock if=1 = x", "SET plain 2"):

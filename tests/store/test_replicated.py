@@ -187,10 +187,10 @@ def test_what_async_lost_is_said(tmp_path: Path, start_daemon: StartDaemon) -> N
                 group.pause(node)
             first.ask("CLIENT", "KILL", "TYPE", "replica")
             assert writer.ask("SET lost 1") == "OK 2"
+            assert watcher.lines(2)[1].startswith(f"CHANGE 2@{store}")
             first.kill()
             for node in replicas:
                 group.go_on(node)
-            assert watcher.lines(2)[1].startswith(f"CHANGE 2@{store}")
             assert watcher.line().startswith(f"END 2@{store} store")
             assert int(writer.ask("SET new 1").split()[1]) > 4 * 10**9
             assert writer.ask("GET lost") == "NONE"
