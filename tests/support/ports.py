@@ -2,6 +2,8 @@
 
 import random
 import socket
+import sys
+import weakref
 from contextlib import suppress
 
 QUIET = (12000, 22000)
@@ -32,3 +34,17 @@ def _reserve(port: int) -> None:
         mark.close()
         raise
     _reserved.append(mark)
+
+
+def kept_port(owner: object) -> int:
+    """A free port that nobody else is given as long as its owner lives, also while no server has it.
+
+    On Linux a socket that is bound only keeps it, and lets those listen who ask for it by its number; else it is 0.
+    """
+    if sys.platform != "linux":
+        return 0
+    mark = socket.socket()
+    weakref.finalize(owner, mark.close)
+    mark.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    mark.bind(("127.0.0.1", 0))
+    return int(mark.getsockname()[1])

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +18,9 @@ import pytest
 
 from kvd.embedded.aof import AppendOnlyFile
 from tests.support.forks import Fork, Forks
+from tests.support.lines import Lines
 from tests.support.peers import Peer
-from tests.support.ports import quiet_port
+from tests.support.ports import kept_port, quiet_port
 
 ROOT = Path(__file__).parents[2]
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -67,8 +67,7 @@ class Daemon:
         self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
         self._process: subprocess.Popen[bytes] | Fork | None = None
         self._pipes: list[IO[bytes]] = []
-        self._log = b""
-        self._reader: threading.Thread | None = None
+        self._log = Lines()
 
     @property
     def addr(self) -> str:
@@ -86,8 +85,8 @@ class Daemon:
 
     @property
     def log(self) -> str:
-        """What it has written to standard error so far, all of it when it has ended."""
-        return self._log.decode()
+        """What it has written to standard error up to now, all of it when it has ended."""
+        return self._log.text
 
     def says(self, text: str) -> bool:
         """Wait until its log has the text, which comes by another way than its replies."""
@@ -96,13 +95,13 @@ class Daemon:
 
     def start(self) -> None:
         """Start (again, on the same port) and wait until it listens."""
+        self.port = self.port or kept_port(self)
         words = ["--listen", f"127.0.0.1:{self.port}"]
         if "--follow" not in self._options:
             words += ["--data", str(self.data)]
         self._process, self._pipes = self._begin([*words, *self._options])
         stdout, stderr = self._pipes
-        self._reader = threading.Thread(target=self._read_log, args=[stderr])
-        self._reader.start()
+        self._log.read(stderr)
         self.greeting = stdout.readline().decode()
         match = re.search(r" listens on 127\.0\.0\.1:(\d+)(?:,|$)", self.greeting)
         if not match:
@@ -128,10 +127,6 @@ class Daemon:
             for descriptor in (stdin, out, err):
                 os.close(descriptor)
 
-    def _read_log(self, stderr: IO[bytes]) -> None:
-        for line in stderr:
-            self._log += line
-
     def redis_pid(self) -> int:
         """The embedded server's process."""
         for child in psutil.Process(self.pid).children():
@@ -152,9 +147,8 @@ class Daemon:
     def wait(self) -> int:
         """Wait for its end; its exit status."""
         assert self._process
-        assert self._reader
         status = self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
+        self._log.join(PATIENCE)
         for pipe in self._pipes:
             pipe.close()
         self._process = None
