@@ -1,6 +1,7 @@
 """Connections are accepted a few at a time, so that a crowd of them keeps nobody waiting until all have come."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -11,6 +12,12 @@ PORTION = 4
 """Connections that are accepted before others have their turn."""
 PAUSE = 1.0
 """Seconds for which none is accepted when the system cannot give one, as for want of descriptors or of memory."""
+GONE = frozenset(getattr(errno, name) for name in (
+    "ECONNABORTED", "ENETDOWN", "EPROTO", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "EOPNOTSUPP",
+    "ENETUNREACH", "EPERM",
+) if hasattr(errno, name))  # fmt: skip
+"""Errors of the one connection that is accepted: Linux tells them here, others when it is used (accept(2)); EPERM is a
+firewall's."""
 
 
 class Acceptor:
@@ -40,17 +47,21 @@ class Acceptor:
         for _ in range(PORTION):
             try:
                 connection, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                # Another process was faster, or the peer is gone.
+            except (BlockingIOError, InterruptedError):
+                # Another process was faster.
                 return
             except OSError as error:
-                logger.warning("accept no connections for %.0f s: %s", PAUSE, error)
-                self._loop.remove_reader(self._listener)
-                self._pause = self._loop.call_later(PAUSE, self._go_on)
+                if error.errno not in GONE:
+                    self._pause_for(error)
                 return
             task = self._loop.create_task(self._begin(connection))
             self._beginning.add(task)
             task.add_done_callback(self._beginning.discard)
+
+    def _pause_for(self, error: OSError) -> None:
+        logger.warning("accept no connections for %.0f s: %s", PAUSE, error)
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(PAUSE, self._go_on)
 
     async def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)

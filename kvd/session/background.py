@@ -44,19 +44,23 @@ class Background:
             self._leave(descriptor)
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Call nobody any more; who asks from now on does not wait."""
+        self._waiting.clear()
         if self._ready is not None:
             asyncio.get_running_loop().remove_reader(self._ready.fileno())
             self._ready.close()
+            self._ready = None
 
     def _wake_some(self) -> None:
         assert self._ready  # noqa: S101
         for descriptor, _ in self._ready.poll(0, PORTION):
-            self._leave(descriptor)()
+            # A socket that was closed is told of while a process that begins has it still.
+            if wake := self._leave(descriptor):
+                wake()
 
-    def _leave(self, descriptor: int) -> Callable[[], None]:
+    def _leave(self, descriptor: int) -> Callable[[], None] | None:
         assert self._ready  # noqa: S101
         # If it was closed, it is not there.
         with suppress(OSError):
             self._ready.unregister(descriptor)
-        return self._waiting.pop(descriptor)
+        return self._waiting.pop(descriptor, None)

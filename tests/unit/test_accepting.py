@@ -87,22 +87,28 @@ async def test_a_crowd_is_accepted_by_portions(listener: socket.socket, made: Ma
     assert max(accepted) == PORTION
 
 
+class Refusing(socket.socket):
+    """A listener like another one, which tells errors first."""
+
+    def __init__(self, listener: socket.socket, numbers: list[int]) -> None:
+        super().__init__(fileno=os.dup(listener.fileno()))
+        self.numbers = numbers
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.numbers:
+            number = self.numbers.pop()
+            raise OSError(number, os.strerror(number))
+        return super().accept()
+
+
 async def test_it_goes_on_when_descriptors_are_free_again(
     listener: socket.socket, made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(accepting, "PAUSE", 0.05)
-    refusals = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)) for _ in range(2)]
-
-    class Refusing(socket.socket):
-        def accept(self) -> tuple[socket.socket, object]:
-            if refusals:
-                raise refusals.pop()
-            return super().accept()
-
-    refusing = Refusing(fileno=os.dup(listener.fileno()))
+    refusing = Refusing(listener, [errno.EMFILE] * 2)
     with socket.create_connection(listener.getsockname()), closing(Acceptor(refusing, made)):
         await made.wait(1)
-    assert not refusals
+    assert not refusing.numbers
     assert [(record.levelno, "Too many open files" in record.message) for record in caplog.records] == [
         (logging.WARNING, True), (logging.WARNING, True)
     ]  # fmt: skip
@@ -114,6 +120,16 @@ async def test_one_who_is_gone_before_it_is_accepted_ends_nothing(listener: sock
     gone.close()
     with closing(Acceptor(listener, made)), socket.create_connection(listener.getsockname()):
         await made.wait(1)
+
+
+async def test_an_error_of_one_connection_keeps_no_other_waiting(
+    listener: socket.socket, made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusing = Refusing(listener, [errno.EHOSTUNREACH, errno.ENETDOWN, errno.ECONNABORTED, errno.EPERM])
+    with socket.create_connection(listener.getsockname()), closing(Acceptor(refusing, made)):
+        await made.wait(1)
+    assert not refusing.numbers
+    assert not caplog.records
 
 
 async def test_closed_it_accepts_no_more(listener: socket.socket, made: Made) -> None:

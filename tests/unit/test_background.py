@@ -91,3 +91,37 @@ async def test_the_next_owner_of_a_descriptor_is_not_forgotten_with_the_last(pai
         async with asyncio.timeout(PATIENCE):
             await woken.wait()
     background.close()
+
+
+async def test_a_socket_that_another_process_has_still_stops_nobody(pairs: Pairs) -> None:
+    """While a process begins it has all sockets: those that were closed here are told of then."""
+    background, woken = Background(), asyncio.Event()
+    (here, there), (other, another) = pairs[:2]
+
+    def never() -> None:
+        pytest.fail("it was forgotten")
+
+    descriptor = here.fileno()
+    background.wait(descriptor, never)
+    with here.dup():
+        here.close()
+        background.forget(descriptor, never)
+        there.send(b"x")
+        background.wait(other.fileno(), woken.set)
+        another.send(b"x")
+        async with asyncio.timeout(PATIENCE):
+            await woken.wait()
+    background.close()
+
+
+async def test_closed_it_has_nobody_wait(pairs: Pairs) -> None:
+    background = Background()
+    (here, _), (other, _) = pairs[:2]
+
+    def never() -> None:
+        pytest.fail("it is closed")
+
+    background.wait(here.fileno(), never)
+    background.close()
+    background.forget(here.fileno(), never)
+    assert not background.wait(other.fileno(), never)
