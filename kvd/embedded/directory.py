@@ -116,7 +116,9 @@ class DataDirectory:
         if not self._record.held_store():
             return ""
         if not self.aof.is_empty():
-            return f"{self.path} held a store, and {self.aof.tail()} holds none of kvd's: it is damaged; {RESTORE}"
+            return (
+                f"{self.path} held a store, and {self.aof.tail()} holds none of kvd's: it is damaged; {RESTORE}; {ANEW}"
+            )
         what = "empty" if self.aof.exists() else "missing"
         return (
             f"{self.path} held a store, and its append-only file is {what} ({self.aof.place()}); "

@@ -19,7 +19,10 @@ _ERROR = re.compile(r" # (?!WARNING)")
 _ALARMING = re.compile(r" # (?!.*overcommit).*(warn|error|fail|can't|corrupt|bad file|crash|critical)", re.IGNORECASE)
 _FOREIGN = re.compile(r"unknown command '([^']*)'", re.IGNORECASE)
 """When the append-only file has a command that is not known; it is not run, and the engine ends."""
-_BAD_FILE = re.compile(r"reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE)
+_BAD_FILE = re.compile(
+    r"unknown command '|reading the append only file|Bad file format|in RDB reading|RDB format version", re.IGNORECASE
+)
+"""A command that is not known may be kilobytes of the file: many lines, of which only the first tells what they are."""
 _BAD_SNAPSHOT = re.compile(r"in RDB reading|RDB format version|append only file \S+\.rdb", re.IGNORECASE)
 """When it is the snapshot at the file's beginning, which no checker repairs."""
 _TOLD = re.compile(r"in RDB reading|Short read or OOM loading DB|Wrong RDB checksum", re.IGNORECASE)
@@ -34,6 +37,9 @@ _UNWRITABLE_WHY: before that, when it says why."""
 _UNWRITABLE_WHY = re.compile(r"(?:Error writing to the AOF file|AOF fsync policy is 'always'): (.*?)(?:\. Exiting|$)")
 
 
+_LOOKED_FOR = _FOREIGN, _BAD_FILE, _BAD_SNAPSHOT, _CRASHED, _SKIPPED
+
+
 class EngineLog:
     """The log of one process after another: `follow` each, and `close` it when the process has ended."""
 
@@ -41,7 +47,8 @@ class EngineLog:
         """unwritable: called with the reason when the engine ends because its file takes no writes."""
         self._unwritable = unwritable
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._crash = ""
+        # The first line that each pattern matches.
+        self._firsts: dict[re.Pattern[str], str] = {}
         self._ready = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
 
@@ -73,7 +80,7 @@ class EngineLog:
     async def _read(self, process: subprocess.Popen[bytes]) -> None:
         """The engine's warnings become ours; the rest is for those who look for it."""
         self._lines.clear()
-        self._crash = ""
+        self._firsts.clear()
         loop = asyncio.get_running_loop()
         lines = asyncio.StreamReader()
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), process.stdout)
@@ -81,8 +88,9 @@ class EngineLog:
             async for raw in lines:
                 line = raw.decode(errors="replace").rstrip()
                 self._lines.append(line)
-                if not self._crash and _CRASHED.search(line):
-                    self._crash = line
+                for pattern in _LOOKED_FOR:
+                    if pattern not in self._firsts and pattern.search(line):
+                        self._firsts[pattern] = line
                 if _READY.search(line):
                     self._ready.set()
                 if _UNWRITABLE.search(line):
@@ -103,7 +111,7 @@ class EngineLog:
     @property
     def says_it_crashed(self) -> bool:
         """Whether the engine has failed, as some do over a length in the append-only file that is no length."""
-        return bool(self._crash)
+        return bool(self._find(_CRASHED))
 
     @property
     def says_bad_snapshot(self) -> bool:
@@ -127,10 +135,11 @@ class EngineLog:
 
         Of a crash, of which pages are told, the first line.
         """
-        lines = [self._crash] if self._crash else [line for line in self._lines if line.strip()]
+        crash = self._find(_CRASHED)
+        lines = [crash] if crash else [line for line in self._lines if line.strip()]
         last = next(filter(_ERROR.search, reversed(lines)), lines[-1] if lines else "it said nothing")
         return re.sub(r"^.*? [*#] ", "", last)
 
     def _find(self, pattern: re.Pattern[str]) -> str:
-        """The first line that matches, "" if none does."""
-        return next(filter(pattern.search, self._lines), "")
+        """The first line that matched, "" if none did."""
+        return self._firsts.get(pattern, "")
