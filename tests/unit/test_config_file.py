@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         read({}, {"KVD_CONFIG": f"{tmp_path}/{name}"})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.binary() | st.text().map(str.encode))
 def test_no_file_makes_it_raise_anything_else(config: Path, raw: bytes) -> None:
     with suppress(StartError):

@@ -209,7 +209,7 @@ async def copies_are_exact(chance: random.Random, readers: int) -> None:
             reader.check_pushed()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**64), st.integers(1, 3))
 def test_copies_are_exact_at_their_positions(seed: int, readers: int) -> None:
     asyncio.run(copies_are_exact(random.Random(seed), readers))

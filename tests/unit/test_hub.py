@@ -766,4 +766,4 @@ def matches(patterns: Iterable[bytes], key: bytes) -> bool:
 
 
 TestHubModel = HubModel.TestCase
-TestHubModel.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestHubModel.settings = settings(max_examples=300, stateful_step_count=30)

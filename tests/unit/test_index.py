@@ -120,7 +120,7 @@ class IndexModel(RuleBasedStateMachine):
 
 
 TestIndexModel = IndexModel.TestCase
-TestIndexModel.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestIndexModel.settings = settings(max_examples=200, stateful_step_count=30)
 
 
 @given(st.integers(1, 300))

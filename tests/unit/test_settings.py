@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from docopt import DocoptExit, docopt
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kvd.__main__ import help_page, meant
@@ -147,7 +147,6 @@ def test_an_address_with_tls_needs_a_certificate_and_its_key() -> None:
 
 
 # It reads all options, which takes long on a busy machine.
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_makes_it_raise_anything_else(text: str) -> None:
     for option in OPTIONS:
