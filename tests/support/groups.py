@@ -70,7 +70,7 @@ class Node:
 
     def ask(self, *words: str | int) -> object:
         """Its reply to a command."""
-        client = self.client(timeout=3)
+        client = self.client(timeout=10)
         try:
             return client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
@@ -178,6 +178,8 @@ class SentinelGroup(Group):
             node.start("--replicaof", f"{first.host} {first.port}")
         for node in self.sentinels:
             node.start()
+            # After a pause of the machine they trust their clocks again in a second, and not in thirty.
+            node.ask("SENTINEL", "DEBUG", "tilt-period", 1000)
         self.wait_for_replicas()
         wait_for("the Sentinels", lambda: all(self.knows_all(node, len(replicas)) for node in self.sentinels))
 
@@ -249,14 +251,20 @@ class ClusterGroup(Group):
             node.ask("CLUSTER", "ADDSLOTS", *slots)
         for place, node in enumerate(self.all):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-        for node in self.all[1:]:
-            node.ask("CLUSTER", "MEET", first.host, first.port)
-        wait_for("the nodes", lambda: all(len(self.view(node)) == len(self.all) for node in self.all))
+        wait_for("the nodes", self._have_met)
         name = next(words[0] for words in self.view(first) if "myself" in words[2])
         for node in replicas:
             node.ask("CLUSTER", "REPLICATE", name)
         wait_for("the replicas", lambda: first.info("replication")["connected_slaves"] == len(replicas))
         wait_for("the cluster", lambda: all(self._knows_all(node, name) for node in self.all))
+
+    def _have_met(self) -> bool:
+        """Whether all nodes know each other; who knows nobody, yet or because the machine paused, is introduced."""
+        first, *others = self.all
+        for node in others:
+            if len(self.view(node)) == 1:
+                node.ask("CLUSTER", "MEET", first.host, first.port)
+        return all(len(self.view(node)) == len(self.all) for node in self.all)
 
     @staticmethod
     def view(node: Node) -> list[list[str]]:

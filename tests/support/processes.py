@@ -130,8 +130,9 @@ class Daemon:
     def redis_pid(self) -> int:
         """The embedded server's process."""
         for child in psutil.Process(self.pid).children():
-            if "unixsocket:" in " ".join(_command_line(child)) or child.name() in ("redis-server", "valkey-server"):
-                return int(child.pid)
+            with suppress(psutil.NoSuchProcess):  # one that has ended just now
+                if "unixsocket:" in " ".join(_command_line(child)) or child.name() in ("redis-server", "valkey-server"):
+                    return int(child.pid)
         raise LookupError("no embedded server runs")
 
     def worker_pids(self) -> list[int]:
