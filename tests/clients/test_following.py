@@ -85,8 +85,12 @@ async def test_a_place_keeps_the_position_of_what_is_done_with(shared_daemon: Da
 
 async def test_a_quiet_follower_moves_on(shared_daemon: Daemon, connect: Connect) -> None:
     """Its position moves by signs of life, so that what it waits for is still kept when it must begin again."""
-    async with await connect(shared_daemon.addr, timeout=0.3) as kv, kv.follow("quiet", copies=False) as changes:
-        revision = await kv.set("other", "")
+    async with (
+        await connect(shared_daemon.addr) as other,
+        await connect(shared_daemon.addr, timeout=1) as kv,
+        kv.follow("quiet", copies=False) as changes,
+    ):
+        revision = await other.set("other", "")
         while int(changes.position.partition("@")[0]) < revision:
             with pytest.raises(TimeoutError):
                 await changes.next(0.1)

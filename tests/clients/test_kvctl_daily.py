@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGKILL
@@ -162,9 +163,19 @@ def test_edit_does_not_overwrite_what_another_wrote(ctl: Ctl, shared_daemon: Dae
 
 def test_what_cannot_be_written_back_is_kept(start_daemon: StartDaemon, tmp_path: Path) -> None:
     daemon = start_daemon("--fsync", "no")
-    script = editor(tmp_path, f'echo mine > "$1"; kill -9 {daemon.pid}; sleep 0.1')
+    gone, statuses = tmp_path / "gone", list[int]()
+    os.mkfifo(gone)
+
+    def see_its_end() -> None:
+        statuses.append(daemon.wait())
+        gone.write_text("\n")
+
+    script = editor(tmp_path, f'echo mine > "$1"; kill -9 {daemon.pid}; read end < {gone}')
+    seeing = threading.Thread(target=see_its_end, daemon=True)
+    seeing.start()
     said = complaint(run("--addr", daemon.addr, "edit", "k", EDITOR=script, TMPDIR=str(tmp_path)), 3)
-    assert daemon.wait() == -SIGKILL
+    seeing.join()
+    assert statuses == [-SIGKILL]
     assert said.startswith("kvctl: not written, for cannot reach kvd at ")
     assert Path(said.rstrip().rpartition(" ")[2]).read_text() == "mine\n"
 

@@ -10,7 +10,7 @@ import pytest
 
 from kvd.cli.commands import COMMANDS
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, printed, run
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, wait_for
 
 
 def test_help_shows_the_pages() -> None:
@@ -63,13 +63,14 @@ def test_words_are_completed(shared_daemon: Daemon, shell: str) -> None:
     assert complete(shell, "kvctl to", shared_daemon) == {"top", "touch"}
     assert complete(shell, "kvctl --timeout 5 wat", shared_daemon) == {"watch"}
     assert complete(shell, "kvctl watch --la", shared_daemon) == {"--latest"}
-    assert complete(shell, "kvctl get shell/o", shared_daemon) == {"shell/one"}
+    # Of keys nothing is offered where the daemon does not answer within a second.
+    wait_for("a key", lambda: complete(shell, "kvctl get shell/o", shared_daemon) == {"shell/one"})
     assert complete(shell, "kvctl help inc", shared_daemon) == {"incr"}
     assert complete(shell, "kvctl completion z", shared_daemon) == {"zsh"}
     if shell == "bash":
         assert complete(shell, "kvctl get 'shell/tw$o:", shared_daemon) == set()
-        assert complete(shell, "kvctl get shell/t", shared_daemon) == {"shell/two", "shell/tw\\$o:x"}
-        assert complete(shell, "kvctl get shell/tw$o:", shared_daemon) == {"x"}
+        wait_for("keys", lambda: complete(shell, "kvctl get shell/t", shared_daemon) == {"shell/two", "shell/tw\\$o:x"})
+        wait_for("a part of a key", lambda: complete(shell, "kvctl get shell/tw$o:", shared_daemon) == {"x"})
         assert complete(shell, "kvctl set k v --ttl ", shared_daemon) == set()
 
 

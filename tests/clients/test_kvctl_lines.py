@@ -153,10 +153,10 @@ def test_a_reply_that_does_not_come(line: bytes, status: int) -> None:
 @pytest.mark.slow
 def test_a_silent_daemon_is_given_up_and_a_quiet_one_waited_for(start_daemon: StartDaemon) -> None:
     daemon = start_daemon()
-    with sending(daemon, "--timeout=0.5") as process:
+    with sending(daemon, "--timeout=1.5") as process:
         assert ask(process, b"WATCH k").startswith(b"OK ")
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1.5)
+            process.wait(2.5)
         assert ask(process, b"PING") == b"OK\n"
         daemon.kill(signal.SIGSTOP)
         try:
@@ -166,7 +166,7 @@ def test_a_silent_daemon_is_given_up_and_a_quiet_one_waited_for(start_daemon: St
         finally:
             daemon.kill(signal.SIGCONT)
     assert process.returncode == 7
-    assert b"no byte from the daemon for 0.5 s" in err
+    assert b"no byte from the daemon for 1.5 s" in err
 
 
 def test_a_password_is_not_repeated(shared_daemon: Daemon) -> None:

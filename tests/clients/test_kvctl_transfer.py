@@ -117,7 +117,7 @@ def test_the_last_line_of_a_key_counts_with_owners_too(empty: Daemon) -> None:
 def test_an_export_is_of_one_position_while_others_write(empty: Daemon) -> None:
     """Two keys are always written together: no export has the one without the other, nor a key twice."""
     fill(empty, 3000)
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def write() -> None:
         with connect(empty.addr) as kv:
@@ -129,10 +129,12 @@ def test_an_export_is_of_one_position_while_others_write(empty: Daemon) -> None:
                     together.set("key/02999", f"{number}")
                     together.set(f"key/{number % 3000:05}-new", "x")
                     together.delete(f"key/{(number - 500) % 3000:05}-new")
+                begun.set()
 
     writing = threading.Thread(target=write)
     writing.start()
     try:
+        assert begun.wait(PATIENCE)
         for _ in range(4):
             lines = exported(empty)
             found = {line["key"]: line["value"] for line in lines}
@@ -451,9 +453,9 @@ def silent_at_writes() -> Iterator[str]:
 
 def test_a_silent_daemon_is_given_up() -> None:
     with silent_at_writes() as address:
-        result = run("--addr", address, "--timeout", "0.3", "import", stdin=b'{"key": "k", "value": "v"}\n')
+        result = run("--addr", address, "--timeout", "1.5", "import", stdin=b'{"key": "k", "value": "v"}\n')
     assert result.returncode == 7
-    assert b"no byte from the daemon for 0.3 s" in result.stderr
+    assert b"no byte from the daemon for 1.5 s" in result.stderr
     assert b"0 of 1 keys were written, and perhaps up to 1 more; to run import again is safe" in result.stderr
 
 

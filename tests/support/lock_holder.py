@@ -44,12 +44,20 @@ class Log:
         return True
 
 
+def patiently_connected(address: str) -> sync.Client:
+    """Connect, also where it is refused at first: the way there may be cut as soon as this begins."""
+    while True:
+        with suppress(KvdError):
+            return sync.connect(address, timeout=TTL, reconnect=60)
+        time.sleep(LOOK)
+
+
 def in_threads(address: str, name: str, log: Log) -> None:
     def look(held: sync_lock.Lock, is_over: threading.Event) -> None:
         while log.note(held) and not is_over.wait(LOOK):
             pass
 
-    with sync.connect(address, timeout=TTL, reconnect=60) as kv:
+    with patiently_connected(address) as kv:
         while True:
             is_over = threading.Event()
             with suppress(LeaseLost, Conflict, KvdError), kv.lock(name, TTL) as held:
@@ -70,6 +78,7 @@ async def in_tasks(address: str, name: str, log: Log) -> None:
         while log.note(held):  # noqa: ASYNC110
             await asyncio.sleep(LOOK)
 
+    patiently_connected(address).close()
     async with await client.connect(address, timeout=TTL, reconnect=60) as kv:
         while True:
             with suppress(LeaseLost, Conflict, KvdError):
