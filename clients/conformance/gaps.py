@@ -4,8 +4,10 @@ import asyncio
 import time
 
 from case import (
+    DRIP,
     FIRST_PAUSE,
     LAST,
+    QUIET,
     RETRY,
     SILENCE,
     Rules,
@@ -101,8 +103,8 @@ async def ended(command: list[str], end: str, cut: bool, wait: float = FIRST_PAU
     at = [0.0]
 
     async def turn(peer: Peer, request: Request) -> None:
+        at[0] = time.monotonic()  # before: this program may be held up after it
         await resumes(line(5, "a", "1"), end)(peer, request)
-        at[0] = time.monotonic()
         if cut:
             peer.cut()
 
@@ -161,7 +163,7 @@ async def silent_from_the_start(command: list[str]) -> str:
 async def quiet_watch(command: list[str]) -> str:
     async def quietly(peer: Peer) -> None:
         for number in range(8):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(DRIP)
             await peer.say(f"PROGRESS {5 + number}@s1")
         await peer.say(last())
 
@@ -169,7 +171,7 @@ async def quiet_watch(command: list[str]) -> str:
         await resumes()(peer, request)
         peer.later(quietly(peer))
 
-    watch = await watched(command, begin, silence=SILENCE)
+    watch = await watched(command, begin, silence=QUIET)
     told(watch)
     return asked(watch, "4@s1")
 
@@ -180,7 +182,7 @@ async def storm(command: list[str]) -> str:
 
     async def end_for_a_while(peer: Peer) -> None:
         begun.append(time.monotonic())
-        if time.monotonic() - begun[0] < 1.5:
+        if time.monotonic() - begun[0] < 1.5 or len(begun) < 3:
             peer.cut()
 
     watch = await watched(command, resumes(last()), greeting=end_for_a_while)

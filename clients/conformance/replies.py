@@ -4,12 +4,25 @@ import asyncio
 import base64
 
 from adapter import Adapter, Answer, Wrong
-from case import EARLY, RETRY, SILENCE, Rules, answers, cuts, is_value, must, refuses, says_nothing, talking
+from case import (
+    DRIP,
+    EARLY,
+    QUIET,
+    RETRY,
+    SILENCE,
+    Rules,
+    answers,
+    cuts,
+    is_value,
+    must,
+    refuses,
+    says_nothing,
+    talking,
+)
 from server import Peer, Request, Server
 
 RULES = Rules("replies")
 BIG = bytes(range(33, 127)) * 2000  # a value that comes in many pieces, whatever the client reads at once
-DRIP = 0.2  # seconds between two bytes of a slow reply, of which the whole takes longer than a client is told to wait
 
 
 async def get(client: Adapter, value: bytes | None = b"1000") -> None:
@@ -57,7 +70,7 @@ async def slow(command: list[str]) -> str:
             await peer.send(bytes([byte]))
             await asyncio.sleep(DRIP)
 
-    async with talking(command, drip, silence=SILENCE) as (server, client):
+    async with talking(command, drip, silence=QUIET) as (server, client):
         await get(client)
         must(len(server.requests) == 1, "the request was sent again though its reply was coming")
     return "it waited while bytes came"
