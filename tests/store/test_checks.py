@@ -9,7 +9,7 @@ from kvd.model import AGAIN, Patterns, Position
 from kvd.requests import Check, CheckNone, CheckSince, Delete, Increment, Put, SimpleSets, Touch, Transaction, Write
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import put, running, write
+from tests.support.stores import put, running, stop_the_sweep, write
 
 Part = Put | Delete | Touch | Increment | Check | CheckNone | CheckSince
 
@@ -22,11 +22,6 @@ async def in_one_batch(store: Store, before: list[Write], *parts: Part) -> bytes
     """The outcome of a transaction that goes to Redis in the same call as some writes before it."""
     _, outcome = await asyncio.gather(write(store, *before), commit(store, *parts))
     return outcome
-
-
-def stop_the_sweep(redis: Redis) -> None:
-    """As if another daemon were at it, for ever."""
-    redis.cli("HSET", "{kvd}:meta", "sweep", f"ffffffff {10**15}")
 
 
 async def test_writes_of_the_same_batch_are_seen(redis: Redis) -> None:

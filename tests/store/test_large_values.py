@@ -16,10 +16,12 @@ from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import Retention
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import alone, eventually, nothing_large, proxied, put, running, write
+from tests.support.stores import alone, eventually, nothing_large, proxied, put, running, set_clock, write
 
 ONE, TWO, RAW = b"1" * 5000, b"2" * 5001, b"\xff" * 5002
 SHORT = Retention(changes=1)
+LONG = 600_000
+"""Milliseconds that do not pass while a test runs."""
 
 
 @asynccontextmanager
@@ -173,7 +175,9 @@ async def test_the_history_has_an_expired_value(redis: Redis) -> None:
 
 async def test_an_expired_value_goes_with_its_log_entry(redis: Redis) -> None:
     async with running(redis.unix_url, retention=SHORT) as store:
-        await write(store, put(b"soon", ONE, ttl=1), put(b"late", TWO, ttl=1500))
+        await write(store, put(b"soon", ONE, ttl=1), put(b"late", TWO, ttl=LONG))
+        await eventually(lambda: gone(store, b"soon"))
+        set_clock(redis, int((await found(store, b"late")).deadline))
 
         async def expired() -> bool:
             return (await store.history())[0].revision == 4
@@ -252,8 +256,10 @@ async def test_a_store_that_was_taken_over_in_part_is_taken_over_to_the_end(redi
 
 @pytest.mark.parametrize("end", [b"small", TWO, None])
 async def test_a_value_that_is_dropped_before_it_is_fetched_is_what_there_is_now(
-    redis: Redis, end: bytes | None
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, end: bytes | None
 ) -> None:
+    # Nothing is dropped before the test has it dropped.
+    monkeypatch.setattr(maintenance, "TRIM_INTERVAL", 3600)
     async with running(redis.unix_url, retention=SHORT) as store:
         await write(store, put(b"k", ONE))
         before = await found(store, b"k")
@@ -261,11 +267,13 @@ async def test_a_value_that_is_dropped_before_it_is_fetched_is_what_there_is_now
         record = await value_of(store, b"k", before)
         assert (record and (record.revision, record.value)) == (end and (b"1", ONE))
         await write(store, put(b"last"))
-        await eventually(lambda: trimmed(redis, 2))
+        await store._housekeeping._trim_now()
+        assert await trimmed(redis, 2)
         record = await value_of(store, b"k", before)
         assert (record and (record.revision, record.value, record.large)) == (end and (b"2", end, False))
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_store_that_was_set_back_has_no_value_for_a_revision_of_before(redis: Redis) -> None:
     async with proxied(redis) as (proxy, url), running(url) as store:
         await write(store, put(b"k", ONE))
@@ -322,8 +330,9 @@ async def test_only_a_value_that_is_still_there_for_good_is_kept(redis: Redis) -
 
 async def test_a_value_whose_time_is_over_before_it_is_fetched_is_none(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
-        await write(store, put(b"k", ONE, ttl=1000))
+        await write(store, put(b"k", ONE, ttl=LONG))
         before = await found(store, b"k")
+        set_clock(redis, int(before.deadline))
         await eventually(lambda: gone(store, b"k"))
         assert stands(redis) == ["1"]
         assert await value_of(store, b"k", before) is None

@@ -15,7 +15,7 @@ from kvd.store.redis.flags import read, unescape
 from kvd.store.redis.jobs import Job
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import eventually, put, running, write
+from tests.support.stores import eventually, put, running, set_clock, write
 
 KEYS = (*tuple(b"k%d" % number for number in range(4)), b"o;%3B", b"o!", b"o")
 DUMP = """return {redis.call('HGETALL', KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, -1),
@@ -202,9 +202,11 @@ async def test_what_is_due_goes_at_once_with_a_write_that_finds_it(redis: Redis,
 async def test_the_sweep_takes_families_whole(redis: Redis, looker: Looker) -> None:
     async with running(redis.unix_url, owner_keys=1000) as store:
         for owner in (b"o", b"z", b"a"):
-            await family(store, owner, 250, ttl=1500)
-        await write(store, *(put(b"other/%d" % number, b"x" * 5000, ttl=1500) for number in range(100)))
+            await family(store, owner, 250, ttl=600_000)
+        await write(store, *(put(b"other/%d" % number, b"x" * 5000, ttl=600_000) for number in range(100)))
         count = (await store.history())[0].revision
+        # All of them are due, however long it took to write them.
+        set_clock(redis, int(redis.cli("ZRANGE", "{kvd}:ttl", "-1", "-1", "WITHSCORES").split()[1]))
 
         async def gone() -> bool:
             return (await store.history())[0].revision == 2 * count

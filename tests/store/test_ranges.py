@@ -8,7 +8,7 @@ from kvd.requests import KeyRange, SimpleSets
 from kvd.store.redis import listing
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import put, running, write
+from tests.support.stores import eventually, put, running, stop_the_sweep, write
 
 KEYS = sorted(
     key.encode()
@@ -39,8 +39,14 @@ BOUNDS = [b"", b"a", b"a/", b"a/b", b"a/zzz", "é/".encode(), b"zzzz"]
 async def store(redis: Redis) -> AsyncIterator[Store]:
     async with running(redis.unix_url) as store:
         await store.write(SimpleSets(KEYS, b"".join(b"%b v\n" % key for key in KEYS)), 0)
-        # Over, but not swept: the task that sweeps looks at so many only now and then.
+        # Over, but not swept.
+        stop_the_sweep(redis)
         await write(store, *(put(key, ttl=1) for key in EXPIRED))
+
+        async def is_over() -> bool:
+            return await store.count(b"*") == len(KEYS)
+
+        await eventually(is_over)
         yield store
 
 

@@ -13,7 +13,7 @@ from kvd.store.redis.cache import Cache, LocalCache
 from kvd.store.redis.shared_cache import SharedCache, Versions, share_versions
 from kvd.store.redis.store import Store
 from tests.support.processes import Redis
-from tests.support.stores import eventually, proxied, running
+from tests.support.stores import eventually, proxied, running, set_clock
 
 CACHE = 64 * 1024 * 1024
 
@@ -115,11 +115,12 @@ async def test_a_write_is_seen_at_once(store: Store, write: Write, after: Any) -
     assert await read(store, b"k") == after
 
 
-async def test_a_key_that_gets_a_time_to_live_is_gone_when_it_is_over(store: Store) -> None:
+async def test_a_key_that_gets_a_time_to_live_is_gone_when_it_is_over(redis: Redis, store: Store) -> None:
     await put(store, b"k", b"1")
     assert await read(store, b"k") == [b"1"]
-    await store.write([Touch(b"k", 50)], 0)
+    await store.write([Touch(b"k", 600_000)], 0)
     assert await read(store, b"k") == [b"1"]
+    set_clock(redis, int(redis.cli("HGET", "{kvd}:data", "k").split()[1]))
 
     async def is_gone() -> bool:
         return bool(await read(store, b"k") == [None])
@@ -134,6 +135,7 @@ async def test_several_large_values_are_left_to_one_by_one(store: Store) -> None
     assert await read(store, b"a", b"b", b"c") == [b""] * 3
 
 
+@pytest.mark.usefixtures("patient")
 async def test_nothing_is_kept_over_a_lost_connection(redis: Redis, store: Store) -> None:
     await put(store, b"k", b"1")
     assert await read(store, b"k") == [b"1"]

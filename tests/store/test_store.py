@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kvd.embedded.aof import AppendOnlyFile
 from kvd.errors import StartError, StoreLost, Unavailable, Uncertain
-from kvd.model import BYTES, TEXT
+from kvd.model import BYTES, TEXT, Position
 from kvd.requests import Delete, Increment, KeyRange, SimpleSets, Touch, Transaction
 from kvd.store.redis import batching, clock, listing, maintenance, writes
 from kvd.store.redis.channel import Channel
@@ -27,7 +27,18 @@ from kvd.store.redis.store import Store
 from tests.faults.faults import small_disk
 from tests.support.memory import serving
 from tests.support.processes import Redis
-from tests.support.stores import eventually, nothing_large, proxied, put, running, value_of, write
+from tests.support.stores import (
+    eventually,
+    let_it_sweep,
+    nothing_large,
+    proxied,
+    put,
+    running,
+    set_clock,
+    stop_the_sweep,
+    value_of,
+    write,
+)
 
 
 async def test_writes_of_one_batch_see_each_other(redis: Redis) -> None:
@@ -133,16 +144,21 @@ async def test_incr_is_exact_or_refused(redis: Redis, start: bytes, amount: byte
 # ---- time
 
 
+LONG = 600_000
+"""Milliseconds that do not pass while a test runs."""
+
+
 async def test_a_key_is_gone_at_its_deadline_for_every_reader_and_never_before(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         await write(store, put(b"short", ttl=40), put(b"long", ttl=60_000), put(b"none"))
-        (record,), _ = await store.read([b"short"])
-        assert record
-        deadline = int(record.deadline)
-        while record:
+        # From the change log, which has it also if the time is over by now.
+        deadline = (await store.changes_after(Position(0, (await store.history())[0].store)))[0].deadline
+        is_there = True
+        while is_there:
             asked = store._clock.now
             (record,), now = await store.read([b"short"])
-            assert asked < deadline if record else now >= deadline
+            is_there = record is not None
+            assert asked < deadline if is_there else now >= deadline
         listed = [key async for page in store.pages(KeyRange(b"*"), records=False) for key, _ in page.items]
         assert listed == [b"long", b"none"]
         assert await store.count(b"*") == 2
@@ -212,8 +228,11 @@ async def test_expiry_is_logged_once_before_a_write_or_by_the_sweep(redis: Redis
 
 async def test_a_key_written_again_in_time_does_not_expire(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
-        await write(store, put(b"a", ttl=100), put(b"b", ttl=100), put(b"c", ttl=100), put(b"end", ttl=101))
-        await write(store, put(b"a"), Touch(b"b", 0), Touch(b"c", 60_000))
+        await write(store, *(put(key, ttl=LONG) for key in (b"a", b"b", b"c")), put(b"end", ttl=LONG + 1))
+        await write(store, put(b"a"), Touch(b"b", 0), Touch(b"c", 10 * LONG))
+        (end,), _ = await store.read([b"end"])
+        assert end
+        set_clock(redis, int(end.deadline))
 
         async def over() -> bool:
             return await value_of(store, b"end") is None and redis.cli("ZCARD", "{kvd}:ttl") == "1"
@@ -224,10 +243,9 @@ async def test_a_key_written_again_in_time_does_not_expire(redis: Redis) -> None
 
 async def test_what_fell_due_while_nothing_ran_is_logged_at_the_next_start(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
-        await write(store, put(b"k", ttl=200))
+        await write(store, put(b"k", ttl=LONG))
         deadline = int(redis.cli("HGET", "{kvd}:data", "k").split()[1])
-    async with Clock(redis) as clock:
-        await clock.passes(deadline)
+    set_clock(redis, deadline)
     assert redis.cli("ZCARD", "{kvd}:ttl") == "1"
     async with running(redis.unix_url):
 
@@ -237,29 +255,10 @@ async def test_what_fell_due_while_nothing_ran_is_logged_at_the_next_start(redis
         await eventually(logged)
 
 
-class Clock:
-    """Redis's own clock."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
-    async def __aenter__(self) -> "Clock":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def passes(self, deadline: int) -> None:
-        async def past() -> bool:
-            seconds, micros = self._redis.cli("TIME").split()
-            return int(seconds) * 1000 + int(micros) // 1000 > deadline
-
-        await eventually(past)
-
-
 # ---- lost connections
 
 
+@pytest.mark.usefixtures("patient")
 async def test_bytes_left_in_an_old_socket_never_run(redis: Redis) -> None:
     """The write's bytes wait in the proxy; kvd loses that connection, resolves, sends anew; then they arrive."""
     async with proxied(redis) as (proxy, url), running(url) as store:
@@ -282,6 +281,7 @@ async def _is(truth: bool) -> bool:
     return truth
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_write_whose_reply_was_lost_is_answered_truly_and_done_once(redis: Redis) -> None:
     async with proxied(redis) as (proxy, url), running(url) as store:
         await write(store, Increment(b"n", b"1"))
@@ -294,6 +294,7 @@ async def test_a_write_whose_reply_was_lost_is_answered_truly_and_done_once(redi
         assert await value_of(store, b"n") == b"2"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_two_batches_under_way_are_resolved_in_order(redis: Redis) -> None:
     """The first was applied and its reply lost, the second never reached the store."""
     async with proxied(redis) as (proxy, url), running(url) as store:
@@ -312,6 +313,7 @@ async def test_two_batches_under_way_are_resolved_in_order(redis: Redis) -> None
         assert await write(store, put(b"k", b"last")) == [b"4"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_batch_that_is_smaller_than_the_one_before_it_waits_for_it_and_grows(redis: Redis) -> None:
     async with proxied(redis) as (proxy, url), running(url) as store:
         await write(store, put(b"k", b"0"))
@@ -394,6 +396,7 @@ async def test_a_write_that_was_given_up_is_answered_once_and_not_done_later(
         assert len(given) == 1
 
 
+@pytest.mark.usefixtures("patient")
 async def test_scripts_that_redis_forgot_are_loaded_again(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
         for number in range(1, 4):
@@ -456,13 +459,16 @@ async def test_a_connection_that_is_open_when_its_caller_goes_away_is_closed_wit
 
 async def test_full_memory_refuses_writes_but_not_deletes_and_recovers(redis: Redis) -> None:
     async with running(redis.unix_url) as store:
-        await store.write([put(b"a", b"x" * 1000), put(b"soon", ttl=1000)], 1000)
+        # Its end has no revision before those of the writes.
+        stop_the_sweep(redis)
+        await store.write([put(b"a", b"x" * 1000), put(b"soon", ttl=1)], 1000)
         redis.cli("CONFIG", "SET", "maxmemory", "1")
         attempts = [asyncio.create_task(write(store, put(b"b%d" % number))) for number in range(20)]
         results = await asyncio.gather(*attempts, return_exceptions=True)
         assert all(isinstance(result, Unavailable) for result in results)
         assert "memory is full" in str(results[0])
         assert await write(store, Delete(b"a")) == [b"3"]
+        let_it_sweep(redis)
 
         async def swept() -> bool:
             return redis.cli("ZCARD", "{kvd}:ttl") == "0"
@@ -584,6 +590,7 @@ async def test_listings_page_through_everything_once_in_byte_order(redis: Redis)
             assert [key for key, _ in rest] == [key for key in wanted if key > after][:1500]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_daemon_that_was_idle_for_days_does_not_take_its_store_for_a_rewound_one(redis: Redis) -> None:
     async with proxied(redis) as (proxy, url), running(url) as store, running(redis.unix_url) as other:
         await write(store, put(b"k"))
@@ -605,6 +612,7 @@ async def test_a_daemon_that_was_idle_for_days_does_not_take_its_store_for_a_rew
         assert (await other.history())[0].store == position.store
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_store_that_was_idle_for_days_is_not_taken_for_a_rewound_one(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

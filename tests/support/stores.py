@@ -42,6 +42,24 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+def set_clock(redis: Redis, time: int) -> None:
+    """Have the store's clock be at a time, in milliseconds, unless it is later: what is due by then is over.
+
+    So a test need not be quick about what it does with a key before that.
+    """
+    redis.cli("HSET", "{kvd}:meta", "clock", str(time))
+
+
+def stop_the_sweep(redis: Redis) -> None:
+    """As if another daemon were at it, for ever."""
+    redis.cli("HSET", "{kvd}:meta", "sweep", f"ffffffff {10**15}")
+
+
+def let_it_sweep(redis: Redis) -> None:
+    """Have the other daemon be done, also where memory is full."""
+    redis.cli("HDEL", "{kvd}:meta", "sweep")
+
+
 async def nothing_large(redis: Redis) -> bool:
     return redis.cli("EXISTS", "{kvd}:big", "{kvd}:replaced") == "0"
 
