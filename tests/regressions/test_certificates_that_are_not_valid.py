@@ -39,8 +39,8 @@ def signed(authority: Authority, begin: datetime, end: datetime) -> tuple[str, s
 @pytest.mark.parametrize(
     ("begin", "end", "said"),
     [
-        (NOW - 9 * DAY, NOW - DAY, f"the certificate has expired: it was valid until {NOW - DAY:%Y-%m-%d %H:%M} UTC"),
-        (NOW + DAY, FAR, f"the certificate is not yet valid: it will be from {NOW + DAY:%Y-%m-%d %H:%M} UTC on"),
+        (NOW - 9 * DAY, NOW - DAY, "the certificate has expired: it was valid until {end:%Y-%m-%d %H:%M} UTC"),
+        (NOW + DAY, FAR, "the certificate is not yet valid: it will be from {begin:%Y-%m-%d %H:%M} UTC on"),
         (NOW - DAY, NOW + 13.5 * DAY, "the certificate expires soon: it is valid until 2"),
         (NOW - DAY, NOW + 14.5 * DAY, ""),
         (NOW - DAY, FAR, ""),
@@ -54,7 +54,7 @@ def test_it_is_told_with_its_date(
     certificates.read(*pair, "").warn()
     lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(lines) == bool(said)
-    assert not said or lines[0].startswith(f"--tls-cert: {said}")
+    assert not said or lines[0].startswith(f"--tls-cert: {said.format(begin=begin, end=end)}")
 
 
 def test_so_are_those_that_vouch_for_it_and_for_clients(
