@@ -76,7 +76,7 @@ def check_text(error: BaseException) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("call", "reply"), [(call, reply) for call, replies in MALFORMED for reply in replies])
 async def test_a_malformed_reply_is_one_error_and_the_end_of_the_connection(call: Call, reply: bytes) -> None:
-    async with serving(saying(reply + b"\n")) as address, await once(address, timeout=5) as kv:
+    async with serving(saying(reply + b"\n")) as address, await once(address) as kv:
         with pytest.raises((ProtocolError, Uncertain)) as caught:
             await call(kv)
         check_text(caught.value)
@@ -108,7 +108,7 @@ async def test_all_that_wait_learn_of_a_malformed_reply() -> None:
     ],
 )  # fmt: skip
 async def test_a_malformed_line_ends_a_watch(line: bytes) -> None:
-    async with serving(saying(b"OK 3@c3d1a7f0\n" + line + b"\n")) as address, Watch(address, timeout=5) as changes:
+    async with serving(saying(b"OK 3@c3d1a7f0\n" + line + b"\n")) as address, Watch(address) as changes:
         with pytest.raises(ProtocolError) as caught:
             await anext(changes)
         check_text(caught.value)
@@ -120,7 +120,7 @@ async def test_a_malformed_line_ends_a_watch(line: bytes) -> None:
 async def test_a_malformed_answer_to_watch(reply: bytes) -> None:
     async with serving(saying(reply + b"\n")) as address:
         with pytest.raises(ProtocolError) as caught:
-            async with Watch(address, timeout=5):
+            async with Watch(address):
                 pass
         check_text(caught.value)
 

@@ -204,7 +204,8 @@ def test_full_memory_survives_a_killed_engine(start_daemon: StartDaemon) -> None
         for key in keys[:3]:
             psutil.Process(daemon.redis_pid()).kill()
             wait_for("a delete", lambda key=key: peer.ask(f"DEL {key}")[:2] in ("OK", "NO"))
-        assert peer.ask(f"GET {keys[5]}") == "OK v"
+        # Reads and writes have connections of their own, which come back one after the other.
+        wait_for("a read", lambda: peer.ask(f"GET {keys[5]}") == "OK v")
         daemon.kill()
         daemon.wait()
     daemon.start()
@@ -256,9 +257,9 @@ def test_a_batch_that_ends_the_engine_is_sent_twice_and_no_more(start_daemon: St
         assert other.ask("SET k v").startswith("OK ")
         peer.send(b"SET big " + b"x" * (40 * MIB) + b"\n")
         assert "the store died twice in a row" in peer.line()
-        assert other.ask("GET k") == "OK v"
+        wait_for("reads", lambda: other.ask("GET k") == "OK v")
         assert peer.ask("GET big") == "NONE"
-        assert peer.ask("SET small 1").startswith("OK ")
+        answers_again(peer, "SET small 1")
     assert daemon.log.count("starting it again") == 2
 
 
@@ -296,7 +297,9 @@ async def test_what_was_in_flight_in_two_deaths_in_a_row_is_not_sent_a_third_tim
         assert record
 
 
-async def test_connections_that_are_lost_are_no_deaths(redis: Redis) -> None:
+async def test_connections_that_are_lost_are_no_deaths(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (channel, batching):  # on a busy machine they take longer to come back
+        monkeypatch.setattr(module, "GRACE", PATIENCE)
     async with proxied(redis) as (proxy, url), running(url) as store:
         for kind in ("write", "read", "count"):
             proxy.holding = b"hold-me"

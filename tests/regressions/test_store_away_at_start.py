@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import quiet_port
 from tests.support.processes import PATIENCE, ROOT, Redis, needs, wait_for
 
 pytestmark = pytest.mark.slow
@@ -27,9 +28,7 @@ class Waiting:
     """A daemon that may not listen yet; `log` and `greeting` are what it has said."""
 
     def __init__(self, url: str, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = quiet_port()
         self.process = subprocess.Popen(
             [*ARGUMENTS, url, "--listen", f"127.0.0.1:{self.port}", *options],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -108,7 +107,7 @@ def test_a_store_that_comes_is_waited_for(away: Redis, options: tuple[str, ...])
 def test_a_store_that_reads_its_data_is_waited_for(away: Redis) -> None:
     away.start()
     # While it reads, it answers once every 1024 commands.
-    away.cli("EVAL", "for i = 1, 30000 do redis.call('RPUSH', 'mine', i) end", "0")
+    away.cli("EVAL", "for i = 1, 150000 do redis.call('RPUSH', 'mine', i) end", "0")
     away.kill()
     away._options = ("--key-load-delay", "200")
     starting = threading.Thread(target=away.start)

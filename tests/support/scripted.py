@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from kvd.client import Client, connect
 
-PATIENCE = 10  # seconds until a script that waits for nothing fails its test
+PATIENCE = 30  # seconds until a script that waits for nothing fails its test
 
 
 class Peer:
