@@ -123,7 +123,9 @@ def end_store_with(daemon: Daemon, change: Callable[[bytes], bytes], *others: in
     """End the store, and other processes, and change its file before the daemon sees that."""
     store = daemon.redis_pid()
     daemon.kill(signal.SIGSTOP)
-    wait_for("the stop", lambda: psutil.Process(daemon.pid).status() == psutil.STATUS_STOPPED)
+    # One that still ran might see the end.
+    threads = [psutil.Process(thread.id) for thread in psutil.Process(daemon.pid).threads()]
+    wait_for("the stop", lambda: all(thread.status() == psutil.STATUS_STOPPED for thread in threads))
     for pid in (*others, store):
         os.kill(pid, signal.SIGKILL)
     wait_for("the store's end", lambda: psutil.Process(store).status() == psutil.STATUS_ZOMBIE)
