@@ -22,8 +22,9 @@ def later(position: str, by: int) -> str:
 
 
 @pytest.mark.parametrize("is_followed", [False, True])
-def test_a_read_waits_for_the_position_that_it_names(shared_daemon: Daemon, is_followed: bool) -> None:
-    with shared_daemon.connect() as writer, shared_daemon.connect() as reader, shared_daemon.connect() as watcher:
+def test_a_read_waits_for_the_position_that_it_names(start_daemon: StartDaemon, is_followed: bool) -> None:
+    daemon = start_daemon("--max-stale", "600")
+    with daemon.connect() as writer, daemon.connect() as reader, daemon.connect() as watcher:
         if is_followed:
             assert watcher.ask("WATCH").startswith("OK ")
         assert writer.ask("SET waited 1").startswith("OK ")

@@ -113,8 +113,9 @@ async def test_what_has_ended_takes_no_room(tmp_path: Path) -> None:
     """Also before it is swept, with what lives with it, and in the middle of a transaction."""
     async with with_quota(tmp_path, "max-keys=3") as (_, ada):
         for _ in range(3):
-            lines = ["PUT app/o ttl=0.03 = 1", "PUT app/1 with=app/o = 1", "PUT app/2 with=app/o = 1"]
+            lines = ["SET app/o 1", "PUT app/1 with=app/o = 1", "PUT app/2 with=app/o = 1"]
             assert await statuses(ada, *lines, "SET app/3 1") == ["OK", "OK", "OK", "ERR limit"]
+            assert await ada.ask("TOUCH app/o ttl=0.001") == "OK"
             while await ada.ask("COUNT app/*") != "OK 0":  # noqa: ASYNC110  # nothing tells
                 await asyncio.sleep(0.001)
             lines = ["BEGIN", "SET app/4 1", "SET app/5 1", "COMMIT", "SET app/6 1", "SET app/7 1"]
