@@ -14,6 +14,8 @@ VERBS = frozenset((b"SET", b"PUT", b"DEL", b"TOUCH", b"INCR", b"CHECK"))
 MOST_BYTES = 4 << 20
 """Of all lines: in a transaction is a mebibyte of keys and values, which base64 makes longer by a third."""
 PIECE = 1 << 16
+MOST_TOLD = 10
+"""Lines that were refused that are named one by one."""
 
 Lines = list[tuple[int, bytes]]
 """With their numbers."""
@@ -35,7 +37,10 @@ def txn(args: Arguments, out: Output) -> None:
     replies.answer(begun, replies.ok)
     _tell(committed, out)
     if refused := _refused(lines, queued):
-        raise Failure(most_serious(one.status for one in refused), *(str(one) for one in refused), "nothing was done")
+        told = [str(one) for one in refused[:MOST_TOLD]]
+        if more := refused[MOST_TOLD:]:
+            told.append(f"{len(more)} more lines were refused")
+        raise Failure(most_serious(one.status for one in refused), *told, "nothing was done")
     _judge(committed)
 
 
@@ -60,6 +65,13 @@ def _check(lines: Lines) -> None:
         if verb_of(line) not in VERBS:
             expected = "SET, PUT, DEL, TOUCH, INCR or CHECK (BEGIN and COMMIT are added)"
             raise Failure(USAGE, f"line {number}: expected {expected}: {Refused.shown(line)}", "nothing was done")
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            expected = "text in UTF-8 (any bytes: PUT key base64 = ...)"
+            raise Failure(
+                USAGE, f"line {number}: expected {expected}: {Refused.shown(line)}", "nothing was done"
+            ) from None
 
 
 def _refused(lines: Lines, queued: list[Reply]) -> list[Refused]:

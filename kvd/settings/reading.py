@@ -36,6 +36,8 @@ def read(options: Mapping[str, object], environment: Mapping[str, str], availabl
     _check_group(settings)
     if settings.http_write and not settings.http:
         raise StartError("--http-write: expected --http ADDR beside it")
+    if bool(settings.follow_user) != bool(settings.follow_password_file):
+        raise StartError("--follow-user and --follow-password-file: one of them is given; expected both")
     if itself := set(settings.follow) & set(map(str, settings.listen)):
         raise StartError(f"--follow {itself.pop()}: this daemon itself: expected another one")
     if settings.follow and settings.max_stale < LEAST_STALE:

@@ -227,7 +227,10 @@ def test_refused_lines_are_named_and_nothing_is_done(shared_daemon: Daemon) -> N
     result = ctl(shared_daemon, "txn", stdin=b"SET txn/e 1\nSET txn/x y\nINCR txn/x\n")
     assert result.returncode == 4
     assert result.stdout.startswith(b"ERR not-a-number ")
-    assert ctl(shared_daemon, "txn", stdin=b"SET txn/e 1\n" * 200).returncode == 2
+    result = ctl(shared_daemon, "txn", stdin=b"SET txn/e 1\n" * 200)
+    assert result.returncode == 2
+    assert [line.startswith("kvctl: line ") for line in said(result)] == [True] * 10 + [False] * 2
+    assert said(result)[-2:] == ["kvctl: 62 more lines were refused", "kvctl: nothing was done"]
     with connect(shared_daemon.addr) as kv:
         assert kv.get("txn/e") is None
 
@@ -241,6 +244,8 @@ def test_refused_lines_are_named_and_nothing_is_done(shared_daemon: Daemon) -> N
         (b"SET txn/f 1\nQUIT\n", "line 2: expected SET, PUT, "),
         (b"BEGIN\nSET txn/f 1\n", "line 1: expected SET, PUT, "),
         (b"GET txn/f\n", "line 1: expected SET, PUT, "),
+        (b"SET txn/f 1\nSET txn/f \xff\nSET txn/f 2\n", "line 2: expected text in UTF-8 "),
+        (b"SET txn/f\xe9 1\n", "line 1: expected text in UTF-8 "),
         (b"SET txn/f 1\n" * 400_000, "there is too much on standard input for a transaction"),
     ],
 )

@@ -37,7 +37,7 @@ def test_servers_that_are_none_are_refused(cluster: ClusterGroup) -> None:
         assert "has appendfsync everysec" in refusal("--store", cluster.url)
     finally:
         node.ask("CONFIG", "SET", "appendfsync", "always")
-    assert "replicas follow" in refusal("--store", cluster.url, "--durability", "replica=3")
+    assert "replicas that follow its primary: 2, and" in refusal("--store", cluster.url, "--durability", "replica=3")
 
 
 def test_no_client_sees_an_error_when_a_primary_is_killed(cluster: ClusterGroup, start_daemon: StartDaemon) -> None:

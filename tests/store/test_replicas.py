@@ -62,7 +62,9 @@ async def test_one_that_is_sent_a_copy_is_waited_for_however_long_others_have(
 async def test_where_none_is_they_are_too_few_soon(primary: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "ONLINE_WAIT", 0.2)
     async with connected(primary) as connection:
-        with pytest.raises(StoreUnusable, match=r"^0 replicas follow its primary, and --durability asks for 1: start"):
+        with pytest.raises(
+            StoreUnusable, match=r"^replicas that follow its primary: 0, and --durability asks for 1: start"
+        ):
             await checks.check_replicas(connection, 1, 0)
 
 

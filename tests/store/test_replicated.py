@@ -25,7 +25,7 @@ def test_a_group_that_cannot_keep_its_word_is_refused(group: SentinelGroup) -> N
         "--store", "redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/n"
     )
     assert "No such master" in refusal("--store", f"{group.url}x")
-    assert "replicas follow" in refusal("--store", group.url, "--durability", "replica=3")
+    assert "replicas that follow its primary: 2, and" in refusal("--store", group.url, "--durability", "replica=3")
     primary, replica, _ = group.nodes
     for node, name, wrong, right, why in [
         (primary, "appendfsync", "everysec", "always", "has appendfsync everysec"),
@@ -166,7 +166,7 @@ def test_after_a_failover_who_has_too_few_replicas_is_told_so(tmp_path: Path, st
         with daemon.connect() as writer, daemon.connect() as reader:
             assert writer.ask("SET k 1").startswith("OK ")
             group.primary.kill()
-            assert daemon.says("waiting for replicas: 1 follow the primary, and 2 are to")
+            assert daemon.says("waiting for replicas: the primary has 1, and --durability asks for 2")
             told = "ERR unavailable fewer than 2 replicas confirm"
             wait_for("a refusal that says why", lambda: writer.ask("SET k 2").startswith(told))
             assert writer.ask("SET k 2").startswith(told)

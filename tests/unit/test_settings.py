@@ -206,13 +206,14 @@ def test_every_option_is_read_from_both_places_by_the_same_rule(option: Option, 
     # They are refused where there are no replicas, and no HTTP.
     group = {"KVD_STORE": "redis+sentinel://h,i,j/n"}
     needed = {"--durability": group, "--log-from": group, "--http-write": {"KVD_HTTP": "h:1"}}
+    needed |= {"--follow-user": {"KVD_FOLLOW_PASSWORD_FILE": "f"}, "--follow-password-file": {"KVD_FOLLOW_USER": "u"}}
     beside = needed.get(option.name, {})
     example = "always" if option.name == "--change-index" else examples.get(option.argument, "2")
     given = example if option.argument else True
     from_option = read({option.name: [given] if option.several else given}, beside)
     from_variable = read({}, {option.variable: example} | beside)
     assert option.variable == "KVD_" + option.name[2:].replace("-", "_").upper()
-    assert from_option == from_variable != read({}, beside)
+    assert from_option == from_variable != (Settings() if option.name.startswith("--follow-") else read({}, beside))
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -226,6 +227,12 @@ def test_an_empty_argument_is_no_default(option: Option) -> None:
         StartError, match=rf"^{option.name}: .*''|^{option.name}: expected {option.argument}, not an empty"
     ):
         read({option.name: [""] if option.several else ""}, {})
+
+
+@pytest.mark.parametrize("name", ["--follow-user", "--follow-password-file"])
+def test_who_an_edge_is_and_its_password_go_together(name: str) -> None:
+    with pytest.raises(StartError, match=r"^--follow-user and --follow-password-file: one of them is given; expected"):
+        read({name: "x", "--follow": ["h:1"]}, {})
 
 
 def test_a_flag_is_yes_or_no() -> None:

@@ -104,7 +104,7 @@ async def check_replicas(primary: Connection, needed: int, known: int) -> None:
         is_hopeless = known and max(needed, 1) > max(known, following)
         if is_hopeless or waited > (COPY_WAIT if is_copying(info) else ONLINE_WAIT):
             raise StoreUnusable(
-                f"{following} replicas follow its primary, and --durability asks for {needed or 'all'}: start more, or "
-                "ask for less"
+                f"replicas that follow its primary: {following}, and --durability asks for {needed or 'all'}: start "
+                "more, or ask for less"
             )
         await asyncio.sleep(ONLINE_PAUSE)

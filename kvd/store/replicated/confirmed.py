@@ -112,7 +112,7 @@ class Confirmed:
             self.is_short = found < self.needed()
             if self.is_short:
                 logger.info(
-                    "waiting for replicas: %d follow the primary, and %d are to (--durability)", found, self.needed()
+                    "waiting for replicas: the primary has %d, and --durability asks for %d", found, self.needed()
                 )
             while found < self.needed():
                 _, found = await _call_all(connection, self.note(), wait_command(self.needed()))
