@@ -23,6 +23,8 @@ LONGEST_PAUSE = 5.0
 """Seconds between restarts of a child that dies again and again, at the most."""
 LONG_ENOUGH = 10.0
 """Seconds after which a child that died had been well, and its restart does not wait."""
+LOOKS = 4
+"""Looks in the time that a child has to end, so that a pause of the whole machine is not taken for all of it."""
 
 _PR_SET_PDEATHSIG, _PR_GET_CHILD_SUBREAPER = 1, 37
 _prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
@@ -86,13 +88,17 @@ class Child(ABC):
         process.terminate()
         # A process that is stopped would not see it.
         process.send_signal(signal.SIGCONT)
+        ended = asyncio.ensure_future(self._wait())
         try:
-            async with asyncio.timeout(self.stop_wait):
-                await self._wait()
-        except TimeoutError:
-            logger.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
-            process.kill()
-            process.wait()
+            for _ in range(LOOKS):
+                if (await asyncio.wait([ended], timeout=self.stop_wait / LOOKS))[0]:
+                    ended.result()
+                    return
+        finally:
+            ended.cancel()
+        logger.warning("%s did not end within %.0f s; killing it", self.name, self.stop_wait)
+        process.kill()
+        process.wait()
 
 
 def _nothing() -> None:
