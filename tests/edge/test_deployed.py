@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.compose import composed
+from tests.support.edges import until_done
 from tests.support.processes import StartDaemon, needs
 
 
@@ -13,7 +14,7 @@ def test_edges_are_a_root_and_its_edges(start_daemon: StartDaemon, tmp_path: Pat
         composed("edges.yaml", tmp_path, start_daemon) as daemons,
         daemons["root"].connect() as writer, daemons["edge-1"].connect() as one, daemons["edge-2"].connect() as other,
     ):  # fmt: skip
-        assert one.ask("WATCH") == other.ask("WATCH")
+        assert until_done(one, "WATCH") == until_done(other, "WATCH")
         assert writer.ask("SET a 1") == "OK 1"
         assert one.line() == other.line()
         other.send("SET a 2\n")
@@ -32,11 +33,11 @@ def test_groups_are_a_store_with_replicas_two_daemons_and_an_edge(
         composed(name, tmp_path, start_daemon) as daemons,
         daemons["kvd-1"].connect() as one, daemons["kvd-2"].connect() as other, daemons["edge"].connect() as edge,
     ):  # fmt: skip
-        store = edge.ask("WATCH *").partition("@")[2]
+        store = until_done(edge, "WATCH *").partition("@")[2]
         assert other.ask("WATCH *") == f"OK 0@{store}"
         assert daemons["kvd-2"].says("the change log is read from the replica")
         assert one.ask("SET a 1") == "OK 1"
         assert [edge.line(), other.line()] == [f"CHANGE 1@{store} SET a 1"] * 2
-        assert edge.ask("UNWATCH") == f"OK 1@{store}"
+        assert until_done(edge, "UNWATCH") == f"OK 1@{store}"
         assert edge.ask("SET a 2") == "OK 2"
         assert one.ask("GET a") == "OK 2"

@@ -85,8 +85,8 @@ async def test_replies_without_a_revision_wait_for_what_they_tell(store_url: str
             assert await reader.ask("GET k") == f"OK {number}"
             assert await reader.ask("INCR k") == f"OK {number + 1}"
             assert await reader.ask("GET k") == f"OK {number + 1}"
-            await writer.ask("PUT k ttl=90 = x")
-            assert 80 < float((await reader.ask("TTL k")).split(" ")[1]) <= 90
+            await writer.ask("PUT k ttl=900 = x")
+            assert 800 < float((await reader.ask("TTL k")).split(" ")[1]) <= 900
             assert await reader.ask("GET k") == "OK x"
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 from kvd.edge.store import EdgeStore
 from kvd.model import TEXT, Change, Position
 from kvd.settings import Settings
+from tests.support.processes import PATIENCE
 
 
 async def test_a_page_is_of_the_position_that_it_names() -> None:
     """A copy (SYNC) asks for changes after that position, and would lack what came while others had their turn."""
-    store = EdgeStore(replace(Settings(), follow=("127.0.0.1:1",)))
+    store = EdgeStore(replace(Settings(), follow=("127.0.0.1:1",), max_stale=PATIENCE))
     store._freshness.confirm(time.monotonic())
     begun: list[asyncio.Task[None]] = []
 

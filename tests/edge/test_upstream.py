@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import tls
 from tests.support.access import PASSWORD, users_text
+from tests.support.edges import until_done
 from tests.support.peers import Peer
 from tests.support.processes import StartDaemon, wait_for
 
@@ -22,9 +23,9 @@ def test_an_edge_logs_in_with_tls(start_daemon: StartDaemon, tmp_path: Path) -> 
     follow = ["--follow", f"tls:{tls.HOST}:{tls.port_of(root)}", "--follow-ca", str(authority.file)]
     edge = start_daemon(*follow, "--follow-user", "edges", "--follow-password-file", str(password))
     with edge.connect() as peer, edge.connect() as watcher:
-        assert watcher.ask("WATCH").startswith("OK ")
-        assert peer.ask("SET a 1") == "OK 1"
-        assert peer.ask("GET a") == "OK 1"
+        until_done(watcher, "WATCH")
+        until_done(peer, "SET a 1")
+        assert until_done(peer, "GET a") == "OK 1"
         assert watcher.line().startswith("CHANGE 1@")
 
         # The upstream asks anew who it is, and for a while it is nobody there.
@@ -52,5 +53,6 @@ def test_an_edge_that_may_not_follow_says_so_at_once(
 def is_refused(peer: Peer) -> bool:
     """Whether a write is; its client is not asked who it is."""
     reply = peer.ask("DEL none")
-    assert reply == "NONE" or reply.startswith("ERR unavailable "), reply
-    return reply != "NONE"
+    # What was in flight while the machine paused longer than the edge waits for its upstream tells nothing.
+    assert reply == "NONE" or reply.startswith(("ERR unavailable ", "ERR uncertain ")), reply
+    return reply.startswith("ERR unavailable ")

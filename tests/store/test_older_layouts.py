@@ -90,7 +90,7 @@ def test_a_directory_of_an_older_layout_is_taken_over_and_written_to(
             assert peer.ask(f"PUT large = {LARGER}").startswith("OK ")
             assert peer.ask("INCR number").startswith("OK 43")
             assert peer.ask("INCR number -1") == "OK 42"
-            assert peer.ask(f"PUT new if=0 ttl=9 = {number}").startswith("OK ")
+            assert peer.ask(f"PUT new if=0 ttl=900 = {number}").startswith("OK ")
             assert peer.ask("DEL new").startswith("OK ")
         daemon.stop()
         daemon.start()

@@ -85,7 +85,7 @@ def test_incr_and_touch_keep_them_and_all_else_drops_them(redis: Redis, served: 
         assert raw(redis, "large").split(" ", 2)[2] == f"T{flags} 5000"
         assert peer.ask("GET large") == f"OK {LARGE}"
         assert peer.ask("INCR large").startswith("ERR not-a-number ")
-        for request in ("SET n 1", "PUT n = 2", "PUT n ttl=9 = 3", "PUT n if=11 base64 = AA=="):
+        for request in ("SET n 1", "PUT n = 2", "PUT n ttl=900 = 3", "PUT n if=11 base64 = AA=="):
             put(redis, "n", f"11 0 t{flags} 43")
             assert peer.ask(request).startswith("OK ")
             assert ";" not in raw(redis, "n")
@@ -98,7 +98,7 @@ def test_incr_and_touch_keep_them_and_all_else_drops_them(redis: Redis, served: 
 
 
 @pytest.mark.parametrize("flags", FLAGS)
-@pytest.mark.parametrize("request_", ["", "SET k new", "INCR k", "PUT k ttl=9 = new", "DEL k", "TOUCH k ttl=9"])
+@pytest.mark.parametrize("request_", ["", "SET k new", "INCR k", "PUT k ttl=900 = new", "DEL k", "TOUCH k ttl=900"])
 def test_keys_that_have_them_expire(redis: Redis, served: Daemon, flags: str, request_: str) -> None:
     """By the sweep, and by a write, which the sweep cannot forestall here: it is another daemon's turn."""
     over = int(time.time() * 1000) - 1

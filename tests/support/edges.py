@@ -1,6 +1,7 @@
 """Daemons in the test's own loop, with sockets, and trees of edges of them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,9 +14,20 @@ from kvd.reloadable import NOTHING, Reloadable
 from kvd.server import Server
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
+from tests.support.peers import Peer
 from tests.support.processes import PATIENCE
 
 ANYWHERE = (Address("127.0.0.1", 0),)
+
+
+def until_done(peer: Peer, request: str) -> str:
+    """The reply of an edge, asked until it is OK: a pause of the machine makes it stale, or loses it its upstream."""
+    end = time.monotonic() + PATIENCE
+    while not (reply := peer.ask(request)).startswith("OK"):
+        assert reply.startswith(("ERR unavailable ", "ERR uncertain ")), reply
+        assert time.monotonic() < end, reply
+        time.sleep(0.02)
+    return reply
 
 
 @asynccontextmanager
