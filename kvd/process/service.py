@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
+from kvd.errors import StartError
 from kvd.process.log_lines import write_to_stderr
 
 logger = logging.getLogger("kvd")
 
 STDERR = 2
+NO_THREAD = "can't start new thread"
+"""What Python says (Modules/_threadmodule.c) where there is no memory, or no process, for one."""
 
 TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
@@ -77,8 +80,16 @@ def run(
         import uvloop
 
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(service, ready, ended_by, reload))
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve(service, ready, ended_by, reload))
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        raise StartError(
+            "the system gives this process no more threads: raise its limit of memory (ulimit -d or -v, MemoryMax= in "
+            "systemd's unit) or of processes (ulimit -u, TasksMax=)"
+        ) from None
 
 
 def leave(status: int) -> NoReturn:
