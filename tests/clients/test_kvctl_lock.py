@@ -4,7 +4,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 
 from kvd.client.sync import connect
 from tests.support.kvctl import ENVIRONMENT, PROGRAM, Result, complaint, run
+from tests.support.line import Line
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 
 KVCTL = [sys.executable, str(PROGRAM)]
@@ -287,46 +287,6 @@ def test_on_a_terminal_the_command_has_it(shared_daemon: Daemon) -> None:
 
 
 # Never two at once
-
-
-class Line:
-    """A way to the daemon that can be cut: nothing is forwarded, and nothing closed."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._open = threading.Event()
-        self._open.set()
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._open.clear()
-
-    def mend(self) -> None:
-        self._open.set()
-
-    def close(self) -> None:
-        self._open.set()
-        self._server.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                ours, _ = self._server.accept()
-                theirs = socket.create_connection(("127.0.0.1", self._to))
-                for pair in ((ours, theirs), (theirs, ours)):
-                    threading.Thread(target=self._forward, args=pair, daemon=True).start()
-
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(1 << 16):
-                self._open.wait()
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        source.close()
 
 
 WORK = """

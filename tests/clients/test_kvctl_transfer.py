@@ -22,6 +22,7 @@ from kvd.client.sync import Client, connect
 from kvd.errors import Unavailable
 from tests.support.access import users_text
 from tests.support.kvctl import ENVIRONMENT, PROGRAM, Result, Word, complaint, printed, run, scripted
+from tests.support.line import Line
 from tests.support.odd_values import VALUES
 from tests.support.processes import PATIENCE, Daemon, Redis, StartDaemon, wait_for
 
@@ -417,12 +418,15 @@ def test_a_daemon_that_is_killed_on_the_way(start_daemon: StartDaemon, tmp_path:
     file = tmp_path / "lines"
     count = 60_000
     file.write_bytes(b"".join(b'{"key": "key/%d", "value": "%0100d"}\n' % (n, n) for n in range(count)))
-    command = [sys.executable, str(PROGRAM), "--addr", daemon.addr, "import", str(file)]
+    # However late it is killed, there is something left to do.
+    line = Line(daemon.port, file.stat().st_size // 2)
+    command = [sys.executable, str(PROGRAM), "--addr", line.address, "import", str(file)]
     with connect(daemon.addr) as kv, subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT) as importing:
         wait_for("some keys", lambda: kv.count() > 1000)
         daemon.kill()
         daemon.wait()
         _, said = importing.communicate(timeout=PATIENCE)
+    line.close()
     assert importing.returncode == 7, said
     words = said.decode().splitlines()[-1].split()
     written, perhaps = int(words[1]), int(words[11])

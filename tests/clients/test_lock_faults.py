@@ -61,11 +61,13 @@ class Holders:
         process.communicate()
         self.start(random.choice(list(FACES)), self._proxies[pid])
 
-    async def stop(self, pid: int) -> None:
-        """Stop it for longer than its lock lasts."""
-        self._running[pid].send_signal(signal.SIGSTOP)
+    async def stop(self, holder: Held, written: list[int]) -> None:
+        """Stop it for longer than its lock lasts, and until another one has written with a newer fence."""
+        self._running[holder.pid].send_signal(signal.SIGSTOP)
         await asyncio.sleep(AWAY)
-        self._running[pid].send_signal(signal.SIGCONT)
+        while max(written, default=0) <= holder.fence:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        self._running[holder.pid].send_signal(signal.SIGCONT)
 
     async def cut(self, pid: int) -> None:
         """Cut its connections, and refuse others, for longer than the lock lasts."""
@@ -83,23 +85,23 @@ class Holders:
         return [process.communicate()[1] for process in self._running.values()]
 
 
-async def written(address: str, key: str) -> list[int]:
+async def note(address: str, key: str, values: list[int]) -> None:
     """Every value that a key has, up to 0."""
-    values = [1]
     async with client.Follow(address, key) as changes:
-        while values[-1]:
+        while not values or values[-1]:
             change = await changes.next()
             if isinstance(change, Event) and change.value:
                 values.append(int(change.value))
-    return values[1:-1]
+    values.pop()
 
 
 @pytest.mark.slow
 async def test_holders_that_are_killed_stopped_and_cut_off(daemon: Daemon, tmp_path: Path) -> None:
     proxies = [Proxy(daemon.port), Proxy(daemon.port)]
     holders = Holders(tmp_path / "held")
-    fenced = asyncio.create_task(written(daemon.addr, f"{NAME}.fenced"))
-    bare = asyncio.create_task(written(daemon.addr, f"{NAME}.bare"))
+    fences, unfenced = list[int](), list[int]()
+    noting = [asyncio.create_task(note(daemon.addr, f"{NAME}.fenced", fences)),
+              asyncio.create_task(note(daemon.addr, f"{NAME}.bare", unfenced))]  # fmt: skip
     for proxy in proxies:
         await proxy.start()
         for face in FACES:
@@ -112,7 +114,7 @@ async def test_holders_that_are_killed_stopped_and_cut_off(daemon: Daemon, tmp_p
             case 0:
                 holders.kill(holder.pid)
             case 1:
-                await holders.stop(holder.pid)
+                await holders.stop(holder, unfenced)
             case _:
                 await holders.cut(holder.pid)
     await holders.holder(seen)
@@ -122,7 +124,8 @@ async def test_holders_that_are_killed_stopped_and_cut_off(daemon: Daemon, tmp_p
     async with await client.connect(daemon.addr) as kv:
         await kv.set(f"{NAME}.fenced", "0")
         await kv.set(f"{NAME}.bare", "0")
-    held, fences, unfenced = holders.held(), await fenced, await bare
+    await asyncio.gather(*noting)
+    held = holders.held()
     assert not [text for text in said if b"Error" in text], said
     assert at_once(held) == []
     assert len({one.fence for one in held}) >= FAULTS
