@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -200,10 +201,15 @@ def test_what_a_restore_that_was_killed_leaves_is_no_store(file: Path, tmp_path:
 def test_a_restore_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     path, data = written(tmp_path / "file", 200_000), tmp_path / "new"
     command = [sys.executable, "-m", "kvd", "restore", str(path), "--data", str(data)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    wait_for("the engine", lambda: (data / "run" / "redis.sock").exists())
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate()
+    for _ in range(5):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+        wait_for("the engine", lambda: (data / "run" / "redis.sock").exists())
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate()
+        if process.returncode != 0:
+            break
+        # It was done before this process had its turn again.
+        shutil.rmtree(data)
     assert process.returncode == 130, said
     assert [path.name for path in data.rglob("*")] == []
     assert not data.exists()

@@ -130,7 +130,7 @@ def test_who_has_sent_all_may_read_late_though_the_daemon_stops(start_daemon: St
         peer.send("GET k\n" * 10)
         connection.shutdown(socket.SHUT_WR)
         # What the daemon has not received when it is told to stop it does not answer.
-        assert not is_silent(peer, PATIENCE)
+        assert not is_silent(peer, seconds=PATIENCE)
         stopping = threading.Thread(target=daemon.stop)
         # Its listener is closed first, and the peer reads no sooner.
         stopping.start()

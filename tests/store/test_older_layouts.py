@@ -1,6 +1,8 @@
 """Stores that older versions of kvd wrote are taken over whole: real ones, kept in samples/."""
 
 import gzip
+import signal
+import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,12 +173,16 @@ def test_a_daemon_whose_store_was_taken_over_by_another_version_ends_in_order(
 
 def test_writes_that_such_a_store_refuses_are_certainly_not_done(start_daemon: StartDaemon, redis: Redis) -> None:
     daemon = start_daemon("--store", redis.unix_url)
-    with daemon.connect() as peer:
+    with daemon.connect() as peer, socket.create_connection(("127.0.0.1", redis.port)) as other:
+        other.sendall(f"AUTH {redis.password}\r\n".encode())
+        assert other.recv(100) == b"+OK\r\n"
         assert peer.ask("SET a 1") == "OK 1"
         sets = "".join(f"SET a {number}\n" for number in range(2000))
-        peer.send(sets)
-        redis.cli("HSET", META, "layout", "6")
-        peer.send("INCR b\nPUT c ttl=9 = 1\nDEL a\n" * 100)
+        # It comes amid them, for the store does nothing before all have come.
+        redis.kill(signal.SIGSTOP)
+        peer.send(sets + "INCR b\nPUT c ttl=9 = 1\nDEL a\n" * 100)
+        other.sendall(f"HSET {META} layout 6\r\n".encode())
+        redis.kill(signal.SIGCONT)
         replies = peer.rest()
     assert_ended(daemon, "6")
     done = [reply for reply in replies if reply.startswith("OK ")]

@@ -1,5 +1,6 @@
 """What a daemon finds out of the replicas of its store."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,13 +11,13 @@ import pytest
 from kvd.errors import StoreLost, StoreUnusable
 from kvd.store.redis.connection import Connection, open_by
 from kvd.store.redis.library import Library
-from kvd.store.replicated import checks
+from kvd.store.replicated import checks, replicas
 from kvd.store.replicated.replicas import Replica
 from tests.support.groups import SETTINGS, Node
 from tests.support.processes import needs
 
-DELAY = "1"
-"""Seconds that the primary waits for others before it begins a copy; five unless it is told."""
+DELAY = "600"
+"""Seconds that the primary waits for others before it begins a copy: as long as a test has it wait."""
 
 
 @pytest.fixture
@@ -46,14 +47,25 @@ async def connected(node: Node) -> AsyncIterator[Connection]:
 async def test_one_that_is_sent_a_copy_is_waited_for_however_long_others_have(
     primary: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked: asyncio.Queue[bool] = asyncio.Queue()
+
+    def is_copying(info: dict[str, str]) -> bool:
+        looked.put_nowait(True)
+        return replicas.is_copying(info)
+
     monkeypatch.setattr(checks, "ONLINE_WAIT", 0)
+    monkeypatch.setattr(checks, "is_copying", is_copying)
     replica = Node(tmp_path / "replica", *SETTINGS, "--replicaof", primary.host, str(primary.port))
     try:
         replica.start()
         async with connected(primary) as connection:
-            # Else it was there before anybody waited.
             assert primary.info("replication")["slave0"]["state"] == "wait_bgsave"  # type: ignore[index]
-            await checks.check_replicas(connection, 1, 0)
+            waiting = asyncio.create_task(checks.check_replicas(connection, 1, 0))
+            # It has looked, and found that there is none yet.
+            await looked.get()
+            assert not waiting.done()
+            primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+            await waiting
         assert primary.info("replication")["slave0"]["state"] == "online"  # type: ignore[index]
     finally:
         replica.kill()

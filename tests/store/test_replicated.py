@@ -55,8 +55,7 @@ def test_what_replicas_lack_is_shown_to_nobody(group: SentinelGroup, start_daemo
             writer.send("SET shown after\n")
             wait_for("the write", lambda: b"after" in value(group.primary, "shown"))
             reader.send("GET shown\nGET absent\n")
-            for peer in (reader, watcher, writer):
-                assert is_silent(peer)
+            assert is_silent(reader, watcher, writer)
         finally:
             for node in replicas:
                 group.go_on(node)

@@ -49,6 +49,6 @@ class Peer:
             return True
 
 
-def is_silent(peer: Peer, seconds: float = 0.4) -> bool:
-    """Whether nothing comes for so long, where what must not come would be there at once."""
-    return not select.select([peer.socket], [], [], seconds)[0]
+def is_silent(*peers: Peer, seconds: float = 0.4) -> bool:
+    """Whether nothing comes for so long to any of them, where what must not come would be there at once."""
+    return not select.select([peer.socket for peer in peers], [], [], seconds)[0]
