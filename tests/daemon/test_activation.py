@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers import Peer
+from tests.support.ports import quiet_port
 from tests.support.processes import PATIENCE, ROOT
 from tests.support.tls import Authority, options
 
@@ -113,7 +114,7 @@ def test_one_that_is_called_http_is_for_http_and_keeps_its_address_over_a_restar
         for workers in ("1", "2"):
             with socket.create_connection(http.getsockname()) as waiting:
                 waiting.settimeout(PATIENCE)
-                waiting.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+                waiting.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
                 daemon = launch(tmp_path / "data", {"x": tcp, "http": http}, "--workers", workers)
                 assert daemon.greeting.endswith(f" listens on 127.0.0.1:{tcp.getsockname()[1]}\n")
                 assert waiting.recv(100).startswith(b"HTTP/1.1 200 ")
@@ -123,9 +124,8 @@ def test_one_that_is_called_http_is_for_http_and_keeps_its_address_over_a_restar
 
 
 def test_of_one_for_http_alone_the_rest_is_as_without(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as other:
-        where = f"127.0.0.1:{other.getsockname()[1]}"
-        other.close()
+    with socket.create_server(("127.0.0.1", 0)) as http:
+        where = f"127.0.0.1:{quiet_port()}"
         same = f"127.0.0.1:{http.getsockname()[1]}"
         daemon = launch(tmp_path / "data", {"http": http}, "--listen", where, "--http", same)
         assert daemon.greeting.endswith(f" listens on {where}\n")

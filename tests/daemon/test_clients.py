@@ -21,18 +21,24 @@ from tests.support.daemons import one_each
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
+SILENT = "ERR unavailable "
+"""How a process says that another one was silent for seconds: so is any, when the machine stands still."""
+
 
 def clients(peer: Peer, options: str = "") -> dict[str, dict[str, list[str]]]:
     """What CLIENTS tells of each connection, by its id."""
-    peer.send(f"CLIENTS{options}\n")
+    request = f"CLIENTS{options}"
+    while (line := peer.ask(request)).startswith(SILENT):
+        pass
     found: dict[str, dict[str, list[str]]] = {}
-    while not (line := peer.line()).startswith("OK "):
+    while not line.startswith("OK "):
         word, name, *told = line.split(" ")
         assert word == "CLIENT"
         facts = found.setdefault(name, {})
         for fact in told:
             what, _, said = fact.partition("=")
             facts.setdefault(what, []).append(said)
+        line = peer.line()
     assert line == f"OK {len(found)}"
     return found
 
@@ -88,7 +94,12 @@ def test_a_connection_of_any_process_is_kicked(peers: tuple[Daemon, list[Peer]])
     _, asked = peers
     asking, *others = asked
     for peer in others:
-        assert asking.ask(f"KICK {id_of(asking, peer)}") == "OK"
+        request = f"KICK {id_of(asking, peer)}"
+        kicked = {"OK"}
+        while (reply := asking.ask(request)).startswith(SILENT):
+            # It may have been kicked all the same.
+            kicked = {"OK", "NONE"}
+        assert reply in kicked
         assert peer.line() == ""
     own = id_of(asking, asking)
     asking.send(f"SET a 1\nKICK {own}\nSET b 2\n")

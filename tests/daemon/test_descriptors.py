@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kvd.process.limits import FEW, RESERVE
+from tests.support.daemons import connections
 from tests.support.peers import Peer
 from tests.support.processes import ROOT, Daemon, wait_for
 from tests.support.text import without_retry
@@ -58,6 +59,7 @@ def test_connections_beyond_the_limit_are_refused_in_words_and_the_others_are_se
         os.kill(limited.redis_pid(), signal.SIGKILL)
         wait_for("the store", lambda: served[0].ask("GET a") == f"OK {ROOM}")
         wait_for("the store", lambda: served[1].ask("INCR a").startswith("OK"))
+    wait_for("the end of the connections", lambda: connections(limited) == 0)
     with limited.connect() as peer:
         assert peer.ask("COUNT") == "OK 1"
     assert limited.says("refused connections (")

@@ -67,6 +67,12 @@ def count(daemon: Daemon) -> str:
         return peer.ask("COUNT")
 
 
+def oldest(peer: Peer) -> int:
+    """The revision after which changes are kept."""
+    peer.send("INFO\n")
+    return int(dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))["oldest"])
+
+
 def shown(line: str) -> str:
     """A status or pushed line, its position without the store's id."""
     word, position, *rest = line.split(" ", 2)
@@ -308,6 +314,8 @@ def test_a_watcher_that_never_reads_holds_up_nobody(target: Daemon) -> None:
                 writer.send(f"SET k{n} {value}\n")
                 assert shown(watcher.line()) == f"CHANGE {n} SET k{n} {value}"
                 assert writer.line() == f"OK {n}"
+        # Before that, all of it could still be had.
+        wait_for("the trim", lambda: oldest(writer) > changes / 4)
         seen = 0
         while (line := stuck.line()).startswith("CHANGE "):
             seen += 1

@@ -13,6 +13,7 @@ import pytest
 
 from kvd import __version__
 from tests.support.peers import Peer
+from tests.support.ports import quiet_port
 from tests.support.processes import ROOT, StartDaemon, wait_for
 
 pytestmark = pytest.mark.slow
@@ -174,8 +175,7 @@ def test_telnet_is_answered_and_its_ctrl_c_closes(start_daemon: StartDaemon) -> 
 
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
 def test_it_serves_also_with_standard_streams_that_are_closed_or_full(streams: str, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = quiet_port()
     command = f"exec {sys.executable} -m kvd --listen 127.0.0.1:{port} --data {tmp_path}/data {streams}"
     process = subprocess.Popen(
         ["bash", "-c", command],

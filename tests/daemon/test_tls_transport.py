@@ -110,7 +110,7 @@ class Counted(TlsTransport):
 class Limits:
     """Of handshakes."""
 
-    seconds, most = 10.0, 2048
+    seconds, most = PATIENCE, 2048
 
 
 class Served:

@@ -20,6 +20,7 @@ from kvd.store.location import StoreLocation
 from kvd.workers.config import Task
 from tests.support.daemons import gone, one_each
 from tests.support.peers import Peer
+from tests.support.ports import quiet_port
 from tests.support.processes import ROOT, Daemon, Redis, StartDaemon, wait_for
 from tests.support.text import without_retry
 from tests.support.workers import start_worker
@@ -268,8 +269,7 @@ def test_the_port_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_of_two_started_at_once_on_a_port_one_serves(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = quiet_port()
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "kvd", "--workers", "2", "--listen", f"127.0.0.1:{port}", "--data", str(data)],
@@ -279,6 +279,10 @@ def test_of_two_started_at_once_on_a_port_one_serves(tmp_path: Path) -> None:
     ]  # fmt: skip
     wait_for("one to give up", lambda: any(process.poll() is not None for process in started))
     for process in started:
+        if process.poll() is None:
+            # Before it has begun to serve, the signal itself may end it.
+            assert process.stdout
+            assert b" listens on " in process.stdout.readline()
         process.terminate()
     outputs = [process.communicate(timeout=60) for process in started]
     assert sorted(process.returncode for process in started) == [0, 1]
