@@ -1,20 +1,18 @@
 """What tests ask of daemons from outside: how they end, what they hold, who serves."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psutil
 
 from tests.support.peers import Peer
-from tests.support.processes import ROOT, Daemon, wait_for
+from tests.support.processes import Daemon, run_forked, wait_for
 
 
 def run_kvd(*options: str) -> subprocess.CompletedProcess[str]:
     """A daemon that is expected to give up by itself."""
-    command = [sys.executable, "-m", "kvd", "--listen", "127.0.0.1:0", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return run_forked(["--listen", "127.0.0.1:0", *options])
 
 
 def one_line_error(done: subprocess.CompletedProcess[str]) -> str:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -23,9 +23,7 @@ from tests.support.peers import Peer
 from tests.support.ports import kept_port, quiet_port
 
 ROOT = Path(__file__).parents[2]
-COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
-"""To compile kvd takes a third of its start."""
-_FORKS = Forks(ROOT / "kvd" / "__main__.py", os.environ | COMPILED)
+_FORKS = Forks(ROOT / "kvd" / "__main__.py", os.environ)
 PATIENCE = 30.0
 """Seconds until a test that waits for something gives up; never a measure of speed."""
 
@@ -47,6 +45,12 @@ def needs(program: str) -> None:
         pytest.skip(f"{program} is not installed")
 
 
+def run_forked(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """A run of kvd to its end, as a fork of a process that has loaded the code."""
+    done = _FORKS.run(words, os.environ, b"", 2 * PATIENCE)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
 class Daemon:
     """`python -m kvd` on a free port."""
 
@@ -62,8 +66,7 @@ class Daemon:
         """Whether it may be a fork, which saves most of a start: then `ps` shows another command."""
         self._options = list(options)
         self._root = root
-        # Compiled code of the same second and length is taken for the same.
-        self._environment = (COMPILED if root == ROOT else {}) | (environment or {})
+        self._environment = environment or {}
         self._prefix = ["bash", "-c", f'ulimit {limits}; exec "$@"', "bash"] if limits else []
         self._process: subprocess.Popen[bytes] | Fork | None = None
         self._pipes: list[IO[bytes]] = []
