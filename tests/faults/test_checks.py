@@ -32,7 +32,7 @@ from tests.faults.linearizability import Timed, place
 from tests.faults.report import report
 from tests.faults.run import run
 
-SECONDS = float(os.environ.get("KVD_FAULT_SECONDS") or 45)
+SECONDS = float(os.environ.get("KVD_FAULT_SECONDS") or 30)
 HERD = 50
 """Watchers who come back at once; by `python -m tests.faults` there are ten times as many."""
 

@@ -13,7 +13,7 @@ from tests.support.processes import Daemon, StartDaemon, wait_for
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 21
+ROUNDS = 12
 """A multiple of the ways to kill, so that each gets its share."""
 WRITERS = 4
 DEPTH = 32
