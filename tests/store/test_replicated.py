@@ -128,6 +128,8 @@ def fail_over(group: SentinelGroup, start_daemon: StartDaemon, *options: str, pa
     with daemon.connect() as writer, daemon.connect() as watcher, of_replica.connect() as other:
         store = watcher.ask("WATCH *").partition("@")[2]
         assert other.ask("WATCH *").endswith(f"@{store}")
+        # A request waits five seconds, of which a busy machine is to have some.
+        group.hurry()
         revisions = [int(writer.ask(f"SET before{n} {n}").split()[1]) for n in range(10)]
         if pause:
             group.pause(first)
@@ -187,6 +189,7 @@ def test_what_async_lost_is_said(tmp_path: Path, start_daemon: StartDaemon) -> N
             first.ask("CLIENT", "KILL", "TYPE", "replica")
             assert writer.ask("SET lost 1") == "OK 2"
             assert watcher.lines(2)[1].startswith(f"CHANGE 2@{store}")
+            group.hurry()
             first.kill()
             for node in replicas:
                 group.go_on(node)

@@ -186,7 +186,8 @@ class SentinelGroup(Group):
     def hurry(self) -> None:
         """Have the Sentinels do in tenths of a second what takes them up to ten else, such as to look for replicas."""
         for node in self.sentinels:
-            node.ask("SENTINEL", "DEBUG", "info-period", 100, "publish-period", 100)
+            for period in ("info", "publish", "ask"):
+                node.ask("SENTINEL", "DEBUG", f"{period}-period", 100)
             node.ask("SENTINEL", "SET", NAME, "failover-timeout", 1500)
 
     @staticmethod
