@@ -366,21 +366,21 @@ def test_handshakes_have_a_time_and_a_number_and_are_counted(start_daemon: Start
     limits = "--fsync", "no", "--handshake-time", "1.5", "--handshakes", "2"
     daemon = start_daemon(*tls.options(authority.sign(tls.HOST)), *limits)
     with ExitStack() as stack:
-        stopped = []
-        for _ in range(3):
+        stopped: list[socket.socket] = []
+        # Three, unless the time of the first is over before the third comes.
+        while len(stopped) < 3 or "others needed its place (--handshakes)" not in daemon.log:
             raw = stack.enter_context(socket.create_connection(("127.0.0.1", tls.port_of(daemon)), timeout=PATIENCE))
-            raw.sendall(hello())
-            # It has begun.
-            assert raw.recv(1)
             stopped.append(raw)
-        assert ends(stopped[0])
-        assert daemon.says("others needed its place (--handshakes)")
-        assert [ends(raw) for raw in stopped[1:]] == [True, True]
+            with suppress(ConnectionError):
+                raw.sendall(hello())
+                # It has begun.
+                raw.recv(1)
+        assert all(ends(raw) for raw in stopped)
         assert daemon.says("its handshake was not done within 1.5 s (--handshake-time)")
         with tls.connect(tls.port_of(daemon), authority.client()) as peer:
             peer.send("INFO\n")
             facts = dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))
-        assert facts["limited-handshakes"] == "3"
+        assert facts["limited-handshakes"] == f"{len(stopped)}"
 
 
 def ends(raw: socket.socket) -> bool:
