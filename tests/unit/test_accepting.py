@@ -12,6 +12,7 @@ import pytest
 
 from kvd.process import accepting
 from kvd.process.accepting import PORTION, Acceptor
+from tests.support.ports import quiet_port
 from tests.support.processes import PATIENCE
 
 CROWD = 5 * PORTION
@@ -50,7 +51,7 @@ def made() -> Made:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0), backlog=CROWD) as bound:
+    with socket.create_server(("127.0.0.1", quiet_port()), backlog=CROWD) as bound:
         yield bound
 
 
