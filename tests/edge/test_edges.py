@@ -313,7 +313,7 @@ async def test_a_copy_takes_no_more_memory_than_it_may(store_url: str) -> None:
         ({"--listen": ["127.0.0.1:1"]}, "this daemon itself"),
         ({"--follow": "1234"}, "--follow: invalid address"),
         ({"--max-stale": "0.01"}, "--max-stale"),
-        ({"--follow-user": "u"}, "user and password"),
+        ({"--follow-user": "u"}, "--follow-user and --follow-password-file: one of them"),
         ({"--follow-ca": "/nowhere/ca"}, "/nowhere/ca"),
     ],
     ids=lambda one: None if isinstance(one, str) else " ".join(one),
