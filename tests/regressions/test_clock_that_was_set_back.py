@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kvd.store.redis.clock import BEGINNING, Clock
+from kvd.store.redis import attach
+from kvd.store.redis.clock import BEGINNING, Clock, elapsed
+from kvd.store.redis.connection import Connection
 from kvd.store.redis.store import Store
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
+from tests.support.stores import running
 
 pytestmark = pytest.mark.slow
 
@@ -202,6 +206,35 @@ def test_a_start_takes_no_time_that_nothing_ran_for_a_jump(redis: Redis, start_d
         redis.cli("HDEL", "{kvd}:meta", "elapsed")
         assert short_life(daemon, "SET a 1").startswith("OK ")
     assert "clock went" not in daemon.log
+
+
+async def test_a_pause_before_the_first_reading_is_taken_is_no_jump(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next one is later by as much."""
+    ask, pauses = attach.ask, iter([1.2])
+
+    async def late(connection: Connection, packed: bytes) -> Any:
+        reply = await ask(connection, packed)
+        if isinstance(reply, list) and len(reply) == 5:  # of attach.lua
+            time.sleep(next(pauses, 0))  # noqa: ASYNC251  # the whole process
+        return reply
+
+    monkeypatch.setattr(attach, "ask", late)
+    async with running(redis.unix_url) as store:
+        assert (await store.read([b"k"]))[0] == [None]
+    assert not list(pauses)
+    assert "clock went" not in caplog.text
+
+
+def test_a_jump_is_told_though_the_first_reading_was_late(caplog: pytest.LogCaptureFixture) -> None:
+    """One by more than that."""
+    clock, now = Clock(), 10**12
+    clock.see(now, elapsed() - 5 * 10**9)
+    clock.see(now + 4000)
+    assert "clock went" not in caplog.text
+    clock.see(now + HOUR * 1000)
+    assert FORWARD.search(caplog.text)
 
 
 def test_a_clock_that_goes_back_and_forth_ends_nothing_early(

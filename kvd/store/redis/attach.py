@@ -16,7 +16,7 @@ from kvd.errors import StoreLost
 from kvd.model import Position
 from kvd.process.log_lines import facts
 from kvd.store.redis.batching import REPLY_TIMEOUT
-from kvd.store.redis.clock import Clock
+from kvd.store.redis.clock import Clock, elapsed
 from kvd.store.redis.connection import ALL, META, Argument, Connection, Rejected, lost_by, script
 from kvd.store.redis.engine import Engine, ask, look_at
 from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
@@ -136,14 +136,16 @@ class Attaching:
         while not found or (found[4] == b"OTHERS" and asyncio.get_running_loop().time() < give_up):
             if found:
                 await asyncio.sleep(OTHERS_PAUSE)
+            asked = elapsed()
             found = await ask(connection, script("attach", ALL, arguments))
         if found[4] != b"WHOLE" and self.trusts:
             # Only what we know ourselves tells against it.
+            asked = elapsed()
             found = await ask(connection, script("attach", ALL, [*arguments[:_SURE], SURE, *arguments[_SURE + 1 :]]))
         store, revision, kept, clock, state = found
         async with asyncio.timeout(REPLY_TIMEOUT):
             await self._clock.resume(connection)
-        self._clock.see(int(clock))
+        self._clock.see(int(clock), asked)
         if not self._is_full():
             # Before the first write: the time that passes until the next start is to be counted, however soon that is.
             await ask(connection, script("clock", [META], self._clock.place()))

@@ -54,6 +54,8 @@ class Clock:
         self._seen, self._at = 0, elapsed()
         self._latest = 0
         self._comparable = False
+        # How much later than that it may have been then, in milliseconds.
+        self._late = 0
         self._ahead, self._checked = 0, self._at
 
     @property
@@ -67,21 +69,29 @@ class Clock:
         self._latest = now
         return now
 
-    def see(self, reading: int) -> None:
-        """Take a reading, 0 if there was none.  It may be late, but not early."""
+    def see(self, reading: int, asked: int | None = None) -> None:
+        """Take a reading, 0 if there was none.  It may be late, but not early.
+
+        asked: when it was asked for, by `elapsed`: not earlier it was made.  The first one is to say so, for those that
+        follow are compared with it.
+        """
+        is_first = reading > 0 and not self._comparable
         self._advance(reading)
-        # What the store keeps of the clock may be as old as its last write, and is none.
-        self._comparable = self._comparable or reading > 0
+        if is_first:
+            # What the store keeps of the clock may be as old as its last write, and is none.
+            self._comparable = True
+            self._late = (elapsed() - asked) // MILLISECOND if asked else 0
 
     def _advance(self, reading: int) -> None:
         gap = reading - self.now
         if gap <= 0:
             return
         at = elapsed()
-        if self._comparable and gap > _tolerance(at - self._at):
+        if self._comparable and gap > self._late + _tolerance(at - self._at):
             logger.warning("the store's clock went forward by %.1f s: keys may expire early by as much", gap / 1000)
             # Its machine's has overtaken it.
             self._ahead = 0
+        self._late = max(self._late - gap, 0)
         self._latest, self._seen, self._at = reading, reading, at
 
     def check(self, machine: int, store: int) -> None:
