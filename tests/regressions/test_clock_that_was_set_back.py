@@ -17,6 +17,7 @@ import pytest
 from kvd.store.redis import attach
 from kvd.store.redis.clock import BEGINNING, Clock, elapsed
 from kvd.store.redis.connection import Connection
+from kvd.store.redis.engine import ask
 from kvd.store.redis.store import Store
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
@@ -212,7 +213,7 @@ async def test_a_pause_before_the_first_reading_is_taken_is_no_jump(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next one is later by as much."""
-    ask, pauses = attach.ask, iter([1.2])
+    pauses = iter([1.2])
 
     async def late(connection: Connection, packed: bytes) -> Any:
         reply = await ask(connection, packed)
