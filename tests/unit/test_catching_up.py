@@ -268,7 +268,9 @@ async def test_a_crowd_that_needs_what_is_kept_no_longer_is_ended_by_one_answer(
         # Who was alone when the answer came need not be told when to come back; no two others come at the same time.
         assert len(set(spread)) == len(spread) > len(crowd) / 2
         assert (later.taken, later.end) == (lines(changes, later), "")
-        assert log.asked <= asked + 3
+        # Others have their turn after half a millisecond, however little was done in it; each by itself would ask 51
+        # times.
+        assert log.asked <= asked + len(crowd) / 2
 
 
 async def test_who_has_left_is_not_read_for() -> None:

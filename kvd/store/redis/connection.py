@@ -272,10 +272,16 @@ class Connection(asyncio.Protocol):
             self.lost.set_exception(error)
         while self._asked:
             self._answer(error)
+        # A method of its own would keep it until the garbage collector comes.
+        self._take = _nobody
 
     def _answer(self, reply: Any) -> None:
         """The reply to the oldest call, or the error that it raises."""
         answer(self._asked.popleft(), reply)
+
+
+def _nobody(*_replies: Any) -> None:
+    """The connection is lost."""
 
 
 def answer(future: asyncio.Future[Any], result: Any) -> None:
