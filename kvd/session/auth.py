@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from kvd.access import passwords
-from kvd.access.attempts import MOST_WAITING, Attempts, Failures
+from kvd.access.attempts import MOST_WAITING, Attempts, Failures, Pair
 from kvd.access.users import DEFAULT, User, Users
 from kvd.errors import LimitReached, NotAuthenticated, Unavailable
 from kvd.process.audit import Audit
@@ -47,6 +47,8 @@ class Access:
         # The hash that a password has.
         self._known: dict[Secret, str] = {}
         self._hashing: dict[Secret, asyncio.Task[str | None]] = {}
+        # The password that is being looked at for a pair.
+        self._at_work: dict[Pair, Secret] = {}
         self._failures = Failures()
         self._threads = ThreadPoolExecutor(HASHES, "password")
         self._failed = LimitedLog(
@@ -101,7 +103,11 @@ class Access:
         address: str, where the peer is, without its port.
         """
         secret = self._secret(name, password)
-        attempts = self._failures.of((name, address), _now())
+        # Many guesses at once are not all looked at before the first has failed.
+        while (attempts := self._failures.of((name, address), _now())) is None and (
+            other := self._other_at_work((name, address), secret)
+        ):
+            await asyncio.wait((other,))
         if attempts is None:
             hashed = await self._look(secret, password, address)
         else:
@@ -113,6 +119,11 @@ class Access:
         if hashed is None:
             raise NotAuthenticated(WRONG)
         return hashed
+
+    def _other_at_work(self, pair: Pair, secret: Secret) -> asyncio.Task[str | None] | None:
+        """What looks at another password of a pair now."""
+        found = self._at_work.get(pair, secret)
+        return None if found == secret or secret in self._known else self._hashing.get(found)
 
     async def _in_turn(self, attempts: Attempts, secret: Secret, password: bytes, address: str) -> str | None:
         """The same after failures: one at a time, each some time after the last failure, the right one too."""
@@ -136,8 +147,14 @@ class Access:
         task = self._hashing.get(secret)
         if task is None:
             task = self._hashing[secret] = asyncio.create_task(self._find(secret, password, address))
+        self._at_work[pair := (secret[0], address)] = secret
+        task.add_done_callback(lambda _: self._leave(pair, secret))
         # Others may wait for it when this connection is gone.
         return await asyncio.shield(task)
+
+    def _leave(self, pair: Pair, secret: Secret) -> None:
+        if self._at_work.get(pair) == secret:
+            del self._at_work[pair]
 
     async def _find(self, secret: Secret, password: bytes, address: str) -> str | None:
         """The hash that a password has, None if it has none of the user's; a failure is noted."""

@@ -1,6 +1,7 @@
 """Where there are users, each may do what its rules allow, and nothing else."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain, combinations
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kvd.access import attempts
+from kvd.access.users import Users
 from kvd.errors import Denied
 from kvd.requests import Put, Transaction
 from kvd.verbs import VERBS
@@ -495,6 +497,36 @@ async def test_only_a_few_wait_after_a_failure_and_nobody_else_waits_with_them(t
             said = [await one.line() for one in waiting[4:]]
         assert said == ["ERR limit too many logins of this user from this address have failed; try again later"] * 4
         assert [await one.line() for one in waiting[:4]] == ["OK"] * 4
+
+
+async def test_guesses_that_come_at_once_are_slowed_down_as_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them has failed yet when they come."""
+    monkeypatch.setattr(attempts, "LONGEST_DELAY", 0.01)
+    async with with_users(tmp_path, alice={"*": ALL}) as service:
+        guessing = [service.connect() for _ in range(12)]
+        for number, peer in enumerate(guessing):
+            peer.send(f"AUTH alice guess{number}\n")
+        said = Counter([(await peer.line()).split(" ")[1] for peer in guessing])
+        # One is looked at, four more wait for their turns.
+        assert said == {"auth": 5, "limit": 7}
+        assert service._access
+        assert not service._access._at_work
+
+
+async def test_both_passwords_of_a_user_may_come_at_once(tmp_path: Path) -> None:
+    old = users_of({"alice": {"*": ALL}}, "old").get("alice")
+    new = users_of({"alice": {"*": ALL}}, "new").get("alice")
+    assert old
+    assert new
+    both = Users({"alice": old._replace(hashes=new.hashes + old.hashes)})
+    async with with_users(tmp_path) as service:
+        service.change_users(both)
+        peers = [service.connect() for _ in range(40)]
+        for number, peer in enumerate(peers):
+            peer.send(f"AUTH alice {'new' if number % 2 else 'old'}\n")
+        assert [await peer.line() for peer in peers] == ["OK"] * 40
 
 
 async def test_what_is_nobody_fails_as_a_wrong_password_does(tmp_path: Path) -> None:
