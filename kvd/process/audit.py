@@ -2,12 +2,14 @@
 
 Lines that are alike but for their key are counted: the first is written at once, the others of the same second and
 peer together.  A line that cannot be written is lost, and said to be: a verb that must not act unseen asks first.
+What was counted, and so done, is kept until it can be written.
 """
 
 import asyncio
 import json
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -49,12 +51,17 @@ class Audit:
             logger.error("cannot open %r anew, and write on to what it was: %s", self._path, error.strerror)
             return
         self.flush()
+        self._take(descriptor)
+
+    def _take(self, descriptor: int) -> None:
         os.close(self._descriptor)
         self._descriptor, self._is_amid = descriptor, False
 
     def close(self) -> None:
         """Write what was only counted."""
         self.flush()
+        if self._timer:
+            self._timer.cancel()
         os.close(self._descriptor)
 
     def note(self, event: str, place: str, facts: Mapping[str, object], key: str | None = None) -> bool:
@@ -63,17 +70,21 @@ class Audit:
         place: where the peer is, without its port.  facts: more that is told, by name.  key: what it was about.
         """
         alike = (event, place, *facts.items())
-        if alike in self._more:
+        if alike in self._more and not self._is_broken:
             self._more[alike] += 1
-            return not self._is_broken
+            return True
         about = {} if key is None else {"key": key}
         line = {"event": event, "peer": place, **facts}
         if not self._write(line | about):
             return False
-        self._more[alike], self._lines[alike] = 0, line
+        self._count(alike, line)
+        return True
+
+    def _count(self, alike: tuple[object, ...], line: dict[str, object], more: int = 0) -> None:
+        """Write with others like it, in a while, that there were so many more."""
+        self._more[alike], self._lines[alike] = self._more.get(alike, 0) + more, line
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self.flush)
-        return True
 
     def flush(self) -> None:
         """Write how many more there were of each."""
@@ -83,15 +94,16 @@ class Audit:
         more, lines = self._more, self._lines
         self._more, self._lines = {}, {}
         for alike, times in more.items():
-            if times:
-                self._write(lines[alike] | {"repeated": times})
+            if times and not self._write(lines[alike] | {"repeated": times}):
+                self._count(alike, lines[alike], times)
 
     def _write(self, line: dict[str, object]) -> bool:
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         data = json.dumps({"time": when, "process": os.getpid(), **line}).encode() + b"\n"
-        # What was cut short by a full disk is no line.
-        data = b"\n" + data if self._is_amid else data
         try:
+            self._see_that_it_is_there()
+            # What was cut short by a full disk is no line.
+            data = b"\n" + data if self._is_amid else data
             written = os.write(self._descriptor, data)
             self._is_amid = written < len(data)
             why = "no space" if self._is_amid else ""
@@ -101,3 +113,9 @@ class Audit:
             logger.error("cannot write to %r: %s; nobody can log in until it can be written", self._path, why)
         self._is_broken = bool(why)
         return not why
+
+    def _see_that_it_is_there(self) -> None:
+        """Make it anew if it was removed: nobody would ever read what is written to it.  Raises OSError."""
+        found = os.fstat(self._descriptor)
+        if stat.S_ISREG(found.st_mode) and not found.st_nlink:
+            self._take(self._open())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kvd.process.audit import Audit
 from tests.support.access import PASSWORD, users_text
 from tests.support.daemons import one_line_error, run_kvd
 from tests.support.kvctl import run
@@ -153,12 +155,55 @@ def test_a_file_that_was_moved_away_is_made_anew_and_by_all_workers(
     audit.rename(tmp_path / "audit.1")
     reload(daemon)
     assert lines(audit) == [{"event": "users", "peer": "", "users": 2}] * 2
-    audit.unlink()
+    audit.rename(tmp_path / "audit.2")
     audit.mkdir()
     reload(daemon)
     assert daemon.says("cannot open")
     with daemon.connect() as peer:
         assert peer.ask(f"AUTH alice {PASSWORD}") == "OK"
+
+
+def test_where_it_was_removed_nobody_logs_in_until_it_can_be_made_anew(
+    start_daemon: StartDaemon, users: Path, tmp_path: Path
+) -> None:
+    """What is written to a file that has no name is never read."""
+    directory = tmp_path / "log"
+    directory.mkdir()
+    audit = directory / "audit"
+    daemon = start(start_daemon, users, audit)
+    login = f"AUTH alice {PASSWORD}"
+    with daemon.connect() as peer:
+        assert peer.ask(login) == "OK"
+        shutil.rmtree(directory)
+        # What is counted with a line that was written before cannot be told from one that is written.
+        wait_for("a refusal", lambda: peer.ask(login).startswith("ERR unavailable the audit log cannot be written"))
+        reload(daemon)
+        assert peer.ask(login).startswith("ERR unavailable the audit log cannot be written")
+        assert peer.ask("SET a 1").startswith("OK ")
+        directory.mkdir()
+        assert peer.ask(login) == "OK"
+    assert {"event": "auth", "peer": "127.0.0.1", "user": "alice", "ok": True} in lines(audit)
+
+
+async def test_what_was_counted_is_written_once_it_can_be(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    audit, link = tmp_path / "audit", tmp_path / "link"
+    link.symlink_to(audit)
+    log = Audit(str(link))
+    try:
+        # The first is written; two more are done, and counted; the last is refused.
+        assert [log.note("auth", "here", {"ok": True}) for _ in range(3)] == [True] * 3
+        os.truncate(audit, 0)
+        os.dup2(full := os.open("/dev/full", os.O_WRONLY), log._descriptor)
+        os.close(full)
+        log.flush()
+        assert not log.note("auth", "here", {"ok": True})
+        log.reopen()
+        log.flush()
+    finally:
+        log.close()
+    assert lines(audit) == [{"event": "auth", "peer": "here", "ok": True, "repeated": 2}]
 
 
 def test_it_is_refused_where_it_cannot_be_made_or_has_nothing_to_tell(users: Path, tmp_path: Path) -> None:
