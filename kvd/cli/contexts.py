@@ -24,6 +24,8 @@ FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no":
 """What a variable of an option without an argument may be."""
 FILES = ("ca", "cert", "key", "password-file")
 """Settings that name files: those without a / or a ~ before them are beside the file of settings."""
+MOST_BYTES = 1 << 20
+"""Of the file of settings."""
 
 Given = tuple[str, Any]
 """Where a setting comes from, for messages, and what it is: text for its reader, or a bool."""
@@ -69,13 +71,16 @@ def path() -> Path:
 def _file() -> dict[str, Any]:
     """What the file says, {} if there is none."""
     try:
-        text = path().read_bytes()
+        with path().open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         if os.environ.get(FILE_VARIABLE):
             raise _wrong("there is no such file") from None
         return {}
     except OSError as error:
         raise _wrong(f"cannot read it ({error.strerror})") from None
+    if len(text) > MOST_BYTES:
+        raise _wrong(f"it has more than {MOST_BYTES} bytes; expected a TOML file of contexts")
     import tomllib  # some milliseconds, for those who have a file
 
     try:

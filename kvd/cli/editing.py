@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, say
 from kvd.cli.status import CANNOT_RUN, UNWRITTEN, Failure, asking
-from kvd.client import Client, Conflict, Item, WatchOptions, connect
+from kvd.client import LARGEST_VALUE, Client, Conflict, Item, WatchOptions, connect
 from kvd.errors import Denied
 
 EDITORS = ("VISUAL", "EDITOR")
@@ -30,7 +30,8 @@ def prepare_edit(args: Arguments) -> None:
         file = Path(name)
         _fill(file, old)
         _run_editor(file)
-        new = file.read_bytes()
+        with file.open("rb") as edited:
+            new = edited.read(LARGEST_VALUE + 1)
     except OSError as error:
         raise Failure(UNWRITTEN, f"edit: cannot use a temporary file ({error.strerror})") from None
     if not old.endswith(b"\n") and new != old:

@@ -11,6 +11,11 @@ from kvd.cli.progress import Advance
 from kvd.cli.status import LOST, USAGE, Failure
 from kvd.cli.writes import Writes, source
 
+HEAD = 1 << 16
+"""Bytes in which a document begins."""
+BEFORE = b" \t\r\n\0\xef\xbb\xbf\xfe\xff"
+"""What stands before it: white space, also of UTF-16, and byte order marks."""
+BEGINNINGS = (b"{", b"[")
 BATCH = 500
 """Keys of a Redis that are asked for at once."""
 PATIENCE = 30.0
@@ -40,11 +45,15 @@ def consul(writes: Writes, path: str | None, advance: Advance) -> None:
 
 def _document(path: str | None, what: str, kind: type) -> Any:
     with source(path) as file:
-        data = file.read()
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        raise Failure(USAGE, f"expected {what}, which is JSON", "nothing was written") from None
+        data = file.read(HEAD)
+        try:
+            if data.lstrip(BEFORE)[:1] in BEGINNINGS:  # what is no document may have no end
+                data += file.read()
+            found = json.loads(data)
+        except MemoryError:
+            raise Failure(USAGE, f"there is too little memory for {what}", "nothing was written") from None
+        except (ValueError, RecursionError):
+            raise Failure(USAGE, f"expected {what}, which is JSON", "nothing was written") from None
     if not isinstance(found, kind):
         raise Failure(USAGE, f"expected {what}", "nothing was written")
     return found

@@ -15,9 +15,12 @@ from kvd.cli.status import ABSENT, DONE, LOST, USAGE, Failure, failure_of, most_
 from kvd.client import replies
 from kvd.client.lines import STATUS, Line, Reply
 from kvd.client.raw import RawLines
+from kvd.client.received import LONGEST_LINE
 from kvd.errors import ConnectionLost, KvdError
 
 PIECE = 1 << 16
+LONGEST_WHOLE = 1 << 20
+"""Bytes of a line that is kept until its end has come; what is longer is sent as it comes."""
 LOOK = 1.0
 """Seconds after which it is looked again whether an answer is due, for it is another thread that asks."""
 
@@ -48,6 +51,10 @@ def send(args: Arguments, out: Output) -> None:
         Sending(daemon, out if sys.stdout.isatty() and not args["--raw"] else None).run()
 
 
+class TooLong(Exception):
+    """A line goes on for longer than any daemon reads."""
+
+
 class Sending:
     """Lines that one thread sends, and whose replies another one prints."""
 
@@ -57,9 +64,12 @@ class Sending:
         self._asked: deque[tuple[int, bytes]] = deque()
         """Lines without an answer, with their numbers."""
         self._is_watching = self._nobody_reads = self._is_sent = False
+        self._is_within = False
+        """Whether a long line is being sent, whose answer is not due."""
         self._begun = 0
         """The line of the BEGIN whose transaction is open, 0: none is."""
-        self._unreadable: OSError | None = None
+        self._unread = ""
+        """Why standard input was not read to its end."""
         self._status = DONE
 
     def run(self) -> None:
@@ -85,9 +95,11 @@ class Sending:
     def _send(self) -> None:
         try:
             self._send_all()
+        except TooLong as error:
+            self._unread = str(error)
         except OSError as error:
-            self._unreadable = error
-        self._is_sent = True
+            self._unread = f"cannot read standard input ({error.strerror})"
+        self._is_sent, self._is_within = True, False
         # Before all is answered nobody is told that nothing more comes: a balancer may drop the replies then.
         if self._is_done:
             self._daemon.finish()
@@ -95,18 +107,37 @@ class Sending:
     def _send_all(self) -> None:
         """Send lines as they come, up to QUIT: what stands after it would not be run."""
         number = 1
-        begun: list[bytes] = []
+        begun = b""
         while data := os.read(0, PIECE):
-            ended, found, rest = data.rpartition(b"\n")
+            ended, found, begun = (begun + data).rpartition(b"\n")
             if found:
-                lines = b"".join((*begun, ended)).split(b"\n")
+                lines = ended.split(b"\n")
                 if not self._ask(number, lines):
                     return
                 number += len(lines)
-                begun = []
-            begun.append(rest)
-        if any(begun):
-            self._ask(number, [b"".join(begun)])
+            if len(begun) > LONGEST_WHOLE:
+                begun = self._send_long(number, begun)
+                number += 1
+        if begun:
+            self._ask(number, [begun])
+
+    def _send_long(self, number: int, data: bytes) -> bytes:
+        """Send a line as it comes, which may have no end; return what came after it.  Raises TooLong."""
+        self._is_within = True
+        self._asked.append((number, data[:PIECE]))
+        size = 0
+        while data:
+            line, end, rest = data.partition(b"\n")
+            size += len(line)
+            if size > LONGEST_LINE:
+                raise TooLong(f"line {number} is longer than any that a daemon takes, and the last that was looked at")
+            self._daemon.send_all(line + end)
+            if end:
+                self._is_within = False
+                return rest
+            data = os.read(0, PIECE)
+        self._daemon.send_all(b"\n")
+        return b""
 
     def _ask(self, number: int, lines: Sequence[bytes]) -> bool:
         """Send some; return whether more may be sent."""
@@ -122,7 +153,7 @@ class Sending:
 
     def _receive(self) -> list[bytes]:
         """What has come within a while."""
-        self._daemon.expect(bool(self._asked))
+        self._daemon.expect(len(self._asked) > self._is_within)
         try:
             return self._daemon.receive(time.monotonic() + LOOK)
         except TimeoutError:
@@ -179,8 +210,8 @@ class Sending:
 
     def _end(self) -> None:
         """What all of it came to."""
-        if self._unreadable:
-            raise Failure(USAGE, f"cannot read standard input ({self._unreadable.strerror})")
+        if self._unread:
+            raise Failure(most_serious((self._status, USAGE)), self._unread)
         if self._begun:
             text = f"line {self._begun}: no COMMIT came after this BEGIN: nothing of the transaction was done"
             raise Failure(most_serious((self._status, USAGE)), text)

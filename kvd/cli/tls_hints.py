@@ -3,14 +3,16 @@
 import re
 import ssl
 from contextlib import suppress
-from pathlib import Path
 
 from kvd import validity
 from kvd.cli.output import say
 from kvd.client import Unreachable
 from kvd.client.dialing import parse_target
 from kvd.errors import Refusal
+from kvd.opening import open_file
 
+MOST_BYTES = 1 << 20
+"""Of a file of certificates that is looked at."""
 PATIENCE = 5
 """Seconds for a look at a certificate that was refused."""
 NO_TLS = "without --tls, --ca, --cert and --key, and without tls: in --addr, kvctl speaks none"
@@ -58,7 +60,8 @@ def hint(error: Unreachable | Refusal) -> str:
 def look_at(cert: str) -> None:
     """Say so if one's own certificate is not valid: who refuses it does not say when it was.  The daemon decides."""
     with suppress(OSError, ValueError, IndexError):  # what is no certificate is refused by who uses it
-        begin, end = own = validity.validities(Path(cert).read_bytes())[0]
+        with open_file(cert) as file:
+            begin, end = own = validity.validities(file.read(MOST_BYTES))[0]
         if not begin <= validity.now() <= end:
             say(f"--cert: the certificate {own.complaint(validity.now())}")
 

@@ -13,6 +13,7 @@ from kvd.cli.output import Output
 from kvd.cli.shell.memory import Memory, changes_something
 from kvd.cli.status import LOST, REFUSED, UNAVAILABLE, UNKNOWN, USAGE, Failure, asking, most_serious
 from kvd.client.line_connection import STATUS, Connect, LineConnection, word_of
+from kvd.client.received import LONGEST_LINE
 from kvd.errors import ConnectionLost
 
 PIECE = 1 << 16
@@ -100,12 +101,18 @@ def _failed(task: asyncio.Task[None]) -> bool:
 
 async def _typed() -> AsyncIterator[bytes]:
     """Yield the lines of standard input.  Raises Failure: the last one has no end."""
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     async for piece in _pieces():
-        *lines, rest = (rest + piece).split(b"\n")
+        *lines, rest = piece.split(b"\n")
         for line in lines:
-            yield line.removesuffix(b"\r")
-    if rest:
+            yield b"".join((*begun, line)).removesuffix(b"\r")
+            begun, size = [], 0
+        begun.append(rest)
+        size += len(rest)
+        if size > LONGEST_LINE:
+            raise Failure(USAGE, "a line on standard input is longer than any that a daemon takes")
+    if size:
         raise Failure(USAGE, "the last line has no line end and was not sent")
 
 
