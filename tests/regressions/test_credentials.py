@@ -174,14 +174,16 @@ def test_the_url_is_read_from_a_file(by: str, redis: Redis, tmp_path: Path, star
     options, environment = ["--store-file", str(file)], {}
     if by == "pipe":
         os.mkfifo(file)
-        writer = subprocess.Popen(["sh", "-c", 'printf "%s\\n" "$1" >"$2"', "sh", redis.tcp_url, file])
+        # What is written stays in it while somebody has it open to read, so that it is there when the daemon comes.
+        held = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        subprocess.run(["sh", "-c", 'printf "%s\\n" "$1" >"$2"', "sh", redis.tcp_url, file], check=True)
     else:
         file.write_bytes(b"\xef\xbb\xbf" + redis.tcp_url.encode() + b"\r\n")
     if by == "environment":
         options, environment = [], {"KVD_STORE_FILE": str(file)}
     daemon = start_daemon("--workers", "2", "--log-level", "debug", *options, is_forked=False, **environment)
     if by == "pipe":
-        assert writer.wait(60) == 0
+        os.close(held)
     with daemon.connect() as peer:
         assert peer.ask("SET a 1") == "OK 1"
         redis.kill()

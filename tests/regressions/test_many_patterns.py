@@ -3,23 +3,17 @@ with 400 watchers of 512 nested prefixes (a/, a/a/, a/a/a/ ...) each, one SET he
 """
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from kvd.wire.words import MAX_KEY, MAX_PATTERNS
+from tests.support.daemons import processor_time
 from tests.support.peers import Peer
 from tests.support.processes import Daemon
 
 pytestmark = pytest.mark.slow
 
 NESTED = " ".join("a/" * depth + "*" for depth in range(1, MAX_KEY // 2))
-
-
-def processor_time(daemon: Daemon) -> float:
-    """Seconds, finer than the ticks of 10 ms that are told elsewhere."""
-    tasks = Path(f"/proc/{daemon.pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def fill(peer: Peer, count: int) -> None:
@@ -38,7 +32,7 @@ def test_many_patterns_are_not_asked_of_every_change(daemon: Daemon) -> None:
 
     def cost(position: str) -> float:
         """Of 30 RESUMEs, each up to its only change that matches, the last."""
-        before = processor_time(daemon)
+        before = processor_time(daemon.pid)
         with ExitStack() as stack:
             peers = [stack.enter_context(daemon.connect()) for _ in range(30)]
             for peer in peers:
@@ -47,10 +41,10 @@ def test_many_patterns_are_not_asked_of_every_change(daemon: Daemon) -> None:
                 assert peer.line() == f"OK {position}"
             for peer in peers:
                 assert peer.line().endswith(" SET end 1")
-        return processor_time(daemon) - before
+        return processor_time(daemon.pid) - before
 
     # A hundred took 11 s of a core, from far, when each change was asked of each pattern.
-    assert sum(cost(far) for _ in range(3)) < 2 * sum(cost(near) for _ in range(3))
+    assert min(cost(far) for _ in range(3)) < 2 * min(cost(near) for _ in range(3))
 
 
 def test_nested_prefixes_cost_as_much_as_the_one_that_covers_them(daemon: Daemon) -> None:
@@ -62,13 +56,13 @@ def test_nested_prefixes_cost_as_much_as_the_one_that_covers_them(daemon: Daemon
             for peer in peers:
                 assert peer.ask(f"WATCH {patterns}").startswith("OK ")
             writer = stack.enter_context(daemon.connect())
-            before = processor_time(daemon)
+            before = processor_time(daemon.pid)
             replies = [writer.ask(f"SET {deepest} {number}") for number in range(200)]
             for peer in peers:
                 assert [line.split("@")[0] for line in peer.lines(200)] == [
                     reply.replace("OK", "CHANGE") for reply in replies
                 ]
-            return processor_time(daemon) - before
+            return processor_time(daemon.pid) - before
 
     alone = cost("a/*")
     # It was 11 times as much.

@@ -1,6 +1,7 @@
 """What tests ask of daemons from outside: how they end, what they hold, who serves."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -68,3 +69,8 @@ def gone(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has taken, with those of threads that have ended, to the nanosecond."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
