@@ -15,10 +15,10 @@ SLOW = "1"
 
 _DISABLED = (
     "MODULE", "DEBUG", "REPLICAOF", "SLAVEOF", "FAILOVER", "SYNC", "PSYNC", "REPLCONF", "CLUSTER", "MIGRATE", "ACL",
-    "SAVE", "BGSAVE",
+    "SAVE", "BGSAVE", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT",
 )  # fmt: skip
-"""Commands that the engine has not: none of them is kvd's, and what is in the append-only file is run, whatever it is;
-also where the three settings below would forbid it to a client."""
+"""Commands that the engine has not: none of them is kvd's, whose keys' times to live are data, and what is in the
+append-only file is run, whatever it is; also where the three settings below would forbid it to a client."""
 _GUARDS = ("enable-module-command", "enable-debug-command", "enable-protected-configs")
 """Settings of Redis 7 and Valkey, all "no"."""
 

@@ -23,7 +23,11 @@ for i, key in ipairs(KEYS) do
   if type ~= 'none' then
     found = true
     if type ~= TYPES[i] then
-      return redis.error_reply('FOREIGN ' .. key .. ' is a ' .. type .. ', not a ' .. TYPES[i])
+      return redis.error_reply('FOREIGN ' .. key .. ' is a ' .. type .. ', not a ' .. TYPES[i] ..
+        ': another program has written to it')
+    elseif redis.call('PTTL', key) >= 0 then
+      return redis.error_reply('FOREIGN ' .. key .. ' is about to expire as a whole, as another program had it: ' ..
+        'redis-cli PERSIST "' .. key .. '" keeps it')
     end
   end
 end

@@ -77,8 +77,9 @@ class LineBuffer:
         is_verb: with what the first line that is not empty must begin, or it is a stranger's; None: with anything.
         """
         self._limit = limit
-        # None once such a line has come.
         self._is_verb = is_verb
+        # Whether a line that is not empty has come.
+        self._begun = False
         self._open = bytearray()
         self._skipping = False
         self._ended = False
@@ -116,7 +117,7 @@ class LineBuffer:
     @property
     def between(self) -> bool:
         """Whether a line has come, and no other has begun: what comes next is a line's beginning."""
-        return not (self._open or self._first or self._is_verb or self._skipping or self._ended)
+        return self._begun and not (self._open or self._first or self._skipping or self._ended)
 
     def feed(self, data: bytes) -> list[Line]:
         """Take the next chunk and give the lines that it completes."""
@@ -132,7 +133,7 @@ class LineBuffer:
         if pieces and (self._open or self._skipping or self._first):
             self._hold(pieces.pop(0), items)
             self._finish(items)
-        while pieces and self._is_verb and not self._ended:
+        while pieces and not (self._begun or self._ended):
             self._hold(pieces.pop(0), items)
             self._finish(items)
         if pieces and not self._ended:
@@ -199,7 +200,7 @@ class LineBuffer:
         if self._first and self._first.getstate()[0]:
             self._end(_NOT_UTF8, items)
             return
-        if self._first and _HTTP_REQUEST(self._open):
+        if not self._begun and _HTTP_REQUEST(self._open):
             self._end(STRANGER, items)
             return
         self._first = None
@@ -214,10 +215,10 @@ class LineBuffer:
 
     def _begins_well(self) -> bool:
         """Whether the present line begins as the first one must, or need not."""
-        if self._is_verb and self._open:
-            if not self._is_verb(bytes(self._open[:LONGEST_VERB]).partition(b" ")[0]):
+        if not self._begun and self._open:
+            if self._is_verb and not self._is_verb(bytes(self._open[:LONGEST_VERB]).partition(b" ")[0]):
                 return False
-            self._is_verb = None
+            self._begun = True
         return True
 
     def _too_long(self) -> TooLong:

@@ -29,7 +29,10 @@ NAMES = [
     "kvd.lock", "redis.lock", "life", "mark", "sums", "run", AOF, "appendonlydir", "dump.rdb", "temp-rewriteaof-1.aof",
     "kvd.lock.new", f"{AOF}.cut-1", "run/redis.sock", "appendonlydir/appendonly.aof.manifest",
 ]  # fmt: skip
-FORBIDDEN = ["MODULE LOAD {}", "DEBUG SLEEP 0", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "SAVE"]
+FORBIDDEN = [
+    "MODULE LOAD {}", "DEBUG SLEEP 0", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "SAVE",
+    "EXPIRE {{kvd}}:data 100", "PEXPIREAT {{kvd}}:meta 99999999999999",
+]  # fmt: skip
 
 
 def commands(*lines: str) -> bytes:

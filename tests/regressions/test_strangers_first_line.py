@@ -68,6 +68,17 @@ def test_a_request_of_http_in_the_first_line_runs_nothing(cut: Cut, end: bytes, 
     assert keys(daemon) == []
 
 
+@CUTS
+@pytest.mark.parametrize("empty", [b"\n", b"\r\n", b"\n\r\n\n"], ids=["LF", "CRLF", "three"])
+def test_a_request_of_http_after_empty_lines_runs_nothing(cut: Cut, empty: bytes, daemon: Daemon) -> None:
+    """Servers of HTTP pass over them (RFC 9112, 2.2), so who smuggles a request may send them first."""
+    for line in (b"SET /key HTTP/1.1", b"PUT http://h/k HTTP/1.1", b"BEGIN /x HTTP/1.1"):
+        *of_empty, reply = sent(daemon, empty + line + b"\r\nX: y\r\n\r\n" + EVIL, cut)
+        assert [told[:16] for told in of_empty] == ["ERR unknown-verb"] * empty.count(b"\n")
+        assert reply.startswith("ERR usage this is a line of HTTP "), line
+    assert keys(daemon) == []
+
+
 @pytest.mark.slow
 @CUTS
 def test_what_only_resembles_http_is_done(cut: Cut, daemon: Daemon) -> None:
@@ -75,7 +86,7 @@ def test_what_only_resembles_http_is_done(cut: Cut, daemon: Daemon) -> None:
         b"SET upstream/version HTTP/1.1", b"SET /a HTTP/1.1 b", b"SET /b HTTP", b"SET /c HTTP/", b"SET /d HTTP/x",
         b"SET /e http/1.1", b"SET httpd://f HTTP/1.1", b"SET /g HTTPS/1.1", b"SET /h  HTTP/1.1", b"SET /i HTTP/1.1 ",
         b"SET /j HTTP/1.", b"SET /k HTTP/1.1.1", b"SET a/l HTTP/1.1", b"PING\nSET /m HTTP/1.1",
-        b"PING\nSET http://n HTTP/1.1", b"\nSET /o HTTP/1.1",
+        b"PING\nSET http://n HTTP/1.1", b" \nSET /o HTTP/1.1",
     ]:  # fmt: skip
         assert sent(daemon, line + b"\nQUIT\n", cut)[-2].startswith("OK "), line
     assert len(keys(daemon)) == 16

@@ -19,6 +19,8 @@ PART_KEYS = 256
 """Keys that are looked at in one step: it keeps the store from other work for about a millisecond."""
 OTHER_PARTS = ("ttl", "owned", "replaced")
 """What is looked at after the keys."""
+TYPES = dict(zip(ALL, (b"hash", b"hash", b"zset", b"zset", b"stream", b"hash", b"zset", b"zset"), strict=True))
+"""What each key of kvd's holds."""
 NUMBERS = ("revision", "floor", "clock", "bytes")
 """Fields of meta that are numbers."""
 
@@ -51,6 +53,7 @@ async def check_end(connection: Connection, size: int) -> list[Finding]:
     Raises as `check`.
     """
     look = Check(connection, lambda _: None)
+    await look.see_that_it_is_kvds()
     if await look.ask(command("HGET", META, "layout")) != LAYOUT.encode():
         return []
     return await LogCheck(look.ask).run(size)
@@ -81,6 +84,7 @@ class Check:
 
     async def run(self) -> Report:
         """Raises as `check`."""
+        await self.see_that_it_is_kvds()
         await self._look_at_meta()
         keys = await self._look_at("data")
         if not await self._is_all_listed():
@@ -94,6 +98,14 @@ class Check:
         # What the log has can be mended.
         lost = [finding for finding in self._findings if not (finding.word == "record" and finding.key in known)]
         return Report(keys, log.changes, list(dict.fromkeys([*lost, *of_log])))
+
+    async def see_that_it_is_kvds(self) -> None:
+        """Raises StartError if a key of kvd's holds what kvd does not keep there, and as `check`."""
+        for key, wanted in TYPES.items():
+            found = await self.ask(command("TYPE", key))
+            if found not in (wanted, b"none"):
+                what = f"{key.decode()} is a {found.decode()}, not a {wanted.decode()}"
+                raise StartError(f"it cannot be checked: {what}: another program has written to it")
 
     async def _is_all_listed(self) -> bool:
         """Whether the index has all keys, and as many as there are: so no others."""

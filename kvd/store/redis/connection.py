@@ -25,8 +25,8 @@ CONNECT_TIMEOUT = 5.0
 
 NOSCRIPT = "NOSCRIPT"
 """First word of Redis's error for a script that is not loaded, and
-SPENT: of our scripts' for a store without revisions left."""
-SPENT = "SPENT"
+SPENT: of our scripts' for a store without revisions left, and FOREIGN: for one that another program has changed."""
+SPENT, FOREIGN = "SPENT", "FOREIGN"
 COPY_IT = f"copy what it holds into a new store (redis-cli HGETALL '{PREFIX}data' shows it)"
 
 Argument = bytes | str | int
@@ -43,7 +43,7 @@ class Rejected(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        if self.word == REFUSED:
+        if self.word in (REFUSED, FOREIGN):
             return text.partition(" ")[2]
         return f"{text.partition(' ')[2]}; {COPY_IT}" if self.word == SPENT else text
 
