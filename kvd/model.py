@@ -211,7 +211,8 @@ class Patterns:
 Outcome = bytes
 """What the store says of one write: digits (with `-` from INCR) for the revision taken or the sum, b"t" done
 without a revision, b"n" no such key, b"c" and digits for a condition that did not hold and the key's present
-revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left: not done;
+revision (of a transaction also `:` and the key), b"a" not a number, b"o" overflow, b"f" no memory left, b"z" it
+depends on a record that cannot be read: not done;
 b"e" and the line with which another daemon refused it;
 of a transaction also AGAIN: what it demands could not be looked at in the time that there is: not done.
 

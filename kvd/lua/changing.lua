@@ -4,6 +4,7 @@
 -- A large value is in big alone, by its change's revision; record and log entry refer to it.  It goes when neither
 -- does: with the record if the log has dropped the change, else with the log entry (trim.lua), and waits in replaced.
 local LARGE = 4096 -- bytes; longer values are apart, so that looking at a record is cheap
+local DAMAGED = 'z' -- the outcome of what depends on a record that cannot be read
 local SHORT = 64 -- bytes; a longer value's CRC-32, which the daemon has computed, is in the digest in its place
 -- What goes to the log: names and values in turn; digests has what is in the digest in the place of some.
 local changes, size, digests = {}, 0, {}
@@ -34,8 +35,12 @@ end
 
 -- A record is replaced that has a deadline, or flags, or is large.  Gives the flags that the new one has.
 local function release(key, raw, deadline, flags)
-  local rev, before, kind, old = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
-  if before ~= '0' and deadline == '0' then
+  local rev, before, kind, old = match(raw, '^(%d+) (%d+) (%a)([^ ]*) ')
+  if not rev then
+    -- Of a damaged one nothing else is known.
+    untimed[#untimed + 1] = key
+    return flags
+  elseif before ~= '0' and deadline == '0' then
     untimed[#untimed + 1] = key
   end
   if old ~= '' then
@@ -103,15 +108,17 @@ remove = function(letter, key, raw)
 end
 
 -- The record of a key, which ends here if it has expired; and whether it is simple: has no deadline and no flags, and
--- is not large.
+-- is not large; and whether it is damaged, so that nothing is known of it.
 local function present(key)
   local raw = records[key]
   if not raw or find(raw, '^%d+ 0 %l ') then
     return raw, true
   end
-  local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
+  local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*) ')
   local head = key
-  if flags ~= '' then
+  if not deadline then
+    return raw, false, true
+  elseif flags ~= '' then
     head, deadline = family().head_of(key, flags, deadline)
   end
   if deadline == '0' or tonumber(deadline) > present_time() then
@@ -124,9 +131,12 @@ local function present(key)
   return false, true
 end
 
--- Whether a condition does not hold: if so, the present revision.
+-- Whether a condition does not hold: if so, the present revision; or the outcome for a record that cannot be read.
 local function conflict(raw, condition)
-  local rev = raw and match(raw, '^%d+') or '0'
+  local rev = raw and match(raw, '^(%d+) %d+ %a[^ ]* ') or '0'
+  if raw and rev == '0' then
+    return DAMAGED
+  end
   local wanted, store = match(condition, '^(%d+)@?(.*)$')
   return (wanted ~= rev or store ~= '' and store ~= kept[4]) and 'c' .. rev
 end

@@ -1,9 +1,10 @@
 -- What a transaction may demand beyond conditions of the keys that it writes.
 
 -- One function a demand; each gives the conflict, or nothing if what is demanded holds.
--- records: those of keys as they are in this batch, false for none; adds: what it adds to the index; changes: what it
--- adds to the log; present: ends a key that has expired; is_expired: whether a key with a record has
-local function make_checks(records, adds, changes, present, present_time, is_expired)
+-- damaged: the outcome where a record cannot be read; records: those of keys as they are in this batch, false for none;
+-- adds: what it adds to the index; changes: what it adds to the log; present: ends a key that has expired; is_expired: whether a key
+-- with a record has
+local function make_checks(damaged, records, adds, changes, present, present_time, is_expired)
   -- All in here, so that it costs nothing where nobody asks.
   local sub = string.sub
   local LOOKED_AT = 1000 -- keys that are over, or gone, at the most for one batch, and changes: a millisecond each
@@ -60,7 +61,8 @@ local function make_checks(records, adds, changes, present, present_time, is_exp
     if added and (not first or precedes(added, first)) then
       first = added
     end
-    return first and 'c' .. match(records[first], '^%d+') .. ':' .. first
+    local rev = first and match(records[first], '^(%d+) %d+ %a[^ ]* ')
+    return rev and 'c' .. rev .. ':' .. first or first and damaged
   end
 
   -- The keys of the log's last changes, as far as they were needed: by revision, after one; and the last revision of

@@ -5,9 +5,11 @@ if joins then
   join = function(from, free)
     local key, third, value, owner = ARGV[from + 1], ARGV[from + 2], ARGV[from + 3], ARGV[from + 4]
     local condition = ARGV[from + 5]
-    local of = present(owner)
-    local raw, simple = present(key)
-    if condition == '*' then
+    local of, _, unknown = present(owner)
+    local raw, simple, damaged = present(key)
+    if damaged or unknown then
+      return DAMAGED
+    elseif condition == '*' then
       key, raw, simple = numbered(key)
       condition, free = '0', false
     end

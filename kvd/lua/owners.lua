@@ -32,8 +32,9 @@ local function kinship(read)
   function kin.head_of(key, flags, deadline)
     local owner = kin.owner_in(flags)
     local raw = owner and read(owner)
-    if raw then
-      return owner, string.match(raw, '^%d+ (%d+)')
+    local ends = raw and string.match(raw, '^%d+ (%d+) ')
+    if ends then
+      return owner, ends
     end
     return key, deadline
   end

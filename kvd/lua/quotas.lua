@@ -7,10 +7,10 @@ local PIECE = 500 -- keys that are counted in one call: their records have up to
 local MINUTE, DAY = 60000, 86400000 -- ms; a count for which no limit was asked for a day is dropped
 local WHOLE = '*'
 
--- The bytes of a record's value.
+-- The bytes of a record's value, all that there is of one that cannot be read.
 local function length_of(raw)
   local kind, at = string.match(raw, '^%d+ %d+ (%a)[^ ]* ()')
-  return (kind == 'T' or kind == 'B') and tonumber(string.sub(raw, at)) or #raw - at + 1
+  return (kind == 'T' or kind == 'B') and tonumber(string.sub(raw, at)) or #raw - (at or 1) + 1
 end
 
 -- It is made where it is needed, for that takes as long as a write.

@@ -8,13 +8,14 @@ local function may_tell(now)
 end
 
 -- What records tell, by their keys: the expired keys, in the order of their bytes; large values that the log
--- refers to, as ZADD takes them, and others.  Nothing, if a key lives with another, or others with it.
+-- refers to, as ZADD takes them, and others.  Nothing, if a key lives with another, or others with it, or a record cannot
+-- be read.
 local function look_at(records, now)
   local ended, waiting, dropped = {}, {}, {}
   for key, raw in pairs(records) do
     if raw and not find(raw, '^%d+ 0 %l ') then
-      local rev, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*)')
-      if find(flags, ';[ow]') then
+      local rev, deadline, kind, flags = match(raw, '^(%d+) (%d+) (%a)([^ ]*) ')
+      if not rev or find(flags, ';[ow]') then
         return nil
       end
       if deadline ~= '0' and tonumber(deadline) <= tonumber(now) then

@@ -1,11 +1,21 @@
 -- Applies one write of a batch, as its letter says (write.lua).
 
+-- Whether one takes no notice of what was there before, so that it does not matter if that is damaged: unless others may
+-- live with the key, or it with them, or it is counted.
+local function is_blind(from)
+  local letter = ARGV[from]
+  return (letter == 't' or letter == 'b' or letter == 'p' and ARGV[from + 5] == '') and
+    redis.call('EXISTS', KEYS[8]) == 0 and not (quotas and quotas.has(ARGV[from + 1]))
+end
+
 -- One write, and what it comes to.  Free: its condition was looked at.
 local same_life, same_deadline
 local function single(from, free)
   local letter, key, third = ARGV[from], ARGV[from + 1], ARGV[from + 2]
-  local raw, simple = present(key)
-  if letter == 'i' then
+  local raw, simple, damaged = present(key)
+  if damaged and not is_blind(from) then
+    return DAMAGED
+  elseif letter == 'i' then
     return increment(key, raw, simple, third)
   elseif letter == 'p' then
     local life, condition = ARGV[from + 4], ARGV[from + 5]

@@ -5,13 +5,15 @@ if grouped then
   local none, unchanged
   if checked then
     local function is_expired(key, raw)
-      local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*)')
-      if flags ~= '' then
+      local deadline, flags = match(raw, '^%d+ (%d+) %a([^ ]*) ')
+      if not deadline then
+        return false
+      elseif flags ~= '' then
         deadline = select(2, family().head_of(key, flags, deadline))
       end
       return deadline ~= '0' and tonumber(deadline) <= present_time()
     end
-    none, unchanged = make_checks(records, adds, changes, present, present_time, is_expired)
+    none, unchanged = make_checks(DAMAGED, records, adds, changes, present, present_time, is_expired)
   end
 
   -- Where the write after one begins.
@@ -41,14 +43,17 @@ if grouped then
     if letter == 'w' then
       present(ARGV[from + 4])
     end
-    local raw = present(key)
+    local raw, _, damaged = present(key)
+    if damaged and not is_blind(from) then
+      return DAMAGED
+    end
     local condition, failed = condition_of(from, letter), nil
     if letter == 'k' then
       failed = not raw and 'c0'
     elseif condition ~= '' then
       failed = conflict(raw, condition)
     end
-    return failed and failed .. ':' .. key
+    return failed and failed ~= DAMAGED and failed .. ':' .. key or failed
   end
 
   -- That of the first one from one place to another that has some.
@@ -148,7 +153,7 @@ if grouped then
       if made and made.together - before > MOST_WARDS then
         outcome = 'x'
       end
-      if find(outcome, '^[aofblmxc]') then
+      if find(outcome, '^[aofblmxcz]') then
         restore(saved)
         return taken and outcome .. ':' .. taken or outcome, till
       end

@@ -76,6 +76,10 @@ REFUSED: dict[Outcome, Refusal] = {
     b"b": Usage("a key lives with one that lives by itself: no owner lives with another"),
     b"m": TooLong("as many keys live with that one as may (--owner-keys)"),
     b"x": TooLong("a transaction takes at most 1000 keys along with their owners"),
+    b"z": Unavailable(
+        "the store is damaged: a record cannot be read, and this depends on it; kvd check says which one; "
+        "SET or PUT of its key replaces it"
+    ),
     b"u": Unavailable("the store cannot be reached; this was not done; try again"),
     b"U": Uncertain("the store was lost under this write, which may have been done"),
 }

@@ -1,10 +1,18 @@
 """A record that cannot be read is refused to who reads it, and to nobody else: the daemon goes on."""
 
+from pathlib import Path
+
+import pytest
+
+from tests.support.access import PASSWORD, users_text
 from tests.support.checking import ask_engine
-from tests.support.processes import Daemon
+from tests.support.peers import Peer
+from tests.support.processes import Daemon, StartDaemon
 
 DATA = "{kvd}:data"
 LARGE = "L" * 5000
+RAWS = [b"what", b"2 0(t 2", b"2 x t 2", b"x 0 t 2", b"2 0", b"2 0 t", b"", b"2  t 5", b"2 5x t 1"]
+DAMAGED = "ERR unavailable the store is damaged: a record cannot be read"
 
 
 def test_who_reads_a_damaged_record_is_refused_alone(daemon: Daemon) -> None:
@@ -33,3 +41,104 @@ def test_a_large_value_whose_record_is_damaged_meanwhile_is_refused(daemon: Daem
         ask_engine(daemon.data, "HSET", DATA, "large", b"1 0 T;")
         assert peer.ask("GET large").startswith("ERR unavailable the store is damaged")
         assert peer.ask("PING") == "OK"
+
+
+def damage(daemon: Daemon, key: str, raw: bytes) -> None:
+    ask_engine(daemon.data, "HSET", DATA, key, raw)
+    ask_engine(daemon.data, "ZADD", "{kvd}:index", 0, key)
+
+
+@pytest.mark.parametrize("raw", RAWS)
+def test_a_write_that_depends_on_a_damaged_record_is_refused_alone(daemon: Daemon, raw: bytes) -> None:
+    """The engine's words about a script were the reply, also to those whose writes were in the same batch."""
+    with daemon.connect() as peer:
+        assert peer.ask("PUT timed ttl=1000 = 1").startswith("OK ")
+        damage(daemon, "bad", raw)
+        depending = [
+            "INCR bad", "DEL bad", "DEL bad if=2", "TOUCH bad ttl=5", "PUT bad if=2 = v", "PUT bad if=0 = v",
+            "PUT x with=bad = 1", "PUT bad with=timed = 1",
+        ]  # fmt: skip
+        for line in depending:
+            peer.send(f"SET before {line}\n{line}\nSET after {line}\n")
+            before, refused, after = peer.lines(3)
+            assert (before[:3], refused[: len(DAMAGED)], after[:3]) == ("OK ", DAMAGED, "OK ")
+            if line.startswith(("PUT x", "PUT bad with")):
+                continue
+            peer.send(f"BEGIN\nSET whole {line}\n{line}\nCOMMIT\n")
+            assert peer.lines(4)[-1].startswith(DAMAGED)
+        peer.send("BEGIN\nCHECK bad\nSET whole 1\nCOMMIT\nBEGIN\nCHECK b* if=0\nSET whole 1\nCOMMIT\n")
+        assert [line.startswith(DAMAGED) for line in peer.lines(8)] == [False, False, False, True] * 2
+        assert peer.ask("GET whole") == "NONE"
+        assert ask_engine(daemon.data, "HGET", DATA, "bad") == raw
+
+
+@pytest.mark.parametrize("others", ["", "PUT timed ttl=1000 = 1\n", f"SET large {LARGE}\n"])
+@pytest.mark.parametrize("line", ["SET bad {}", "PUT bad = {}", "PUT bad ttl=1000 = {}", "BEGIN\nSET bad {}\nCOMMIT"])
+def test_what_takes_no_notice_of_a_record_replaces_a_damaged_one(daemon: Daemon, line: str, others: str) -> None:
+    """Whatever else there is in the store; and nothing of the old one is left, such as its deadline."""
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        assert watcher.ask("WATCH bad").startswith("OK ")
+        for number, raw in enumerate(RAWS):
+            peer.send(f"{others}SET first 1\n")
+            peer.lines(others.count("\n") + 1)
+            damage(daemon, "bad", raw)
+            peer.send(f"{line.format(number)}\nGET bad\nTTL bad\n")
+            *_, written, value, ttl = peer.lines(line.count("\n") + 3)
+            assert (written[:3], value) == ("OK ", f"OK {number}")
+            assert (ttl == "OK -") == ("ttl=" not in line)
+            assert watcher.line().endswith(f" SET bad {number}")
+
+
+def test_the_end_of_a_damaged_record_that_had_one_is_not_that_of_the_new_one(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        assert peer.ask("PUT bad ttl=0.5 = 1").startswith("OK ")
+        damage(daemon, "bad", b"what")
+        assert peer.ask("SET bad 2").startswith("OK ")
+        assert ask_engine(daemon.data, "ZSCORE", "{kvd}:ttl", "bad") is None
+        assert peer.ask("TTL bad") == "OK -"
+
+
+def test_damaged_records_that_are_counted_or_expire_do_not_end_all_writing(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """A script that fails amid its effects leaves a change log that is ahead, and every write after it is refused."""
+    file = tmp_path / "users.toml"
+    file.write_text(users_text({"ada": {"a/*": "read,watch,write,max-keys=60"}}))
+    daemon = start_daemon("--users", str(file))
+
+    def login(peer: Peer) -> None:
+        assert peer.ask(f"AUTH ada {PASSWORD}") == "OK"
+
+    with daemon.connect() as peer, daemon.connect() as watcher:
+        login(peer)
+        login(watcher)
+        damage(daemon, "a/first", b"what")
+        assert peer.ask("SET a/1 1").startswith("OK ")
+        assert watcher.ask("WATCH a/*").startswith("OK ")
+        assert peer.ask("PUT a/expires ttl=1 = 1").startswith("OK ")
+        damage(daemon, "a/expires", b"what")
+        assert [watcher.line().partition(" ")[2].partition(" ")[2] for _ in range(2)] == [
+            "SET a/expires 1", "EXPIRE a/expires"
+        ]  # fmt: skip
+        assert peer.ask("SET a/2 1").startswith("OK ")
+        assert peer.ask("SET a/first 1").startswith(DAMAGED)
+        assert peer.ask("COUNT a/*") == "OK 3"
+
+
+def test_damaged_records_of_owners_and_of_what_lives_with_them(daemon: Daemon) -> None:
+    with daemon.connect() as peer:
+        peer.send("PUT o ttl=1000 = 1\nPUT a with=o = 1\nPUT b with=o = 1\nSET c 1\n")
+        assert [line[:3] for line in peer.lines(4)] == ["OK "] * 4
+        damage(daemon, "a", b"what")
+        # It may live with another, and that is not known.
+        assert peer.ask("SET a 2").startswith(DAMAGED)
+        assert peer.ask("SET c 2").startswith("OK ")
+        assert peer.ask("DEL o").startswith("OK ")
+        assert peer.ask("KEYS *") == "KEY c"
+        assert peer.line() == "OK 1"
+        peer.send("PUT o ttl=1000 = 1\nPUT a with=o = 1\n")
+        assert [line[:3] for line in peer.lines(2)] == ["OK "] * 2
+        damage(daemon, "o", b"2 0")
+        assert peer.ask("DEL o").startswith(DAMAGED)
+        assert peer.ask("PUT z with=o = 1").startswith(DAMAGED)
+        assert peer.ask("DEL a").startswith("OK ")

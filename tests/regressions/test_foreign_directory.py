@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kvd.embedded.aof import NAME as AOF
+from tests.support.checking import commands
 from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, needs, wait_for
 from tests.support.users import User, give, modes, needs_root, open_path, run_kvd_as, running
@@ -33,12 +34,6 @@ FORBIDDEN = [
     "MODULE LOAD {}", "DEBUG SLEEP 0", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "SAVE",
     "EXPIRE {{kvd}}:data 100", "PEXPIREAT {{kvd}}:meta 99999999999999",
 ]  # fmt: skip
-
-
-def commands(*lines: str) -> bytes:
-    """An append-only file."""
-    words = [line.encode().split() for line in lines]
-    return b"".join(b"*%d\r\n" % len(line) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in line) for line in words)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(os.symlink, name) for name in NAMES] + [(os.link, "life"), (os.link, AOF)])

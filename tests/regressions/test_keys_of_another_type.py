@@ -6,8 +6,7 @@ and a key of kvd's with a time to live, set by another program, took the whole s
 
 import pytest
 
-from tests.regressions.test_foreign_directory import commands
-from tests.support.checking import check
+from tests.support.checking import check, commands
 from tests.support.daemons import fill, one_line_error, run_kvd
 from tests.support.processes import Daemon, Redis, StartDaemon
 

@@ -1,4 +1,4 @@
-"""kvd check as a program, and an engine that is asked behind its daemon's back."""
+"""kvd check as a program, and engines that are asked, or whose files are written, behind their daemon's back."""
 
 import socket
 import subprocess
@@ -21,6 +21,12 @@ def is_well(data: Path, *options: str) -> bool:
     done = check(data, *options)
     assert done.returncode == 0, done
     return done.stdout.endswith(": all is well\n")
+
+
+def commands(*lines: str) -> bytes:
+    """An append-only file."""
+    words = [line.encode().split() for line in lines]
+    return b"".join(b"*%d\r\n" % len(line) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in line) for line in words)
 
 
 def ask_engine(data: Path, *words: object) -> Any:
