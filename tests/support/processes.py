@@ -46,7 +46,10 @@ def needs(program: str) -> None:
 
 
 def run_forked(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """A run of kvd to its end, as a fork of a process that has loaded the code."""
+    """A run of kvd to its end, as a fork of a process that has loaded the code, unless Python must start for it."""
+    if not _FORKS.can_run(os.environ):
+        command = [sys.executable, "-m", "kvd", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
     done = _FORKS.run(words, os.environ, b"", 2 * PATIENCE)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
