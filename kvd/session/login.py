@@ -154,7 +154,10 @@ class Login:
         found = self._access.user(self._name, self._hash) if self._name else None
         if found is None:
             self._name = self._hash = None
-        self._take(found or user_of(self._identity, self._access))
+            found = user_of(self._identity, self._access)
+            if found and found.name != self.user:
+                found = self._come(found)
+        self._take(found)
         self._changed()
 
     def _come(self, user: User | None) -> User | None:

@@ -1,5 +1,6 @@
 """Where there are users, a certificate's name and the user of a unix socket's peer say who somebody is."""
 
+import json
 import os
 import pwd
 import signal
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from kvd.process.audit import Audit
 from kvd.process.identity import NOBODY, Identity
 from kvd.session.auth import Access
 from kvd.session.identified import user_of
+from kvd.session.login import Login
 from tests.support import tls
 from tests.support.access import PASSWORD, users_of, users_text
 from tests.support.processes import PATIENCE, StartDaemon, wait_for
@@ -36,8 +39,8 @@ while data := connection.recv(1 << 16):
 
 
 @contextmanager
-def access_of(rules: dict[str, dict[str, str]]) -> Iterator[Access]:
-    access = Access(users_of(rules))
+def access_of(rules: dict[str, dict[str, str]], audit: Audit | None = None) -> Iterator[Access]:
+    access = Access(users_of(rules), audit)
     yield access
     access.close()
 
@@ -65,6 +68,28 @@ def test_whom_a_connection_says_that_its_peer_is() -> None:
     with access_of({"ada": {"a*": "read"}}) as access:
         assert user_of(NOBODY, access) is None
         assert user_of(Identity(certificate="eve"), access) is None
+
+
+async def test_who_becomes_a_user_by_a_change_of_the_users_is_noted_as_who_comes_is(tmp_path: Path) -> None:
+    audit, link = tmp_path / "audit", tmp_path / "link"
+    link.symlink_to(audit)
+    with access_of({}, Audit(str(link))) as access:
+        login = Login(access, "here", lambda: None, Identity(certificate="ada"))
+        for _ in range(2):
+            access.change(users_of({"ada": {"a*": "read"}}))
+            assert login.user == "ada"
+        access.change(users_of({}))
+        assert login.user == ""
+        link.unlink()
+        link.symlink_to("/dev/full")
+        access.change(users_of({"ada": {"a*": "read"}}))
+        # As long as that cannot be noted.
+        assert login.user == ("" if Path("/dev/full").exists() else "ada")
+    noted = [json.loads(line) for line in audit.read_text().splitlines()]
+    logins = [line for line in noted if line["event"] == "auth"]
+    assert [(line["peer"], line["user"], line["ok"], line["by"]) for line in logins] == [
+        ("here", "ada", True, "certificate")
+    ]
 
 
 def test_the_name_in_a_certificate_is_the_user(start_daemon: StartDaemon, tmp_path: Path) -> None:
