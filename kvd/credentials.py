@@ -18,6 +18,8 @@ SHORTEST = 4
 
 # What is before the last @ of an address, however the slashes before it were written, but for EXPECTED itself.
 _USER = re.compile(r"(:/++)(?!\[user:password@\])\S*@")
+# The same without a scheme, for what was typed in the place of something else: of a path it is a part.
+_BARE_USER = re.compile(r"^([^\s:/]*:)(?!/)\S*@")
 _PASSWORD = re.compile(r"(pass\w*=)[^&\s]+", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?[0-9]*").fullmatch
 
@@ -42,6 +44,11 @@ def masked(text: str) -> str:
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _PASSWORD.sub(r"\1***", _USER.sub(r"\1***@", text))
+
+
+def masked_value(given: str) -> str:
+    """An option's value for a message about it, without the credentials that it has as a URL, or as the rest of one."""
+    return masked(repr(_BARE_USER.sub(r"\1***@", given)))
 
 
 def checked_url(url: str, where: str) -> str:

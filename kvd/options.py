@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from kvd.credentials import masked
+from kvd.credentials import masked_value
 from kvd.errors import StartError
 from kvd.memory import readable
 
@@ -216,4 +216,4 @@ def seconds(zero: str) -> Reader:
 
 def shown(given: str) -> str:
     """What was given, for a message."""
-    return masked(repr(given))
+    return masked_value(given)
