@@ -15,19 +15,17 @@ from kvd.errors import KvdError
 
 REPORTS = 10.0
 """Seconds between two reports."""
-RECONNECT = 10**9
-"""Seconds: a daemon that is away is waited for."""
 
 
 async def mirror(args: Arguments, out: Output) -> None:
     """Mirror until it is ended.  Raises Failure, KvdError."""
     pattern = args["<PATTERN>"] or "*"
     options = how(args)
+    await _check_stores(args)
     async with (
-        await connect(args["<SRC>"], reconnect=RECONNECT, **options) as source,
-        await connect(args["<DST>"], reconnect=RECONNECT, **options) as destination,
+        await connect(args["<SRC>"], **options) as source,
+        await connect(args["<DST>"], **options) as destination,
     ):
-        await _check_stores(source, destination)
         mirrored = Mirrored(destination, pattern)
         await mirrored.begin(replace=args["--replace"])
         retrying = Retrying()
@@ -40,8 +38,13 @@ async def mirror(args: Arguments, out: Output) -> None:
             await Mirroring(source, changes, mirrored, out, args["--report"] or REPORTS).run()
 
 
-async def _check_stores(source: Client, destination: Client) -> None:
-    first, second = [(await kv.info()).get("store") for kv in (source, destination)]
+async def _check_stores(args: Arguments) -> None:
+    """Ask both, once: what answers nothing is told of at once, and not waited for, before there is a mirror."""
+    stores = []
+    for address in (args["<SRC>"], args["<DST>"]):
+        async with await connect(address, reconnect=0, **how(args)) as kv:
+            stores.append((await kv.info()).get("store"))
+    first, second = stores
     if first == second:
         raise Failure(USAGE, "both are of one store, which needs no mirror")
 

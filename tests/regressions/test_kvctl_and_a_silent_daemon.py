@@ -71,6 +71,17 @@ def test_a_daemon_that_answers_nothing_is_given_up(words: list[str], status: int
     assert ADVICE not in says
 
 
+@pytest.mark.parametrize("silent", [0, 1], ids=["source", "destination"])
+def test_a_mirror_of_a_daemon_that_answers_nothing_does_not_begin(daemon: Daemon, silent: int) -> None:
+    """Found: it asked again for ever, and said nothing."""
+    with answering_pings_only() as address:
+        pair = [daemon.addr, daemon.addr]
+        pair[silent] = address
+        results = iter(lambda: run("--timeout", "0.5", "mirror", *pair), None)
+        says = complaint(next(result for result in results if address.encode() in result.stderr), 3)
+    assert "no byte from the daemon for 0.5 s" in says or "cannot reach kvd" in says
+
+
 def test_a_watch_gives_up_a_daemon_that_is_stopped_and_goes_on_when_it_is_there(daemon: Daemon) -> None:
     with watching(daemon.addr, "--timeout", "4") as watch:
         printed(run("--addr", daemon.addr, "set", "k", "v"))
