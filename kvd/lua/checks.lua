@@ -2,8 +2,8 @@
 
 -- One function a demand; each gives the conflict, or nothing if what is demanded holds.
 -- damaged: the outcome where a record cannot be read; records: those of keys as they are in this batch, false for none;
--- adds: what it adds to the index; changes: what it adds to the log; present: ends a key that has expired; is_expired: whether a key
--- with a record has
+-- adds: what it adds to the index; changes: what it adds to the log; present: ends a key that has expired; is_expired:
+-- whether a key with a record has
 local function make_checks(damaged, records, adds, changes, present, present_time, is_expired)
   -- All in here, so that it costs nothing where nobody asks.
   local sub = string.sub
