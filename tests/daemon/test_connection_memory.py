@@ -146,10 +146,12 @@ def test_pages_that_are_asked_for_together_are_counted_as_they_come(ways: str, b
     }[ways]  # fmt: skip
     port = http_port_of(budget) if ways == "http" else budget.port
     ended = fact(budget, "limited-memory")
+    # Of the pages of HTTP, which take long to make, the kernel has the first two.
+    many = MANY // 2 if ways == "http" else MANY
     with growing_less_than(3 * LIMIT, budget), ExitStack() as stack:
-        for _ in range(MANY):
+        for _ in range(many):
             stack.enter_context(slow_reader(budget, port)).send(request)
-        wait_for("some to be ended", lambda: fact(budget, "limited-memory") > ended + MANY / 2)
+        wait_for("some to be ended", lambda: fact(budget, "limited-memory") > ended + many / 2)
         # Who goes over it is ended a moment later.
         wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
