@@ -18,7 +18,7 @@ from kvd.edge.parsing import OPTIONS, Parser
 from kvd.edge.pipe import position_of
 from kvd.edge.relaying import refusal_of
 from kvd.edge.upstream import Unfit, Upstream
-from kvd.errors import ConnectionLost, KvdError
+from kvd.errors import ConnectionLost, Denied, KvdError, NotAuthenticated
 from kvd.model import Position
 from kvd.watch.hub import WHY_ALL_END, Hub
 
@@ -79,6 +79,8 @@ class Feed:
                 except TimedOut:
                     self.silent(lines.address)
                     raise
+                except (NotAuthenticated, Denied) as error:
+                    raise self._upstream.refused(lines.address, error) from None
                 finally:
                     self._lines = self._parser = None
                     await lines.close()
@@ -124,6 +126,7 @@ class Feed:
                         self._begin(parser, line)
                         self._parser = parser
                         backoff.reset()
+                        self._upstream.follows(lines.address)
                         logger.info("follows %s at %s", lines.address, rest.decode())
                 elif word in (b"END", b"ERR"):
                     self._end(word, rest)

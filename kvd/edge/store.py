@@ -17,13 +17,11 @@ from kvd.edge.proof import LEAST_PROBE, Proof
 from kvd.edge.reading import Reading
 from kvd.edge.relaying import Relay
 from kvd.edge.tunnel import Tunnel
-from kvd.edge.upstream import Unfit, Upstream, shown
+from kvd.edge.upstream import Upstream, shown
 from kvd.errors import (
     ANEW,
     Compacted,
-    Denied,
     Future,
-    NotAuthenticated,
     OtherStore,
     StartError,
     StoreLost,
@@ -37,8 +35,6 @@ from kvd.wire.asking import watch_words
 
 SILENCE = 30.0
 """Seconds without a byte after which a write's connection is lost: a daemon answers within some 20."""
-LASTING = (Unfit, TooLarge, NotAuthenticated, Denied)
-"""What time does not mend."""
 
 
 class EdgeStore(Reading):
@@ -78,12 +74,16 @@ class EdgeStore(Reading):
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait
         while time.monotonic() >= self._freshness.until:
-            if isinstance(self.feed.failure, LASTING):
-                raise StartError(f"--follow: {self.feed.failure}")
+            if isinstance(self.feed.failure, TooLarge) or self._upstream.is_hopeless():
+                raise StartError(f"--follow: {self._why()}")
             if loop.time() > give_up:
-                why = self.feed.failure or "it does not answer"
-                raise StartError(f"cannot follow {shown(self._upstream.addresses)}: {why}")
+                raise StartError(f"cannot follow {shown(self._upstream.addresses)}: {self._why()}")
             await asyncio.sleep(LEAST_PROBE)
+
+    def _why(self) -> str:
+        """Why there is no copy."""
+        failures = (*self._upstream.failures.values(), self.feed.failure)
+        return "; ".join(dict.fromkeys(str(failure) for failure in failures if failure)) or "it does not answer"
 
     @property
     def server(self) -> str:

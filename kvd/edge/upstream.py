@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kvd.client import requests
 from kvd.client.connection import Connection
-from kvd.client.dialing import Addresses, check_address
+from kvd.client.dialing import Addresses, check_address, parse_target
 from kvd.client.errors import BadAddress
 from kvd.client.limits import CONNECT_TIMEOUT, Limits
 from kvd.client.login import login_of
 from kvd.client.tls import tls_context
 from kvd.edge.lines import Lines
-from kvd.errors import StartError, Unavailable
+from kvd.errors import ConnectionLost, Denied, NotAuthenticated, Refusal, StartError, Unavailable
 from kvd.settings import Settings
 
 logger = logging.getLogger("kvd.edge")
@@ -23,13 +23,14 @@ NEEDED = "edges"
 
 
 class Unfit(Unavailable):
-    """The daemon there is none that can be followed: it follows this one, or is of an older version."""
+    """The daemon there cannot be followed: it follows this one, is of an older version, or refuses who this edge is."""
 
 
 class Upstream:
     """The daemons of one store, any of which will do.
 
     path: the ids of the edges between clients and the store, this one first.  facts: what INFO said last.
+    failures: of each address why it could not be followed when that was last tried.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +40,7 @@ class Upstream:
         self.path: tuple[str, ...] = (self.id,)
         self.facts: dict[str, str] = {}
         self.address = ""
-        self._told = ""
+        self.failures: dict[str, ConnectionLost | Unavailable] = {}
         self._limits = _limits(settings)
         try:
             for address in self.addresses:
@@ -54,20 +55,38 @@ class Upstream:
     async def connect(self, turn: Addresses, silence: float) -> Lines:
         """A connection to one of them that can be followed.  silence: seconds after which it is lost.
 
-        Raises ConnectionLost, Refusal, Unfit.
+        Raises ConnectionLost, Unavailable, Unfit.
         """
         return Lines(await turn.first(self._open), silence)
 
+    def is_hopeless(self) -> bool:
+        """Whether none of them can be followed, for what time does not mend."""
+        unfit = {address for address, failure in self.failures.items() if isinstance(failure, Unfit)}
+        return unfit == {parse_target(address).address for address in self.addresses}
+
+    def follows(self, address: str) -> None:
+        """It is being followed."""
+        self.failures.pop(address, None)
+
+    def refused(self, address: str, error: Refusal) -> Unfit:
+        """What to raise where a daemon does not let this edge follow."""
+        return self._unfit(address, f"{address} refuses this edge ({error.code}): {error}")
+
     async def _open(self, address: str) -> Connection:
-        connection = await Connection.open(address, self._limits.connect, self._limits.tls, self._limits.login)
-        facts = await connection.begin(requests.info())
+        try:
+            connection = await Connection.open(address, self._limits.connect, self._limits.tls, self._limits.login)
+            facts = await connection.begin(requests.info())
+        except (ConnectionLost, Unavailable) as error:
+            self.failures[address] = error
+            raise
+        except (NotAuthenticated, Denied) as error:
+            # It is one of several, of which others may take this edge.
+            raise self.refused(address, error) from None
+        except Refusal as error:
+            raise Unavailable(f"{address} refuses this edge ({error.code}): {error}") from None
         try:
             self._check(address, facts)
-        except Unfit as error:
-            # Here, for it may be one of several.
-            if str(error) != self._told:
-                self._told = str(error)
-                logger.error("cannot follow: %s", error)
+        except Unfit:
             await connection.close()
             raise
         return connection
@@ -75,11 +94,17 @@ class Upstream:
     def _check(self, address: str, facts: dict[str, str]) -> None:
         path = facts.get("path", "").split()
         if self.id in path:
-            raise Unfit(f"{address} follows this daemon, by itself or through others: expected one that does not")
+            why = "follows this daemon, by itself or through others: expected one that does not"
+            raise self._unfit(address, f"{address} {why}")
         if NEEDED not in facts.get("features", "").split():
-            raise Unfit(f"{address} is a daemon of an older version, which cannot be followed")
-        self._told = ""
+            raise self._unfit(address, f"{address} is a daemon of an older version, which cannot be followed")
         self.address, self.facts, self.path = address, facts, (self.id, *path)
+
+    def _unfit(self, address: str, why: str) -> Unfit:
+        if str(self.failures.get(address)) != why:
+            logger.error("cannot follow: %s", why)
+        self.failures[address] = Unfit(why)
+        return Unfit(why)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -9,7 +9,8 @@ from tests.support import tls
 from tests.support.access import PASSWORD, users_text
 from tests.support.edges import until_done
 from tests.support.peers import Peer
-from tests.support.processes import StartDaemon, wait_for
+from tests.support.ports import quiet_port
+from tests.support.processes import Redis, StartDaemon, wait_for
 
 RULES = {"edges": {"*": "read,write,watch"}}
 
@@ -48,6 +49,32 @@ def test_an_edge_that_may_not_follow_says_so_at_once(
     root = start_daemon("--users", str(users))
     with pytest.raises(AssertionError, match=r"kvd: .*--follow"):
         start_daemon("--follow", root.addr, *options, *([str(password)] if options else []))
+
+
+@pytest.mark.parametrize("known", [{"others": {"*": "read"}}, {"edges": {"*": "read,write"}}], ids=["nobody", "denied"])
+def test_an_edge_goes_on_at_the_next_address_where_one_refuses_who_it_is(
+    start_daemon: StartDaemon, redis: Redis, tmp_path: Path, known: dict[str, dict[str, str]]
+) -> None:
+    """It gave up at its start, however many other addresses it had."""
+    refusing, taking, password = tmp_path / "refusing.toml", tmp_path / "taking.toml", tmp_path / "password"
+    refusing.write_text(users_text(known))
+    taking.write_text(users_text(RULES))
+    password.write_text(PASSWORD)
+    first, second = (start_daemon("--store", redis.unix_url, "--users", str(users)) for users in (refusing, taking))
+    login = ["--follow-user", "edges", "--follow-password-file", str(password)]
+    edge = start_daemon("--follow", f"{first.addr},{second.addr}", *login)
+    with edge.connect() as peer:
+        until_done(peer, "SET a 1")
+        assert until_done(peer, "GET a") == "OK 1"
+    assert edge.log.count(f"cannot follow: {first.addr} refuses this edge") == 1
+    assert f"follows {second.addr}" in edge.log
+
+    # The other one may be back soon: it is waited for, and then all is told.
+    with pytest.raises(AssertionError) as refused:
+        start_daemon("--follow", f"{first.addr},127.0.0.1:{quiet_port()}", "--store-wait", "1", *login)
+    last = str(refused.value).rstrip().splitlines()[-1]
+    assert f"{first.addr} refuses this edge" in last
+    assert "refused)" in last
 
 
 def is_refused(peer: Peer) -> bool:
