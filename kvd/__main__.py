@@ -148,6 +148,20 @@ def _shown(words: Sequence[str]) -> str:
     return " ".join(shown)
 
 
+def _advice(words: Sequence[str]) -> str:
+    """What may have been meant by words that are not understood, "" where nothing is near."""
+    if words and not words[0].startswith("-"):
+        return "there are kvd restore and kvd check, and without a command kvd serves; "
+    import difflib  # no daemon needs it
+
+    names = [option.name for option in settings.OPTIONS]
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(known.startswith(name) for known in names):
+            return "".join(f"did you mean {near}? " for near in difflib.get_close_matches(name, names, 1, 0.7))
+    return ""
+
+
 def _end_output(shown: BaseException) -> int:
     """See that what was printed is written; the exit status."""
     if sys.stdout is None:  # the shell's >&-
@@ -201,7 +215,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = docopt(help_page(meant(given)), given)
     except DocoptExit:
         words = _shown(given)
-        sys.stderr.write(f"kvd: unknown, repeated or incomplete option: {words!a}; kvd --help lists the options\n")
+        sys.stderr.write(
+            f"kvd: unknown, repeated or incomplete option: {words!a}; {_advice(given)}kvd --help lists the options\n"
+        )
         return EXIT_USAGE
     except (SystemExit, OSError) as shown:  # --help
         return _end_output(shown)

@@ -37,6 +37,21 @@ def test_an_unknown_option_is_a_usage_error() -> None:
     assert done.stderr == "kvd: unknown, repeated or incomplete option: '--frob'; kvd --help lists the options\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["--listn", "127.0.0.1:1"], "did you mean --listen? kvd --help"),
+        (["--max-valeu=1MiB"], "did you mean --max-value? kvd --help"),
+        (["--data"], "kvd --help"),
+        (["start"], "there are kvd restore and kvd check, and without a command kvd serves; kvd --help"),
+    ],
+)
+def test_what_may_have_been_meant_is_said(words: list[str], advice: str) -> None:
+    done = kvd(*words)
+    assert done.returncode == 2
+    assert done.stderr.partition("'; ")[2] == f"{advice} lists the options\n"
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_output_that_cannot_be_written_is_one_line_and_output_that_nobody_reads_none(option: str) -> None:
     with Path("/dev/full").open("w") as full:
