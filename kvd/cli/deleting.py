@@ -23,11 +23,15 @@ def check_deletion(args: Arguments) -> None:
     prefix = args["--prefix"]
     if args["--if"] and (prefix is not None or len(args["<KEY>"]) > 1):
         raise Failure(USAGE, "--if goes with one key, for no two keys have the same revision")
-    if prefix is not None and not args["--yes"] and os.isatty(0):
+    if prefix is None or args["--yes"]:
+        return
+    if os.isatty(0):
         number = asyncio.run(_count(args))
         what = f"{number} key{'s' if number != 1 else ''} that begin{'s' if number == 1 else ''} with {prefix!a}"
         if number and not agreed(f"delete {what}? [y/N] "):
             raise Failure(ABSENT, "nothing was deleted")
+    elif not prefix:  # a script's variable that is not set
+        raise Failure(USAGE, "--prefix: all keys begin with ''; expected --yes beside it, if all of them are meant")
 
 
 async def _count(args: Arguments) -> int:

@@ -133,7 +133,8 @@ append prints the new key: the prefix, and the revision that it took, in 16 digi
     Command(
         "del", "(<KEY>... | --prefix=PREFIX)", "Use del <KEY>... to delete these keys from kv store",
         connected(delete), options=(IF, PREFIX, YES), prepare=check_deletion, notes=(REVISIONS, """\
-del --prefix prints how many keys it deleted; on a terminal it asks before."""),
+del --prefix prints how many keys it deleted; on a terminal it asks before.
+From elsewhere an empty prefix, with which every key begins, is refused without --yes."""),
     ),
     Command(
         "edit", "<KEY>", "Use edit <KEY> to change the value of that key in your editor", edit, prepare=prepare_edit,
