@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kvd.cli.command import Arguments, how
+from kvd.cli.output import say
 from kvd.cli.status import USAGE, Failure
 from kvd.client import LARGEST_VALUE, connect
 
@@ -22,11 +23,18 @@ def value_on_stdin(args: Arguments) -> bytes:
     with _reading():
         os.fstat(0)  # before the event loop may have another file of this number
     most = asyncio.run(_longest_value(args))
+    tell_who_types("the value")
     with _reading():
         value = _read(most + 1)
     if len(value) > most:
         raise Failure(USAGE, f"the value on standard input is too long: this daemon takes at most {most} bytes")
     return value
+
+
+def tell_who_types(what: str) -> None:
+    """Say on a terminal what is waited for, for nothing else shows that anything is."""
+    if os.isatty(0):
+        say(f"reading {what} from this terminal, up to Ctrl-D at the beginning of a line")
 
 
 def value_in_file(args: Arguments) -> bytes:

@@ -5,6 +5,7 @@ import os
 from kvd.cli.command import Arguments
 from kvd.cli.output import Output
 from kvd.cli.speaking import Refused, speaking, verb_of
+from kvd.cli.standard_input import tell_who_types
 from kvd.cli.status import ABSENT, USAGE, Failure, failure_of, most_serious
 from kvd.client import Conflict, replies
 from kvd.client.lines import Line, Reply
@@ -47,6 +48,7 @@ def txn(args: Arguments, out: Output) -> None:
 def _lines() -> Lines:
     """Standard input, without empty lines.  Raises Failure."""
     data = bytearray()
+    tell_who_types("the lines of a transaction, such as SET key value,")
     try:
         while (piece := os.read(0, PIECE)) and len(data) <= MOST_BYTES:
             data += piece

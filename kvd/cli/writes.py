@@ -8,6 +8,7 @@ from typing import IO
 
 from kvd.cli.entries import BadEntry, Entry, Reader
 from kvd.cli.progress import Advance
+from kvd.cli.standard_input import tell_who_types
 from kvd.cli.status import USAGE, Failure
 
 PIECE = 1 << 18
@@ -23,6 +24,7 @@ def source(path: str | None) -> Iterator[IO[bytes]]:
         if path is None or path == "-":
             if sys.stdin is None:  # the shell's <&-
                 raise Failure(USAGE, "standard input is closed")
+            tell_who_types("keys")
             yield sys.stdin.buffer
         else:
             with Path(path).open("rb") as file:

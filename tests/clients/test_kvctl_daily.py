@@ -71,6 +71,31 @@ def test_del_of_a_prefix_says_how_many(ctl: Ctl) -> None:
     assert printed(ctl("get", "dp")) == b"v"
 
 
+@pytest.mark.parametrize("prefix", ["", "*"])
+def test_a_prefix_that_is_empty_by_oversight_deletes_nothing(daemon: Daemon, prefix: str) -> None:
+    printed(run("--addr", daemon.addr, "set", "k", "v"))
+    refused = run("--addr", daemon.addr, "del", "--prefix", prefix)
+    assert refused.returncode == 2
+    assert b"--prefix: all keys begin with ''; expected --yes" in refused.stderr
+    assert printed(run("--addr", daemon.addr, "get", "k")) == b"v"
+    assert printed(run("--addr", daemon.addr, "del", "--prefix", prefix, "--yes")) == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        (["set", "typed", "-"], b"abc\n\x04"),
+        (["txn"], b"SET typed abc\n\x04"),
+        (["import"], b'{"key": "typed", "value": "abc"}\n\x04'),
+    ],
+)
+def test_what_waits_for_a_terminal_says_so(ctl: Ctl, shared_daemon: Daemon, words: list[str], typed: bytes) -> None:
+    shown, ended = at_a_terminal(shared_daemon, words, b"Ctrl-D at the beginning of a line\r\n", typed)
+    assert b"kvctl: reading " in shown
+    assert ended == 0
+    assert printed(ctl("get", "typed")).rstrip() == b"abc"
+
+
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, b"2\n"), (b"\n", 1, b"2\n"), (b"y\n", 0, b"0\n")])
 def test_del_of_a_prefix_asks_on_a_terminal(
     ctl: Ctl, shared_daemon: Daemon, answer: bytes, status: int, left: bytes
