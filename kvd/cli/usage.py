@@ -134,8 +134,15 @@ def wrong_arguments(command: Command, options: list[str], words: list[str]) -> F
 
 
 def wrong_command(words: list[str]) -> Failure:
-    text = f"no such command: {words[0]!a}" if words else "no command"
-    return Failure(USAGE, f"{text}; see kvctl --help", usage=list(map(usage, COMMANDS.values())))
+    """The usage names the commands alone, or what was wrong would be scrolled away."""
+    text = "no command"
+    if words:
+        import difflib  # no other command is to wait for it
+
+        near = difflib.get_close_matches(words[0].lower(), COMMANDS, n=1)
+        text = f"no such command: {words[0]!a}" + "".join(f"; did you mean {name}?" for name in near)
+    names = _folded(f"kvctl [options] {' | '.join(COMMANDS)}")
+    return Failure(USAGE, f"{text}; see kvctl --help", usage=[names])
 
 
 def usage(command: Command) -> str:
@@ -143,7 +150,10 @@ def usage(command: Command) -> str:
     options = (
         f"[{option.usage}]{'...' if option.several else ''}" for option in command.options if not option.in_words
     )
-    text = " ".join(filter(None, ("kvctl [options]", command.name, command.words, *options)))
+    return _folded(" ".join(filter(None, ("kvctl [options]", command.name, command.words, *options))))
+
+
+def _folded(text: str) -> str:
     return textwrap.fill(
         text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
     )
