@@ -50,12 +50,18 @@ class Feed:
         self._most = most
         self._lines: Lines | None = None
         self._parser: Parser | None = None
+        self._coming: Copy | None = None
         self._copied = asyncio.Event()
         self._reason = ""
         self.failure: KvdError | None = None
         self.silent: Callable[[str], None] = lambda _: None
         self.copy = Copy()
         self.position: Position | None = None
+
+    @property
+    def keys_so_far(self) -> int:
+        """Of a copy that is being made."""
+        return len(self._coming) if self._coming else 0
 
     @property
     def _hub(self) -> Hub:
@@ -82,7 +88,7 @@ class Feed:
                 except (NotAuthenticated, Denied) as error:
                     raise self._upstream.refused(lines.address, error) from None
                 finally:
-                    self._lines = self._parser = None
+                    self._lines = self._parser = self._coming = None
                     await lines.close()
             except TooLarge as error:
                 if str(error) != str(self.failure):
@@ -157,7 +163,7 @@ class Feed:
         self._reason = "compacted" if reason == "compacted" else "store"
         if self._reason == "store":
             self._lose_history()
-        parser.copy = Copy()
+        self._coming = parser.copy = Copy()
         parser.copy.begin()
 
     def _lose_history(self) -> None:
@@ -174,6 +180,7 @@ class Feed:
         if parser.copy is None:
             return
         parser.copy.end()
+        self._coming = None
         if self.position:
             self._hub.end_all(self._reason, WHY_ALL_END[self._reason])
         self.copy, parser.copy = parser.copy, None

@@ -82,6 +82,8 @@ class EdgeStore(Reading):
 
     def _why(self) -> str:
         """Why there is no copy."""
+        if keys := self.feed.keys_so_far:
+            return f"the copy was not whole in time ({keys} keys so far); to wait longer: --store-wait"
         failures = (*self._upstream.failures.values(), self.feed.failure)
         return "; ".join(dict.fromkeys(str(failure) for failure in failures if failure)) or "it does not answer"
 

@@ -143,8 +143,14 @@ local function others()
   end
   return false
 end
+-- The history was renewed since the daemon attached, by who came first: that goes for what it lost before, too.  It has
+-- written nothing to the history of now, for batch.lua refuses who is marked as having left.
+local function renewed()
+  return ARGV[9] ~= '' and ARGV[9] ~= kept[2] and tonumber(kept[3]) >= tonumber(ARGV[10]) and
+    string.find(fields['batch:' .. ARGV[3]] or '', ' left ', 1, true)
+end
 local function state()
-  if tonumber(batch) < tonumber(ARGV[8]) or ARGV[9] == kept[2] and tonumber(kept[3]) < tonumber(ARGV[10]) then
+  if tonumber(batch) < tonumber(ARGV[8]) and not renewed() or ARGV[9] == kept[2] and tonumber(kept[3]) < tonumber(ARGV[10]) then
     return 'LOST'
   elseif sure == '2' or run ~= '' and fields.run == run or sure == '1' and fields.synced ~= '0' then
     return whole()

@@ -21,7 +21,8 @@ local kept, refused = read_meta(meta, 'revision', 'clock', 'store', 'batch:' .. 
   'quotas')
 if refused then
   return refused
-elseif not kept[2] or tonumber(number) ~= tonumber(match(kept[5] or '0', '^%d+')) + 1 then
+elseif not kept[2] or tonumber(number) ~= tonumber(match(kept[5] or '0 0', '^(%d+) %d') or -1) + 1 then
+  -- Nor is any that comes after the history was renewed (rewind.lua), until its daemon has attached anew.
   return redis.error_reply('FENCED this batch is not the next one of this store')
 end
 local revision, bytes, floor = tonumber(kept[2]), tonumber(kept[6]), tonumber(kept[7])

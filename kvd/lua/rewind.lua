@@ -21,7 +21,8 @@ end
 local revision = string.format('%.0f', jumped)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[2], 'store', ARGV[2], 'revision', revision, 'floor', revision)
--- What others wrote before this is settled with it: nobody has to find it again after one more start of the store.
+-- What all wrote before this is settled with it: nobody has to find it again after one more start of the store, and
+-- who lost some of it need not renew the history once more (attach.lua).
 local fields = redis.call('HGETALL', KEYS[2])
 for i = 1, #fields, 2 do
   local number, seen = string.match(fields[i + 1], '^(%d+) (%d+)$')

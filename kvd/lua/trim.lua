@@ -93,6 +93,7 @@ end
 -- Last, for it needs memory, which what was done before may have made free.
 local batch = redis.call('HGET', meta, 'batch:' .. ARGV[4])
 if batch and tonumber(string.match(batch, '%d+$')) < now - 60000 then
-  redis.call('HSET', meta, 'batch:' .. ARGV[4], string.format('%s %.0f', string.match(batch, '^%d+'), now))
+  local said = string.match(batch, '^%d+ left') or string.match(batch, '^%d+')
+  redis.call('HSET', meta, 'batch:' .. ARGV[4], string.format('%s %.0f', said, now))
 end
 return more

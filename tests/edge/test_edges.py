@@ -303,6 +303,24 @@ async def test_a_copy_takes_no_more_memory_than_it_may(store_url: str) -> None:
         await store.close()
 
 
+async def test_a_copy_that_is_not_whole_in_time_is_no_upstream_that_does_not_answer() -> None:
+    """Of a million keys on a busy machine it was said that `it does not answer`."""
+    replies = {b"PING": b"OK\n", b"INFO": b"INFO features edges\nOK\n", b"PROGRESS": b"OK\n",
+               b"FOLLOW": b"COPY first\nPAIR 1 a 1\nTTL -\nPAIR 2 b 2\nTTL -\n"}  # fmt: skip
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(replies.get(line.split()[0], b""))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        store = EdgeStore(replace(Settings(), follow=(f"{host}:{port}",)))
+        with pytest.raises(StartError, match=r"not whole in time \(2 keys so far\).*--store-wait"):
+            await store.start(wait=2)
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [

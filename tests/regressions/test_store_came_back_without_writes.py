@@ -315,6 +315,56 @@ def test_a_daemon_that_finds_its_own_writes_waits_for_another_that_does_not(
         assert two.ask(f"RESUME 15@{store}").startswith("ERR store ")
 
 
+def test_a_loss_that_several_notice_renews_the_history_once(start_daemon: StartDaemon, start_redis: StartRedis) -> None:
+    """Once it was thrice: by the first one's watches, by its writes, and by the other one; each ended watches."""
+    redis = start_redis(*EVERYSEC)
+    first, second = (start_daemon("--store", redis.unix_url) for _ in range(2))
+    with first.connect() as one, second.connect() as two, first.connect() as watcher:
+        store = watcher.ask("WATCH").split("@")[1]
+        write(one)
+        write(two)
+        size = written(redis)
+        write(one)
+        write(two)
+        assert len(watcher.lines(20)) == 20
+        redis.kill()
+        cut(redis, size)
+        redis.start()
+        assert watcher.line().startswith(f"END 20@{store} store ")
+        for peer, daemon in ((one, first), (two, second)):
+            wait_for("writes", lambda peer=peer: peer.ask("SET after v").startswith("OK "))
+            assert "it knows 5, not 10" in daemon.log, "each says what it has lost"
+        assert [int(position(peer).split("@")[0]) for peer in (one, two)] == [8 * 10**9 + 2] * 2
+
+        # Who has gone on in the new history is asked for what it wrote there, as before.
+        size = written(redis)
+        renewed = position(one)
+        write(two)
+        redis.kill()
+        cut(redis, size)
+        redis.start()
+        wait_for("writes", lambda: two.ask("SET after v").startswith("OK "))
+        wait_for("the other one's writes", lambda: one.ask("SET after v").startswith("OK "))
+        assert one.ask(f"RESUME {renewed}").startswith("ERR store ")
+
+
+def test_who_has_yet_to_learn_that_the_history_was_renewed_writes_nothing_to_it(
+    start_daemon: StartDaemon, start_redis: StartRedis
+) -> None:
+    """What it then lost of its writes it would take for lost before."""
+    redis = start_redis(*EVERYSEC)
+    daemon = start_daemon("--store", redis.unix_url)
+    with daemon.connect() as peer:
+        write(peer)
+        before = position(peer)
+        (field,) = [name for name in redis.cli("HKEYS", "{kvd}:meta").split() if name.startswith("batch:")]
+        number, seen = redis.cli("HGET", "{kvd}:meta", field).split()
+        redis.cli("HSET", "{kvd}:meta", "store", "0badcafe", "revision", str(8 * 10**9), field, f"{number} left {seen}")
+        wait_for("writes", lambda: peer.ask("SET after v").startswith("OK "))
+        wait_for("a new connection", lambda: "FENCED" in daemon.log)
+        assert peer.ask(f"RESUME {before}").startswith("ERR store ")
+
+
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
 def test_an_embedded_store_keeps_its_history_over_a_restart_in_order(start_daemon: StartDaemon, fsync: str) -> None:
     daemon = start_daemon("--fsync", fsync, "--workers", "2")

@@ -151,9 +151,10 @@ class Attaching:
             await ask(connection, script("clock", [META], self._clock.place()))
         self.engine = engine
         self._known = Position(int(revision), store)
+        if state != b"WHOLE" or int(kept) < batch:
+            self._explain(state, int(kept), batch, known)
         if state == b"WHOLE":
             return store
-        self._explain(state, int(kept), batch, known)
         return await self._renew(connection, engine, store)
 
     @staticmethod
