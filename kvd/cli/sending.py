@@ -107,16 +107,17 @@ class Sending:
     def _send_all(self) -> None:
         """Send lines as they come, up to QUIT: what stands after it would not be run."""
         number = 1
-        begun = b""
-        while data := os.read(0, PIECE):
+        begun = rest = b""
+        while data := rest or os.read(0, PIECE):
             ended, found, begun = (begun + data).rpartition(b"\n")
             if found:
                 lines = ended.split(b"\n")
                 if not self._ask(number, lines):
                     return
                 number += len(lines)
+            rest = b""
             if len(begun) > LONGEST_WHOLE:
-                begun = self._send_long(number, begun)
+                begun, rest = b"", self._send_long(number, begun)
                 number += 1
         if begun:
             self._ask(number, [begun])

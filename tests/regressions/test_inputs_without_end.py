@@ -1,5 +1,6 @@
 """Found, as relatives of `yes | kvctl set k -`: other commands, too, read what has no end until memory had."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,29 @@ def test_a_line_that_is_only_too_long_is_one_error(daemon: Daemon) -> None:
     assert (first, after, last) == ("OK", "OK after", "OK 1")
     assert refused.startswith("ERR too-long ")
     assert result.stderr.startswith(b"kvctl: line 2: too-long: ")
+
+
+@pytest.mark.parametrize(
+    ("after", "printed_lines", "status", "says"),
+    [
+        (b"SET b 1\nINCR a\nGET b\n", ["OK 2", "ERR not-a-number the value is no decimal integer", "OK 1"], 4,
+         "line 3: not-a-number: "),
+        (b"SET b 1\nBEGIN\nSET c 3\n", ["OK 2", "OK", "OK queued"], 2, "line 3: no COMMIT came after this BEGIN"),
+        (b"SET b 1\nQUIT\nSET c 3\n", ["OK 2", "OK bye"], 0, ""),
+        (b"SET b 1\nPING end", ["OK 2", "OK end"], 0, ""),
+    ],
+    ids=["error", "begin", "quit", "no end"],
+)  # fmt: skip
+def test_lines_that_come_with_the_end_of_a_long_one_are_lines_like_others(
+    daemon: Daemon, after: bytes, printed_lines: list[str], status: int, says: str
+) -> None:
+    """Found: they were taken for one line, so that what was wrong with any but the first of them was not told."""
+    long = b"PUT a base64 = " + base64.b64encode(bytes(1 << 20))
+    result = run("--addr", daemon.addr, "send", stdin=long + b"\n" + after)
+    assert result.stdout.decode().splitlines() == ["OK 1", *printed_lines]
+    assert result.returncode == status
+    assert says in result.stderr.decode()
+    assert bool(result.stderr) == bool(says)
 
 
 def test_a_line_of_the_shell(daemon: Daemon) -> None:
