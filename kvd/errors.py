@@ -189,6 +189,10 @@ class StartError(KvdError):
         super().__init__(one_line(text))
 
 
+class ForeignStore(StartError):
+    """It cannot, for another program has changed kvd's own keys in the store."""
+
+
 class StoreLost(KvdError):
     """The connection to Redis broke, or Redis cannot serve; what was in flight is unknown."""
 
@@ -199,6 +203,10 @@ class GivenUp(StoreLost):
 
 class StoreUnusable(StoreLost):
     """Redis is there, and it or its data cannot be used until a person mends it; the text says what is wrong."""
+
+
+class ForeignData(StoreUnusable):
+    """Another program has changed kvd's own keys."""
 
 
 class ConnectionLost(KvdError):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kvd.embedded.repair import RESTORE
 from kvd.embedded.server import EmbeddedServer
 from kvd.embedded.soundness import remedies
-from kvd.errors import StartError, StoreLost
+from kvd.errors import ForeignStore, StartError, StoreLost
 from kvd.model import Position
 from kvd.settings import Settings
 from kvd.store.location import StoreLocation
@@ -58,8 +58,8 @@ async def open_embedded(embedded: EmbeddedServer, settings: Settings) -> Opened:
     store = location.open(settings)
     try:
         await store.start(suspect=bool(why_suspect), loss=loss)
-    except StartError as error:
-        raise error if loss and str(error) == loss else _of(embedded, error) from None
+    except ForeignStore as error:
+        raise _of(embedded, error) from None
     embedded.use()
     return Opened(location, store.server, store.known, store)
 
@@ -78,12 +78,12 @@ async def _see_that_the_end_is_sound(embedded: EmbeddedServer) -> None:
             await connection.close()
     except (StoreLost, TimeoutError) as error:
         raise StartError(f"the store was lost while it was looked at: {error}") from None
-    except StartError as error:
+    except ForeignStore as error:
         raise _of(embedded, error) from None
     if found:
         raise StartError(f"{embedded.shown} is damaged: {found[0].text}; {remedies(embedded.path)}")
 
 
-def _of(embedded: EmbeddedServer, error: StartError) -> StartError:
+def _of(embedded: EmbeddedServer, error: ForeignStore) -> StartError:
     """The same error, with which data it is about and what to do."""
     return StartError(f"{embedded.shown}: {error}; {RESTORE}")

@@ -88,8 +88,10 @@ def test_a_start_that_needs_a_jump_without_room_for_it_says_so_in_one_line_each_
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", daemon.data, copy], check=True)
     for _ in range(2):
-        with pytest.raises(AssertionError, match=f"kvd: cannot use the store: {USED_UP}.*copy what it holds"):
+        with pytest.raises(AssertionError, match=f"kvd: cannot use the store: {USED_UP}.*copy what it holds") as says:
             start_daemon(data=copy)
+        # Where there is no revision left, nothing can be restored either.
+        assert "restore a backup" not in str(says.value)
 
 
 def set_embedded_revision(daemon: Daemon, revision: int) -> None:

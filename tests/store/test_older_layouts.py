@@ -128,7 +128,9 @@ def test_a_directory_of_a_newer_layout_is_refused_and_stays_as_it_is(daemon: Dae
     ask_engine(daemon.data, "HSET", META, "layout", "6")
     assert_ended(daemon, "6")
     before = daemon.append_only_file.read_bytes()
-    assert "its layout is 6, and this kvd works on layout 5" in one_line_error(run_kvd("--data", str(daemon.data)))
+    message = one_line_error(run_kvd("--data", str(daemon.data)))
+    assert "its layout is 6, and this kvd works on layout 5" in message
+    assert message.endswith("start the newest")  # nothing is to be restored
     assert daemon.append_only_file.read_bytes() == before
 
 

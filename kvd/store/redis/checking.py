@@ -8,7 +8,7 @@ look is taken, and only what is still the same counts.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kvd.errors import StartError
+from kvd.errors import ForeignStore, StartError
 from kvd.store.redis.checking_log import LogCheck
 from kvd.store.redis.connection import ALL, BIG, DATA, INDEX, META, REPLACED, Connection, Rejected, command, script
 from kvd.store.redis.engine import ask
@@ -100,12 +100,12 @@ class Check:
         return Report(keys, log.changes, list(dict.fromkeys([*lost, *of_log])))
 
     async def see_that_it_is_kvds(self) -> None:
-        """Raises StartError if a key of kvd's holds what kvd does not keep there, and as `check`."""
+        """Raises ForeignStore if a key of kvd's holds what kvd does not keep there, and as `check`."""
         for key, wanted in TYPES.items():
             found = await self.ask(command("TYPE", key))
             if found not in (wanted, b"none"):
                 what = f"{key.decode()} is a {found.decode()}, not a {wanted.decode()}"
-                raise StartError(f"it cannot be checked: {what}: another program has written to it")
+                raise ForeignStore(f"it cannot be checked: {what}: another program has written to it")
 
     async def _is_all_listed(self) -> bool:
         """Whether the index has all keys, and as many as there are: so no others."""

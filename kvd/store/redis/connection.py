@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
-from kvd.errors import StoreLost, StoreUnusable, Superseded
+from kvd.errors import ForeignData, StoreLost, StoreUnusable, Superseded
 from kvd.store.redis.scripts import REFUSED, SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
@@ -65,6 +65,8 @@ def lost_by(error: Rejected) -> StoreLost | Superseded:
     """What an error means to whom it leaves without a store."""
     if error.word == REFUSED:
         return Superseded(f"the store cannot be used: {error}")
+    if error.word == FOREIGN:
+        return ForeignData(str(error))
     return (StoreLost if error.word in _PASSING else StoreUnusable)(str(error))
 
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from kvd.backoff import Backoff
-from kvd.errors import StartError, StoreLost, StoreUnusable, Superseded
+from kvd.errors import ForeignData, ForeignStore, StartError, StoreLost, StoreUnusable, Superseded
 from kvd.store.redis.attach import Attaching, End
 from kvd.store.redis.connection import META, Rejected, command, lost_by
 from kvd.store.redis.disk_space import FULL
@@ -37,6 +37,8 @@ class FirstLook:
         while True:
             try:
                 server = await self._look()
+            except ForeignData as error:
+                raise ForeignStore(f"cannot use the store: {error}") from None
             except StoreUnusable as error:
                 raise StartError(f"cannot use the store: {error}") from None
             except Superseded as error:
