@@ -73,6 +73,11 @@ class Leasing:
         """Whether it is there, by this program's clock."""
         return not self._done.is_set() and clock() < self._until
 
+    @property
+    def over(self) -> LeaseLost | None:
+        """Why it is not held any more by this program's clock, whether that was told already or not."""
+        return None if self.is_held else LeaseLost(f"{self.key} could not be renewed in {SAFE * self._ttl:g} s")
+
     async def open(self) -> None:
         """Make the key, and keep it.  Raises Unreachable, ConnectionLost, Refusal."""
         await self.calling.open()

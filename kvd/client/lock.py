@@ -32,15 +32,29 @@ class _Cancelling:
         task, self._task = self._task, None
         if task:
             self._why = why
+            task.cancel()
+            self._tell(why)
+
+    def _tell(self, why: LeaseLost) -> None:
+        try:
             if self._lost:
                 self._lost(why)
-            task.cancel()
+        except Exception as error:  # noqa: BLE001  # the others that have to know are told all the same
+            asyncio.get_running_loop().call_exception_handler({"message": "lost() has failed", "exception": error})
 
-    def leave(self, kind: type[BaseException] | None) -> None:
-        """The body has ended.  Raises LeaseLost if it was for that."""
+    def leave(self, kind: type[BaseException] | None, over: LeaseLost | None) -> None:
+        """The body has ended.  Raises LeaseLost if it was for that.
+
+        over: it is lost by now, also if nobody has seen that yet, as in a program that was stopped.
+        """
         task, self._task = asyncio.current_task(), None
-        if self._why and task and task.uncancel() <= self._requests and kind in (None, asyncio.CancelledError):
-            raise self._why
+        if self._why:
+            if task and task.uncancel() <= self._requests and kind in (None, asyncio.CancelledError):
+                raise self._why
+        elif over:
+            self._tell(over)
+            if kind is None:
+                raise over
 
 
 class Lease(Leased):
@@ -57,7 +71,7 @@ class Lease(Leased):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._body.leave(kind)
+            self._body.leave(kind, self._leasing.over)
         finally:
             await self._leasing.close()
 
@@ -89,7 +103,7 @@ class Lock(Locked):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._body.leave(kind)
+            self._body.leave(kind, self._locking.over)
         finally:
             await self._locking.release()
 

@@ -55,6 +55,11 @@ class Locking:
         return self._has_it and self.lost is None and self.lease.is_held
 
     @property
+    def over(self) -> LeaseLost | None:
+        """Why it is not held any more, whether that was told already or not."""
+        return self.lost or self.lease.over
+
+    @property
     def held(self) -> Item:
         """What it has.  Raises LeaseLost: it has nothing."""
         if not self._has_it or not self.item:
@@ -147,10 +152,8 @@ class Locking:
         self._check()
 
     def _check(self) -> None:
-        if self.lost:
-            raise self.lost
-        if not self.lease.is_held:
-            raise LeaseLost(f"{self.lease.key} is lost")
+        if over := self.over:
+            raise over
 
     async def _lose(self, why: LeaseLost) -> None:
         self.lost = why

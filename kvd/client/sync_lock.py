@@ -1,5 +1,7 @@
 """Leases, locks and elections, for the synchronous face."""
 
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Self
 
@@ -18,16 +20,26 @@ class _Telling:
     def __init__(self, lost: Told | None) -> None:
         arguments.told(lost, "lost")
         self._lost = lost
+        self._guard = threading.Lock()
         self._why: LeaseLost | None = None
 
     async def lose(self, why: LeaseLost) -> None:
         """It is lost."""
-        self._why = why
-        if self._lost:
-            self._lost(why)
+        with self._guard:
+            is_told, self._why = self._why is not None, self._why or why
+        try:
+            if self._lost and not is_told:
+                self._lost(why)
+        except Exception:  # noqa: BLE001  # the others that have to know are told all the same
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
-    def leave(self, kind: type[BaseException] | None) -> None:
-        """The body has ended.  Raises LeaseLost if it was lost meanwhile."""
+    def leave(self, kind: type[BaseException] | None, over: LeaseLost | None) -> None:
+        """The body has ended.  Raises LeaseLost if it was lost meanwhile.
+
+        over: it is lost by now, also if nobody has seen that yet, as in a program that was stopped.
+        """
+        if over:
+            run(self.lose(over))
         if self._why and kind is None:
             raise self._why
 
@@ -45,7 +57,7 @@ class Lease(Leased):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._body.leave(kind)
+            self._body.leave(kind, self._leasing.over)
         finally:
             run(self._leasing.close())
 
@@ -76,7 +88,7 @@ class Lock(Locked):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._body.leave(kind)
+            self._body.leave(kind, self._locking.over)
         finally:
             run(self._locking.release())
 

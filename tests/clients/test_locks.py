@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,8 @@ from kvd.client import Conflict, LeaseLost, leasing, sync
 from tests.support.faces import Connect, connect_in_threads
 from tests.support.processes import Daemon
 from tests.support.proxy import Proxy
+
+CLOCK = leasing.clock
 
 NAMES = map(str, itertools.count())
 """Of keys that no other test has."""
@@ -213,6 +216,55 @@ async def test_locks_may_share_a_lease(shared_daemon: Daemon, connect: Connect) 
             assert first.is_held
         assert await kv.count(f"{name}*") == 0
         assert lease.is_held
+
+
+@pytest.mark.parametrize("what", ["lease", "lock", "election"])
+async def test_a_body_that_ends_after_the_time_is_a_loss(
+    shared_daemon: Daemon, connect: Connect, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a program that was stopped, and ends its body before it could see that the time is over."""
+    name, told = f"late{next(NAMES)}", list[LeaseLost]()
+    async with await connect(shared_daemon.addr) as kv:
+        make = {
+            "lease": lambda: kv.lease(LONG, key=name, lost=told.append),
+            "lock": lambda: kv.lock(name, LONG, lost=told.append),
+            "election": lambda: kv.election(name, "me", LONG, lost=told.append),
+        }[what]
+        with pytest.raises(LeaseLost, match="could not be renewed"):  # noqa: PT012
+            async with make() as held:
+                assert held.is_held
+                monkeypatch.setattr(leasing, "clock", _in_an_hour)
+        assert len(told) == 1
+        assert await kv.delete_all(f"{name}*")
+
+
+def _in_an_hour() -> float:
+    return CLOCK() + 3600
+
+
+@pytest.mark.usefixtures("_renewing_often")
+async def test_all_are_told_of_a_loss_though_telling_one_of_them_fails(
+    shared_daemon: Daemon, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, failed = list[LeaseLost](), list[object]()
+    monkeypatch.setattr(threading, "excepthook", lambda what: failed.append(what.exc_value))
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what["exception"]))
+    async with await connect(shared_daemon.addr) as kv:
+        with pytest.raises(LeaseLost):  # noqa: PT012
+            async with kv.lease(LONG, lost=told.append) as lease:
+                given = lease._one if connect is connect_in_threads else lease
+                async with kv.lock(f"lock{next(NAMES)}", lease=given, lost=_fail) as lock:
+                    await kv.set(lock.key, "another's")
+                    await kv.delete(lease.key)
+                    await until(lambda: bool(failed))
+                    if connect is not connect_in_threads:
+                        await asyncio.sleep(60)  # which is cancelled
+        await until(lambda: not lease.is_held)
+    assert [str(error) for error in failed] == ["of the program"]
+
+
+def _fail(_: LeaseLost) -> None:
+    raise RuntimeError("of the program")
 
 
 async def test_an_election_says_who_leads(shared_daemon: Daemon, connect: Connect) -> None:
