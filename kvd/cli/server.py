@@ -58,10 +58,10 @@ section quotas shows who may administer how much of their quotas users have take
     Command(
         "clients", "", "Use clients to see who is connected to the daemon", clients,
         notes=("""\
-Each line is of one connection: its id, from where it comes, as whom it has logged
-in, since when it is there, how many requests it has sent, the bytes of memory that
-the daemon holds for it, and how many patterns it watches, of which the first follow.
-It takes the right admin, where there are users.""",),
+clients prints a line for each connection to the daemon: its id, from where it comes,
+as whom it has logged in, since when it is there, how many requests it has sent, the
+bytes of memory that the daemon holds for it, and how many patterns it watches, of
+which the first follow.  It takes the right admin, where there are users.""",),
     ),
     Command(
         "kick", "<ID>", "Use kick to end a connection to the daemon", kick, reads=(("<ID>", readers.text),),

@@ -26,7 +26,7 @@ async def wait(args: Arguments, out: Output) -> None:
             try:
                 change = await changes.next(None if until is None else max(until - time.monotonic(), 0.001))
             except TimeoutError:
-                raise Failure(DEADLINE, f"it did not come within {seconds:g} s") from None
+                raise Failure(DEADLINE, f"{key} {_unmet(args)} after {seconds:g} s") from None
             retrying.has_begun = True
             if isinstance(change, Copy):
                 item = change.items.get(key)
@@ -40,6 +40,12 @@ async def wait(args: Arguments, out: Output) -> None:
         out.value(item.value)
 
 
+def _unmet(args: Arguments) -> str:
+    if args["<VALUE>"] is None:
+        return "is still there" if args["--gone"] else "is not there"
+    return "still has that value" if args["--gone"] else "does not have that value"
+
+
 def _holds(args: Arguments, item: Item | None) -> bool:
     wanted: bytes | None = args["<VALUE>"]
     is_there = item is not None and (wanted is None or item.value == wanted)
@@ -50,7 +56,9 @@ COMMANDS = (
     Command(
         "wait", "<KEY> [<VALUE>]", "Use wait <KEY> [<VALUE>] to wait until that key is there, or has that value", wait,
         options=(
-            Option("--gone", "", "Wait until it is not there, or has another value"),
+            Option(
+                "--gone", "", "Wait until there is no such key; with <VALUE>, until the\nkey does not have that value"
+            ),
             Option("--for", "SECONDS", "End after so many seconds, with status 8", readers.seconds),
         ),
         prepare=check, reads=(("<VALUE>", readers.literal),), notes=("""\

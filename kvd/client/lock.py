@@ -39,7 +39,7 @@ class _Cancelling:
         try:
             if self._lost:
                 self._lost(why)
-        except Exception as error:  # noqa: BLE001  # the others that have to know are told all the same
+        except Exception as error:  # the others that have to know are told all the same
             asyncio.get_running_loop().call_exception_handler({"message": "lost() has failed", "exception": error})
 
     def leave(self, kind: type[BaseException] | None, over: LeaseLost | None) -> None:

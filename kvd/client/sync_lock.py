@@ -30,7 +30,7 @@ class _Telling:
         try:
             if self._lost and not is_told:
                 self._lost(why)
-        except Exception:  # noqa: BLE001  # the others that have to know are told all the same
+        except Exception:  # the others that have to know are told all the same
             threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
     def leave(self, kind: type[BaseException] | None, over: LeaseLost | None) -> None:

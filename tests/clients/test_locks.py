@@ -225,7 +225,7 @@ async def test_a_body_that_ends_after_the_time_is_a_loss(
     """As in a program that was stopped, and ends its body before it could see that the time is over."""
     name, told = f"late{next(NAMES)}", list[LeaseLost]()
     async with await connect(shared_daemon.addr) as kv:
-        make = {
+        make: Callable[[], Any] = {
             "lease": lambda: kv.lease(LONG, key=name, lost=told.append),
             "lock": lambda: kv.lock(name, LONG, lost=told.append),
             "election": lambda: kv.election(name, "me", LONG, lost=told.append),
