@@ -8,10 +8,10 @@ KVD_ALPHABET=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/
 exec {KVD_NEVER}<> <(:) # nothing ever comes from it, so that it can be waited for
 
 kvd_get() { kvd_check "$1" && kvd_ask again "GET $1" && kvd_value "$KVD_WORD" "$KVD_REST"; } # KEY
-kvd_set() { kvd_put "$1" '' "$2"; } # KEY VALUE
+kvd_set() { kvd_check "$1" $# 2 && kvd_put "$1" '' "$2"; } # KEY VALUE
 kvd_put() { # KEY OPTIONS VALUE; OPTIONS: ttl=SECONDS, if=REVISION (0: a new key only), base64 (VALUE is so encoded)
     local LC_ALL=C options=${2:+ $2} value=$3
-    kvd_check "$1" || return 1
+    kvd_check "$1" $# 3 || return 1
     if [[ " $2 " != *' base64 '* && $value == *[!$'\t'\ -~]* ]]; then # the daemon sees for itself whether it is text
         options+=" base64=${#value}" value=$(printf %s "$value" | kvd_encode)
     fi
@@ -113,8 +113,8 @@ kvd_line() { # FD: sets KVD_WORD, and KVD_REST after one space
     [[ $line != *' '* ]] || KVD_REST=${line#* }
 }
 kvd_error() { KVD_ERROR=${1%% *}; [[ ! $1 =~ ^[^\ ]*\ retry=([0-9.]+) ]] || KVD_RETRY=${BASH_REMATCH[1]}; } # CODE TEXT
-kvd_check() { # KEY
-    local LC_ALL=C
+kvd_check() { # KEY [WORDS EXPECTED]; of a value that was not quoted only the first word would be written
+    local LC_ALL=C; [ "${2-}" = "${3-}" ] || { KVD_ERROR=usage KVD_RETRY=; return 1; }
     [[ -n $1 && $1 != *[[:space:][:cntrl:]*]* ]] || { KVD_ERROR=bad-key KVD_RETRY=; return 1; }
 }
 kvd_ms() { # KVD_TIMEOUT in milliseconds

@@ -171,6 +171,18 @@ def test_the_clients_of_languages_that_have_tls_speak_it(
     assert errors_of(adapters, hasty | {"ca": str(ours.file)}, ["get"]) == dict.fromkeys(adapters, lost)
 
 
+@pytest.mark.parametrize(
+    "words", ["kvd_set lost", "kvd_set lost two words", "kvd_put lost value", "kvd_put lost '' two words"]
+)
+def test_bash_loses_no_value_that_was_not_quoted(words: str, shared_daemon: Daemon) -> None:
+    script = f". ./kvd.sh; {words} && exit 9; echo $KVD_ERROR; kvd_get lost || echo $KVD_ERROR"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT / "clients/bash", env=os.environ | {"KVD_ADDRESS": shared_daemon.addr},
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["usage", "none"]
+
+
 def test_perl_without_the_module_for_tls_says_which_is_missing(workshop: Workshop, tmp_path: Path) -> None:
     needs("perl")
     missing = tmp_path / "IO" / "Socket" / "SSL.pm"
