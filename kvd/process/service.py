@@ -19,6 +19,9 @@ STDERR = 2
 NO_THREAD = "can't start new thread"
 """What Python says (Modules/_threadmodule.c) where there is no memory, or no process, for one."""
 
+TLS_GIVEN_UP = "Fatal error on SSL protocol", "the handler is closed"
+"""What uvloop says, and how its error ends, where a handshake was given up, as with a store that is slow or away."""
+
 TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that come from a terminal: it is closed, Ctrl-C, Ctrl-\\."""
 ENDING = TERMINAL | {
@@ -122,6 +125,15 @@ def log_to_stderr(level: str, form: str = "text", *, of_many: bool) -> None:
     )
 
 
+def tell_unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that nobody took; not uvloop's of a TLS connection that we closed: its reason is told elsewhere."""
+    message, end = TLS_GIVEN_UP
+    if context.get("message") == message and str(context.get("exception")).endswith(end):
+        logger.debug("a TLS connection was given up")
+    else:
+        loop.default_exception_handler(context)
+
+
 def has_terminal() -> bool:
     """Whether this process has a controlling terminal: no longer once that was closed."""
     try:
@@ -136,6 +148,7 @@ async def _serve(
 ) -> None:
     stopping, reloading = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(tell_unforeseen)
     for number in ended_by:
         if number != signal.SIGHUP:
             loop.add_signal_handler(number, stopping.set)
