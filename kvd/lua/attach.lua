@@ -150,7 +150,8 @@ local function renewed()
     string.find(fields['batch:' .. ARGV[3]] or '', ' left ', 1, true)
 end
 local function state()
-  if tonumber(batch) < tonumber(ARGV[8]) and not renewed() or ARGV[9] == kept[2] and tonumber(kept[3]) < tonumber(ARGV[10]) then
+  if tonumber(batch) < tonumber(ARGV[8]) and not renewed() or
+    ARGV[9] == kept[2] and tonumber(kept[3]) < tonumber(ARGV[10]) then
     return 'LOST'
   elseif sure == '2' or run ~= '' and fields.run == run or sure == '1' and fields.synced ~= '0' then
     return whole()

@@ -155,7 +155,7 @@ if grouped then
       end
       if find(outcome, '^[aofblmxcz]') then
         restore(saved)
-        return taken and outcome .. ':' .. taken or outcome, till
+        return taken and outcome ~= DAMAGED and outcome .. ':' .. taken or outcome, till
       end
       from = after(from)
     end

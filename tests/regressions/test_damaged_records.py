@@ -142,3 +142,19 @@ def test_damaged_records_of_owners_and_of_what_lives_with_them(daemon: Daemon) -
         assert peer.ask("DEL o").startswith(DAMAGED)
         assert peer.ask("PUT z with=o = 1").startswith(DAMAGED)
         assert peer.ask("DEL a").startswith("OK ")
+
+
+@pytest.mark.parametrize("raw", RAWS)
+def test_a_damaged_record_of_the_key_that_a_number_makes(daemon: Daemon, raw: bytes) -> None:
+    """In a transaction its refusal had the key in it, for which there is no reply: the connection just ended."""
+    with daemon.connect() as peer:
+        revision = int(peer.ask("SET n 1").removeprefix("OK "))
+        damage(daemon, f"p/{revision + 1:016}", raw)
+        assert peer.ask("PUT p/* = v").startswith(DAMAGED)
+        peer.send("BEGIN\nPUT p/* = v\nSET whole 1\nCOMMIT\n")
+        assert peer.lines(4)[-1].startswith(DAMAGED)
+        assert peer.ask("GET whole") == "NONE"
+        # Another revision makes another key.
+        assert peer.ask("SET n 2") == f"OK {revision + 1}"
+        peer.send("BEGIN\nPUT p/* = v\nCOMMIT\n")
+        assert peer.lines(3)[-1] == f"OK {revision + 2}"
