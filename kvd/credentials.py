@@ -19,7 +19,7 @@ SHORTEST = 4
 # What is before the last @ of an address, however the slashes before it were written, but for EXPECTED itself.
 _USER = re.compile(r"(:/++)(?!\[user:password@\])\S*@")
 # The same without a scheme, for what was typed in the place of something else: of a path it is a part.
-_BARE_USER = re.compile(r"^([^\s:/]*:)(?!/)\S*@")
+_BARE_USER = re.compile(r"^((?:[^\s:/]*//)?[^\s:/]*:)(?!/)\S*@")
 _PASSWORD = re.compile(r"(pass\w*=)[^&\s]+", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?[0-9]*").fullmatch
 

@@ -65,7 +65,18 @@ def test_a_url_where_something_else_is_wanted_is_not_shown(name: str) -> None:
     assert f"--{name}" in done.stderr
 
 
-@pytest.mark.parametrize("url", ["u:hunter@h", "u:hunter@h:6379/0", "redis:u:hunter@h", ":hunter2@h", "u:h@hunter@h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "u:hunter@h",
+        "u:hunter@h:6379/0",
+        "redis:u:hunter@h",
+        ":hunter2@h",
+        "u:h@hunter@h",
+        "//u:hunter@h",
+        "redis//:hunter@h",
+    ],
+)
 @pytest.mark.parametrize("name", ["follow", "listen", "fsync", "max-value", "workers", "http", "log-level"])
 def test_a_url_without_its_scheme_is_not_shown_either(name: str, url: str) -> None:
     with pytest.raises(StartError) as wrong:
