@@ -39,6 +39,8 @@ def test_a_group_that_cannot_keep_its_word_is_refused(group: SentinelGroup) -> N
         finally:
             node.ask("CONFIG", "SET", name, right)
     wait_for("all replicas", lambda: group.primary.info("replication")["connected_slaves"] == 2)
+    # They ask their replicas once in 10 s, and refuse the group until then.
+    wait_for("the Sentinels' views", lambda: all(group.priorities(one) == {"100"} for one in group.sentinels))
 
 
 def test_what_replicas_lack_is_shown_to_nobody(group: SentinelGroup, start_daemon: StartDaemon) -> None:

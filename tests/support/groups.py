@@ -191,6 +191,13 @@ class SentinelGroup(Group):
             node.ask("SENTINEL", "SET", NAME, "failover-timeout", 1500)
 
     @staticmethod
+    def priorities(sentinel: Node) -> set[str]:
+        """Those of the replicas, as a Sentinel has them."""
+        views = sentinel.ask("SENTINEL", "REPLICAS", NAME)
+        assert isinstance(views, list)
+        return {fields(view)["slave-priority"] for view in views}
+
+    @staticmethod
     def knows_all(sentinel: Node, replicas: int) -> bool:
         """Whether it knows the others, and so many replicas, and has no doubts."""
         view = fields(sentinel.ask("SENTINEL", "MASTER", NAME))
