@@ -31,7 +31,7 @@ def prepare_edit(args: Arguments) -> None:
         _fill(file, old)
         _run_editor(file)
         with file.open("rb") as edited:
-            new = edited.read(LARGEST_VALUE + 1)
+            new = edited.read(LARGEST_VALUE + 2)  # one too many also without the line end that is taken off below
     except OSError as error:
         raise Failure(UNWRITTEN, f"edit: cannot use a temporary file ({error.strerror})") from None
     if not old.endswith(b"\n") and new != old:

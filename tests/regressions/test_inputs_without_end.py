@@ -4,9 +4,11 @@ import base64
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kvd.cli import editing
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, complaint, printed, run
 from tests.support.processes import Daemon
 
@@ -114,3 +116,16 @@ def test_a_value_that_an_editor_left(daemon: Daemon, tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr.decode()
     assert result.returncode == 2
     assert printed(run("--addr", daemon.addr, "count")) == b"0\n"
+
+
+def test_a_value_that_is_cut_at_a_line_end_is_not_taken_for_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetch(_: dict[str, object]) -> None:
+        return None
+
+    monkeypatch.setattr(editing, "LARGEST_VALUE", 3)
+    monkeypatch.setattr(editing, "_fetch", fetch)
+    monkeypatch.setattr(editing, "_run_editor", lambda file: file.write_bytes(b"abc\nmore\n"))
+    args: dict[str, Any] = {"<KEY>": "k"}
+    editing.prepare_edit(args)
+    args["file"].unlink()
+    assert len(args["edited"]) > 3
