@@ -23,6 +23,9 @@ logger = logging.getLogger("kvd")
 DRAIN_TIMEOUT = 5.0
 """Seconds that connections have to take their last replies when the daemon stops; all of it must be over within the
 ten that Docker gives."""
+ANSWER_TIME = 2.0
+"""Seconds of these after which nothing more is begun of what has come: thousands of requests of one connection may take
+longer than all of them on a busy machine, and the replies of those that were done would be lost."""
 LINGER_COUNT, LINGER_TIME = 16, 1.0
 """Refused connections that may wait at once for their peers to have read why, each on a descriptor of the reserve, and
 seconds that one may wait; others are closed at once."""
@@ -42,6 +45,9 @@ class Session(Protocol):
 
     def stop(self, crowd: int = 1) -> None:
         """Finish what is being done, and end.  crowd: how many end with it."""
+
+    def begin_no_more(self) -> None:
+        """It was told to stop a while ago: answer what was begun, and end."""
 
     def abort(self) -> None:
         """End at once."""
@@ -87,7 +93,11 @@ class Admission:
         for session in list(self._sessions):
             session.stop(crowd)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT)
+            await asyncio.wait(self._tasks, timeout=ANSWER_TIME)
+        for session in list(self._sessions):
+            session.begin_no_more()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT - ANSWER_TIME)
         for session in list(self._sessions):
             session.abort()
         for task in self._tasks:

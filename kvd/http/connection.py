@@ -88,6 +88,9 @@ class HttpConnection:
         """Finish what is being answered, tell a watcher, and end."""
         self._end(SHUTDOWN, "the daemon stops")
 
+    def begin_no_more(self) -> None:
+        """There is never more than one request."""
+
     def abort(self) -> None:
         """End at once."""
         self._writer.transport.abort()

@@ -128,6 +128,10 @@ class Connection:
         """Finish what is being answered, tell a watcher, and end.  crowd: how many connections end with this one."""
         self._stop(SHUTDOWN, f"{retry_hint(crowd)} the daemon stops")
 
+    def begin_no_more(self) -> None:
+        """Answer what was begun, and end: it was told to stop a while ago."""
+        self._conversation.dispatcher.waiting.drop()
+
     def _stop(self, code: str, text: str) -> None:
         self._farewell = code, text
         self._conversation.stop()

@@ -3,6 +3,7 @@
 The socket was closed with unread input, and so the kernel reset the connection.
 """
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from kvd import admission
+from kvd.settings import Settings
 from tests.support.daemons import connections
+from tests.support.edges import root
 from tests.support.peers import Peer, is_silent
-from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
+from tests.support.processes import PATIENCE, ROOT, Daemon, Redis, StartDaemon, needs, wait_for
 from tests.support.text import without_retry
 
 SMALL_WINDOW = 8192
@@ -71,6 +75,30 @@ def revision(daemon: Daemon) -> int:
         while not (line := peer.line()).startswith("INFO revision "):
             pass
         return int(line.rpartition(" ")[2])
+
+
+async def test_replies_come_of_what_was_done_though_not_all_of_it_could_be_in_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of requests, each a step of its own, may take longer than a daemon has to stop."""
+    pairs = 3500
+    monkeypatch.setattr(admission, "ANSWER_TIME", 0.01)
+
+    def done() -> int:
+        return int(redis.cli("HGET", "{kvd}:meta", "revision"))
+
+    async def ask(port: int) -> list[bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        with closing(writer):
+            writer.write(b"PUT k = v\nGET k\n" * pairs)
+            return (await reader.read()).splitlines()
+
+    async with root(redis.unix_url, Settings()) as port:
+        asking = asyncio.create_task(ask(port))
+        await asyncio.to_thread(wait_for, "a write", lambda: done() > 0)
+    writes = [reply for reply in await asking if reply != b"OK v"]
+    assert 0 < len(writes) < pairs
+    assert len(writes) == done()
 
 
 @pytest.mark.slow
