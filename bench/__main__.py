@@ -133,9 +133,10 @@ def judge(bench: Bench, measured: list[Measured], record: Path, say: Callable[[s
         say(f"guard: {record} records nothing to compare with; a full run of python -m bench writes it")
         return 1
     found = guard.complaints(measured, recorded)
-    if found:
-        say(f"guard: once more, as it may be the machine: {', '.join(found)}")
-        found = guard.complaints(measure_rows(bench, set(found), quick=True), recorded)
+    for _ in range(guard.AGAIN):
+        if found:
+            say(f"guard: once more, as it may be the machine: {', '.join(found)}")
+            found = guard.complaints(measure_rows(bench, set(found), quick=True), recorded)
     for line in found.values():
         say(f"guard: {line}")
     if not found:
