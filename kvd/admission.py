@@ -92,17 +92,20 @@ class Admission:
         crowd = len(self._sessions)
         for session in list(self._sessions):
             session.stop(crowd)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=ANSWER_TIME)
+        await self._wait(ANSWER_TIME)
         for session in list(self._sessions):
             session.begin_no_more()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_TIMEOUT - ANSWER_TIME)
+        await self._wait(DRAIN_TIMEOUT - ANSWER_TIME)
         for session in list(self._sessions):
             session.abort()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for the end of all connections, so long at the most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     def flush(self) -> None:
         """Write what the log was not told yet."""

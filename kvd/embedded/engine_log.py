@@ -35,9 +35,8 @@ _UNWRITABLE = re.compile(r"when the AOF fsync policy is 'always'")
 """When the engine ends because it cannot write to its append-only file, and
 _UNWRITABLE_WHY: before that, when it says why."""
 _UNWRITABLE_WHY = re.compile(r"(?:Error writing to the AOF file|AOF fsync policy is 'always'): (.*?)(?:\. Exiting|$)")
-
-
 _LOOKED_FOR = _FOREIGN, _BAD_FILE, _BAD_SNAPSHOT, _CRASHED, _SKIPPED
+"""Of what matches one of these the first line is kept."""
 
 
 class EngineLog:

@@ -294,7 +294,7 @@ def test_a_store_that_begins_in_the_torn_end_is_not_cut_off(tmp_path: Path) -> N
     aof.write_bytes(before[: -len(torn)])
     said = run_kvd("--data", str(tmp_path)).stderr
     assert "held a store" in said
-    # Its files are for whoever wants to begin anew, and not before a backup is thought of.
+    # To begin anew costs what is left of it: a backup comes first.
     assert "is empty" not in said
     assert 0 < said.index("restore ") < said.index("to begin anew")
     assert aof.read_bytes() == before[: -len(torn)]

@@ -12,7 +12,7 @@ _PIECE = 1 << 16
 class Lines:
     """All that came, of one process after another.  A thread takes it, so that no writer waits.
 
-    Whoever asks takes what is there as well: what was written before is seen, though the thread was not run meanwhile.
+    To ask takes what is there as well: what was written before is seen, though the thread was not run meanwhile.
     """
 
     def __init__(self) -> None:

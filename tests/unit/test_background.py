@@ -54,39 +54,41 @@ async def test_an_end_wakes_and_what_is_quiet_sleeps(pairs: Pairs) -> None:
     background.close()
 
 
-async def test_who_was_forgotten_is_not_called(pairs: Pairs) -> None:
-    background, woken = Background(), asyncio.Event()
-    (here, there), (other, another) = pairs[:2]
+def never() -> None:
+    """To be called for a socket that nobody waits for."""
+    pytest.fail("nobody waits for it any more")
 
-    def never() -> None:
-        pytest.fail("it was forgotten")
 
-    descriptor = here.fileno()
-    background.wait(descriptor, never)
-    background.forget(descriptor, never)
+async def wakes(background: Background, here: socket.socket, there: socket.socket) -> None:
+    """Wait until what comes on a socket wakes who waits for it."""
+    woken = asyncio.Event()
+    background.wait(here.fileno(), woken.set)
     there.send(b"x")
-    background.wait(other.fileno(), woken.set)
-    another.send(b"x")
     async with asyncio.timeout(PATIENCE):
         await woken.wait()
+
+
+async def test_who_was_forgotten_is_not_called(pairs: Pairs) -> None:
+    background = Background()
+    (here, there), another = pairs[:2]
+    background.wait(here.fileno(), never)
+    background.forget(here.fileno(), never)
+    there.send(b"x")
+    await wakes(background, *another)
     background.close()
 
 
 async def test_the_next_owner_of_a_descriptor_is_not_forgotten_with_the_last(pairs: Pairs) -> None:
     background, woken = Background(), asyncio.Event()
-
-    def last() -> None:
-        pytest.fail("its socket was closed")
-
     (here, _), (other, there) = pairs[:2]
     descriptor = here.fileno()
-    background.wait(descriptor, last)
+    background.wait(descriptor, never)
     here.close()
     # The kernel gives the lowest number that is free.
     with other.dup() as again:
         assert again.fileno() == descriptor
         background.wait(descriptor, woken.set)
-        background.forget(descriptor, last)
+        background.forget(descriptor, never)
         there.send(b"x")
         async with asyncio.timeout(PATIENCE):
             await woken.wait()
@@ -95,32 +97,21 @@ async def test_the_next_owner_of_a_descriptor_is_not_forgotten_with_the_last(pai
 
 async def test_a_socket_that_another_process_has_still_stops_nobody(pairs: Pairs) -> None:
     """While a process begins it has all sockets: those that were closed here are told of then."""
-    background, woken = Background(), asyncio.Event()
-    (here, there), (other, another) = pairs[:2]
-
-    def never() -> None:
-        pytest.fail("it was forgotten")
-
+    background = Background()
+    (here, there), another = pairs[:2]
     descriptor = here.fileno()
     background.wait(descriptor, never)
     with here.dup():
         here.close()
         background.forget(descriptor, never)
         there.send(b"x")
-        background.wait(other.fileno(), woken.set)
-        another.send(b"x")
-        async with asyncio.timeout(PATIENCE):
-            await woken.wait()
+        await wakes(background, *another)
     background.close()
 
 
 async def test_closed_it_has_nobody_wait(pairs: Pairs) -> None:
     background = Background()
     (here, _), (other, _) = pairs[:2]
-
-    def never() -> None:
-        pytest.fail("it is closed")
-
     background.wait(here.fileno(), never)
     background.close()
     background.forget(here.fileno(), never)
