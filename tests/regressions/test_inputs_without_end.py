@@ -1,14 +1,20 @@
 """Found, as relatives of `yes | kvctl set k -`: other commands, too, read what has no end until memory had."""
 
+import asyncio
 import base64
+import gc
+import os
 import subprocess
 import sys
+import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kvd.cli import editing
+from kvd.cli.shell import piped
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, complaint, printed, run
 from tests.support.processes import Daemon
 
@@ -79,6 +85,34 @@ def test_lines_that_come_with_the_end_of_a_long_one_are_lines_like_others(
 def test_a_line_of_the_shell(daemon: Daemon) -> None:
     result = endless(ONE_LINE, "--addr", daemon.addr, "shell")
     assert complaint(result, 2) == "kvctl: a line on standard input is longer than any that a daemon takes\n"
+
+
+def test_input_that_comes_after_the_end_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: Python complained, on standard error, of what was never awaited."""
+    readers, is_reading, is_over = list[threading.Thread](), threading.Event(), threading.Event()
+
+    def read(_descriptor: int, _most: int) -> bytes:
+        readers.append(threading.current_thread())
+        if len(readers) > 1:
+            is_reading.set()
+            is_over.wait(PATIENCE)
+        return b"PING\n"
+
+    async def one_line() -> None:
+        lines = piped.lines_of_standard_input()
+        assert await anext(lines) == b"PING"
+        coming = asyncio.ensure_future(anext(lines))
+        assert await asyncio.to_thread(is_reading.wait, PATIENCE)
+        coming.cancel()
+
+    monkeypatch.setattr(os, "read", read)
+    asyncio.run(one_line())
+    with warnings.catch_warnings(record=True) as seen:
+        is_over.set()
+        readers[0].join(PATIENCE)
+        gc.collect()
+    assert not readers[0].is_alive()
+    assert not seen
 
 
 @pytest.mark.parametrize("system", ["etcd", "consul"])

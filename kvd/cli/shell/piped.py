@@ -5,8 +5,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
-from concurrent.futures import CancelledError
-from contextlib import suppress
 
 from kvd.cli.hangup import call_at_hangup, cancelling
 from kvd.cli.output import Output
@@ -56,7 +54,7 @@ class Piped:
             raise Failure(status)
 
     async def _send(self) -> None:
-        async for line in _typed():
+        async for line in lines_of_standard_input():
             self._asked.append(line)
             self._lines.send(line)
             await self._lines.drain()
@@ -99,7 +97,7 @@ def _failed(task: asyncio.Task[None]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
 
 
-async def _typed() -> AsyncIterator[bytes]:
+async def lines_of_standard_input() -> AsyncIterator[bytes]:
     """Yield the lines of standard input.  Raises Failure: the last one has no end."""
     begun: list[bytes] = []
     size = 0
@@ -118,7 +116,7 @@ async def _typed() -> AsyncIterator[bytes]:
 
 async def _pieces() -> AsyncIterator[bytes]:
     """Yield what comes; it is waited for in a thread that nobody waits for, for a terminal or a pipe may never end."""
-    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
+    loop, pieces, room = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(0)
 
     def read() -> None:
         piece = b"."
@@ -127,12 +125,16 @@ async def _pieces() -> AsyncIterator[bytes]:
                 piece = os.read(0, PIECE)
             except OSError:  # the shell's <&-
                 piece = b""
-            with suppress(RuntimeError, CancelledError):  # the program has ended
-                asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
+            try:
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            except RuntimeError:  # the program has ended
+                return
+            room.acquire()
 
     threading.Thread(target=read, daemon=True).start()
     while piece := await pieces.get():
         yield piece
+        room.release()
 
 
 async def pipe(connect: Connect, out: Output) -> None:
