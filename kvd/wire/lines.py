@@ -9,7 +9,7 @@ from kvd.errors import NotAClient, TooLong
 TELNET_IAC = 0xFF
 """The byte that begins a telnet command (RFC 854); never part of UTF-8."""
 
-_STRANGERS = (b"POST ", b"PROXY ")
+_STRANGERS = (b"POST ", b"PROXY ", b"SSH-")
 _STRANGER_HEADER = b"host:"
 _LONGEST_MARK = 6
 LONGEST_VERB = 64
@@ -18,10 +18,10 @@ _HTTP_REQUEST = re.compile(
     rb"(?:[^ ]+ (?:/|(?i:https?)://)[^ ]*|(?:PRI|OPTIONS) \*) HTTP/[0-9]+(?:\.[0-9]+)?"
 ).fullmatch
 """What a browser or curl sends first, whatever its method, such as SET; `PRI *` begins HTTP/2."""
-_CONTROLS = frozenset([*range(0x20), 0x7F]) - frozenset(b"\t\n\r")
-"""What no client begins with; TLS does."""
+_CONTROL = re.compile(rb"[^ ]*?([\x00-\x08\x0B\x0C\x0E-\x1F\x7F])").match
+"""What no verb has; TLS begins with one, and what begins with a length has it after that: LDAP, MongoDB, X11."""
 
-STRANGER = "this is a line of HTTP or of the PROXY protocol; kvd speaks neither here (HTTP: kvd --http)"
+STRANGER = "this is a line of HTTP or of the PROXY protocol or SSH; kvd speaks none of them here (HTTP: kvd --http)"
 BYTE_ORDER_MARK = "the line begins with a byte order mark; send UTF-8 without one"
 NUL = "the line has NUL characters, as UTF-16 has; send UTF-8"
 _NOT_UTF8 = "the first line is not UTF-8 (is it TLS, UTF-16 or Latin-1?); send UTF-8"
@@ -43,7 +43,7 @@ def max_line(max_value: int) -> int:
 
 
 def is_stranger(line: bytes | bytearray) -> bool:
-    """Whether a line, or its beginning, is that of a browser or a proxy."""
+    """Whether a line, or its beginning, is that of a browser, a proxy or SSH."""
     head = line[:_LONGEST_MARK]
     return head.startswith(_STRANGERS) or head[:5].lower() == _STRANGER_HEADER
 
@@ -84,6 +84,7 @@ class LineBuffer:
         self._skipping = False
         self._ended = False
         self._number = 0
+        # Until it is over, the first line that is not empty.
         self._first: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
 
     @property
@@ -102,7 +103,7 @@ class LineBuffer:
     @property
     def is_first(self) -> bool:
         """Whether no line has ended yet."""
-        return self._first is not None
+        return self._number == 0 and not self._skipping
 
     @property
     def held(self) -> int:
@@ -123,10 +124,6 @@ class LineBuffer:
         """Take the next chunk and give the lines that it completes."""
         if self._ended:
             return []
-        if self._first and not self._open and data[:1] and data[0] in _CONTROLS:
-            ended: list[Line] = []
-            self._end(_begins_with(data[0]), ended)
-            return ended
         interrupt = data.find(TELNET_IAC)
         *pieces, tail = _split(data if interrupt < 0 else data[:interrupt])
         items: list[Line] = []
@@ -183,13 +180,18 @@ class LineBuffer:
 
     def _why_no_client(self, decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
         """What is wrong with the beginning of a first line that goes on with a piece; "" if nothing is."""
+        begun, most = len(self._open), self._limit + 1
+        head = (self._open[:LONGEST_VERB] + piece[:LONGEST_VERB])[: min(LONGEST_VERB, most)]
+        control = _CONTROL(head) if begun < len(head) else None
+        if control:
+            most = control.start(1)
         if len(self._open) < len(_BOM) and begins_with_mark(self._open + piece[: len(_BOM)]):
             return BYTE_ORDER_MARK
         try:
-            decoder.decode(piece[: self._limit + 1 - len(self._open)])
+            decoder.decode(piece[: max(0, most - begun)])
         except UnicodeDecodeError:
             return _NOT_UTF8
-        return ""
+        return _told(control) if control else ""
 
     def _finish(self, items: list[Line]) -> None:
         """The LF of the present line has come."""
@@ -203,7 +205,8 @@ class LineBuffer:
         if not self._begun and _HTTP_REQUEST(self._open):
             self._end(STRANGER, items)
             return
-        self._first = None
+        if self._open:
+            self._first = None
         if not (self._skipping or self._begins_well()):
             self._end(STRANGER if is_stranger(self._open) else NO_VERB, items)
             return
@@ -230,5 +233,6 @@ class LineBuffer:
         items.append(NotAClient(why))
 
 
-def _begins_with(control: int) -> str:
-    return f"the connection begins with a control character (0x{control:02X}), as of TLS or UTF-16; send UTF-8 text"
+def _told(control: re.Match[bytes]) -> str:
+    where = "the first word has" if control.start(1) else "the connection begins with"
+    return f"{where} a control character (0x{control[1][0]:02X}), as of TLS or UTF-16; send UTF-8 text"

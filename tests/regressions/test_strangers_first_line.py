@@ -117,6 +117,28 @@ def test_a_control_character_first_runs_nothing(cut: Cut, daemon: Daemon) -> Non
     assert keys(daemon) == []
 
 
+BINARY = [
+    b"AMQP\0\0\x09\x01\n", b"0\x0c\x02\x01\x01`\x07\n", b":\x01\0\0\n", b"l\0\x0b\0\n", b"SSH-2.0-x\r\n\0\0\n",
+    "SET evil 1\n".encode("utf-16-le"),
+]  # fmt: skip
+
+
+@CUTS
+@pytest.mark.parametrize("empty", [b"", b"\n", b"\r\n\r\n"], ids=["", "LF", "two"])
+def test_a_binary_protocol_runs_nothing_whatever_its_first_byte_is(cut: Cut, empty: bytes, daemon: Daemon) -> None:
+    """AMQP, LDAP, MongoDB, X11, SSH; and the PROXY protocol's second version, which begins with empty lines."""
+    for beginning in [*BINARY, b"\0\r\nQUIT\n!", b"\x16\x03\x01\n", b"\x80\n", b"\xef\xbb\xbfSET a 1\n"]:
+        *of_empty, reply = sent(daemon, empty + beginning + EVIL, cut)
+        assert [told[:16] for told in of_empty] == ["ERR unknown-verb"] * empty.count(b"\n")
+        assert reply.startswith("ERR usage "), beginning
+    assert keys(daemon) == []
+
+
+def test_a_line_of_a_verb_with_a_control_character_is_a_clients(daemon: Daemon) -> None:
+    for line in (b"SET a b\x01\n", b"GET \x01\n", b"\nPING \x16\n"):
+        assert sent(daemon, line + b"PING end\nQUIT\n", whole)[-2:] == ["OK end", "OK bye"]
+
+
 @pytest.mark.slow
 @CUTS
 def test_other_beginnings_are_lines(cut: Cut, daemon: Daemon) -> None:
