@@ -10,7 +10,7 @@ from kvd.errors import LimitReached, Refusal
 from kvd.http import taking
 from kvd.http.events import KIND, EventOutput, EventWatch
 from kvd.http.exchange import Exchange
-from kvd.http.messages import HttpError, Request, Response, check, line, parse, refused, why_no_http
+from kvd.http.messages import HttpError, Request, Response, check, joined, line, parse, refused, why_no_http
 from kvd.http.routes import Routes
 from kvd.http.taking import PIECE
 from kvd.http.visitor import Visitor
@@ -183,7 +183,7 @@ class HttpConnection:
             return None
         self._requests += 1
         check(head)
-        headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        headers = joined(head)
         request = parse(head.method.decode(), head.target, headers)
         # Before its body is asked for, and kept.
         self._routes.check(request, is_local=self._is_local)

@@ -174,12 +174,13 @@ def _names(header: str, revision: bytes) -> bool:
 
 def _condition(request: Request) -> bytes:
     """What `if=` would be.  Raises Usage."""
-    match, none_match = request.headers.get("if-match", ""), request.headers.get("if-none-match", "")
-    if none_match:
-        if none_match.strip() != "*" or match:
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if none_match is not None:
+        if none_match.strip() != "*" or match is not None:
             raise Usage("expected If-None-Match: * (the key is new) or If-Match with one ETag")
         return ABSENT
-    if not match:
+    # An empty one is a mistake of who sends it, and no leave to write whatever there is.
+    if match is None:
         return b""
     tags = _tags(match)
     try:

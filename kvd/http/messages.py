@@ -30,6 +30,7 @@ HEAD_BYTES = 16 * 1024
 _HEAD_IS_LONG = f"the request's line and its headers have {HEAD_BYTES} bytes at most"
 _SHOWN = re.compile(r":? (?:bytearray\(|\(?b['\"])")
 """Where a message goes on with bytes as Python shows them."""
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 MOST_FIELDS = 1100
 """Words of a query: a watch has up to 1024 patterns."""
 _STATUS: dict[type[Refusal], HTTPStatus] = {
@@ -111,7 +112,8 @@ class Response(NamedTuple):
 
 def check(head: h11.Request) -> None:
     """Whether a request may begin like this.  Raises HttpError."""
-    if len(head.target) + sum(len(name) + len(value) for name, value in head.headers) > HEAD_BYTES:
+    # Of a line with what stands between and after the two.
+    if len(head.target) + sum(len(name) + len(value) + len(b": \r\n") for name, value in head.headers) > HEAD_BYTES:
         raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HEAD_IS_LONG)
     names = {name for name, _ in head.headers}
     # Who is before kvd may have taken the other one, and would have seen another request after it.
@@ -119,8 +121,19 @@ def check(head: h11.Request) -> None:
         raise HttpError(HTTPStatus.BAD_REQUEST, "expected Content-Length or Transfer-Encoding, and not both")
 
 
+def joined(head: h11.Request) -> dict[str, str]:
+    """The headers; one that is there several times is a list of all, so that none of them goes unnoticed."""
+    found: dict[str, str] = {}
+    for name, value in head.headers:
+        text = value.decode("latin-1")
+        found[name.decode()] = f"{found[name.decode()]}, {text}" if name.decode() in found else text
+    return found
+
+
 def parse(method: str, target: bytes, headers: dict[str, str]) -> Request:
     """Raises Usage."""
+    if _NO_ESCAPE.search(target):
+        raise Usage("expected two hexadecimal digits after each % of the path: %25 is a % itself")
     path, _, query = target.decode("ascii", "replace").partition("?")
     # Proxies may send all of a URL, which says to whom.
     if path.startswith(("http://", "https://")):

@@ -144,6 +144,19 @@ def test_a_key_is_read_and_written_with_its_revision(open_daemon: Daemon) -> Non
     assert ask(open_daemon, path, "PUT", b"x", If_Match=tag).status == 412
 
 
+@pytest.mark.parametrize(
+    "head", [b"If-Match:", b"If-Match: \r\nIf-None-Match: *", b"If-None-Match:", b'If-Match: {}\r\nIf-Match: "1"']
+)
+def test_a_condition_that_is_none_writes_nothing(open_daemon: Daemon, head: bytes) -> None:
+    """An empty one, which a script sends whose variable is, and more than one."""
+    assert ask(open_daemon, "/v1/keys/kept", "PUT", b"kept").status == 204
+    tag = ask(open_daemon, "/v1/keys/kept").headers["etag"].encode()
+    for method in (b"PUT", b"DELETE"):
+        line = method + b" /v1/keys/kept HTTP/1.0\r\n"
+        assert raw(open_daemon, line + head.replace(b"{}", tag) + b"\r\n\r\n").split(b" ")[1] == b"400"
+    assert ask(open_daemon, "/v1/keys/kept").body == b"kept"
+
+
 def test_times_to_live_and_large_values(open_daemon: Daemon) -> None:
     assert ask(open_daemon, "/v1/keys/t?ttl=100", "PUT", b"x").status == 204
     assert 0 < float(ask(open_daemon, "/v1/keys/t").headers["kvd-ttl"]) <= 100
@@ -161,6 +174,7 @@ def test_times_to_live_and_large_values(open_daemon: Daemon) -> None:
         ("/v1/keys?limit=0", 400), ("/v1/keys?limit=1001", 400), ("/v1/keys?prefix=a%20b", 400), ("/v1/keys?x=1", 400),
         ("/v1/keys?limit=1&limit=2", 400), ("/v1/keys?%ff=1", 400), ("/v1/watch?pattern=a%20", 400),
         ("/v1/watch?after=7", 400), ("/v1/watch?after=7@nosuch", 410), ("/nothing", 404), ("/v1/keys/a?x=1", 400),
+        ("/v1/keys/a%zz", 400), ("/v1/keys/100%", 400), ("/v1/keys/a%2", 400), ("/v1/keys?prefix=%zz", 400),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(open_daemon: Daemon, path: str, status: int) -> None:
@@ -383,6 +397,7 @@ def test_without_the_packages_it_says_what_to_install(tmp_path: Path, monkeypatc
         (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         # Whole, and yet too long.
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 3000 + b"\r\n", 431),
         (b"HEAD /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         (b"OPTIONS /v1/keys/a HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", 405),
         (b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
