@@ -5,18 +5,24 @@ In a checkout, `./kvctl.py` is started by the first Python on the path.  If that
 the `.venv` beside this file takes over.
 """
 
-import gc
 import os
-import shlex
+import signal
 import sys
+
+if (
+    __name__ == "__main__" or os.path.basename(sys.argv[0]) == "kvctl"  # noqa: PTH119  # nothing else is loaded yet
+) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    # Ctrl-C while the rest is loaded ends it as any other signal does, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import gc
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 CANNOT_START = 4
 """Exit status: the same again would fail again (REFUSED in kvd.cli.status)."""
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell's (also in kvd.cli.status)."""
 UNCOLLECTED = 50_000
 """Objects, more than a start makes, nearly all of which stay: to look for garbage among them takes a tenth of it."""
 SECOND_START = "_KVCTL_SECOND_START"
@@ -38,13 +44,11 @@ def start_in_venv(program: Path, problem: Exception) -> NoReturn:
 
 gc.set_threshold(UNCOLLECTED)
 try:
-    from kvd.cli.main import main
+    from kvd.cli.main import command as main
 except (ImportError, SyntaxError, TypeError) as error:  # the last two: an older Python reads kvd
     if __name__ != "__main__":
         raise
     start_in_venv(Path(__file__).resolve(), error)
-except KeyboardInterrupt:
-    sys.exit(INTERRUPTED)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -50,6 +50,7 @@ password        passwords, for a daemon and for the file of users
 readers         what the words of the command line stand for
 output          what is written, on standard output and on standard error
 hangup          whether somebody still reads what is written
+interrupts      Ctrl-C, which ends kvctl wherever it is
 signals         signals that end what has changed its terminal
 escape          text as it is safe to show to a person
 tls_hints       what to do where TLS keeps kvctl from a daemon

@@ -1,9 +1,9 @@
 """The command that takes any number of keys: del."""
 
-import asyncio
 import os
 from contextlib import suppress
 
+from kvd.cli import interrupts
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, agreed
 from kvd.cli.pipelining import each
@@ -26,7 +26,7 @@ def check_deletion(args: Arguments) -> None:
     if prefix is None or args["--yes"]:
         return
     if os.isatty(0):
-        number = asyncio.run(_count(args))
+        number = interrupts.run(_count(args))
         what = f"{number} key{'s' if number != 1 else ''} that begin{'s' if number == 1 else ''} with {prefix!a}"
         if number and not agreed(f"delete {what}? [y/N] "):
             raise Failure(ABSENT, "nothing was deleted")

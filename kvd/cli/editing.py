@@ -1,6 +1,5 @@
 """The command that changes a value in an editor: edit."""
 
-import asyncio
 import os
 import shlex
 import signal
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from kvd.cli import interrupts
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import Output, say
 from kvd.cli.status import CANNOT_RUN, UNWRITTEN, Failure, asking
@@ -23,7 +23,7 @@ def prepare_edit(args: Arguments) -> None:
     """Fetch the value and let the person edit it, outside of an event loop.  Raises Failure."""
     import tempfile  # and what compresses: for this command alone
 
-    found = asyncio.run(_fetch(args))
+    found = interrupts.run(_fetch(args))
     old = found.value if found else b""
     try:
         name = tempfile.mkstemp(prefix="kvctl-", suffix=PurePosixPath(args["<KEY>"]).suffix[:20])[1]

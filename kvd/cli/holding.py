@@ -73,6 +73,7 @@ class Signals:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._target = 0
         self._came: signal.Signals | None = None
+        self._at_interrupt = signal.getsignal(signal.SIGINT)
         for number in PASSED_ON:
             self._loop.add_signal_handler(number, self._take, number)
 
@@ -94,6 +95,8 @@ class Signals:
         """Have them act as before; one that has cancelled the task ends the program."""
         for number in PASSED_ON:
             self._loop.remove_signal_handler(number)
+        if self._at_interrupt != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._at_interrupt)
         if self._came:
             os.kill(os.getpid(), self._came)
 

@@ -1,9 +1,13 @@
 """kvctl as a program."""
 
 import asyncio
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from kvd import __version__
+from kvd.cli import interrupts
 from kvd.cli.arguments import HELP, VERSION, arrange, parse
 from kvd.cli.command import Arguments, Command
 from kvd.cli.commands import COMMANDS
@@ -13,8 +17,19 @@ from kvd.cli.status import DONE, INTERRUPTED, UNWRITTEN, Failure, asking
 from kvd.cli.usage import page, whole, wrong_command
 
 
+def command() -> NoReturn:
+    """The program `kvctl`, without Python's own end: Ctrl-C amid it, or a thread that still runs, has it complain."""
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.flush()
+    os._exit(status)
+
+
 def main() -> int:
     """Run the command line; return the exit status."""
+    interrupts.end_at_once()
     if sys.stdout is None:  # the shell's >&-
         return say("standard output is closed", UNWRITTEN)
     buffer_stdout()
@@ -22,8 +37,6 @@ def main() -> int:
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except OSError as error:
         if not nobody_reads(error):  # who has read has seen enough
             say(f"cannot write the output ({error.strerror})")
@@ -75,4 +88,4 @@ def perform(command: Command, args: Arguments) -> None:
         command.prepare(args)
         running = command.run(args, Output(as_json=args["--json"], raw=args["--raw"]))
         if running is not None:
-            asyncio.run(running)
+            interrupts.run(running)

@@ -1,11 +1,11 @@
 """A value that comes from standard input, or from a file."""
 
-import asyncio
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kvd.cli import interrupts
 from kvd.cli.command import Arguments, how
 from kvd.cli.output import say
 from kvd.cli.status import USAGE, Failure
@@ -22,7 +22,7 @@ def value_on_stdin(args: Arguments) -> bytes:
     """
     with _reading():
         os.fstat(0)  # before the event loop may have another file of this number
-    most = asyncio.run(_longest_value(args))
+    most = interrupts.run(_longest_value(args))
     tell_who_types("the value")
     with _reading():
         value = _read(most + 1)
@@ -43,7 +43,7 @@ def value_in_file(args: Arguments) -> bytes:
     with _reading(path):
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        most = asyncio.run(_longest_value(args))
+        most = interrupts.run(_longest_value(args))
         with _reading(path):
             value = _read(most + 1, file)
     finally:

@@ -125,8 +125,9 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are, of who reads them with `read`."""
-        self._written += len(data)
-        self._writer.write(data)
+        if not self.is_closed():  # else asyncio says something of it on standard error; who reads learns why
+            self._written += len(data)
+            self._writer.write(data)
 
     async def read(self) -> bytes:
         """Return bytes as they come, in the place of `next`; raise ConnectionLost."""

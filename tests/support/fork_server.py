@@ -25,12 +25,12 @@ DESCRIPTORS = 5
 _STREAMS = ("stdin", "stdout", "stderr")
 
 
-def _kvctl() -> Callable[[], int]:
+def _kvctl() -> Callable[[], NoReturn]:
     from kvd.cli.commands import COMMANDS
-    from kvd.cli.main import main
+    from kvd.cli.main import command
 
     tuple(COMMANDS.values())  # which loads them
-    return lambda: sys.exit(main())
+    return command
 
 
 def _kvd() -> Callable[[], NoReturn]:

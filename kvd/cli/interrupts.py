@@ -1,0 +1,56 @@
+"""Ctrl-C, which ends kvctl wherever it is without a word.
+
+Python would raise KeyboardInterrupt between any two steps, also amid an import or the end of an event loop, about whose
+rest it complains on standard error then.  So Ctrl-C ends the program at once; but a command in an event loop ends in
+order at the first one.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any, NoReturn, TypeVar
+
+from kvd.cli.status import INTERRUPTED
+
+Result = TypeVar("Result")
+
+
+def end_at_once() -> None:
+    """From now on, have Ctrl-C end the program, unless it is ignored."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(*_: object) -> NoReturn:
+    os._exit(INTERRUPTED)
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do the work in an event loop.  Ctrl-C cancels it, and KeyboardInterrupt is raised after its end."""
+    task: asyncio.Task[Result] | None = None
+    has_come = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal has_come
+        has_come = True
+        end_at_once()
+        if task and task.done():
+            _end()
+        elif task:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        with asyncio.Runner() as runner:
+            task = runner.get_loop().create_task(work)
+            if has_come:
+                task.cancel()
+            return runner.get_loop().run_until_complete(task)
+    except BaseException:
+        if has_come:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        end_at_once()
