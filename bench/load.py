@@ -14,8 +14,9 @@ SOURCE = Path(__file__).with_name("load.c")
 EXTRA_WAIT = 120.0
 """Seconds beyond those asked for, to connect and to fill, after which a load is given up."""
 
-ATTEMPTS = 3
-"""Times that a load is given: on a busy disk one sync may take longer than a short load."""
+ATTEMPTS, LONGER = 3, 4
+"""Times that a load is given, each for so many times as long as the one before: on a busy disk one sync may take longer
+than a short load."""
 
 
 class LoadFailed(Exception):
@@ -66,13 +67,13 @@ class Generator:
 
     def run(self, system: System, mode: Mode, settings: Mapping[str, int], *, seconds: float, warmup: float) -> Result:
         """Load a system for so long.  Raises LoadFailed, also for a single wrong reply."""
-        for _ in range(ATTEMPTS):
-            result = self._run(system, mode, settings, seconds, warmup)
+        for attempt in range(ATTEMPTS):
+            result = self._run(system, mode, settings, seconds * LONGER**attempt, warmup)
             if result.errors:
                 raise LoadFailed(f"{system.title}: {result.errors} wrong replies in {result.operations}")
             if result.operations:
                 return result
-        raise LoadFailed(f"{system.title} did nothing within {seconds:g} s, {ATTEMPTS} times")
+        raise LoadFailed(f"{system.title} did nothing, also within {seconds * LONGER ** (ATTEMPTS - 1):g} s")
 
     def _run(self, system: System, mode: Mode, settings: Mapping[str, int], seconds: float, warmup: float) -> Result:
         if not system.protocol:

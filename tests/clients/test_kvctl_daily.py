@@ -164,9 +164,10 @@ def test_edit_leaves_ctrl_c_to_the_editor(ctl: Ctl, shared_daemon: Daemon, tmp_p
     program = tmp_path / "editor.py"
     program.write_text(
         "import signal, sys\n"
-        "signal.signal(signal.SIGINT, lambda *_: open(sys.argv[1], 'w').write('edited'))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n"  # it may come before it is waited for
         "print('editing', flush=True)\n"
-        "signal.pause()\n"
+        "signal.sigwait([signal.SIGINT])\n"
+        "open(sys.argv[1], 'w').write('edited')\n"
     )
     words = ("--addr", shared_daemon.addr, "edit", "e/int")
     with on_a_terminal(*words, EDITOR=f"'{sys.executable}' '{program}'") as terminal:

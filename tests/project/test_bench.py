@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -95,6 +96,26 @@ def liar() -> Iterator[servers.System]:
 def test_a_wrong_reply_is_an_error(generator: Generator, liar: servers.System) -> None:
     with pytest.raises(LoadFailed, match=r"[1-9][0-9]* wrong replies in [1-9]"):
         generator.run(liar, "requests", {"connections": 1}, **SHORT)
+
+
+def test_a_load_in_whose_time_nothing_was_done_is_given_for_longer() -> None:
+    given: list[float] = []
+
+    class Idle(Generator):
+        """Of a disk whose every sync takes a second."""
+
+        def __init__(self) -> None:
+            """It compiles nothing."""
+
+        def _run(self, *words: Any) -> Result:
+            given.append(words[3])
+            return seen(int(words[3]))
+
+    idle, system = Idle(), servers.System(KVD, "kvd", Server("none", 0, 0, Path()), ())
+    assert idle.run(system, "requests", {}, seconds=0.1, warmup=0).operations == 1
+    assert given == [0.1, 0.4, pytest.approx(1.6)]
+    with pytest.raises(LoadFailed, match="did nothing"):
+        idle.run(system, "requests", {}, seconds=0.01, warmup=0)
 
 
 def test_rounds_alternate() -> None:

@@ -31,6 +31,7 @@ global
 defaults
     mode tcp
     timeout connect 5s
+    timeout check {patience}s
     timeout client {idle}s
     timeout server {idle}s
 listen kvd
@@ -82,7 +83,7 @@ def _answers(port: int) -> bool:
 def haproxy(directory: Path, to: int, idle: float) -> Iterator[int]:
     needs("haproxy")
     port, file = quiet_port(), directory / "haproxy.cfg"
-    file.write_text(HAPROXY.format(idle=idle, port=port, to=to))
+    file.write_text(HAPROXY.format(idle=idle, port=port, to=to, patience=round(PATIENCE)))
     with running(["haproxy", "-db", "-f", str(file)], port):
         yield port
 

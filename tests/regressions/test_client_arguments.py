@@ -208,7 +208,7 @@ async def test_every_time_may_be_a_timedelta() -> None:
 @pytest.mark.slow
 async def test_a_daemon_takes_what_the_client_lets_pass(daemon: Daemon) -> None:
     second = timedelta(seconds=1)
-    async with await connect(daemon.addr, connect_timeout=5 * second, timeout=30 * second) as kv:
+    async with await connect(daemon.addr, connect_timeout=30 * second, timeout=30 * second) as kv:
         await _at_the_limits(kv)
 
 

@@ -62,14 +62,17 @@ def fill(peer: Peer, seed: int = 0, most: int = 400_000) -> list[str]:
 
 
 def fill_up(peer: Peer) -> list[str]:
-    """As `fill`, until the change log, which is trimmed once in TRIM_INTERVAL, gives no memory back any more."""
+    """As `fill`, until the change log, which is trimmed once in TRIM_INTERVAL, gives no memory back any more.
+
+    It is tried so often, not for so long: in a pause of the machine nothing is trimmed.
+    """
     done = fill(peer)
-    seed, full_since = 0, time.monotonic()
-    while time.monotonic() < full_since + 2.5 * TRIM_INTERVAL:
+    seed = in_vain = 0
+    while in_vain < 25:
         seed += 1
-        if more := fill(peer, seed):
-            done += more
-            full_since = time.monotonic()
+        more = fill(peer, seed)
+        done += more
+        in_vain = 0 if more else in_vain + 1
         time.sleep(TRIM_INTERVAL / 10)
     return done
 

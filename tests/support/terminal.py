@@ -24,6 +24,9 @@ ALTERNATE, NORMAL = b"\x1b[?1049h", b"\x1b[?1049l"
 HIDDEN, SEEN = b"\x1b[?25l", b"\x1b[?25h"
 """The same of its cursor."""
 
+MOST_TAKEN = 1 << 15
+"""Bytes that are drawn before anybody looks: a program may write faster than they are drawn, and for ever."""
+
 _COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")
 
 
@@ -104,7 +107,8 @@ class Terminal:
     def finish(self) -> int:
         """Wait for its end; the exit status, as Popen has it."""
         self.comes_to("the program's end", self._is_over)
-        self._take()
+        while self._take():
+            pass
         return int(-self._program.signalstatus if self._program.signalstatus else self._program.exitstatus)
 
     def close(self) -> None:
@@ -117,13 +121,16 @@ class Terminal:
         self._take()
         return not self._program.isalive()
 
-    def _take(self) -> None:
+    def _take(self, most: int = MOST_TAKEN) -> bool:
+        """Draw what has come, not much more than so many bytes of it; whether there may be more."""
+        end = len(self.raw) + most
         try:
-            while data := self._program.read_nonblocking(1 << 16, 0):
+            while len(self.raw) < end and (data := self._program.read_nonblocking(1 << 12, 0)):
                 self.raw += data
                 self._stream.feed(data)
         except (pexpect.TIMEOUT, pexpect.EOF):
-            pass
+            return False
+        return True
 
 
 def _last(text: bytes, wanted: bytes, other: bytes) -> bool:
