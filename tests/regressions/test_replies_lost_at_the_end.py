@@ -139,7 +139,7 @@ def test_all_that_was_done_is_answered_when_the_daemon_stops(
     got: list[bytes] = []
     asking = threading.Thread(target=lambda: got.extend(client(daemon.port, requests)))
     asking.start()
-    wait_for("some requests to be done", lambda: revision(daemon) > 2000)
+    wait_for("some requests to be done", lambda: revision(daemon) > 500)
     daemon.stop()
     asking.join()
     # Not all: else nothing was unread.

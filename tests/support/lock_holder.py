@@ -52,6 +52,14 @@ def patiently_connected(address: str) -> sync.Client:
         time.sleep(LOOK)
 
 
+async def connected(address: str) -> client.Client:
+    """The same in tasks."""
+    while True:
+        with suppress(KvdError):
+            return await client.connect(address, timeout=TTL, reconnect=60)
+        await asyncio.sleep(LOOK)
+
+
 def in_threads(address: str, name: str, log: Log) -> None:
     def look(held: sync_lock.Lock, is_over: threading.Event) -> None:
         while log.note(held) and not is_over.wait(LOOK):
@@ -78,8 +86,7 @@ async def in_tasks(address: str, name: str, log: Log) -> None:
         while log.note(held):  # noqa: ASYNC110
             await asyncio.sleep(LOOK)
 
-    patiently_connected(address).close()
-    async with await client.connect(address, timeout=TTL, reconnect=60) as kv:
+    async with await connected(address) as kv:
         while True:
             with suppress(LeaseLost, Conflict, KvdError):
                 async with kv.lock(name, TTL) as held:
