@@ -130,7 +130,6 @@ def test_a_watcher_of_busy_keys_that_vanished_is_let_go(half_closed: bool, far: 
 
 
 @pytest.mark.minutes
-@pytest.mark.timeout(300)
 def test_it_is_let_go_after_a_minute_and_a_half(far: FarMachine, tmp_path: Path) -> None:
     with kvd(tmp_path / "data", LOOK_INTERVAL, far.address, far.prefix) as daemon:
         # Not before, for a network may be away for a minute.

@@ -24,7 +24,7 @@ def test_the_commands_print_what_is_shown(tmp_path: Path) -> None:
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     done = subprocess.run(
         ["bash", "-eu"], input=script, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     assert done.stdout.split(f"{NEXT}\n") == [shown for _, shown in BLOCKS], done.stderr
     assert done.returncode == 0, done.stderr

@@ -902,7 +902,6 @@ def anything(_: list[str]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_daemon_does_what_the_model_does(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data")
     daemon.start()

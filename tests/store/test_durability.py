@@ -80,7 +80,6 @@ def kill(daemon: Daemon, what: str) -> None:
         daemon.start()
 
 
-@pytest.mark.timeout(300)
 def test_no_acknowledged_write_is_lost_by_kill_9(start_daemon: StartDaemon) -> None:
     seed = int(os.environ.get("KVD_TEST_SEED") or random.SystemRandom().randrange(10**9))
     sys.stdout.write(f"seed {seed}: repeat with KVD_TEST_SEED={seed}\n")
