@@ -3,15 +3,16 @@
 -- KEYS: data big index ttl log meta replaced owned
 -- ARGV: part cursor count; part: which of data, index, ttl, owned and replaced; cursor: 0 to begin; count: of its members
 --   to look at, about
--- RETURNS: the cursor to go on with, 0 at the end; how many members were looked at; the revisions of large records; and
---   of each thing that is at odds a word (checking.py), the key, and what else is to be known
+-- RETURNS: the cursor to go on with, 0 at the end; how many members were looked at; the revisions of large records; of
+--   each thing that is at odds a word (checking.py), the key, and what else is to be known; and the keys and revisions of
+--   records of which the change log tells
 local part, cursor, count = ARGV[1], ARGV[2], ARGV[3]
 local data, big, index, ttl, meta, replaced = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local kept, refused = read_meta(meta, 'revision', 'floor')
 if refused then
   return refused
 end
-local found, large = {}, {}
+local found, large, logged = {}, {}, {}
 local function tell(word, key, more)
   found[#found + 1], found[#found + 2], found[#found + 3] = word, key, more or ''
 end
@@ -51,6 +52,9 @@ local function record(key, raw)
   end
   if tonumber(rev) > tonumber(kept[2] or 0) then
     tell('ahead', key, rev)
+  end
+  if tonumber(rev) > tonumber(kept[3] or 0) then
+    logged[#logged + 1], logged[#logged + 2] = key, rev
   end
   if not redis.call('ZSCORE', index, key) then
     tell('not-listed', key)
@@ -95,4 +99,4 @@ for i = 1, #flat, 2 do
     member(flat[i], flat[i + 1])
   end
 end
-return {step[1], #flat / 2, large, found}
+return {step[1], #flat / 2, large, found, logged}

@@ -171,6 +171,22 @@ def test_what_is_lost_is_said_to_be(daemon: Daemon) -> None:
     assert "cannot mend that" in done.stdout
 
 
+def test_a_key_whose_name_was_damaged_is_not_taken_for_one_that_was_written(daemon: Daemon) -> None:
+    """It is listed by --repair, and told a last time: where its revision alone is damaged, its value is right."""
+    fill(daemon)
+    phantom = ask_engine(daemon.data, "HGET", f"{K}data", "one")
+    ask_engine(daemon.data, "HSET", f"{K}data", "ome", phantom)
+    wanted = ["ome has revision 17, at which the change log has no such key"]
+    assert_says(check(daemon.data), wanted)
+    daemon.stop()
+    assert_says(check(daemon.data), wanted)
+    assert_says(check(daemon.data, "--repair"), wanted)
+    daemon.start()
+    with daemon.connect() as peer:
+        assert peer.ask("DEL ome").startswith("OK ")
+    assert is_well(daemon.data)
+
+
 def test_a_running_store_that_is_written_to_is_found_whole(daemon: Daemon) -> None:
     fill(daemon)
     with daemon.connect() as peer:

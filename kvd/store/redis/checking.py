@@ -81,6 +81,8 @@ class Check:
         self._advance = advance
         self._findings: list[Finding] = []
         self._large: set[bytes] = set()
+        # Of keys of which the log tells.
+        self._revisions: dict[bytes, bytes] = {}
 
     async def run(self) -> Report:
         """Raises as `check`."""
@@ -94,6 +96,7 @@ class Check:
         await self._look_for_extra_values()
         log = LogCheck(self.ask)
         of_log = await log.run()
+        of_log += log.unlogged(self._revisions)
         known = {finding.key for finding in of_log if finding.word == "log-record"}
         # What the log has can be mended.
         lost = [finding for finding in self._findings if not (finding.word == "record" and finding.key in known)]
@@ -126,9 +129,10 @@ class Check:
         cursor, total = b"0", 0
         while True:
             reply = await self.ask(script("verify", ALL, [part, cursor, PART_KEYS]))
-            cursor, count, large, flat = reply
+            cursor, count, large, flat, logged = reply
             total += int(count)
             self._large.update(large)
+            self._revisions.update(zip(logged[::2], logged[1::2], strict=True))
             words = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
             self._findings += [Finding(word.decode(), key, more) for word, key, more in words]
             if part == "data":

@@ -1,6 +1,6 @@
 """The change log: whether its entries are what was written, follow on each other, and are what the records say."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -50,7 +50,7 @@ class LogCheck:
         self._findings: list[Finding] = []
         self._newest: dict[bytes, Newest] = {}
         self._doubtful: list[tuple[bytes, int]] = []
-        self._last = 0
+        self._last = self._floor = 0
 
     async def run(self, size: int | None = None) -> list[Finding]:
         """What is wrong.  Raises what `ask` raises.
@@ -58,7 +58,7 @@ class LogCheck:
         size: bytes of entries from the end on to look at, None for all.
         """
         revision, floor, total = map(_number, await self._ask(command("HMGET", META, "revision", "floor", "bytes")))
-        self._last = floor
+        self._last = self._floor = floor
         tag = b""
         begin = "-" if size is None else await self._begin_of(size)
         async for raws in self._pages(begin):
@@ -69,6 +69,16 @@ class LogCheck:
         await self._compare()
         await self._doubt()
         return self._findings
+
+    def unlogged(self, revisions: Mapping[bytes, bytes]) -> list[Finding]:
+        """Of records those that a log which is whole would tell of, and does not.  revisions: of their keys."""
+        if any(finding.word == "log" for finding in self._findings):
+            return []
+        return [
+            Finding("unlogged", key, revision)
+            for key, revision in revisions.items()
+            if key not in self._newest and int(revision) > self._floor
+        ]
 
     async def _begin_of(self, size: int) -> str:
         """Where the last entries begin that have so many bytes."""

@@ -22,6 +22,7 @@ _TEXTS = {
     "replaced-extra": ("revision {key} is noted as replaced, and has no large value", "that is forgotten"),
     "value-extra": ("nothing refers to the large value of revision {key}", "it is dropped"),
     "log": ("the change log is damaged at revision {key}: {more}", "the history is replaced by a new one"),
+    "unlogged": ("{key} has revision {more}, at which the change log has no such key: one of the two is damaged", ""),
     "log-record": ("{key} is not as the change log has it at revision {more}", "it is as the change log has it"),
 }  # fmt: skip
 """Of each word the text, and what mends it, "" for what nothing does."""

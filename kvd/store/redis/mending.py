@@ -41,7 +41,7 @@ async def mend(connection: Connection, advance: Callable[[int], object]) -> tupl
     mended: list[Finding] = []
     report = await check(connection, advance, is_written=False)
     # With the log that tells of them goes what tells that they are doubtful.
-    doubtful = [finding for finding in report.findings if finding.word == "doubtful"]
+    doubtful = [finding for finding in report.findings if finding.word in ("doubtful", "unlogged")]
     for _ in range(ROUNDS):
         found = [finding for finding in report.findings if finding.mending]
         if not found:
