@@ -1,8 +1,9 @@
 """The users of one process: who logs in, and what becomes of those who have when the users are changed.
 
-A hash takes tens of milliseconds: they are made in threads, two at a time, and logins that are equal share one.  What
-was found right since the users were read is known by a digest that is of use in this process alone.  A change of the
-users takes effect for all connections in one step, between two requests, and so at one position.
+A hash takes tens of milliseconds: they are made in threads, two at a time, for addresses by turns, and logins that are
+equal share one.  What was found right since the users were read is known by a digest that is of use in this process
+alone.  A change of the users takes effect for all connections in one step, between two requests, and so at one
+position.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from kvd.access import passwords
 from kvd.access.attempts import MOST_WAITING, Attempts, Failures, Pair
+from kvd.access.turns import Turns
 from kvd.access.users import DEFAULT, User, Users
 from kvd.errors import LimitReached, NotAuthenticated, Unavailable
 from kvd.process.audit import Audit
@@ -51,6 +53,7 @@ class Access:
         self._at_work: dict[Pair, Secret] = {}
         self._failures = Failures()
         self._threads = ThreadPoolExecutor(HASHES, "password")
+        self._turns = Turns(HASHES)
         self._failed = LimitedLog(
             logger, logging.WARNING, "a login of %s from %s failed", "logins failed"
         )  # fmt: skip
@@ -75,6 +78,8 @@ class Access:
         self._failed.flush()
         if self._audit:
             self._audit.close()
+        for task in self._hashing.values():
+            task.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def user(self, name: str, hashed: str | None) -> User | None:
@@ -163,8 +168,9 @@ class Access:
         # What nobody's name is takes as long.
         hashes = (user.hashes if user else ()) or (passwords.UNKNOWN,)
         try:
-            loop = asyncio.get_running_loop()
-            hashed = await loop.run_in_executor(self._threads, _first_match, hashes, password)
+            async with self._turns.of(address):
+                loop = asyncio.get_running_loop()
+                hashed = await loop.run_in_executor(self._threads, _first_match, hashes, password)
         finally:
             del self._hashing[secret]
         # The users may have been changed meanwhile.

@@ -11,8 +11,9 @@ import pytest
 
 from kvd.access import attempts
 from kvd.access.users import Users
-from kvd.errors import Denied
+from kvd.errors import Denied, NotAuthenticated
 from kvd.requests import Put, Transaction
+from kvd.session.auth import HASHES
 from kvd.verbs import VERBS
 from tests.support.access import PASSWORD, users_of
 from tests.support.memory import MemoryPeer, MemoryService, serving
@@ -513,6 +514,27 @@ async def test_guesses_that_come_at_once_are_slowed_down_as_others_are(
         assert said == {"auth": 5, "limit": 7}
         assert service._access
         assert not service._access._at_work
+
+
+async def test_many_names_from_one_address_do_not_delay_the_first_login_from_another(tmp_path: Path) -> None:
+    async with with_users(tmp_path, alice={"*": ALL}) as service:
+        access = service._access
+        assert access
+        looked_at: list[bytes] = []
+        submit = access._threads.submit
+
+        def note(function: object, hashes: object, password: bytes) -> object:
+            looked_at.append(password)
+            return submit(function, hashes, password)  # type: ignore[arg-type]
+
+        access._threads.submit = note  # type: ignore[method-assign,assignment]
+        guesses = [access.log_in(f"name{number}", b"guess", "10.0.0.1") for number in range(20)]
+        guessing = asyncio.gather(*guesses, return_exceptions=True)
+        await asyncio.sleep(0)
+        await access.log_in("alice", PASSWORD.encode(), "10.0.0.2")
+        # Those that were being looked at, and the next of them.
+        assert looked_at.index(PASSWORD.encode()) <= HASHES + 1
+        assert {type(said) for said in await guessing} == {NotAuthenticated}
 
 
 async def test_both_passwords_of_a_user_may_come_at_once(tmp_path: Path) -> None:
