@@ -166,9 +166,10 @@ class Connection:
         takes_time = not is_own and (conversation.has_work or self._output.held > 0)
         if self._only_watches and not takes_time:
             self._watching.end(*KICKED)
-        elif conversation.is_over or conversation.is_stopping or takes_time:
+        elif self._task is None or takes_time:
             self._cut()
-        else:
+        elif not (conversation.is_over or conversation.is_stopping):
+            # Else it is about to end: cut, it would lose the line that says so.
             self._end_unanswered(*KICKED)
 
     # ---- what it holds

@@ -193,6 +193,19 @@ def test_a_connection_that_is_kicked_ends_and_a_watch_is_told(shared_daemon: Dae
             wait_for("its end", lambda: asking.ask(f"KICK {name}") == "NONE")  # noqa: B023
 
 
+def test_a_watch_that_is_kicked_twice_at_once_is_told_all_the_same(shared_daemon: Daemon) -> None:
+    with shared_daemon.connect() as asking, shared_daemon.connect() as peer, shared_daemon.connect() as half:
+        position = peer.ask("WATCH").removeprefix("OK ")
+        assert half.ask("WATCH") == f"OK {position}"
+        half.socket.shutdown(socket.SHUT_WR)
+        for one in (peer, half):
+            name = id_of(asking, one)
+            asking.send(f"KICK {name}\n" * 2)
+            assert asking.lines(2) == ["OK", "OK"]
+            assert one.line().startswith(f"END {position} kicked ")
+            assert one.line() == ""
+
+
 def test_who_does_not_read_is_cut_off(shared_daemon: Daemon) -> None:
     with shared_daemon.connect() as asking, shared_daemon.connect() as peer:
         asking.ask("SET large " + "v" * 1_000_000)
