@@ -142,7 +142,9 @@ async def deliveries(daemons: Daemons, level: int, count: int, seconds: float) -
     process = psutil.Process(daemons.pids[level])
     before, began, used = sum(one.lines for one in watchers), time.monotonic(), sum(process.cpu_times()[:2])
     await write(daemons.ports[0], seconds)
-    lines = sum(one.lines for one in watchers) - before
+    # In a short time, and a pause of the machine or a slow sync, none may have come yet.
+    while not (lines := sum(one.lines for one in watchers) - before):  # noqa: ASYNC110  # it is in no hurry
+        await asyncio.sleep(PAUSE)
     counted = Counted(lines / (time.monotonic() - began), (sum(process.cpu_times()[:2]) - used) / lines * 1e6)
     for transport in transports:
         transport.abort()

@@ -33,8 +33,9 @@ class Looks:
     memory: list[tuple[float, int]] = field(default_factory=list)
 
     def between(self, begin: float, end: float) -> float:
-        """The median of a time, in bytes."""
-        return statistics.median([size for at, size in self.memory if begin <= at <= end])
+        """The median of a time, in bytes; the nearest look where a pause of the machine let nobody look then."""
+        found = [size for at, size in self.memory if begin <= at <= end]
+        return statistics.median(found or [min(self.memory, key=lambda look: abs(look[0] - (begin + end) / 2))[1]])
 
 
 @contextmanager
@@ -64,9 +65,11 @@ def looking(system: System) -> Iterator[Looks]:
     looks, over = Looks(), threading.Event()
 
     def look() -> None:
-        while not over.wait(LOOK):
+        is_over = False
+        while not is_over:
             size = sum(psutil.Process(pid).memory_info().rss for pid in system.daemons)
             looks.memory.append((time.monotonic(), size))
+            is_over = over.wait(LOOK)
 
     thread = threading.Thread(target=look)
     thread.start()

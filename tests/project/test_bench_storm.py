@@ -4,6 +4,7 @@ import pytest
 
 from bench import storm
 from bench.load import Generator
+from bench.storm_looks import Looks
 from bench.storm_run import Load, Seen, Size, measure
 from tests.support.processes import needs
 
@@ -38,6 +39,11 @@ def test_what_is_no_limit_is_found() -> None:
     seen = Seen(*loads, 0.5, 10 * storm.SLACK, 20 * storm.SLACK, 4, crowd, limited=2)
     assert [check.value for check in storm.checks(seen, coming=8)] == [3, 3, 4, 2, 0.5, 0.5, 0.25, 3]
     assert storm.in_words(seen, coming=8).count("NOT MET") == 8
+
+
+def test_memory_is_known_of_a_time_in_which_a_pause_let_nobody_look() -> None:
+    looks = Looks([(0.0, 1), (3.0, 2), (4.0, 4), (9.0, 5)])
+    assert (looks.between(3, 4), looks.between(5, 6), looks.between(6.8, 7.4)) == (3, 4, 5)
 
 
 def test_the_load_is_that_of_the_clients_and_the_crowd() -> None:

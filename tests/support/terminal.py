@@ -115,6 +115,8 @@ class Terminal:
         """End it, whatever it does."""
         if self._program.isalive():
             self.signal(signal.SIGKILL)
+            # On a busy machine it may not be gone at once, and pexpect waits for a moment only.
+            wait_for("the end of what was killed", lambda: not self._program.isalive())
         self._program.close(force=True)
 
     def _is_over(self) -> bool:
