@@ -114,6 +114,8 @@ class Measure:
         for _ in tasks:
             await self._begun.acquire()
         tasks.append(asyncio.create_task(self._write()))
+        while not self._acknowledged:  # noqa: ASYNC110  # it is in no hurry
+            await asyncio.sleep(PAUSE)
         await asyncio.sleep(BEFORE)
         began = time.monotonic()
         await asyncio.to_thread(daemon.stop)

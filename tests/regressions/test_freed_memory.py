@@ -1,13 +1,17 @@
 """Reported: after 1,000 connections that held much memory had closed, 150 to 500 MiB stayed with the daemon."""
 
+import asyncio
 import ctypes
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 import pytest
 
-from kvd.process.freed_memory import SPARE_BYTES
+from kvd.process import freed_memory
+from kvd.process.activity import Activity
+from kvd.process.freed_memory import INTERVAL, MOST_OF_TIME, SPARE_BYTES
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
@@ -72,3 +76,39 @@ def test_what_open_connections_held_is_given_back(start_daemon: StartDaemon) -> 
             assert peer.ask("ABORT") == "OK"
             peer.lines(21)
         wait_for("the memory to be given back", lambda: resident(daemon) < before + KEPT)
+
+
+class Noting(Activity):
+    """Pauses for no time, three times; asked: the seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    async def pause(self, seconds: float, at_rest: float | None = None) -> None:  # noqa: ARG002
+        self.asked.append(seconds)
+        if len(self.asked) == 3:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("is_work", [True, False])
+async def test_a_pause_of_the_machine_amid_does_not_put_the_next_off(
+    is_work: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: after one of three seconds, nothing was given back for five minutes."""
+    seconds = 0.1
+
+    def trim(_: int) -> None:
+        if not is_work:
+            time.sleep(seconds)
+        end = time.thread_time() + seconds
+        while is_work and time.thread_time() < end:
+            pass
+
+    activity, sizes = Noting(), iter([0, 0, *[10 * SPARE_BYTES] * 10])
+    monkeypatch.setattr(freed_memory, "resident", lambda: next(sizes) + 1)
+    monkeypatch.setattr(freed_memory, "_trim", trim)
+    with suppress(asyncio.CancelledError):
+        await freed_memory.give_back(activity)
+    assert activity.asked[0] == INTERVAL
+    assert all((pause >= seconds / MOST_OF_TIME) == is_work for pause in activity.asked[1:])
