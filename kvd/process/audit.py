@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from kvd.errors import StartError
@@ -41,7 +42,14 @@ class Audit:
     def _open(self) -> int:
         # Without a wait for somebody who reads a pipe.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        return os.open(self._path, flags, MODE)
+        descriptor = os.open(self._path, flags, MODE)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # So that its end can be looked at.  Who may only append to it does without.
+            with suppress(OSError):
+                readable = os.open(self._path, flags & ~os.O_WRONLY | os.O_RDWR, MODE)
+                os.close(descriptor)
+                return readable
+        return descriptor
 
     def reopen(self) -> None:
         """Write to the file that has its name now: it may have been moved away.  The one before stays if it cannot."""
@@ -70,7 +78,7 @@ class Audit:
         place: where the peer is, without its port.  facts: more that is told, by name.  key: what it was about.
         """
         alike = (event, place, *facts.items())
-        if alike in self._more and not self._is_broken:
+        if alike in self._more and not self._is_broken and not self._is_removed():
             self._more[alike] += 1
             return True
         about = {} if key is None else {"key": key}
@@ -101,9 +109,11 @@ class Audit:
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         data = json.dumps({"time": when, "process": os.getpid(), **line}).encode() + b"\n"
         try:
-            self._see_that_it_is_there()
-            # What was cut short by a full disk is no line.
-            data = b"\n" + data if self._is_amid else data
+            if self._is_removed():
+                # Nobody would ever read what is written to it.
+                self._take(self._open())
+            # What was cut short by a full disk is no line, whichever process wrote it.
+            data = b"\n" + data if self._is_amid or self._ends_amid() else data
             written = os.write(self._descriptor, data)
             self._is_amid = written < len(data)
             why = "no space" if self._is_amid else ""
@@ -114,8 +124,13 @@ class Audit:
         self._is_broken = bool(why)
         return not why
 
-    def _see_that_it_is_there(self) -> None:
-        """Make it anew if it was removed: nobody would ever read what is written to it.  Raises OSError."""
+    def _is_removed(self) -> bool:
         found = os.fstat(self._descriptor)
-        if stat.S_ISREG(found.st_mode) and not found.st_nlink:
-            self._take(self._open())
+        return stat.S_ISREG(found.st_mode) and not found.st_nlink
+
+    def _ends_amid(self) -> bool:
+        """Whether the last line has no end, as far as it can be read."""
+        size = os.fstat(self._descriptor).st_size
+        with suppress(OSError):
+            return size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+        return False
