@@ -40,7 +40,10 @@ class StoreLocation(NamedTuple):
         retention = Retention(*kept, settings.history_age)
         if self.disk is None:
             parts = self._group(settings) if is_group(self.url) else None
-            return Store(self.url, retention, owner_keys=settings.owner_keys, parts=parts, activity=activity)
+            return Store(
+                self.url, retention, owner_keys=settings.owner_keys, parts=parts, activity=activity,
+                notes=settings.notes,
+            )  # fmt: skip
         free_space = on_disk(self.disk, self.growing, refused_by(self.refusal))
         return Store(
             self.url,

@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, list[Argument]] = {
     "rewind": [STORE, "other", "", 0],
     "set": [DAEMON, 1, 0, "c00000000", "k v\n"],
     "simple": [DAEMON, 1, 0, "1000 1 + 1 ", "", "k", "v", "n", "1"],
+    "synced": ["run", 1],
     "sweep": [DAEMON, 2**52, 10],
     "trim": [0, 0, 0, DAEMON, 2**52, 10],
     "verify": ["data", 0, 10],

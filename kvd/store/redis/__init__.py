@@ -6,6 +6,8 @@ library       redis-py, which opens it where the store is somebody else's
 engine        which run of the engine this is, and what it may lose
 attach        whether a store is kvd's, and still has all that it acknowledged
 note          on disk: where a store was when the last daemon on it ended in order
+unsynced      on disk: that a store may answer before it has synced
+durability    whether that was changed while it runs
 clock         the store's clock, also while its machine's was set back
 channel       a connection for one call at a time
 patience      a connection that does not answer is given up

@@ -20,6 +20,7 @@ from kvd.store.redis.clock import Clock, elapsed
 from kvd.store.redis.connection import ALL, META, Argument, Connection, Rejected, lost_by, script
 from kvd.store.redis.engine import Engine, ask, look_at
 from kvd.store.redis.log import META_COMMAND, read_meta, rewind_command, tag_command, tag_of
+from kvd.store.redis.unsynced import UnsyncedMark
 
 logger = logging.getLogger("kvd.store")
 
@@ -52,6 +53,8 @@ class Attaching:
 
     others_wait: float, seconds that other daemons have to find their last writes.
     trusts: whether those of who does not say are taken to be there.
+    engine: as it was when it was last looked at, None before that.
+    unsynced: whether the store has answered before it had synced; with a place on disk if it is given another one.
     """
 
     others_wait: float
@@ -69,6 +72,7 @@ class Attaching:
         self.others_wait = OTHERS_WAIT
         self._known: Position | None = None
         self.engine: Engine | None = None
+        self.unsynced = UnsyncedMark(None)
 
     @property
     def known(self) -> Position:
@@ -86,7 +90,7 @@ class Attaching:
         batch: int, the last of our batches that was acknowledged.
         """
         try:
-            engine = await self._look_at(connection)
+            engine = self.judged(await self._look_at(connection))
             sure = self._sure(engine)
             await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
@@ -99,7 +103,7 @@ class Attaching:
         doubtful: whether the history may have been rewound, as far as that is known elsewhere.
         """
         try:
-            engine = await self._look_at(connection)
+            engine = self.judged(await self._look_at(connection))
             sure = self._sure(engine) if doubtful is None else SURE
             known = end.position if end and await _is_kept(connection, end) else None
             # Nobody else writes to the embedded store yet.  Who did is not needed to find it again: all of it stands in
@@ -116,9 +120,14 @@ class Attaching:
         """The engine at the other end.  Raises Rejected, StoreLost, TimeoutError."""
         return await look_at(connection, self._fsync)
 
+    def judged(self, engine: Engine) -> Engine:
+        """An engine as far as it is of use: one that did not sync before has all on disk when its file is written."""
+        is_begun = self.unsynced.is_set and engine.is_rewriting
+        return engine._replace(keeps_file=False) if is_begun else engine
+
     def _sure(self, engine: Engine) -> int:
         """Whether another run of the engine has all that it acknowledged, as attach.lua takes it."""
-        return int(engine.synced and not engine.is_promoted)
+        return int(engine.synced and not engine.is_promoted and not self.unsynced.is_set)
 
     async def _settle(
         self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *,
@@ -153,9 +162,13 @@ class Attaching:
         self._known = Position(int(revision), store)
         if state != b"WHOLE" or int(kept) < batch:
             self._explain(state, int(kept), batch, known)
-        if state == b"WHOLE":
-            return store
-        return await self._renew(connection, engine, store)
+        if not engine.synced:
+            self.unsynced.put(is_set=True)
+        if state != b"WHOLE":
+            store = await self._renew(connection, engine, store)
+        # What it may have lost before is settled.
+        self.unsynced.put(is_set=not engine.synced)
+        return store
 
     @staticmethod
     def _explain(state: bytes, kept: int, batch: int, known: Position | None) -> None:

@@ -77,7 +77,7 @@ class Channel:
                 raise StoreLost(str(error)) from None
             if error.word == REFUSED:
                 raise lost_by(error) from None
-            raise Unavailable(f"the store says: {error}") from None
+            raise Unavailable(f"the store says: {error}") from error
 
     async def _open(self) -> Connection:
         connection = await self._connector.open()

@@ -14,6 +14,7 @@ OLDEST_REDIS = (6, 2)
 """XTRIM MINID came with 6.2."""
 UNREADABLE = "unreadable"
 """In place of a setting that the engine does not tell."""
+FSYNC_COMMAND = command("CONFIG", "GET", "appendfsync")
 
 
 class Engine(NamedTuple):
@@ -21,13 +22,15 @@ class Engine(NamedTuple):
 
     run: its run id, another one whenever it was started, "" if it has none.  fsync: its appendfsync, or UNREADABLE.
     keeps_file: whether it keeps an append-only file.  is_promoted: whether it was a replica before, which may lack what
-    another server acknowledged.
+    another server acknowledged.  is_rewriting: whether that file is written anew, or was to be: one that was turned on
+    lately is of no use before that.
     """
 
     run: str
     fsync: str
     keeps_file: bool
     is_promoted: bool
+    is_rewriting: bool = False
 
     @property
     def synced(self) -> bool:
@@ -47,21 +50,32 @@ async def look_at(connection: Connection, fsync: str) -> Engine:
     fsync: its appendfsync, if that is known and need not be asked for.
     """
     info = info_of(await ask(connection, command("INFO")))
+    return engine_from(info, fsync or await _fsync(connection))
+
+
+def engine_from(info: dict[str, str], fsync: str) -> Engine:
+    """The engine that gave this INFO.  fsync: its appendfsync."""
     run = info.get("run_id", "")
+    names = ("rewrite_in_progress", "rewrite_scheduled", "last_bgrewrite_status")
     return Engine(
         run if run.isalnum() else "",
-        fsync or await _fsync(connection),
+        fsync,
         info.get("aof_enabled") == "1",
         info.get("master_replid2", "").strip("0") != "",
+        [info.get(f"aof_{name}") for name in names] != ["0", "0", "ok"],
     )
 
 
 async def _fsync(connection: Connection) -> str:
     """Its appendfsync; many a provider hides it."""
     try:
-        reply = await ask(connection, command("CONFIG", "GET", "appendfsync"))
+        return fsync_from(await ask(connection, FSYNC_COMMAND))
     except Rejected:
         return UNREADABLE
+
+
+def fsync_from(reply: list[bytes]) -> str:
+    """The appendfsync in the reply to FSYNC_COMMAND."""
     return reply[1].decode(errors="replace") if reply else UNREADABLE
 
 

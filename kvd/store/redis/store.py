@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from kvd.counts import Counts
 from kvd.errors import StoreLost, Superseded, Unavailable
@@ -19,6 +20,7 @@ from kvd.store.redis.clock import Clock
 from kvd.store.redis.connection import META, Connector, Rejected, command, info_of, script
 from kvd.store.redis.counted import ask_counted
 from kvd.store.redis.disk_space import DELETES_SHARE, FreeSpace, unlimited
+from kvd.store.redis.durability import Durability
 from kvd.store.redis.engine import engine_of
 from kvd.store.redis.expiry import Counting
 from kvd.store.redis.first_look import FirstLook
@@ -27,6 +29,7 @@ from kvd.store.redis.log import ChangeLogConnection
 from kvd.store.redis.maintenance import DEFAULT_RETENTION, Housekeeping, Retention
 from kvd.store.redis.parts import Parts
 from kvd.store.redis.single_keys import SingleKeys
+from kvd.store.redis.unsynced import UnsyncedMark
 from kvd.store.redis.vitals import ask_vitals
 
 OWNER_KEYS = 100
@@ -45,14 +48,15 @@ class Store(SingleKeys, LoggedChanges):
     def __init__(
         self, url: str, retention: Retention = DEFAULT_RETENTION, free_space: FreeSpace = unlimited,
         cache: Cache | None = None, fsync: str = "", owner_keys: int = OWNER_KEYS, *, direct: bool = False,
-        parts: Parts | None = None, activity: Activity | None = None,
+        parts: Parts | None = None, activity: Activity | None = None, notes: Path | None = None,
     ) -> None:  # fmt: skip
         """url, direct: as Connector takes them.  retention: of the change log.  free_space: on its disk.
 
         cache: for values that were read; None if others write to the store, and it does not know of that.
         fsync: its appendfsync; "" to ask it.  owner_keys: that may live with one at the most.
         parts: what it is made of; None: of those for one Redis.
-        activity: of this process, None for a constant one.  Raises StartError if the URL is none.
+        activity: of this process, None for a constant one.  notes: a directory for what is to outlive the store.
+        Raises StartError if the URL is none.
         """
         parts = parts or Parts(Connector(url, direct=direct))
         self.server = ""
@@ -64,9 +68,11 @@ class Store(SingleKeys, LoggedChanges):
         writes = parts.writes(self._clock, cache, free_space, owner_keys)
         SingleKeys.__init__(self, cache, reads, large, writes)
         attaching = parts.attaching(self._clock, writes.daemon, fsync, self._is_full)
+        attaching.unsynced = UnsyncedMark(notes)
         LoggedChanges.__init__(self, parts, parts.control(self._clock), parts.calls(self._clock), attaching)
         writes.attach = attaching.attach
         self._fsync = fsync
+        self._durability = Durability(self._control, attaching, activity or Activity())
         self._listing = parts.calls(self._clock)
         self._housekeeping = Housekeeping(
             self._control, self._writes, self._clock, retention, free_space, self._asked, activity or Activity()
@@ -133,7 +139,8 @@ class Store(SingleKeys, LoggedChanges):
 
     async def _keep_house(self) -> None:
         try:
-            await self._housekeeping.run()
+            # How the embedded store syncs is known.
+            await run_together(self._housekeeping.run(), *([] if self._fsync else [self._durability.run()]))
         except Superseded:
             # Writes in flight are refused as well, and then certainly not done.
             with suppress(TimeoutError):
