@@ -11,6 +11,7 @@ import math
 import struct
 import sys
 import termios
+from contextlib import suppress
 from typing import Any
 
 from kvd.backoff import Backoff
@@ -64,7 +65,8 @@ class Linger:
         self.drop_input()
         try:
             if not self._transport.is_closing():
-                self._transport.write_eof()
+                with suppress(OSError):  # the peer has reset it, which the transport itself has not seen yet
+                    self._transport.write_eof()
             await self._wait(LONGEST if longest is None else longest)
         finally:
             if self._dropping:
