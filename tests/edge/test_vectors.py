@@ -11,6 +11,7 @@ from tests.support.vectors import VECTORS, Player, options_of, settings_of, step
 
 NOT_HERE = {
     "info": "INFO of an edge tells more",
+    "compacted": "an edge may still have what its upstream does not keep",
     "minimum": "waits for so short a time that an edge may be stale",
     "shutdown": "stops the daemon",
 }

@@ -52,7 +52,7 @@ class AsyncPeer:
             return [line.decode() for line in (await self._reader.read()).split(b"\n")[:-1]]
 
 
-LONGEST_LINE = 1 << 23
+LONGEST_LINE = 1 << 21
 """Bytes: more than a line of a test has."""
 
 
