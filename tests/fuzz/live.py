@@ -53,13 +53,14 @@ class Change(NamedTuple):
 class Wanted(NamedTuple):
     """A change that a reply announces.  revision: 0 if it did not say.  perhaps: a DEL, if the key was there.
 
-    key: at its end `*` for the digits of the revision.
+    key: at its end `*` for the digits of the revision.  begins: no more is told of the key than what it begins with.
     """
 
     verb: str
     key: bytes
     revision: int = 0
     perhaps: bool = False
+    begins: bool = False
 
 
 def read(peer: Peer) -> tuple[str, bytes]:
@@ -209,6 +210,8 @@ def names(key: bytes) -> set[bytes]:
 
 def _is_of(change: Change, want: Wanted) -> bool:
     key = want.key
+    if want.begins:
+        return change.verb == want.verb and change.key.startswith(key)
     if key.endswith(b"*"):
         key = b"%b%0*d" % (key[:-1], NUMBER_DIGITS, change.revision)
     return (change.verb, change.key) == (want.verb, key) and want.revision in (0, change.revision)
@@ -217,6 +220,10 @@ def _is_of(change: Change, want: Wanted) -> bool:
 def _single(outcome: Outcome, reply: bytes) -> list[Wanted]:
     if outcome.verb not in CHANGING:
         return []
+    if isinstance(outcome.arguments, DeleteRange):
+        # Those that went along with one are counted, too.
+        one = Wanted("DEL", outcome.arguments.pattern[:-1], begins=True)
+        return [one, *[one._replace(perhaps=True)] * (int(reply.split(b" ")[2]) - 1)]
     revision = 0 if outcome.verb == "INCR" else int(reply.split(b" ")[1])
     return [_wanted(outcome)._replace(revision=revision)]
 

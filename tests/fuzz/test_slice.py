@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kvd.model import TEXT
-from kvd.requests import NUMBERED, Delete, Increment, Nothing, Ping, Put
+from kvd.requests import NUMBERED, Delete, DeleteRange, Increment, Nothing, Ping, Put
 from tests.fuzz import grammar, pure
 from tests.fuzz.__main__ import against_daemon
 from tests.fuzz.inputs import VALUE_LIMIT, make
@@ -97,6 +97,7 @@ def test_the_grammar_knows_what_is_no_line(line: bytes) -> None:
 SET = Outcome("SET", arguments=Put(b"a", TEXT, b"1"))
 PUT = Outcome("PUT", arguments=Put(b"q/*", TEXT, b"1", 0, NUMBERED))
 DEL = Outcome("DEL", arguments=Delete(b"a"))
+DEL_ALL = Outcome("DEL", arguments=DeleteRange(b"if=*"))
 INCR = Outcome("INCR", arguments=Increment(b"n", b"1"))
 BEGIN, COMMIT, ABORT = (Outcome(verb, arguments=Nothing()) for verb in ("BEGIN", "COMMIT", "ABORT"))
 PING = Outcome("PING", arguments=Ping())
@@ -110,6 +111,7 @@ QUEUED = b"OK queued"
         ([(SET, b"OK 1"), (WRONG, b"ERR usage text"), (DEL, b"OK 2")], ["SET a 1", "DEL a 2"]),
         ([(DEL, b"NONE"), (SET, b"CONFLICT 3"), (INCR, b"ERR overflow text")], []),
         ([(INCR, b"OK 7")], ["SET n 0"]),
+        ([(DEL_ALL, b"OK 7 2"), (DEL_ALL, b"NONE")], ["DEL if= 0", "DEL if= 0 perhaps"]),
         ([(PUT, b"OK 7"), (PUT, b"CONFLICT 3")], ["SET q/* 7"]),
         ([(BEGIN, b"OK"), (SET, QUEUED), (DEL, QUEUED), (COMMIT, b"OK 2")], ["SET a 0", "DEL a 0 perhaps"]),
         ([(BEGIN, b"OK"), (SET, QUEUED), (ABORT, b"OK"), (PING, b"OK")], []),
@@ -149,6 +151,18 @@ SEEN = [Change(5, "SET", b"a"), Change(6, "DEL", b"b"), Change(7, "SET", b"n")]
 @pytest.mark.parametrize("seen", [SEEN, [SEEN[0], SEEN[2]]])
 def test_changes_that_were_announced(seen: list[Change]) -> None:
     compare(WANTED, seen)
+
+
+def test_changes_of_keys_that_begin_so() -> None:
+    one = Wanted("DEL", b"if=", begins=True)
+    gone = [Change(5, "DEL", b"if="), Change(6, "DEL", b"if=0")]
+    for wanted in ([one] * 2, [one, *[one._replace(perhaps=True)] * 2]):
+        compare(wanted, gone)
+    # What went along with the second begins otherwise.
+    compare([one, one._replace(perhaps=True)], [gone[0], Change(6, "DEL", b"x")], {b"x"})
+    for wrong in ([], [Change(5, "DEL", b"a")], [Change(5, "SET", b"if=")], [*gone, Change(7, "DEL", b"a")]):
+        with pytest.raises(AssertionError):
+            compare([one, one._replace(perhaps=True)], wrong)
 
 
 @pytest.mark.parametrize("revision", [0, 12])
