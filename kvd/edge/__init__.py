@@ -15,6 +15,7 @@ feed        keeps the copy up to date
 parsing     the lines of the feed
 pipe        requests to the upstream, pipelined
 forwarding  writes, which go to the upstream
+deleting    DEL of a range, which goes there as well
 writing     writes as lines, replies as outcomes
 lives       how long keys live, which the upstream is asked
 relaying    requests that the upstream answers whole

@@ -55,14 +55,7 @@ class Forwarding:
         if position is None and all(map(takes_revision, writes)):
             # It is known where they are; but not where those are that were lost.
             position = Position(revision, self._known().store)
-        self.settle(position, revision, partial(done, outcomes))
-
-    def settle(self, position: Position | None, revision: int, done: Callable[[], None]) -> None:
-        """Have something called once the copy has a position, or if that is not known what the store has now."""
-        if position is None:
-            # Nobody sees the copy before it has been asked for anew.
-            self._freshness.doubt()
-        self._freshness.settle(max(position.revision if position else 0, revision), done)
+        self._freshness.settle_at(position, partial(done, outcomes), revision=revision)
 
     async def write(self, writes: Sequence[AnyWrite], size: int) -> list[Outcome]:
         """See `api.Store`."""
@@ -90,7 +83,7 @@ class Forwarding:
                 return
             outcome = outcome_of(transaction, replies[-1])
             revision = int(outcome) if outcome.isdigit() else 0
-            self.settle(position, revision, partial(done, outcome))
+            self._freshness.settle_at(position, partial(done, outcome), revision=revision)
 
         self._pipe.ask(lines_of(transaction), count, answered, wants_position=True)
         outcome = await future

@@ -61,19 +61,22 @@ class Freshness:
         """Seconds since the copy was known to be up to date, at the most."""
         return max(0.0, time.monotonic() - self.until + self.max_stale)
 
-    def settle(self, revision: int, done: Callable[[], None]) -> None:
-        """Have something called once the copy has a revision.
+    def settle(self, revision: int, done: Callable[[], None], is_so: Callable[[], bool] = lambda: True) -> None:
+        """Have something called once the copy has a revision, and is as `is_so` tells.
 
         If that takes too long it is called, too, for what it tells was done; but then nobody is shown the copy
         before it is known to be up to date again.
         """
-        if revision <= self.hub.position.revision:
+        if revision <= self.hub.position.revision and is_so():
             done()
             return
 
         def reached() -> None:
-            timer.cancel()
-            done()
+            if is_so():
+                timer.cancel()
+                done()
+            else:
+                self.hub.when_reached(self.hub.position.revision + 1, reached)
 
         def late() -> None:
             self.hub.wait_no_longer(reached)
@@ -81,7 +84,17 @@ class Freshness:
             done()
 
         timer = asyncio.get_running_loop().call_later(self.max_stale, late)
-        self.hub.when_reached(revision, reached)
+        self.hub.when_reached(max(revision, self.hub.position.revision + 1), reached)
+
+    def settle_at(
+        self, position: Position | None, done: Callable[[], None], is_so: Callable[[], bool] = lambda: True, *,
+        revision: int = 0,
+    ) -> None:  # fmt: skip
+        """The same, for a position, None where it is not known what the store has now, and a revision."""
+        if position is None:
+            # Nobody sees the copy before it has been asked for anew.
+            self.doubt()
+        self.settle(max(position.revision if position else 0, revision), done, is_so)
 
     async def reach(self, position: Position) -> None:
         """Return once the copy has a position of the store.  Raises Unavailable, at once if its history has ended."""

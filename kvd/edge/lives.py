@@ -1,30 +1,34 @@
-"""How long keys live: only the upstream knows, for a TOUCH is no change."""
+"""How long keys live: only the upstream knows, for a TOUCH is no change.
 
-from collections.abc import Callable, Sequence
+A key that has expired is in the copy until its EXPIRE comes.  Who is told that it is not there waits for that.
+"""
+
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 
-from kvd.edge.forwarding import Forwarding
+from kvd.edge.freshness import Freshness
 from kvd.edge.pipe import Pipe
+from kvd.edge.reading import Reading
 from kvd.edge.relaying import refusal_of
-from kvd.errors import Unavailable
+from kvd.errors import KvdError, Unavailable
 from kvd.model import TEXT, Position, Record
-from kvd.store.api import ReadDone
+from kvd.store.api import Found, ReadDone
 
 
 class Lives:
     """Asks the upstream."""
 
-    def __init__(
-        self, pipe: Pipe, forwarding: Forwarding, found: Callable[[Sequence[bytes]], list[Record | None]]
-    ) -> None:
-        """pipe: that of writes, after which they are asked.  found: gives records of the copy; raises Unavailable."""
+    def __init__(self, pipe: Pipe, freshness: Freshness, reading: Reading) -> None:
+        """pipe: that of writes, after which they are asked."""
         self._pipe = pipe
-        self._forwarding = forwarding
-        self._found = found
+        self._freshness = freshness
+        self._reading = reading
 
     def lives_then(self, keys: Sequence[bytes], wanted: Sequence[bool], done: ReadDone) -> None:
         """See `session.elsewhere`."""
         asked = [key for key, is_wanted in zip(keys, wanted, strict=True) if is_wanted]
+        before = self._reading.known.revision
 
         def answered(replies: list[bytes], position: Position | None, sent: bool) -> None:  # noqa: ARG001
             if len(replies) < len(asked):
@@ -32,16 +36,27 @@ class Lives:
             elif refusal := next(filter(None, map(refusal_of, replies)), None):
                 done(refusal)
             else:
-                self._forwarding.settle(position, 0, partial(self._tell_lives, keys, wanted, replies, done))
+                gone = [key for key, reply in zip(asked, replies, strict=True) if reply == b"NONE"]
+                tell = partial(self._tell_lives, keys, wanted, replies, done)
+                self._freshness.settle_at(position, tell, partial(self._reading.lacks, gone, before))
 
         self._pipe.ask(b"".join([b"TTL %b\n" % key for key in asked]), len(asked), answered, wants_position=True)
+
+    async def lives(self, keys: Sequence[bytes], wanted: Sequence[bool]) -> Found:
+        """The same, for one who waits."""
+        future: asyncio.Future[Found | KvdError] = asyncio.get_running_loop().create_future()
+        self.lives_then(keys, wanted, lambda found: None if future.done() else future.set_result(found))
+        found = await future
+        if isinstance(found, KvdError):
+            raise found
+        return found
 
     def _tell_lives(
         self, keys: Sequence[bytes], wanted: Sequence[bool], replies: Sequence[bytes], done: ReadDone
     ) -> None:
         lives = iter(map(_life_of, replies))
         try:
-            found = self._found(keys)
+            found = self._reading.found(keys, fetch=False)
         except Unavailable as error:
             done(error)
         else:

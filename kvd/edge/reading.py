@@ -84,6 +84,11 @@ class Reading:
             return records
         return [record._replace(large=True) if record and len(record.value) > LARGE else record for record in records]
 
+    def lacks(self, keys: Sequence[bytes], revision: int) -> bool:
+        """Whether the copy has none of some keys as they were at a revision."""
+        records = [*filter(None, map(self.feed.copy.get, keys))]
+        return all(int(record.revision) > revision for record in records)
+
     async def read(self, keys: Sequence[bytes]) -> Found:
         """See `api.Store`."""
         return self.found(keys, fetch=False), 0

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from functools import partial
 from typing import NoReturn
 
 from kvd.counts import Counts
 from kvd.edge.clock import Clock
+from kvd.edge.deleting import RangeDeleting
 from kvd.edge.feed import Feed, TooLarge
 from kvd.edge.forwarding import Forwarding
 from kvd.edge.freshness import Freshness
@@ -53,10 +53,12 @@ class EdgeStore(Reading):
         self.feed.silent = self._writes.give_up
         forwarding = Forwarding(self._writes, freshness, lambda: self.known)
         self.write_then, self.write, self.transact = forwarding.write_then, forwarding.write, forwarding.transact
-        self.lives_then = Lives(self._writes, forwarding, partial(self.found, fetch=False)).lives_then
+        lives = Lives(self._writes, freshness, self)
+        self.lives_then, self.lives = lives.lives_then, lives.lives
         self._relay = Relay(self._upstream, SILENCE)
         self._proof = Proof(self._control, freshness, self._leave_upstream)
         self.position = self._proof.position
+        self.delete = RangeDeleting(self._relay, self._proof, freshness, self).delete
         self._tasks: list[asyncio.Task[None]] = []
         self.now = self._clock.now
 
@@ -140,9 +142,9 @@ class EdgeStore(Reading):
             # Newer than the copy, or of no history at all.
             here = await self.position()
             if here.store != position.store:
-                raise OtherStore("the position is of another store, or of a history that was replaced" + ANEW)
+                raise OtherStore(f"the history is that of {here.store.decode()}{ANEW}")
             if position.revision > here.revision:
-                raise Future("there is no such revision yet" + ANEW)
+                raise Future(f"the store is at {here.revision}, and has not come so far")
             floor = self._freshness.hub.floor
         return floor
 
@@ -168,9 +170,9 @@ class EdgeStore(Reading):
         """Return once the copy has a position.  Raises Unavailable."""
         await self._freshness.reach(position)
 
-    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncGenerator[bytes, None]:
+    def relay(self, request: bytes) -> AsyncGenerator[bytes, None]:
         """The lines of a reply."""
-        return self._relay.ask(request, is_write=is_write)
+        return self._relay.ask(request)
 
     async def tunnel(self, position: Position, form: Form, patterns: Sequence[bytes]) -> Tunnel:
         """A watch of what is older than the copy."""

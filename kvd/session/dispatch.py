@@ -195,7 +195,7 @@ class Dispatcher(Chunks):
                 verbs, keys = verbs[1:], keys[1:]
                 count = self._readable(keys)
                 if count:
-                    count = self._reply_reads(verbs[:count], *await self._store.read(keys[:count]))
+                    count = self._reply_reads(verbs[:count], *await self._found(verbs[:count], keys[:count]))
                     verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:
             self._refuse([verb.name for verb in verbs], error)
@@ -206,10 +206,17 @@ class Dispatcher(Chunks):
             self._check_readable(verb, key)
             if verb.wants_value:
                 return verb.reply(await self._store.fetch(key), 0)
-            (record,), now = await self._store.read([key])
+            (record,), now = await self._found([verb], [key])
             return verb.reply(record, now)
         except Refusal as error:
             return replies.refused(error)
+
+    async def _found(self, verbs: Sequence[Verb], keys: Sequence[bytes]) -> Found:
+        """The records of keys.  Raises what the store raises."""
+        lives = [not verb.wants_value for verb in verbs]
+        if self._elsewhere and any(lives):
+            return await self._elsewhere.lives(keys, lives)
+        return await self._store.read(keys)
 
     def _write(self, verbs: Sequence[str], writes: Sequence[Write]) -> None:
         self.busy = True

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from kvd.model import Form, Position
-from kvd.store.api import ReadDone
+from kvd.requests import DeleteRange
+from kvd.store.api import Found, ReadDone
 
 
 class Tunnel(Protocol):
@@ -23,16 +24,20 @@ class Elsewhere(Protocol):
     def lives_then(self, keys: Sequence[bytes], wanted: Sequence[bool], done: ReadDone) -> None:
         """As `Store.read_then`, but of some keys only how long they live is asked, there.  wanted: of which."""
 
+    async def lives(self, keys: Sequence[bytes], wanted: Sequence[bool]) -> Found:
+        """The same, for one who waits."""
+
     async def reach(self, position: Position) -> None:
         """Return once what is served here is at a position, or later."""
 
     async def position(self) -> Position:
         """Where the store is now, once what is served here is there."""
 
-    def relay(self, request: bytes, *, is_write: bool = False) -> AsyncGenerator[bytes, None]:
-        """The item lines of the reply to a request, many at a time, and at last its status line alone.
+    def relay(self, request: bytes) -> AsyncGenerator[bytes, None]:
+        """The item lines of the reply to a request, many at a time, and at last its status line alone."""
 
-        is_write: raises Uncertain if no reply came."""
+    async def delete(self, wanted: DeleteRange) -> bytes:
+        """Have keys deleted; the reply, once they are gone here as well.  Raises Uncertain, too."""
 
     def sync(self, form: Form, patterns: Sequence[bytes]) -> AsyncGenerator[bytes, None]:
         """The same of a SYNC."""

@@ -101,8 +101,7 @@ class Handlers:
         # What was answered before must not wait for all of it.
         self._output.write()
         if self._elsewhere:
-            limit = b" limit=%d" % wanted.limit if wanted.limit else b""
-            await self._paged.relay(self._elsewhere, b"DEL %b%b\n" % (wanted.pattern, limit), is_write=True)
+            self._output.finish(await self._elsewhere.delete(wanted))
             return
 
         def check() -> None:

@@ -1,9 +1,8 @@
 """Replies of any number of lines: page by page, so that a peer that reads slowly has little kept for it."""
 
 import sys
-from contextlib import aclosing, nullcontext, suppress
+from contextlib import aclosing
 
-from kvd.errors import Unavailable
 from kvd.model import Patterns, Position
 from kvd.requests import ClientRange, History, KeyRange
 from kvd.session.clients import PAGE
@@ -85,20 +84,13 @@ class Paged:
                 await self._output.flush_if_full()
             self._output.reply(replies.ok(b"%d" % count))
 
-    async def relay(self, elsewhere: Elsewhere, request: bytes, *, is_write: bool = False) -> None:
-        """Have a request answered there; the status when what is served here is as new.
-
-        is_write: its reply is one line, before which others may be pushed.
-        """
-        with nullcontext() if is_write else self._output.whole():
-            async with aclosing(elsewhere.relay(request, is_write=is_write)) as parts:
+    async def relay(self, elsewhere: Elsewhere, request: bytes) -> None:
+        """Have a request answered there; the status when what is served here is as new."""
+        with self._output.whole():
+            async with aclosing(elsewhere.relay(request)) as parts:
                 async for part in parts:
                     word, _, rest = part[:-1].partition(b" ")
                     if word == b"OK" and b"@" in rest:
                         await elsewhere.reach(words.position(rest))
-                    elif is_write:
-                        # What was done is told in any case.
-                        with suppress(Unavailable):
-                            await elsewhere.position()
                     self._output.reply(part)
                     await self._output.flush_if_full()
