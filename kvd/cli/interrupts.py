@@ -8,7 +8,10 @@ order at the first one.
 import asyncio
 import os
 import signal
+import termios
 from collections.abc import Coroutine
+from contextlib import suppress
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 from kvd.cli.status import INTERRUPTED
@@ -19,10 +22,23 @@ Result = TypeVar("Result")
 def end_at_once() -> None:
     """From now on, have Ctrl-C end the program, unless it is ignored."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        _terminal()
         signal.signal(signal.SIGINT, _end)
 
 
+@cache
+def _terminal() -> list[Any]:
+    """How the terminal on standard input was at first; without one, nothing."""
+    with suppress(termios.error):
+        return termios.tcgetattr(0)
+    return []
+
+
 def _end(*_: object) -> NoReturn:
+    with suppress(OSError, termios.error):
+        # Who asks for a password, or draws a screen, may have changed it; a job in the background has not.
+        if _terminal() and os.tcgetpgrp(0) == os.getpgrp():
+            termios.tcsetattr(0, termios.TCSANOW, _terminal())
     os._exit(INTERRUPTED)
 
 
