@@ -13,7 +13,7 @@ import pytest
 from kvd.client import connect
 from kvd.client.sync import connect as connect_blocking
 from tests.support.kvctl import ENVIRONMENT, PROGRAM, run
-from tests.support.processes import PATIENCE, ROOT, wait_for
+from tests.support.processes import ROOT, wait_for
 
 NOT_LOOKING = """
 import sys
@@ -47,7 +47,6 @@ def is_left_by_all(addr: str) -> None:
     wait_for("its end", lambda: watchers(addr) == 0)
 
 
-@pytest.mark.timeout(PATIENCE)
 def test_a_watch_of_tasks(addr: str) -> None:
     async def watch() -> None:
         async with await connect(addr) as kv, kv.watch("a*"):
@@ -57,14 +56,12 @@ def test_a_watch_of_tasks(addr: str) -> None:
     is_left_by_all(addr)
 
 
-@pytest.mark.timeout(PATIENCE)
 def test_a_watch_of_threads(addr: str) -> None:
     with connect_blocking(addr) as kv, kv.watch("a*"):
         assert watchers(addr) == 1
     is_left_by_all(addr)
 
 
-@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_kvctl_watch(addr: str, how: signal.Signals) -> None:
     command = [sys.executable, str(PROGRAM), "--addr", addr, "watch", "a*"]
@@ -74,7 +71,6 @@ def test_kvctl_watch(addr: str, how: signal.Signals) -> None:
     is_left_by_all(addr)
 
 
-@pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("words", [["export"], ["export", "a*", "FILE"], ["backup", "FILE"], ["edit", "a"]])
 def test_a_copy_that_is_done(addr: str, tmp_path: Path, words: list[str]) -> None:
     """Found by use: what had asked for a copy was counted as a watcher for half a minute."""

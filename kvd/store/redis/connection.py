@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import hiredis
 
 from kvd.errors import ForeignData, StoreLost, StoreUnusable, Superseded
+from kvd.store.redis.patience import within
 from kvd.store.redis.scripts import REFUSED, SCRIPTS, SHAS
 
 PREFIX = "{kvd}:"
@@ -165,11 +166,15 @@ async def open_by(
 
     kind: what it becomes.  greet: what is asked of it first.  patience: seconds for all of it.
     """
+
+    async def opened() -> Opened:
+        await made.connect()
+        connection = kind(made)
+        await greet(connection)
+        return connection
+
     try:
-        async with asyncio.timeout(patience):
-            await made.connect()
-            connection = kind(made)
-            await greet(connection)
+        return await within(patience, opened())
     except BaseException as error:
         await made.disconnect(nowait=True)
         if isinstance(error, TimeoutError):
@@ -177,7 +182,6 @@ async def open_by(
         if why := opener.why(error):
             raise why from None
         raise
-    return connection
 
 
 async def load_scripts(connection: "Connection") -> None:

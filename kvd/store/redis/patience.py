@@ -3,12 +3,33 @@ is not woken up for nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from kvd.errors import StoreLost
 
 LOOKS = 4
 """Looks in the time that an answer may take: so much later is noticed what never comes."""
+
+Given = TypeVar("Given")
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, Given]) -> Given:
+    """What something gives that may take so long.  Raises TimeoutError, and what it raises.
+
+    A pause of the whole machine takes one look of these at the most: what came meanwhile is seen by the next.
+    """
+    doing = asyncio.create_task(work)
+    try:
+        for _ in range(LOOKS):
+            if (await asyncio.wait({doing}, timeout=seconds / LOOKS))[0]:
+                return doing.result()
+        raise TimeoutError
+    finally:
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        # It has the error, which has this frame, which would have it.
+        del doing
 
 
 class Patience:
