@@ -13,7 +13,7 @@ from kvd.cli.status import INTERRUPTED
 from kvd.client.line_connection import LineConnection
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Result, printed, scripted
 from tests.support.processes import ROOT, Daemon
-from tests.support.terminal import CTRL_C, Terminal
+from tests.support.terminal import CTRL_C, on_a_terminal
 
 INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
 AT_THE_END = f"import atexit; atexit.register(lambda: exec({INTERRUPT!r}))\n"
@@ -69,15 +69,12 @@ def test_interrupted_again_while_it_ends(daemon: Daemon, words: list[str]) -> No
 
 
 def test_interrupted_where_a_password_is_asked_for(tmp_path: Path) -> None:
-    terminal = Terminal("user", "add", "bob", "--file", str(tmp_path / "users.toml"), "--rule", "a=read")
-    try:
-        terminal.shows("new password of bob: ")
+    with on_a_terminal("user", "add", "bob", "--file", str(tmp_path / "users.toml"), "--rule", "a=read") as terminal:
+        terminal.shows("new password of bob:")
         assert not terminal.is_as_before
         terminal.type(CTRL_C)
         assert terminal.finish() == INTERRUPTED
         assert terminal.is_as_before
-    finally:
-        terminal.close()
 
 
 def test_lines_after_the_end_of_a_connection(caplog: pytest.LogCaptureFixture) -> None:
