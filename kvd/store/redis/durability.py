@@ -4,6 +4,7 @@ What is noted at its start would vouch for writes that it loses later, when it i
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from kvd.errors import Refusal, Superseded, Unavailable
@@ -22,9 +23,12 @@ LOOK_INTERVAL = 1.0
 class Durability:
     """Of one store that is somebody else's; keep `run` running."""
 
-    def __init__(self, channel: Channel, attaching: Attaching, activity: Activity) -> None:
-        """activity: of this process."""
+    def __init__(
+        self, channel: Channel, attaching: Attaching, activity: Activity, fit_into: Callable[[int], None]
+    ) -> None:
+        """activity: of this process.  fit_into: told the engine's maxmemory, which can be changed as well."""
         self._channel, self._attaching, self._activity = channel, attaching, activity
+        self._fit_into = fit_into
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded."""
@@ -40,6 +44,7 @@ class Durability:
     async def _look(self) -> None:
         """Raises Unavailable, Superseded."""
         info = info_of(await self._channel.call(command("INFO")))
+        self._fit_into(int(info.get("maxmemory", 0)))
         before = self._attaching.engine
         # Another run is looked at before anything is written to it.  Where the run is told by something else, of
         # several servers, no run is taken to have all that it acknowledged.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from kvd.errors import Refusal, Superseded, Unavailable
+from kvd.memory import MemoryPlan
 from kvd.process.activity import Activity
 from kvd.process.tasks import run_together
 from kvd.store.redis.channel import Channel
@@ -78,6 +79,7 @@ class Housekeeping:
         self._retention = retention
         self._free_space = free_space
         self._rested = False
+        self._maxmemory = 0
         self._halvings = 0
         self._tries = 0
         self._turns = Turns(asked)
@@ -86,6 +88,10 @@ class Housekeeping:
     async def run(self) -> None:
         """Serve until cancelled.  Raises Superseded."""
         await run_together(self.sweep.run(), self._keep_clock(), self._trim(), self._shrink())
+
+    def fit_into(self, maxmemory: int) -> None:
+        """Have the change log leave memory to keys.  maxmemory: of a server that is somebody else's, 0 for no limit."""
+        self._maxmemory = maxmemory
 
     async def _keep_clock(self) -> None:
         while True:
@@ -116,8 +122,9 @@ class Housekeeping:
             await self._trim_now()
 
     async def _trim_now(self) -> None:
-        changes, size, age = self._retention
-        limits = (changes >> self._halvings, size >> self._halvings, age)
+        # As much of a server's memory as of the embedded one's.
+        changes, size = MemoryPlan(store=self._maxmemory).retention(self._retention.changes, self._retention.bytes)
+        limits = (changes >> self._halvings, size >> self._halvings, self._retention.age)
         more = 1
         while more:
             arguments: list[Argument] = [*limits, self._writes.daemon, self._clock.now, TRIM_VALUES]

@@ -72,11 +72,11 @@ class Store(SingleKeys, LoggedChanges):
         LoggedChanges.__init__(self, parts, parts.control(self._clock), parts.calls(self._clock), attaching)
         writes.attach = attaching.attach
         self._fsync = fsync
-        self._durability = Durability(self._control, attaching, activity or Activity())
         self._listing = parts.calls(self._clock)
         self._housekeeping = Housekeeping(
             self._control, self._writes, self._clock, retention, free_space, self._asked, activity or Activity()
         )
+        self._durability = Durability(self._control, attaching, activity or Activity(), self._housekeeping.fit_into)
         self._housekeeping.sweep.is_needless = parts.is_nothing_due
         counting = Counting(self._listing, self._clock, self._housekeeping.sweep)
         self._ranges = Ranges(self._listing, self._clock, counting, self._asked)
