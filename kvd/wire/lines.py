@@ -18,8 +18,9 @@ _HTTP_REQUEST = re.compile(
     rb"(?:[^ ]+ (?:/|(?i:https?)://)[^ ]*|(?:PRI|OPTIONS) \*) HTTP/[0-9]+(?:\.[0-9]+)?"
 ).fullmatch
 """What a browser or curl sends first, whatever its method, such as SET; `PRI *` begins HTTP/2."""
-_CONTROL = re.compile(rb"[^ ]*?([\x00-\x08\x0B\x0C\x0E-\x1F\x7F])").match
-"""What no verb has; TLS begins with one, and what begins with a length has it after that: LDAP, MongoDB, X11."""
+_CONTROL = re.compile(rb"[\x08\x0B\x0C\x0E-\x1F\x7F]|[^ ]*?[\x00-\x07]").match
+"""What no client begins with, and TLS does; and what no word has, though it was typed with keys that edit a line, and
+what begins with a length has soon: LDAP, MongoDB, X11."""
 
 STRANGER = "this is a line of HTTP or of the PROXY protocol or SSH; kvd speaks none of them here (HTTP: kvd --http)"
 BYTE_ORDER_MARK = "the line begins with a byte order mark; send UTF-8 without one"
@@ -184,7 +185,7 @@ class LineBuffer:
         head = (self._open[:LONGEST_VERB] + piece[:LONGEST_VERB])[: min(LONGEST_VERB, most)]
         control = _CONTROL(head) if begun < len(head) else None
         if control:
-            most = control.start(1)
+            most = control.end() - 1
         if len(self._open) < len(_BOM) and begins_with_mark(self._open + piece[: len(_BOM)]):
             return BYTE_ORDER_MARK
         try:
@@ -234,5 +235,5 @@ class LineBuffer:
 
 
 def _told(control: re.Match[bytes]) -> str:
-    where = "the first word has" if control.start(1) else "the connection begins with"
-    return f"{where} a control character (0x{control[1][0]:02X}), as of TLS or UTF-16; send UTF-8 text"
+    where = "the first word has" if control.end() > 1 else "the connection begins with"
+    return f"{where} a control character (0x{control[0][-1]:02X}), as of TLS or UTF-16; send UTF-8 text"

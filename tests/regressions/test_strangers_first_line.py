@@ -134,8 +134,10 @@ def test_a_binary_protocol_runs_nothing_whatever_its_first_byte_is(cut: Cut, emp
     assert keys(daemon) == []
 
 
-def test_a_line_of_a_verb_with_a_control_character_is_a_clients(daemon: Daemon) -> None:
-    for line in (b"SET a b\x01\n", b"GET \x01\n", b"\nPING \x16\n"):
+def test_a_line_with_a_control_character_that_may_have_been_typed_is_a_clients(daemon: Daemon) -> None:
+    # With the keys that go back and that delete, as who types sends them.
+    typed = [b"GTE\x1b[D\x1b[D\x1b[3~ET a\n", b"GTE\x08\x7fET a\n"]
+    for line in (b"SET a b\x01\n", b"GET \x01\n", b"\nPING \x16\n", *typed):
         assert sent(daemon, line + b"PING end\nQUIT\n", whole)[-2:] == ["OK end", "OK bye"]
 
 

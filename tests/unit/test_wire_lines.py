@@ -63,7 +63,7 @@ def bytewise(data: bytes) -> list[bytes]:
         (b"\rGET a\n", [b"\rGET a"]),
         (b"a\r", []),
         ("é\u2028\x85\n".encode(), ["é\u2028\x85".encode()]),
-        (b"a b\x0bc\x0cd\x1c\x00\n", [b"a b\x0bc\x0cd\x1c\x00"]),
+        (b"a\x0bb\x0cc\x1c \x00\n", [b"a\x0bb\x0cc\x1c \x00"]),
         (b"GET a\n\xfe\n", [b"GET a", b"\xfe"]),
     ],
 )
