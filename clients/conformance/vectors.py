@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from adapter import Adapter, Answer, Event, Wrong, members_of
 from case import TIMEOUT, Rule, must
-from transcript import Step, moved_reply, moved_request, operation, pattern_of, steps_of, unescaped
+from transcript import Step, is_as_expected, moved_reply, moved_request, operation, steps_of, unescaped
 
 PATIENCE = 10.0  # seconds for a line of the daemon
 LONGEST_LINE = 1 << 22  # bytes: more than any line of a transcript has
@@ -145,15 +144,14 @@ class Player:
 
     async def _expect(self, step: Step) -> None:
         asked = self._asked.get(step.peer, [])
-        wanted = pattern_of(moved_reply(asked[0] if asked else "", step.text, self._base))
-        wanted = wanted.replace("@STORE", f"@{self._store}")
+        wanted = moved_reply(asked[0] if asked else "", step.text, self._base).replace("@STORE", f"@{self._store}")
         if not step.text.startswith(PUSHED) and step.text.partition(" ")[0] in STATUS_WORDS and asked:
             asked.pop(0)
         for kept in (self._told, self._early):
             for peer, line in kept:
-                if peer == step.peer and (kept is self._told or re.fullmatch(wanted, line)):
+                if peer == step.peer and (kept is self._told or is_as_expected(line, wanted)):
                     kept.remove((peer, line))
-                    must(re.fullmatch(wanted, line) is not None, f"the client gave {line!r}")
+                    must(is_as_expected(line, wanted), f"the client gave {line!r}")
                     return
         if step.peer not in self._wires:
             self._wires[step.peer] = await self._connect()
@@ -167,7 +165,7 @@ class Player:
             self._wires.pop(step.peer)
             asked.clear()
         else:
-            must(re.fullmatch(wanted, line) is not None, f"the daemon sent {line!r}")
+            must(is_as_expected(line, wanted), f"the daemon sent {line!r}")
 
     @staticmethod
     def _only_follows(peer: str, steps: list[Step]) -> bool:
@@ -216,7 +214,7 @@ class Player:
 def _is_early(line: str, text: str, wanted: str) -> bool:
     """Whether a line that was pushed is not the one that stands there."""
     if line.startswith("PROGRESS "):
-        return re.fullmatch(wanted, line) is None
+        return not is_as_expected(line, wanted)
     return line.startswith("CHANGE ") and not text.startswith(PUSHED)
 
 
