@@ -1,14 +1,13 @@
 """Changes, printed."""
 
-import asyncio
 import os
 import select
-import threading
-from contextlib import suppress
+from functools import partial
 
 from kvd.cli.output import Output
 from kvd.cli.showing import Columns, Form, Lines
 from kvd.client import Copy, Event
+from kvd.client.detached import detached
 
 
 class Printing:
@@ -32,7 +31,7 @@ class Printing:
 
     async def _write(self, data: bytes) -> None:
         if self._in_thread and not _is_taken_at_once(data):
-            await _write_in_thread(data)
+            await detached(partial(_write_all, data))
         else:
             self._out.write(data)
             self._out.flush()
@@ -45,25 +44,8 @@ def _is_taken_at_once(data: bytes) -> bool:
     return len(data) <= select.PIPE_BUF and bool(poll.poll(0))
 
 
-async def _write_in_thread(data: bytes) -> None:
-    """Write, in a thread that does not keep the program from ending; raise OSError."""
-    loop = asyncio.get_running_loop()
-    written: asyncio.Future[OSError | None] = loop.create_future()
-
-    def done(error: OSError | None) -> None:
-        if not written.done():
-            written.set_result(error)
-
-    def write() -> None:
-        error, rest = None, memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(1, rest) :]
-        except OSError as failed:
-            error = failed
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(done, error)
-
-    threading.Thread(target=write, daemon=True).start()
-    if error := await written:
-        raise error
+def _write_all(data: bytes) -> None:
+    """Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(1, rest) :]

@@ -39,6 +39,7 @@ raw          a connection for whole lines as they are
 bulk         copies of many keys, and the writes that make them anew
 faces        what both faces give
 dialing      how a daemon is reached
+detached     calls that may wait for ever
 tls          TLS to a daemon
 login        who a client is
 protocol     the protocol without I/O

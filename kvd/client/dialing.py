@@ -6,12 +6,12 @@ import os
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from kvd.client.detached import detached
 from kvd.client.errors import BadAddress, ProtocolError, TlsFailed, Unreachable, shown
 from kvd.client.tls import TlsSocket
 from kvd.errors import ConnectionLost, Unavailable
@@ -116,41 +116,14 @@ async def dial(target: Target) -> socket.socket:
     if target.path:
         return await _dial(socket.socket(socket.AF_UNIX), target.path)
     errors: list[OSError] = []
-    for family, kind, protocol, _, address in await _looked_up(target):
+    # A name server that does not answer keeps no program, which has given up, from its end.
+    found = await detached(partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM))
+    for family, kind, protocol, _, address in found:
         try:
             return await _dial(socket.socket(family, kind, protocol), address)
         except OSError as error:
             errors.append(error)
     raise max(errors, key=_weight)
-
-
-async def _looked_up(target: Target) -> Sequence[tuple[Any, ...]]:
-    """Ask for the host's addresses, in a thread that keeps neither the loop nor the program from ending.
-
-    The loop's own would: it waits for a name server that does not answer, long after the caller has given up.
-    """
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[Sequence[tuple[Any, ...]]] = loop.create_future()
-
-    def tell(addresses: Sequence[tuple[Any, ...]], error: Exception | None) -> None:
-        if found.done():
-            return
-        if error:
-            found.set_exception(error)
-        else:
-            found.set_result(addresses)
-
-    def look() -> None:
-        addresses, failed = list[tuple[Any, ...]](), None
-        try:
-            addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except Exception as error:
-            failed = error
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(tell, addresses, failed)
-
-    threading.Thread(target=look, daemon=True).start()
-    return await found
 
 
 async def _dial(connection: socket.socket, address: Any) -> socket.socket:

@@ -180,30 +180,19 @@ def test_patterns_are_told_as_far_as_there_is_space_for_them(shared_daemon: Daem
         assert (facts["patterns"], len(facts["watch"])) == (["1000"], 10)
 
 
-def test_a_connection_that_is_kicked_ends_and_a_watch_is_told(shared_daemon: Daemon) -> None:
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice in one piece"])
+def test_a_connection_that_is_kicked_ends_and_a_watch_is_told(times: int, shared_daemon: Daemon) -> None:
     with shared_daemon.connect() as asking, shared_daemon.connect() as peer, shared_daemon.connect() as half:
         position = peer.ask("WATCH").removeprefix("OK ")
         assert half.ask("WATCH") == f"OK {position}"
         half.socket.shutdown(socket.SHUT_WR)
         for one in (peer, half):
             name = id_of(asking, one)
-            assert asking.ask(f"KICK {name}") == "OK"
+            asking.send(f"KICK {name}\n" * times)
+            assert asking.lines(times) == ["OK"] * times
             assert one.line().startswith(f"END {position} kicked ")
             assert one.line() == ""
             wait_for("its end", lambda: asking.ask(f"KICK {name}") == "NONE")  # noqa: B023
-
-
-def test_a_watch_that_is_kicked_twice_at_once_is_told_all_the_same(shared_daemon: Daemon) -> None:
-    with shared_daemon.connect() as asking, shared_daemon.connect() as peer, shared_daemon.connect() as half:
-        position = peer.ask("WATCH").removeprefix("OK ")
-        assert half.ask("WATCH") == f"OK {position}"
-        half.socket.shutdown(socket.SHUT_WR)
-        for one in (peer, half):
-            name = id_of(asking, one)
-            asking.send(f"KICK {name}\n" * 2)
-            assert asking.lines(2) == ["OK", "OK"]
-            assert one.line().startswith(f"END {position} kicked ")
-            assert one.line() == ""
 
 
 def test_who_does_not_read_is_cut_off(shared_daemon: Daemon) -> None:

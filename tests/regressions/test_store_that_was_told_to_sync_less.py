@@ -6,26 +6,16 @@ lost: a position of that was `ERR future`, and later `OK` with changes missing f
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.peers import Peer
-from tests.support.processes import Daemon, Redis, StartDaemon, needs, wait_for
+from tests.support.processes import Daemon, Redis, StartDaemon, wait_for
 
 pytestmark = pytest.mark.slow
 
 META = "{kvd}:meta"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    needs("redis-server")
-    server = Redis(tmp_path / "redis")
-    server.start()
-    yield server
-    server.stop()
 
 
 def write(peer: Peer, count: int = 5) -> None:
