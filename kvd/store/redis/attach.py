@@ -71,6 +71,8 @@ class Attaching:
         self._is_full = is_full
         self.others_wait = OTHERS_WAIT
         self._known: Position | None = None
+        # The last of our batches that the store had when it was last looked at.
+        self._kept = 0
         self.engine: Engine | None = None
         self.unsynced = UnsyncedMark(None)
 
@@ -84,10 +86,11 @@ class Attaching:
         if self._known and revision > self._known.revision:
             self._known = self._known._replace(revision=revision)
 
-    async def attach(self, connection: Connection, batch: int) -> None:
+    async def attach(self, connection: Connection, batch: int) -> int:
         """Make sure that this is a store of kvd's, or make it one.  Raises StoreLost, Superseded, TimeoutError.
 
         batch: int, the last of our batches that was acknowledged.
+        Returns the last of those that the store has: that the others are lost is settled, and not to be found again.
         """
         try:
             engine = self.judged(await self._look_at(connection))
@@ -95,6 +98,7 @@ class Attaching:
             await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
             raise lost_by(error) from None
+        return min(batch, self._kept)
 
     async def attach_first(self, connection: Connection, end: End | None, *, doubtful: bool | None) -> None:
         """The same for a daemon that starts, which alone takes over a store of an older layout.
@@ -160,8 +164,9 @@ class Attaching:
             await ask(connection, script("clock", [META], self._clock.place()))
         self.engine = engine
         self._known = Position(int(revision), store)
-        if state != b"WHOLE" or int(kept) < batch:
-            self._explain(state, int(kept), batch, known)
+        self._kept = int(kept)
+        if state != b"WHOLE" or self._kept < batch:
+            self._explain(state, self._kept, batch, known)
         if not engine.synced:
             self.unsynced.put(is_set=True)
         if state != b"WHOLE":

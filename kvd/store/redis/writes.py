@@ -37,11 +37,11 @@ NO_MEMORY = b"f"
 class WriteBatcher(Batcher):
     """Items are writes; results are outcomes.
 
-    attach: to be set; looks at a store before it is written to, with the number of the last acknowledged batch, and
-    raises StoreLost.
+    attach: to be set; looks at a store before it is written to, with the number of the last acknowledged batch; gives
+    that of the last one of those that it has, and raises StoreLost.
     """
 
-    attach: Callable[[Connection, int], Awaitable[None]]
+    attach: Callable[[Connection, int], Awaitable[int]]
 
     def __init__(
         self, connector: Connector, clock: Clock, cache: Cache, free_space: FreeSpace, owner_keys: int
@@ -187,7 +187,7 @@ class WriteBatcher(Batcher):
             # To resolve is to write.
             self.refused_for_space = True
             raise StoreLost(FULL)
-        await self.attach(connection, self._acknowledged)
+        self._acknowledged = await self.attach(connection, self._acknowledged)
         unknown = self._unresolved()
         first = unknown[0].number if unknown else self._number + 1
         answers = await self._resolve(connection, first) if self._number else []

@@ -43,13 +43,13 @@ class ConfirmedAttaching(GuardedAttaching):
         self._confirmed = confirmed
         self.others_wait = OTHERS_WAIT
 
-    async def attach(self, connection: Connection, batch: int) -> None:
+    async def attach(self, connection: Connection, batch: int) -> int:
         """See `Attaching`."""
         if self._known:
             # What was there when it was looked at last may not have been confirmed.
             self._known = Position(self._confirmed.revision, self._known.store)
         before = self._known
-        await super().attach(connection, batch)
+        kept = await super().attach(connection, batch)
         if before and self.engine and self._known and self._known.store == before.store:
             try:
                 if not await self._has_seen_entry(connection):
@@ -59,6 +59,7 @@ class ConfirmedAttaching(GuardedAttaching):
                 raise lost_by(error) from None
         if before and self._known and self._known.store != before.store:
             self._confirmed.begin(0)
+        return kept
 
     async def _has_seen_entry(self, connection: Connection) -> bool:
         """Whether the entry that was shown last is still the same, if it is kept."""
