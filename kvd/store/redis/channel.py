@@ -39,7 +39,8 @@ class Channel:
             # A crowd waits in order, as long as any of it is answered.
             if loop.time() > asked + REPLY_TIMEOUT and self._answered < asked:
                 raise Unavailable("the store answers too slowly; nothing was done; try again")
-            give_up = loop.time() + self._grace()
+            # Nor does each of it wait anew for a store that answered none of those before it.
+            give_up = (asked if self._answered < asked else loop.time()) + self._grace()
             self._losses = 0
             backoff = Backoff(longest=LONGEST_PAUSE, jitter=True)
             while True:
