@@ -56,6 +56,20 @@ async def take(directory: Secured, name: str, wait: float) -> tuple[int, bool]:
         os.close(lock)
 
 
+async def take_opened(lock: int, wait: float) -> bool:
+    """Take a lock that is open; whether it was free within that many seconds."""
+    give_up = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                return False
+            await asyncio.sleep(POLL)
+        else:
+            return True
+
+
 def _sign(lock: int) -> None:
     """Write whose it is, which helps a person only; a full disk must not keep the daemon from starting."""
     with suppress(OSError):

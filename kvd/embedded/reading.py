@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kvd.embedded import repair
+from kvd.embedded import locks, repair
 from kvd.embedded.aof import PARTS, AppendOnlyFile
 from kvd.embedded.configuration import command_line
-from kvd.embedded.directory import SOCKET, explain_snapshot
+from kvd.embedded.directory import ORPHAN_WAIT, SOCKET, explain_snapshot
 from kvd.embedded.engine_log import EngineLog
 from kvd.embedded.engines import Engine, why_not_read
 from kvd.embedded.ownership import INNER, RUN
@@ -114,7 +114,7 @@ class Reading:
 
     async def start(self) -> None:
         """Read the data.  Raises StartError that says what is wrong with them."""
-        self._lock()
+        await self._lock()
         see_that_it_holds_store(self._aof)
         if self._aof.in_parts() and not self._engine.keeps_parts:
             with _record_of(self._directory, self._aof) as record:
@@ -141,15 +141,13 @@ class Reading:
             return explain_snapshot(self._directory, self._aof, self._engine)
         return f"{self._aof.tail()} is damaged: {self._log.skipped or self._log.last_error}"
 
-    def _lock(self) -> None:
-        """Let no daemon begin meanwhile."""
-        for name in ("kvd.lock", "redis.lock"):
+    async def _lock(self) -> None:
+        """Let no daemon begin meanwhile.  The engine of one that was killed ends a moment later."""
+        for name, wait in (("kvd.lock", 0.0), ("redis.lock", ORPHAN_WAIT)):
             with suppress(FileNotFoundError):
                 self._locks.append(os.open(self._directory / name, os.O_RDONLY | os.O_NOFOLLOW))
-                try:
-                    fcntl.flock(self._locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise StartError(f"{self._directory} is in use; try again") from None
+                if not await locks.take_opened(self._locks[-1], wait):
+                    raise StartError(f"{self._directory} is in use; try again")
 
     def _link(self, own: Path) -> None:
         if not self._aof.in_parts():
