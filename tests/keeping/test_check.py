@@ -1,7 +1,6 @@
 """kvd check: what is wrong in a store is said and mended, whichever part of it; and nothing is written without that."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,8 +202,7 @@ def test_directories_without_a_store_and_ends_that_a_crash_left(start_daemon: St
     assert list((tmp_path / "empty").iterdir()) == []
     daemon = start_daemon()
     fill(daemon)
-    daemon.kill(signal.SIGKILL)
-    daemon.wait()
+    daemon.crash()
     whole = daemon.append_only_file.read_bytes()
     daemon.append_only_file.write_bytes(whole[:-7])
     done = check(daemon.data)

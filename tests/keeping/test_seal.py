@@ -1,11 +1,9 @@
 """A byte of the append-only file that has changed at rest, or an end that is gone, is noticed and never served."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,18 +43,8 @@ def refusal(daemon: Daemon) -> str:
 
 
 def stop_hard(daemon: Daemon) -> bytes:
-    daemon.kill()
-    daemon.wait()
-    # Its engine ends a moment later, and until then the directory is in use.
-    wait_for("the end of the engine", lambda: is_free(daemon.data / "redis.lock"))
+    daemon.crash()
     return daemon.append_only_file.read_bytes()
-
-
-def is_free(lock: Path) -> bool:
-    with lock.open("r+") as file, suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def test_wherever_a_byte_has_changed_it_is_refused_after_an_end_in_order(daemon: Daemon) -> None:

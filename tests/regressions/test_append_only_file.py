@@ -64,8 +64,7 @@ def fill_one_by_one(daemon: Daemon, count: int) -> None:
 
 def stop_hard(daemon: Daemon) -> Path:
     """As a power cut does; the file that was written last."""
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     return daemon.append_only_file
 
 

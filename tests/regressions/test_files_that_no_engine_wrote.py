@@ -20,8 +20,7 @@ DEEP = "[" * 100_000
 @pytest.mark.parametrize("rest", [b"*-1\r\n", b"*1\r\n$99999999999\r\nHS"])
 def test_a_length_that_is_none(daemon: Daemon, rest: bytes) -> None:
     fill(daemon, 5)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     file = daemon.append_only_file
     file.write_bytes(file.read_bytes() + rest)
     message = one_line_error(run_kvd("--data", str(daemon.data)))
@@ -32,8 +31,7 @@ def test_a_length_that_is_none(daemon: Daemon, rest: bytes) -> None:
 @pytest.mark.parametrize(("name", "text"), [("life", DEEP), ("sums", f"{crc32(DEEP.encode()):08x} {DEEP}")])
 def test_a_note_that_is_no_note(daemon: Daemon, name: str, text: str) -> None:
     fill(daemon, 5)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     (daemon.data / name).write_text(text)
     daemon.start()
     with daemon.connect() as peer:
@@ -57,8 +55,7 @@ def test_a_manifest_of_other_parts(
     needs("redis-server")
     daemon = start_daemon("--engine", "redis-server")
     fill(daemon, 5)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     manifest = AppendOnlyFile(daemon.data).manifest
     whole = manifest.read_text()
     manifest.write_text("\n".join(change(whole.split("\n"))))

@@ -20,8 +20,7 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_key_of_another_type_is_named_with_its_directory(daemon: Daemon, name: str) -> None:
     fill(daemon, 5)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     with daemon.append_only_file.open("ab") as file:
         file.write(commands(f"DEL {{kvd}}:{name}", FOREIGN[name].format(name)))
     message = one_line_error(run_kvd("--data", str(daemon.data)))

@@ -182,7 +182,7 @@ def test_no_inodes_left_while_it_runs(start_daemon: StartDaemon, few_inodes: Pat
     writes_come_back(daemon)
 
 
-@pytest.mark.parametrize("end", [Daemon.stop, lambda daemon: (daemon.kill(), daemon.wait())])
+@pytest.mark.parametrize("end", [Daemon.stop, Daemon.crash])
 def test_no_inodes_left_at_the_start(
     start_daemon: StartDaemon, few_inodes: Path, end: Callable[[Daemon], object]
 ) -> None:
@@ -288,8 +288,7 @@ def test_an_end_that_was_cut_off_is_not_forgotten_where_there_was_no_room_to_not
     fill(daemon, 3)
     with daemon.connect() as peer:
         position = peer.ask("WATCH").removeprefix("OK ")
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     with daemon.append_only_file.open("r+b") as file:
         file.truncate(daemon.append_only_file.stat().st_size - 7)
     quota.reach()

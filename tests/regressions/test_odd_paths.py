@@ -31,8 +31,7 @@ def test_a_directory_of_any_name_holds_a_store(start_daemon: StartDaemon, tmp_pa
     daemon = start_daemon(data=odd)
     fill(daemon, 50)
     fill(daemon, 50)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     aof = daemon.append_only_file
     whole = aof.read_bytes()
     aof.write_bytes(whole + b"*3\r\n$4\r\nHSET\r\n")

@@ -475,8 +475,7 @@ def test_an_append_only_file_that_was_put_back_is_another_history(daemon: Daemon
 
 def test_a_history_that_was_repaired_by_hand_is_another_one(daemon: Daemon) -> None:
     position = filled(daemon, 3000)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     aof = daemon.append_only_file
     whole = aof.read_bytes()
     aof.write_bytes(whole[: len(whole) // 2].rpartition(b"*")[0] + b"#" + whole[len(whole) // 2 :])

@@ -231,8 +231,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_daemon_first(daemon: Daemon) -> None:
 
 def test_what_a_killed_server_had_begun_to_write_anew_is_removed(daemon: Daemon) -> None:
     fill(daemon, 10)
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     left = daemon.data / "temp-rewriteaof-bg-4711.aof"
     left.write_bytes(b"x" * 1000)
     daemon.start()
@@ -246,8 +245,7 @@ def test_a_long_value_that_was_cut_is_an_incomplete_end_too(start_daemon: StartD
     fill(daemon, 10)
     with daemon.connect() as peer:
         assert peer.ask(f"SET long {'x' * 6_000_000}") == "OK 11"
-    daemon.kill()
-    daemon.wait()
+    daemon.crash()
     aof = daemon.append_only_file
     with aof.open("r+b") as file:
         file.truncate(aof.stat().st_size - 1000)

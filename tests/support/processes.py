@@ -1,5 +1,6 @@
 """Real processes for tests: the daemon, and a Redis of its own."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -151,6 +152,12 @@ class Daemon:
         """Signal the daemon."""
         os.kill(self.pid, number)
 
+    def crash(self) -> None:
+        """Kill it, and wait also for the end of its embedded server: until then its directory is in use."""
+        self.kill()
+        self.wait()
+        wait_for("the end of the embedded server", lambda: is_unlocked(self.data / "redis.lock"))
+
     def wait(self) -> int:
         """Wait for its end; its exit status."""
         assert self._process
@@ -188,6 +195,14 @@ class Daemon:
 
 StartDaemon = Callable[..., Daemon]
 """The fixture start_daemon."""
+
+
+def is_unlocked(lock: Path) -> bool:
+    """Whether nobody has locked a file, which exists."""
+    with lock.open("r+") as file, suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _command_line(process: psutil.Process) -> list[str]:
