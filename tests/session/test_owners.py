@@ -207,7 +207,7 @@ def test_a_reader_sees_all_or_none_and_watchers_get_one_piece(start_daemon: Star
 def test_a_due_owner_takes_all_along_before_it_is_written_again(start_daemon: StartDaemon, redis: Redis) -> None:
     daemon = start_daemon("--store", redis.unix_url)
     with daemon.connect() as peer:
-        for request in ("PUT o ttl=1 = new", "SET o new", "SET o/001 new", "INCR o/001 1", "PUT o/001 with=o = v",
+        for request in ("PUT o ttl=1000 = new", "SET o new", "SET o/001 new", "INCR o/001 1", "PUT o/001 with=o = v",
                         "DEL o/002", "TOUCH o/002 ttl=9", "DEL o"):  # fmt: skip
             family(peer, count=3)
             begin = position_of(peer.ask("UNWATCH"))
