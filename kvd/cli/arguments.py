@@ -5,7 +5,7 @@ from collections import deque
 from docopt import DocoptExit, docopt
 
 from kvd.cli import readers
-from kvd.cli.command import COMMON, SETTINGS, Arguments, Command
+from kvd.cli.command import SETTINGS, Arguments, Command
 from kvd.cli.commands import COMMANDS, find_option
 from kvd.cli.contexts import given as settings
 from kvd.cli.status import USAGE, Failure
@@ -24,6 +24,7 @@ def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
     while rest:
         word = rest.popleft()
         if word == "--":
+            _check_place(words, options)
             words += rest
             break
         if _is_word(word) or (_is_verbatim(words) and not _is_instead(words, word, rest)):
@@ -31,6 +32,13 @@ def arrange(argv: list[str]) -> tuple[list[str], list[str]]:
             continue
         options.append(_complete(word, rest, words))
     return options, words
+
+
+def _check_place(words: list[str], options: list[str]) -> None:
+    """Where a command's words are parted by -- from those of another program, they stand before it, and no others."""
+    command = COMMANDS.get(words[0]) if words else None
+    if command and command.before and len(words) != 1 + len(command.before):
+        raise wrong_arguments(command, [option.partition("=")[0] for option in options], words[1:])
 
 
 def _complete(option: str, rest: deque[str], words: list[str]) -> str:
@@ -62,7 +70,8 @@ def parse(command: Command, options: list[str], words: list[str]) -> Arguments:
         given = docopt(page(command), [*options, *words], options_first=True)
     except DocoptExit:
         raise wrong_arguments(command, [option.partition("=")[0] for option in options], words[1:]) from None
-    known = readers.WORDS | dict(command.reads) | {option.name: option.read for option in (*command.options, *COMMON)}
+    own = {option.name: option.read for option in (*command.options, *command.common)}
+    known = readers.WORDS | dict(command.reads) | own
     args = {name: _read(known[name], name.strip("<>"), word) for name, word in given.items() if name in known}
     if not command.is_local:
         _add_settings(args)
@@ -73,9 +82,10 @@ def _add_settings(args: Arguments) -> None:
     """Fill in what the environment and a context say."""
     given = settings({name: bool(option.argument) for name, option in SETTINGS.items()}, args["--context"])
     for name, (source, value) in given.items():
-        if args[name] is None or args[name] is False:
+        if name in args and (args[name] is None or args[name] is False):
             args[name] = SETTINGS[name].read(source, value)
-    args["--addr"] = args["--addr"] or (DEFAULT_ADDRESS,)
+    if "--addr" in args:
+        args["--addr"] = args["--addr"] or (DEFAULT_ADDRESS,)
 
 
 def _is_word(word: str) -> bool:

@@ -114,6 +114,17 @@ class Command(NamedTuple):
     failure: int = 0
     is_local: bool = False
 
+    @property
+    def common(self) -> tuple[Option, ...]:
+        """What it takes as others do: not --addr, where words name the daemons."""
+        is_addressed = any(reader is readers.addresses for _, reader in self.reads)
+        return tuple(option for option in COMMON if not (is_addressed and option.name == "--addr"))
+
+    @property
+    def before(self) -> list[str]:
+        """The words before the -- after which another program stands, if there is one."""
+        return self.words.partition(" [--] ")[0].split() if " [--] " in self.words else []
+
 
 def connected(ask: Ask) -> Run:
     """Make a command of what asks on a connection."""

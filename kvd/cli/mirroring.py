@@ -41,9 +41,10 @@ async def mirror(args: Arguments, out: Output) -> None:
 async def _check_stores(args: Arguments) -> None:
     """Ask both, once: what answers nothing is told of at once, and not waited for, before there is a mirror."""
     stores = []
-    for address in (args["<SRC>"], args["<DST>"]):
-        async with await connect(address, reconnect=0, **how(args)) as kv:
-            stores.append((await kv.info()).get("store"))
+    for word in ("<SRC>", "<DST>"):
+        with asking(addr=word.strip("<>")):
+            async with await connect(args[word], reconnect=0, **how(args)) as kv:
+                stores.append((await kv.info()).get("store"))
     first, second = stores
     if first == second:
         raise Failure(USAGE, "both are of one store, which needs no mirror")

@@ -21,6 +21,9 @@ DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, DEADLINE = 
 CANNOT_RUN, INTERRUPTED, TERMINATED = 126, 130, 143
 """As a shell has them."""
 
+ADDR = "--addr"
+"""By what most commands are told of a daemon."""
+
 SIGNALLED = 128
 """What a shell adds to the number of the signal that has ended a command."""
 
@@ -59,19 +62,23 @@ def most_serious(statuses: Iterable[int]) -> int:
 
 
 @contextmanager
-def asking(*, writing: bool = False) -> Iterator[None]:
-    """Raise Failure for an error of kvd.  writing: what is asked for is a write, which may be done when kvd is lost."""
+def asking(*, writing: bool = False, addr: str = ADDR) -> Iterator[None]:
+    """Raise Failure for an error of kvd.
+
+    writing: what is asked for is a write, which may be done when kvd is lost.  addr: by what the daemon was named.
+    """
     try:
         yield
     except KvdError as error:
-        raise failure_of(error, writing=writing) from None
+        raise failure_of(error, writing=writing, addr=addr) from None
 
 
-def failure_of(error: KvdError, *, writing: bool) -> Failure:
+def failure_of(error: KvdError, *, writing: bool, addr: str = ADDR) -> Failure:
     """The Failure for an error of kvd."""
     status = _status_of(error, writing)
     is_known = status != UNKNOWN or isinstance(error, Uncertain)  # which says so
-    return Failure(status, _text_of(error) if is_known else f"{_text_of(error)}; the write may have been done, or not")
+    text = _text_of(error, addr)
+    return Failure(status, text if is_known else f"{text}; the write may have been done, or not")
 
 
 def _status_of(error: KvdError, writing: bool) -> int:
@@ -96,24 +103,25 @@ def _status_of(error: KvdError, writing: bool) -> int:
             return LOST
 
 
-def _text_of(error: KvdError) -> str:
+def _text_of(error: KvdError, addr: str) -> str:
     match error:
         case Conflict():
             return f"--if does not hold: {error}"
         case Unreachable(refused=True):
-            return f"{error}: start it with 'kvd', or name another with --addr HOST:PORT"
+            other = f"with {addr} HOST:PORT" if addr == ADDR else f"for {addr}"
+            return f"{error}: start it with 'kvd', or name another {other}"
         case Unreachable():
-            return f"{error}{_hint(error)}"
+            return f"{error}{_hint(error, addr)}"
         case Uncertain(__cause__=ConnectionLost()):
             return str(error)
         case Refusal():
-            return f"{error.word}: {error}{_hint(error)}"
+            return f"{error.word}: {error}{_hint(error, addr)}"
         case _:
             return str(error)
 
 
-def _hint(error: Unreachable | Refusal) -> str:
+def _hint(error: Unreachable | Refusal, addr: str) -> str:
     from kvd.cli.tls_hints import hint  # some milliseconds that only errors take
 
-    what = hint(error)
+    what = hint(error).replace(ADDR, addr)
     return f": {what}" if what else ""

@@ -66,7 +66,8 @@ mirror makes what matches in the daemon <DST> what it is in <SRC>, and then does
 change there, once; started again it goes on from where it was, which it keeps in
 <DST>, in a key kvctl-mirror/...  It prints lines POSITION applied N behind M: M is how
 many changes of any keys <SRC> is ahead.  Keys in <DST> have no times to live: they go
-when those in <SRC> do."""),
+when those in <SRC> do.  Each of the two is an ADDR: HOST:PORT, HOST, [IPV6]:PORT
+or unix:PATH; several of one store with commas between them."""),
     ),
     Command(
         "backup", "<FILE>", "Use backup to write all of kv store to a file, for kvd restore", backup,

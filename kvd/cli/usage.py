@@ -94,7 +94,7 @@ def whole() -> str:
 
 def options_of(command: Command) -> tuple[Option, ...]:
     """What may be given with a command."""
-    return (*command.options, *COMMON, *TEXTS)
+    return (*command.options, *command.common, *TEXTS)
 
 
 def all_options() -> list[Option]:
@@ -114,13 +114,13 @@ def page(command: Command) -> str:
         help=command.help,
         usage=usage(command),
         notes="".join(f"{note}\n\n" for note in command.notes),
-        options=_options((*command.options, *COMMON, *TEXTS)),
+        options=_options(options_of(command)),
     )
 
 
 def wrong_arguments(command: Command, options: list[str], words: list[str]) -> Failure:
     """options: the names of those that were given.  words: what came after the command's name."""
-    known = {option.name for option in (*command.options, *COMMON)}
+    known = {option.name for option in (*command.options, *command.common)}
     text = f"wrong arguments for {command.name}"
     if unknown := next((name for name in options if name not in known), ""):
         text += f": unknown option {unknown}"
@@ -130,6 +130,8 @@ def wrong_arguments(command: Command, options: list[str], words: list[str]) -> F
         text += ": expected one pattern, quoted if it has a '*', or the shell puts names of files in its place"
     elif command.verbatim and len(words) > command.verbatim and words[1].partition("=")[0] in known:
         text += f": {words[1]} stands where the value does; expected options before or after both words"
+    elif command.before:
+        text += f": expected {' '.join(command.before)} and, after --, the command to run"
     return Failure(USAGE, f"{text}; see kvctl {command.name} --help", usage=[usage(command)])
 
 

@@ -1,5 +1,6 @@
 """Reported of kvctl's words: `watch cfg/*` unquoted watches the names of files; `--addr=` takes the default daemon;
-`yes | kvctl set k -` takes all memory; `--ttl 10m` is "not a number".
+`yes | kvctl set k -` takes all memory; `--ttl 10m` is "not a number"; `mirror` advises `--addr`, and takes it for
+nothing; `elect e -- cmd arg` takes `cmd` for the value, and `lock n git log -- file` runs it without the `--`.
 """
 
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.kvctl import ENVIRONMENT, PATIENCE, PROGRAM, Watching, complaint, printed, run, watching
+from tests.support.ports import quiet_port
 from tests.support.processes import Daemon, StartDaemon
 
 
@@ -142,3 +144,49 @@ def test_no_more_is_read_than_shows_that_it_is_too_long(start_daemon: StartDaemo
         result = subprocess.run(command, stdin=stdin, capture_output=True, timeout=PATIENCE, check=False)
         assert stdin.tell() == 1001
     assert result.returncode == 2
+
+
+def test_a_mirror_says_which_of_its_words_names_nobody(daemon: Daemon) -> None:
+    nobody = f"127.0.0.1:{quiet_port()}"
+    advice = "(connection refused): start it with 'kvd', or name another for"
+    said = complaint(run("mirror", nobody, daemon.addr), 3)
+    assert said == f"kvctl: cannot reach kvd at {nobody} {advice} SRC\n"
+    said = complaint(run("mirror", daemon.addr, nobody), 3)
+    assert said == f"kvctl: cannot reach kvd at {nobody} {advice} DST\n"
+    said = complaint(run("mirror", daemon.addr, f"tls:{daemon.addr}"), 3)
+    assert "without tls: in DST, kvctl speaks none" in said
+
+
+@pytest.mark.parametrize("words", [["mirror", "--addr", "a", "b", "c"], ["--addr", "a", "mirror", "b", "c"]])
+def test_a_mirror_takes_no_other_address_than_its_words(words: list[str]) -> None:
+    result = run(*words)
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"kvctl: wrong arguments for mirror: unknown option --addr; see kvctl mirror")
+    assert b"--addr" not in run("mirror", "--help").stdout
+    assert b": SRC: invalid address" in run("mirror", "a:b", "c", KVCTL_ADDR="no address").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["elect", "e", "--", "cmd"], "<NAME> <VALUE>"),
+        (["elect", "e", "--", "cmd", "arg"], "<NAME> <VALUE>"),
+        (["elect", "e", "v", "cmd", "--", "arg"], "<NAME> <VALUE>"),
+        (["elect", "e", "v"], "<NAME> <VALUE>"),
+        (["lock", "--", "cmd"], "<NAME>"),
+        (["lock", "--", "cmd", "arg"], "<NAME>"),
+        (["lock", "n", "git", "log", "--", "file"], "<NAME>"),
+        (["lock", "n", "--"], "<NAME>"),
+    ],
+)
+def test_a_command_is_not_taken_for_a_name_or_a_value(words: list[str], expected: str) -> None:
+    result = run(*words)
+    says = f"kvctl: wrong arguments for {words[0]}: expected {expected} and, after --, the command to run; see kvctl"
+    assert result.stderr.decode().startswith(says)
+    assert result.returncode == 125
+
+
+def test_a_command_gets_the_marks_that_are_its_own(daemon: Daemon) -> None:
+    for words in (["lock", "n"], ["elect", "e", "v"]):
+        assert printed(run("--addr", daemon.addr, *words, "--", "echo", "a", "--", "-b")) == b"a -- -b\n"
+        assert printed(run("--addr", daemon.addr, *words, "echo", "a")) == b"a\n"
