@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The adapter with which ../conformance certifies kvd.sh.  Members are strings, so that JSON is read with little ado.
-cd "${BASH_SOURCE%/*}" && . ./kvd.sh
+. "${BASH_SOURCE%"${BASH_SOURCE##*/}"}./kvd.sh"
 
 member() { # NAME: sets $found to that member of $line, or fails
     local pattern="\"$1\": \"(([^\"\\\\]|\\\\.)*)\""

@@ -4,7 +4,7 @@
 # Usage: example.sh HOST:PORT PREFIX FILE
 #
 # FILE keeps the position; without it the first thing is a copy.
-. "${BASH_SOURCE%/*}/kvd.sh"
+. "${BASH_SOURCE%"${BASH_SOURCE##*/}"}./kvd.sh"
 
 KVD_ADDRESS=$1
 position=-

@@ -149,6 +149,19 @@ def test_perl_without_the_module_for_tls_says_which_is_missing(workshop: Worksho
     assert done.stdout == "usage tls needs the Perl module IO::Socket::SSL"
 
 
+@pytest.mark.parametrize("name", [name for name, language in LANGUAGES.items() if not language.build])
+def test_a_script_finds_its_client_wherever_it_is_run_from(name: str) -> None:
+    program, script = LANGUAGES[name].adapter
+    needs(program)
+    line = json.dumps({"op": "connect", "address": "127.0.0.1:1", "timeout": "1"}) + "\n"
+    for place in (CLIENTS / name, CLIENTS, ROOT):
+        command = [program, str((CLIENTS / name / script).relative_to(place))]
+        done = subprocess.run(
+            command, cwd=place, input=line, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert (json.loads(done.stdout), done.stderr) == ({"ok": ""}, ""), command
+
+
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_a_client_is_one_readable_file(name: str) -> None:
     """And in some languages its connections or TLS in a file or two beside it."""
@@ -164,11 +177,14 @@ class Example:
 
     def __init__(self, name: str, room: Path, place: Path, daemon: Daemon) -> None:
         self._output, self._state = place / f"{name}.output", place / f"{name}.state"
-        self._command = [*command_of(LANGUAGES[name].example, room), daemon.addr, "app/", str(self._state)]
+        words = LANGUAGES[name].example
+        # Whoever is in their directory runs the scripts by their names alone.
+        words, self._room = command_of(words, room) if LANGUAGES[name].build else words, room
+        self._command = [*words, daemon.addr, "app/", str(self._state)]
 
     def start(self) -> None:
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, start_new_session=True)
+            self._process = subprocess.Popen(self._command, stdout=output, cwd=self._room, start_new_session=True)
 
     def kill(self) -> None:
         os.killpg(self._process.pid, SIGKILL)
