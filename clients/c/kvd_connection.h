@@ -13,11 +13,31 @@ static const char KVD_ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 #else
 static int kvd_secure(kvd *k, const char *host) { return (void)k, (void)host, 0; }
 static ssize_t kvd_receive(kvd *k, char *data, size_t size) { return recv(k->fd, data, size, 0); }
-static void kvd_send(kvd *k, const char *data, size_t size) { send(k->fd, data, size, MSG_NOSIGNAL); }
+static ssize_t kvd_give(kvd *k, const char *data, size_t size) { return send(k->fd, data, size, MSG_NOSIGNAL); }
 static void kvd_close(kvd *k) { if (k->open) close(k->fd); k->open = 0; }
 #endif
 
 static double kvd_now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+
+// A signal, or being stopped for a while, interrupts a wait: it goes on, once more at the most when its time is over.
+static int kvd_waits_on(double *until) {
+    if (errno != EINTR || !*until) return 0;
+    return *until = kvd_now() < *until ? *until : 0, 1;
+}
+static ssize_t kvd_wait(kvd *k, char *data, size_t size) {
+    double until = kvd_now() + k->timeout;
+    ssize_t came;
+    do errno = 0; while ((came = kvd_receive(k, data, size)) < 0 && kvd_waits_on(&until));
+    return came;
+}
+static void kvd_send(kvd *k, const char *data, size_t size) {
+    double until = kvd_now() + k->timeout;
+    for (ssize_t gone; size > 0; data += gone, size -= gone) {
+        errno = 0;
+        if ((gone = kvd_give(k, data, size)) <= 0 && !kvd_waits_on(&until)) return;
+        if (gone < 0) gone = 0;
+    }
+}
 
 static void kvd_rest(kvd *k) { // before it connects again: each time longer, or as told
     double random = (double)((unsigned long)(kvd_now() * 1e9) * 2654435761u % 1000) / 1000;
@@ -55,7 +75,7 @@ static char *kvd_read(kvd *k) { // a line without its end, or NULL
         seen = k->have -= k->used;
         k->used = 0;
         if (k->room - k->have < 65536) k->buffer = realloc(k->buffer, k->room = 2 * k->room + 131072);
-        ssize_t came = k->buffer ? kvd_receive(k, k->buffer + k->have, 65536) : -1;
+        ssize_t came = k->buffer ? kvd_wait(k, k->buffer + k->have, 65536) : -1;
         if (came <= 0) return NULL;
         k->have += came;
     }

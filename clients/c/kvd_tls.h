@@ -25,8 +25,8 @@ static int kvd_secure(kvd *k, const char *host) { // 0, or -1
 static ssize_t kvd_receive(kvd *k, char *data, size_t size) {
     return k->ssl ? SSL_read(k->ssl, data, (int)size) : recv(k->fd, data, size, 0);
 }
-static void kvd_send(kvd *k, const char *data, size_t size) {
-    if (k->ssl) SSL_write(k->ssl, data, (int)size); else send(k->fd, data, size, MSG_NOSIGNAL);
+static ssize_t kvd_give(kvd *k, const char *data, size_t size) {
+    return k->ssl ? SSL_write(k->ssl, data, (int)size) : send(k->fd, data, size, MSG_NOSIGNAL);
 }
 static void kvd_close(kvd *k) {
     if (k->open) SSL_free(k->ssl), k->ssl = NULL, close(k->fd);

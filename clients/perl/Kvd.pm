@@ -2,8 +2,7 @@
 # a hash: code (the daemon's; also `unavailable`, certainly not done, `uncertain`, perhaps done, and `conflict`), text,
 # revision (of a conflict) and retry (seconds, where the daemon told them).
 package Kvd;
-use strict; use warnings;
-use IO::Select; use IO::Socket::IP;
+use strict; use warnings; use IO::Select; use IO::Socket::IP;
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO TCP_NODELAY);
 use MIME::Base64 qw(decode_base64 encode_base64); use Time::HiRes qw(sleep time);
 
@@ -92,8 +91,7 @@ sub _ask {    # again: ask again when no reply came; what was not sent yet may a
             my $old = $self->{connection};    # if anything came unasked, its place is lost, or it has ended
             $self->{connection} = undef if $old && (length $old->{buffer} || IO::Select->new($old->{socket})->can_read(0));
             $sent = 0;
-            $self->{connection} //= $self->_connect;
-            $sent = 1;
+            $self->{connection} //= $self->_connect; $sent = 1;
             _send($self->{connection}, $request);    # its end shows when the reply is read
             my ($word, $rest) = ('');
             ($word, $rest) = _line($self->{connection}) until $IS_STATUS{$word};    # whatever else comes is skipped
@@ -117,7 +115,7 @@ sub _connect {
     $socket->setsockopt(SOL_SOCKET, $_, $time) for SO_RCVTIMEO, SO_SNDTIMEO;
     $socket->setsockopt(IPPROTO_TCP, TCP_NODELAY, 1);
     if ($self->{tls}) { require KvdTls; KvdTls::secure($self, $socket, $host) }
-    my $made = {socket => $socket, buffer => ''};
+    my $made = {socket => $socket, buffer => '', timeout => $self->{timeout}};
     _send($made, "AUTH $self->{user} $self->{password}") if defined $self->{user};
     my ($word, $rest) = defined $self->{user} ? _line($made) : 'OK';
     return $word eq 'OK' ? $made : die $word eq 'ERR' ? _error($rest) : "lost its place\n";
@@ -125,10 +123,12 @@ sub _connect {
 sub _send { my ($made, $lines) = @_; local $SIG{PIPE} = 'IGNORE'; return print {$made->{socket}} "$lines\n" }
 
 sub _line {    # the first word, and the rest after one space
-    my ($connection, $end, $seen) = ($_[0], -1, 0);
+    my ($connection, $end, $seen, $until) = ($_[0], -1, 0, time + $_[0]{timeout});
     while (($end = index $connection->{buffer}, "\n", $seen) < 0) {
-        $seen = length $connection->{buffer};
-        sysread $connection->{socket}, $connection->{buffer}, 65536, $seen or die "no line came\n";
+        ($seen, $!) = (length $connection->{buffer}, 0);
+        my $came = sysread $connection->{socket}, $connection->{buffer}, 65536, $seen;
+        die "no line came\n" if !$came && !($!{EINTR} && $until);    # a signal, or being stopped for a while, ends nothing:
+        $until = $came ? time + $connection->{timeout} : time < $until && $until;    # it waits on, late once more at the most
     }
     return substr($connection->{buffer}, 0, $end + 1, '') =~ /\A([^ \r\n]*) ?(.*?)\r?\n\z/s;
 }
