@@ -6,6 +6,7 @@
 # FILE keeps the position; without it the first thing is a copy.
 . "${BASH_SOURCE%"${BASH_SOURCE##*/}"}./kvd.sh"
 
+[ $# = 3 ] || { echo 'usage: example.sh HOST:PORT PREFIX FILE' >&2; exit 2; }
 KVD_ADDRESS=$1
 position=-
 [ ! -e "$3" ] || read -r position <"$3"
@@ -16,7 +17,7 @@ while kvd_next; do
     case $KVD_EVENT in
     copy) copy=() ;;
     pair) copy[$KVD_KEY]=$KVD_VALUE ;;
-    gone) unset "copy[$KVD_KEY]" ;;
+    gone) unset 'copy[$KVD_KEY]' ;; # so quoted, no command in a key is run
     copied) for key in "${!copy[@]}"; do printf 'is %s %s\n' "$key" "${copy[$key]}"; done ;;
     set) printf 'set %s %s\n' "$KVD_KEY" "$KVD_VALUE" ;;
     del | expire) printf '%s %s \n' "$KVD_EVENT" "$KVD_KEY" ;;
@@ -26,3 +27,4 @@ while kvd_next; do
     printf '%s\n' "$KVD_POSITION" >"$3.new" && mv "$3.new" "$3"
 done
 echo "kvd: $KVD_ERROR" >&2
+exit 1

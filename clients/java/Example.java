@@ -14,6 +14,10 @@ public class Example {
     static String text(byte[] value) { return value == null ? "" : new String(value, StandardCharsets.UTF_8); }
 
     public static void main(String[] words) throws Exception {
+        if (words.length != 3) {
+            System.err.println("usage: java Example HOST:PORT PREFIX FILE");
+            System.exit(2);
+        }
         Path file = Path.of(words[2]), other = Path.of(words[2] + ".new");
         Map<String, String> copy = new TreeMap<>();
         try (Kvd kv = new Kvd(words[0], 30)) {

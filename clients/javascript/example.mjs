@@ -8,6 +8,10 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Kvd } from './kvd.mjs';
 
 const [address, prefix, file] = process.argv.slice(2);
+if (process.argv.length !== 5) {
+  console.error('usage: example.mjs HOST:PORT PREFIX FILE');
+  process.exit(2);
+}
 const position = existsSync(file) ? readFileSync(file, 'utf8') : '-';
 const copy = new Map();
 

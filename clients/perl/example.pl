@@ -11,6 +11,7 @@ use lib $FindBin::Bin;
 use Kvd;
 
 $| = 1;
+if (@ARGV != 3) { print STDERR "usage: example.pl HOST:PORT PREFIX FILE\n"; exit 2 }
 my ($address, $prefix, $file) = @ARGV;
 my $position = '-';
 if (open my $in, '<', $file) { $position = readline($in) // '-'; close $in }

@@ -7,7 +7,6 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 
@@ -15,12 +14,7 @@ from tests.support import tls
 from tests.support.access import PASSWORD, users_text
 from tests.support.certifying import certify, wrong
 from tests.support.languages import CLIENTS, LANGUAGES, Workshop, command_of
-from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs, wait_for
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("built"))
+from tests.support.processes import PATIENCE, ROOT, Daemon, StartDaemon, needs
 
 
 @pytest.mark.slow
@@ -170,72 +164,3 @@ def test_a_client_is_one_readable_file(name: str) -> None:
     texts = {path.name: path.read_text().splitlines() for path in beside}
     assert len(texts[LANGUAGES[name].client]) >= 60
     assert {name for name, lines in texts.items() if len(lines) > 150 or max(map(len, lines)) > 130} == set()
-
-
-class Example:
-    """An example at work, its output and its position in files that stay."""
-
-    def __init__(self, name: str, room: Path, place: Path, daemon: Daemon) -> None:
-        self._output, self._state = place / f"{name}.output", place / f"{name}.state"
-        words = LANGUAGES[name].example
-        # Whoever is in their directory runs the scripts by their names alone.
-        words, self._room = command_of(words, room) if LANGUAGES[name].build else words, room
-        self._command = [*words, daemon.addr, "app/", str(self._state)]
-
-    def start(self) -> None:
-        with self._output.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, cwd=self._room, start_new_session=True)
-
-    def kill(self) -> None:
-        os.killpg(self._process.pid, SIGKILL)
-        self._process.wait(PATIENCE)
-
-    def printed(self) -> list[str]:
-        return self._output.read_text().splitlines()
-
-    def shows(self, lines: list[str], position: str) -> None:
-        """Wait until it has printed so many lines, which must be these, and has kept its position."""
-        wait_for(f"{len(lines)} lines", lambda: len(self.printed()) >= len(lines) or self._process.poll() is not None)
-        assert [line.rstrip() for line in self.printed()] == lines
-        wait_for(position, lambda: self._state.exists() and self._state.read_text().startswith(f"{position}@"))
-
-
-def tell(daemon: Daemon, *requests: str) -> str:
-    """Write, and return the last revision."""
-    with daemon.connect() as peer:
-        return [peer.ask(request) for request in requests][-1].removeprefix("OK ")
-
-
-def test_the_examples_follow_through_restarts(workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path) -> None:
-    """Of the daemon, and of their own: each change is printed once."""
-    names = [name for name, language in LANGUAGES.items() if os.environ.get("CI") or shutil.which(language.tool)]
-    daemon = start_daemon("--fsync", "no")
-    examples = [Example(name, workshop.prepare(name), tmp_path, daemon) for name in names]
-    with ExitStack() as stack:
-
-        def all_show(lines: list[str], position: str) -> None:
-            for example in examples:
-                example.shows(lines, position)
-
-        def start() -> None:
-            for example in examples:
-                example.start()
-                stack.callback(example.kill)
-
-        tell(daemon, "SET app/a 1", "SET other 1")
-        start()
-        shown = ["is app/a 1"]
-        all_show(shown, "2")
-        position = tell(daemon, "SET app/b  two  words", "DEL app/a")
-        shown += ["set app/b  two  words", "del app/a"]
-        all_show(shown, position)
-        daemon.stop()
-        daemon.start()
-        position = tell(daemon, "SET app/c 3")
-        shown += ["set app/c 3"]
-        all_show(shown, position)
-        stack.close()
-        position = tell(daemon, "SET app/d 4", "SET other 2", "SET app/e 5")
-        start()
-        shown += ["set app/d 4", "set app/e 5"]
-        all_show(shown, position)

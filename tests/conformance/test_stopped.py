@@ -16,11 +16,6 @@ from tests.support.languages import LANGUAGES, Workshop, command_of
 from tests.support.processes import PATIENCE, needs, wait_for
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("built"))
-
-
 def until_asked(connection: socket.socket, verbs: tuple[str, ...]) -> None:
     """Answer the housekeeping of a client until it asks for something else."""
     with connection.makefile("r") as requests:

@@ -16,6 +16,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: example HOST:PORT PREFIX FILE")
+		os.Exit(2)
+	}
 	file := os.Args[3]
 	watch := kvd.Client{Address: os.Args[1], Patterns: os.Args[2] + "*", Position: "-", Timeout: 30 * time.Second}
 	if kept, err := os.ReadFile(file); err == nil {

@@ -1,0 +1,136 @@
+"""The examples of the clients in other languages follow a prefix through restarts, whatever its keys are."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from tests.support.languages import LANGUAGES, Workshop, command_of
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, needs, wait_for
+from tests.support.scripted import Peer
+
+
+class Example:
+    """An example at work, its output and its position in files that stay."""
+
+    def __init__(self, name: str, room: Path, place: Path, daemon: Daemon) -> None:
+        self._output, self._state = place / f"{name}.output", place / f"{name}.state"
+        words = LANGUAGES[name].example
+        # Whoever is in their directory runs the scripts by their names alone.
+        words, self._room = command_of(words, room) if LANGUAGES[name].build else words, room
+        self._command = [*words, daemon.addr, "app/", str(self._state)]
+
+    def start(self) -> None:
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(self._command, stdout=output, cwd=self._room, start_new_session=True)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, SIGKILL)
+        self._process.wait(PATIENCE)
+
+    def printed(self) -> list[str]:
+        return self._output.read_text().splitlines()
+
+    def shows(self, lines: list[str], position: str) -> None:
+        """Wait until it has printed so many lines, which must be these, and has kept its position."""
+        wait_for(f"{len(lines)} lines", lambda: len(self.printed()) >= len(lines) or self._process.poll() is not None)
+        assert [line.rstrip() for line in self.printed()] == lines
+        wait_for(position, lambda: self._state.exists() and self._state.read_text().startswith(f"{position}@"))
+
+
+def tell(daemon: Daemon, *requests: str) -> str:
+    """Write, and return the last revision."""
+    with daemon.connect() as peer:
+        return [peer.ask(request) for request in requests][-1].removeprefix("OK ")
+
+
+def test_the_examples_follow_through_restarts(workshop: Workshop, start_daemon: StartDaemon, tmp_path: Path) -> None:
+    """Of the daemon, and of their own: each change is printed once."""
+    names = [name for name, language in LANGUAGES.items() if os.environ.get("CI") or shutil.which(language.tool)]
+    daemon = start_daemon("--fsync", "no")
+    examples = [Example(name, workshop.prepare(name), tmp_path, daemon) for name in names]
+    with ExitStack() as stack:
+
+        def all_show(lines: list[str], position: str) -> None:
+            for example in examples:
+                example.shows(lines, position)
+
+        def start() -> None:
+            for example in examples:
+                example.start()
+                stack.callback(example.kill)
+
+        tell(daemon, "SET app/a 1", "SET other 1")
+        start()
+        shown = ["is app/a 1"]
+        all_show(shown, "2")
+        position = tell(daemon, "SET app/b  two  words", "DEL app/a")
+        shown += ["set app/b  two  words", "del app/a"]
+        all_show(shown, position)
+        daemon.stop()
+        daemon.start()
+        position = tell(daemon, "SET app/c 3")
+        shown += ["set app/c 3"]
+        all_show(shown, position)
+        stack.close()
+        position = tell(daemon, "SET app/d 4", "SET other 2", "SET app/e 5")
+        start()
+        shown += ["set app/d 4", "set app/e 5"]
+        all_show(shown, position)
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_an_example_says_its_usage(workshop: Workshop, name: str) -> None:
+    needs(LANGUAGES[name].tool)
+    room = workshop.prepare(name)
+    command = command_of(LANGUAGES[name].example, room)
+    done = subprocess.run(command, cwd=room, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: ")
+    assert done.stderr.endswith(" HOST:PORT PREFIX FILE\n")
+
+
+ODD_KEYS = ["$(touch${IFS}ran)", "`touch${IFS}ran`", "a]b", "@", "*", "'", '"', "\\", "$x", "%s", "__proto__", "-n"]
+"""That a language may take for more than a key, or that a shell would run."""
+
+
+async def test_an_example_takes_keys_for_keys(workshop: Workshop, tmp_path: Path) -> None:
+    """The one in bash ran commands in them, when they were deleted."""
+    names = [name for name, language in LANGUAGES.items() if os.environ.get("CI") or shutil.which(language.tool)]
+    copy = [f"PAIR {number} {key} v{number}" for number, key in enumerate(ODD_KEYS, 1)]
+    kept = [f"is {key} v{number}" for number, key in enumerate(ODD_KEYS, 1)]
+    gone = [f"GONE 19 {key}" for key in ODD_KEYS]
+    for name in names:
+        room = workshop.prepare(name)
+        assert await printed(name, room, copy, tmp_path, len(kept)) == sorted(kept), name
+        assert await printed(name, room, [*copy, *gone, "PAIR 20 last v"], tmp_path, 1) == ["is last v"], name
+        assert not list(room.rglob("ran")), name
+
+
+async def printed(name: str, room: Path, copy: list[str], place: Path, count: int) -> list[str]:
+    """The first lines, so many, that an example prints of a copy, sorted."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = Peer(reader, writer)
+        while request := await reader.readline():
+            peer.say(*(["COPY new", *copy, "OK 20@aaaaaaaa"] if request == b"FOLLOW - *\n" else ["OK"]))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        example = await asyncio.create_subprocess_exec(
+            *command_of(LANGUAGES[name].example, room), f"127.0.0.1:{port}", "", str(place / f"{name}.{port}"),
+            cwd=room, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert example.stdout
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return sorted([(await example.stdout.readline()).decode().rstrip("\n") for _ in range(count)])
+        finally:
+            example.kill()
+            await example.wait()
