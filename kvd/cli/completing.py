@@ -81,8 +81,11 @@ _kvctl() {{
     else
         case $command in
         {keys})
-            while IFS= read -r key; do COMPREPLY+=("$(printf %q "${{key#"$cut"}}")"); done \\
-                < <({listing} "${{connection[@]}}" -- "$current*" 2> /dev/null) ;;
+            while IFS= read -r key; do
+                key=$(printf %q "${{key#"$cut"}}")
+                # Within other quotes $'...' is none, and would let a command in a key be run.
+                [[ $key == \\$* && $line == *[\\"\\']* ]] || COMPREPLY+=("$key")
+            done < <({listing} "${{connection[@]}}" -- "$current*" 2> /dev/null) ;;
         help) COMPREPLY=($(compgen -W '{names}' -- "$current")) ;;
         completion) COMPREPLY=($(compgen -W 'bash zsh fish' -- "$current")) ;;
         *) compopt -o default ;;

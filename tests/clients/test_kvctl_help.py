@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,22 @@ def test_words_are_completed(shared_daemon: Daemon, shell: str) -> None:
         wait_for("keys", lambda: complete(shell, "kvctl get shell/t", shared_daemon) == {"shell/two", "shell/tw\\$o:x"})
         wait_for("a part of a key", lambda: complete(shell, "kvctl get shell/tw$o:", shared_daemon) == {"x"})
         assert complete(shell, "kvctl set k v --ttl ", shared_daemon) == set()
+
+
+@pytest.mark.parametrize("before", ["", "'", '"', '"see ', "'see ", "$'", '"$(echo '])
+def test_a_command_in_a_key_is_not_run_from_bash(shared_daemon: Daemon, tmp_path: Path, before: str) -> None:
+    """Also where it stands within quotes: a key that is not printable was quoted for a place without any."""
+    for end in ("", '"', "'", "\u0378", '\u0378"', "\u0378'"):
+        printed(run("--addr", shared_daemon.addr, "set", f"odd/{end}$(touch${{IFS}}ran)`touch${{IFS}}ran`{end}", "v"))
+    wait_for("all keys", lambda: len(complete("bash", "kvctl get odd/", shared_daemon)) == 6)
+    line = f"kvctl set k {before}odd/"
+    for offered in complete("bash", line, shared_daemon):
+        entered = line.removesuffix("odd/") + offered
+        for closing in ("", '"', "'", ')"'):
+            subprocess.run(
+                ["bash", "-c", f"kvctl() {{ :; }}; {entered}{closing}"], cwd=tmp_path, capture_output=True, check=False
+            )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
