@@ -3,7 +3,7 @@
 # What fails returns 1 and sets KVD_ERROR: the daemon's code, also `unavailable` (certainly not done), `uncertain` (perhaps
 # done), `conflict`, and `none` where there is no such key; KVD_RETRY: seconds, where the daemon told them; KVD_REVISION: of
 # a conflict, and of a write.  Variables hold no NUL: a byte value comes in base64, with KVD_BYTES=1; kvd_decode writes it.
-KVD_STATUS_WORDS=' OK OK64 NONE CONFLICT ERR ' # closed for good
+KVD_STATUS_WORDS=' OK OK64 NONE CONFLICT ERR ' KVD_HINT='^[^ ]* retry=([0-5]?[0-9](\.[0-9]+)?|60)( |$)' # closed for good
 KVD_ALPHABET=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/
 exec {KVD_NEVER}<> <(:) # nothing ever comes from it, so that it can be waited for
 
@@ -112,7 +112,7 @@ kvd_line() { # FD: sets KVD_WORD, and KVD_REST after one space
     line+=$piece line=${line%$'\r'} KVD_WORD=${line%% *} KVD_REST=
     [[ $line != *' '* ]] || KVD_REST=${line#* }
 }
-kvd_error() { KVD_ERROR=${1%% *}; [[ ! $1 =~ ^[^\ ]*\ retry=([0-9.]+) ]] || KVD_RETRY=${BASH_REMATCH[1]}; } # CODE TEXT
+kvd_error() { KVD_ERROR=${1%% *}; [[ ! $1 =~ $KVD_HINT || ${BASH_REMATCH[1]} != *[1-9]* ]] || KVD_RETRY=${BASH_REMATCH[1]}; }
 kvd_check() { # KEY [WORDS EXPECTED]; of a value that was not quoted only the first word would be written
     local LC_ALL=C; [ "${2-}" = "${3-}" ] || { KVD_ERROR=usage KVD_RETRY=; return 1; }
     [[ -n $1 && $1 != *[[:space:][:cntrl:]*]* ]] || { KVD_ERROR=bad-key KVD_RETRY=; return 1; }

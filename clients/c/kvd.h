@@ -26,6 +26,7 @@ typedef struct {
 static int kvd_fail(kvd *k, const char *text) { // CODE TEXT; the code `lost` is of a connection
     const char *told = strstr(text, " retry=");
     k->retry = told && strchr(text, ' ') == told ? atof(told + 7) : -1;
+    if (!(k->retry > 0 && k->retry <= 60)) k->retry = -1; // no time that a daemon tells
     snprintf(k->error, sizeof k->error, "%.*s", (int)strcspn(text, " "), text);
     return -1;
 }

@@ -237,9 +237,9 @@ def asked(watch: Watched, *positions: str) -> str:
     return f"it asked for {', then '.join(positions)}"
 
 
-def paused(watch: Watched, seconds: float = FIRST_PAUSE, since: float = 0.0) -> str:
-    """Between the first two attempts, or since a time, the client must have rested."""
-    first, second = watch.requests[:2]
+def paused(watch: Watched, seconds: float = FIRST_PAUSE, since: float = 0.0, begun: int = 0) -> str:
+    """Between two attempts, or since a time, the client must have rested.  begun: how many were before these."""
+    first, second = watch.requests[begun : begun + 2]
     waited = second.at - (since or first.at)
     must(waited > seconds - EARLY, f"it came again after {waited:.2f} s, and should have waited for {seconds:g} s")
     must(waited < float(TIMEOUT) - 1, f"it came again only after {waited:.2f} s")

@@ -28,6 +28,7 @@ from case import (
 from server import Peer, Request, Turn
 
 RULES = Rules("follow")
+NO_TIMES = ("0", "99999999999", "1.2.3", "9" * 40, ".")  # to be waited for
 
 
 def noticed(watch: Watched) -> str:
@@ -88,6 +89,16 @@ async def refused_unavailable(command: list[str]) -> str:
     watch = await watched(command, refuses(f"unavailable retry={RETRY} busy"), resumes(line(5, "a", "1"), last()))
     told(watch, change(5, "a", "1"))
     return f"{asked(watch, '4@s1', '4@s1')}; {paused(watch, RETRY)}"
+
+
+@RULES("What is no retry= of a daemon's, which tells 60 seconds at the most, is text: after a pause it asks again.")
+async def refused_with_no_time(command: list[str]) -> str:
+    refused = [refuses(f"unavailable retry={time} busy") for time in NO_TIMES]
+    watch = await watched(command, *refused, resumes(line(5, "a", "1"), last()))
+    told(watch, change(5, "a", "1"))
+    for number in range(len(refused)):
+        paused(watch, begun=number)
+    return f"it paused each of {len(refused)} times"
 
 
 @RULES("What is refused for good (ERR bad-key) is told, and not asked for ever.")

@@ -20,7 +20,7 @@ class KvdError(Exception):
     def __init__(self, code: str, text: str = "", revision: str = "") -> None:
         super().__init__(f"{code} {text}")
         self.code, self.revision = code, revision
-        told = re.match(r"retry=([0-9.]+)", text)
+        told = re.match(r"retry=(?=[0.]*[1-9])([0-5]?[0-9](?:\.[0-9]+)?|60)(?: |$)", text)
         self.retry = float(told[1]) if told else None
 
 

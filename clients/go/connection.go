@@ -101,7 +101,7 @@ func (c *Client) rest(retry string) { // before it connects again: each time lon
 		c.pause = 2*c.pause + firstPause
 	}
 	told, err := time.ParseDuration(retry + "s")
-	if err != nil {
+	if err != nil || told <= 0 {
 		told = c.pause/2 + time.Duration(time.Now().UnixNano())%(c.pause/2) // the clock is random enough
 	}
 	time.Sleep(told)

@@ -15,7 +15,7 @@ import (
 
 var goodKey, plain = regexp.MustCompile(`^[^\x00-\x20\x7f*]+$`), regexp.MustCompile(`^[\t -~]*$`)
 var goodPatterns = regexp.MustCompile(`^(([^\x00-\x20\x7f*]+\*?|\*)( |$))*$`)
-var errorLine = regexp.MustCompile(`(?s)^([^ ]*) ?((?:retry=([0-9.]+))?.*)$`)
+var errorLine = regexp.MustCompile(`(?s)^([^ ]*) ?((?:retry=([0-5]?[0-9](?:\.[0-9]+)?|60)(?: |$))?.*)$`)
 
 // Error has the daemon's code; also `unavailable` (certainly not done), `uncertain` (perhaps done) and `conflict`, with
 // the revision as its text.  Retry is empty, or the seconds that the daemon told.

@@ -18,7 +18,8 @@ public class Kvd implements AutoCloseable {
             super(line);
             code = line.split(" ", 2)[0];
             text = line.substring(Math.min(code.length() + 1, line.length()));
-            retry = text.matches("(?s)retry=[0-9.]+( .*)?") ? Double.valueOf(text.substring(6).split(" ", 2)[0]) : null;
+            boolean isTold = text.matches("(?s)retry=(?=[0.]*[1-9])([0-5]?[0-9](\\.[0-9]+)?|60)( .*)?");
+            retry = isTold ? Double.valueOf(text.substring(6).split(" ", 2)[0]) : null;
         }
     }
 
@@ -26,8 +27,7 @@ public class Kvd implements AutoCloseable {
     final double timeout;
     final SSLContext tls;
     KvdConnection connection;
-    String position, patterns; // of a watch
-    boolean isCopying;
+    String position, patterns; boolean isCopying; // of a watch
     double pause; // before it connects again
 
     /** address: HOST:PORT; timeout: seconds without a byte, while one is due, until a connection is given up. */

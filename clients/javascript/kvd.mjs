@@ -9,7 +9,7 @@ const STATUS_WORDS = ['OK', 'OK64', 'NONE', 'CONFLICT', 'ERR']; // closed for go
 export class KvdError extends Error {
   constructor(code, text = '', revision = undefined) {
     super(`${code} ${text}`);
-    Object.assign(this, { code, revision, retry: /^retry=([0-9.]+)/.exec(text)?.[1] });
+    Object.assign(this, { code, revision, retry: /^retry=(?=[0.]*[1-9])([0-5]?\d(?:\.\d+)?|60)(?: |$)/.exec(text)?.[1] });
   }
 }
 

@@ -144,7 +144,7 @@ sub _rest {    # sleeps for a pause, or as told, and gives the next pause
     return $_[0] < $LONGEST_PAUSE / 2 ? $_[0] * 2 : $LONGEST_PAUSE;
 }
 sub _error {
-    my ($code, $text, $retry) = $_[0] =~ /\A([^ ]*) ?((?:retry=([0-9.]+))?.*)\z/s;
+    my ($code, $text, $retry) = $_[0] =~ /\A([^ ]*) ?((?:retry=(?=[0.]*[1-9])([0-5]?[0-9](?:\.[0-9]+)?|60)(?![^ ]))?.*)\z/s;
     return bless {code => $code, text => $text, revision => $_[1], retry => $retry}, 'Kvd::Error';
 }
 1;

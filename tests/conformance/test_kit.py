@@ -53,6 +53,9 @@ FAULTS = {
     ),
     "does not know retry=": Fault("self.retry = float(told[1]) if told else None", "self.retry = None",
         ("follow/refused-unavailable", "follow/end-shutdown")),
+    "takes anything for seconds": Fault(
+        '(?=[0.]*[1-9])([0-5]?[0-9](?:\\.[0-9]+)?|60)(?: |$)', "([0-9.]+)", ("follow/refused-with-no-time",)
+    ),
     "does not rest": Fault(
         "pause * random.uniform(0.5, 1)", "0", ("replies/storm", "follow/storm")
     ),
