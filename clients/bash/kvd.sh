@@ -15,9 +15,9 @@ kvd_put() { # KEY OPTIONS VALUE; OPTIONS: ttl=SECONDS, if=REVISION (0: a new key
     if [[ " $2 " != *' base64 '* && $value == *[!$'\t'\ -~]* ]]; then # the daemon sees for itself whether it is text
         options+=" base64=${#value}" value=$(printf %s "$value" | kvd_encode)
     fi
-    kvd_ask once "PUT $1$options = $value" && KVD_REVISION=$KVD_REST
+    kvd_ask once "PUT $1$options = $value" && KVD_REVISION=${KVD_REST//[!0-9]/} # an expression could run commands
 }
-kvd_del() { kvd_check "$1" && kvd_ask once "DEL $1${2:+ $2}" && KVD_REVISION=$KVD_REST; } # KEY [if=REVISION]
+kvd_del() { kvd_check "$1" && kvd_ask once "DEL $1${2:+ $2}" && KVD_REVISION=${KVD_REST//[!0-9]/}; } # KEY [if=REVISION]
 kvd_close() { [ -z "$KVD_FD" ] || exec {KVD_FD}<&-; KVD_FD=; }
 kvd_follow() { # POSITION PATTERN...: kvd_next gives the events after it, for ever; with a copy first for the position -
     for KVD_KEY in "${@:2}"; do [ "$KVD_KEY" = '*' ] || kvd_check "${KVD_KEY%\*}" || return 1; done
@@ -53,7 +53,7 @@ kvd_step() { # one line of a watch
     case $KVD_ANSWERED:$KVD_COPYING:$KVD_WORD in
     ?:*:ERR) kvd_error "$KVD_REST"; return 1 ;;
     0::OK) KVD_ANSWERED=1 ;; # that of PROGRESS
-    1:+:OK) KVD_ANSWERED=2 KVD_COPYING= KVD_POSITION=$KVD_REST KVD_EVENT=copied ;;
+    1:+:OK) [[ $KVD_REST =~ ^[0-9]+@[^\ @]+$ ]] && KVD_ANSWERED=2 KVD_COPYING= KVD_POSITION=$KVD_REST KVD_EVENT=copied ;;
     1::OK) [ "$KVD_REST" = "$KVD_POSITION" ] && KVD_ANSWERED=2 KVD_EVENT=position ;;
     1:*:COPY) KVD_COPYING=+ KVD_EVENT=copy ;;
     1:+:PAIR | 1:+:PAIR64) kvd_change pair "$KVD_WORD" "${KVD_REST#* }" ;;
@@ -84,7 +84,7 @@ kvd_ask() { # again|once REQUEST: when no reply came; what was not sent yet may 
             case $KVD_WORD in
             OK | OK64) return 0 ;;
             NONE) KVD_ERROR=none; return 1 ;;
-            CONFLICT) KVD_ERROR=conflict KVD_REVISION=$KVD_REST; return 1 ;;
+            CONFLICT) KVD_ERROR=conflict KVD_REVISION=${KVD_REST//[!0-9]/}; return 1 ;;
             ERR) kvd_error "$KVD_REST"; return 1 ;;
             esac # whatever else comes is skipped
         done
