@@ -1,10 +1,11 @@
 """What kvctl top counts and computes."""
 
 import time
+from dataclasses import asdict
 
 import pytest
 
-from kvd.cli.screen.drawing import curve, duration, size
+from kvd.cli.screen.drawing import curve, duration, head, size
 from kvd.cli.screen.figures import Figures
 from kvd.cli.screen.prefixes import MOST_COUNTED, MOST_KEPT, WINDOW, Prefixes
 
@@ -32,6 +33,16 @@ def test_rates_are_of_two_looks() -> None:
 )
 def test_there_is_no_rate_where_there_can_be_none(before: dict[str, str] | None, now: dict[str, str]) -> None:
     assert Figures.of(now, before, 1.0).requests is None
+
+
+@pytest.mark.parametrize("said", ["inf", "-inf", "nan", "1e308", "", "many"])
+def test_what_a_daemon_cannot_have_counted_is_not_known(said: str) -> None:
+    """The live screen ended in a traceback, and `top --once --json` wrote what is no JSON."""
+    names = ("uptime", "requests", "connections", "keys", "revision", "oldest", "daemon-memory", "used-memory")
+    facts = dict.fromkeys(names, said)
+    figures = Figures.of(facts, facts, 0.001)
+    assert [value for value in asdict(figures).values() if value] == []
+    assert "up" not in head("here", figures, "", 0.0).plain
 
 
 def changes(*keys: str) -> bytes:

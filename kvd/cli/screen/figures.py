@@ -1,9 +1,12 @@
 """What INFO says, twice, makes rates."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 Facts = dict[str, str]
+GREATEST = 2**63
+"""What no figure of a daemon is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,10 @@ class Figures:
 
 
 def _number(facts: Facts, name: str) -> float | None:
-    try:
-        return float(facts[name])
-    except (KeyError, ValueError):
-        return None
+    with suppress(KeyError, ValueError):
+        number = float(facts[name])
+        return number if abs(number) <= GREATEST else None  # neither infinite nor NaN
+    return None
 
 
 def _rate(facts: Facts, before: Facts | None, name: str, seconds: float) -> float | None:
