@@ -1,6 +1,7 @@
 """The command that changes a value in an editor: edit."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -26,7 +27,7 @@ def prepare_edit(args: Arguments) -> None:
     found = interrupts.run(_fetch(args))
     old = found.value if found else b""
     try:
-        name = tempfile.mkstemp(prefix="kvctl-", suffix=PurePosixPath(args["<KEY>"]).suffix[:20])[1]
+        name = tempfile.mkstemp(prefix="kvctl-", suffix=_suffix(args["<KEY>"]))[1]
         file = Path(name)
         _fill(file, old)
         _run_editor(file)
@@ -38,6 +39,12 @@ def prepare_edit(args: Arguments) -> None:
         new = new.removesuffix(b"\n")  # of the editor, which ends every line
     args["file"], args["found"] = file, found
     args["edited"] = None if new == old else new
+
+
+def _suffix(key: str) -> str:
+    """What tells an editor the kind of file, or "": others may have made up the key, and editors may be scripts."""
+    suffix = PurePosixPath(key).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,19}", suffix) else ""
 
 
 def _fill(file: Path, value: bytes) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -146,6 +147,16 @@ def test_edit_writes_back_what_was_changed(ctl: Ctl, tmp_path: Path) -> None:
     assert printed(ctl("get", "e/new")) == b"first"
     assert "ended with status 1; nothing was changed" in complaint(ctl("edit", "e/new", EDITOR="false"), 126)
     assert "cannot run '/nowhere/ed'" in complaint(ctl("edit", "e/new", EDITOR="/nowhere/ed"), 126)
+
+
+@pytest.mark.parametrize("key", ["e.$(touch${IFS}ran)", "e.`touch${IFS}ran`", "e.;touch${IFS}ran;", "e.x'y", "e.-é"])
+def test_edit_gives_an_editor_a_plain_name(ctl: Ctl, tmp_path: Path, key: str) -> None:
+    """Many an EDITOR is a script that has its words expanded once more."""
+    seen = tmp_path / "seen"
+    program = editor(tmp_path, f'echo "$1" > {seen}; echo new > "$1"')
+    printed(ctl("edit", key, EDITOR=program, TMPDIR=str(tmp_path)))
+    assert re.fullmatch(r"kvctl-[a-z0-9_]+", Path(seen.read_text().rstrip("\n")).name)
+    assert printed(ctl("get", key)) == b"new"
 
 
 def test_edit_leaves_the_owner(daemon: Daemon, tmp_path: Path) -> None:
