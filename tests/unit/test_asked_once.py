@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from kvd import asked_once
 from kvd.asked_once import AT_ONCE, AskedOnce
 from kvd.errors import Unavailable
 from tests.support.processes import PATIENCE
@@ -58,6 +59,24 @@ async def test_a_refusal_is_that_of_those_who_asked_then() -> None:
     assert [str(end) for end in refused] == ["gone"] * 3
     assert len(set(map(id, refused))) == 3
     assert await ends(ask(once, 1)) == [2]
+
+
+@pytest.mark.parametrize(("patience", "later"), [(0.0, "gone"), (PATIENCE, "2")])
+async def test_who_has_waited_long_shares_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, patience: float, later: str
+) -> None:
+    """The next answer may take as long, and both together longer than a reply may."""
+    monkeypatch.setattr(asked_once, "PATIENCE", patience)
+    store = Store()
+    once = AskedOnce(store.ask)
+    callers = ask(once, 1)
+    while not store.asked:  # noqa: ASYNC110  # it has no event
+        await asyncio.sleep(0)
+    callers += ask(once, 2)
+    await asyncio.sleep(0)
+    store.failures = [Unavailable("gone")]
+    store.may_answer.set()
+    assert list(map(str, await ends(callers))) == ["gone", later, later]
 
 
 async def test_who_goes_away_leaves_it_to_the_others() -> None:
