@@ -1,13 +1,14 @@
 """The command that takes any number of keys: del."""
 
+import asyncio
 import os
 from contextlib import suppress
 
 from kvd.cli import interrupts
 from kvd.cli.command import Arguments, how
-from kvd.cli.output import Output, agreed
+from kvd.cli.output import Output, agreed, say
 from kvd.cli.pipelining import each
-from kvd.cli.status import ABSENT, USAGE, Failure, absent, asking, most_serious
+from kvd.cli.status import ABSENT, LOST, UNKNOWN, USAGE, Failure, absent, asking, most_serious
 from kvd.client import Client, connect
 
 Outcome = int | Failure
@@ -40,16 +41,26 @@ async def _count(args: Arguments) -> int:
 
 
 async def _delete_all(kv: Client, prefix: str, out: Output) -> None:
+    """Print how many, if that is certain and all; raise Failure that says what is certain otherwise."""
     deleted = 0
     try:
-        while True:
+        number = CHUNK
+        while number >= CHUNK:
             with asking(writing=True):
                 number = await kv.delete_all(f"{prefix}*", CHUNK)
             deleted += number
-            if number < CHUNK:
-                return
-    finally:
-        out.line(f"{deleted}", prefix=prefix, deleted=deleted)
+    except asyncio.CancelledError:  # the daemon goes on with what it was asked for
+        say(_done(deleted, perhaps_more=True))
+        raise
+    except Failure as failure:
+        done = _done(deleted, perhaps_more=failure.status in (LOST, UNKNOWN))
+        raise Failure(failure.status, *failure.messages, done) from None
+    out.line(f"{deleted}", prefix=prefix, deleted=deleted)
+
+
+def _done(deleted: int, *, perhaps_more: bool) -> str:
+    when = " before the last request, and perhaps more by it" if perhaps_more else ""
+    return f"{deleted} keys were deleted{when}; to run del again is safe"
 
 
 async def delete(kv: Client, args: Arguments, out: Output) -> None:
