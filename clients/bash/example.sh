@@ -11,6 +11,8 @@ KVD_ADDRESS=$1
 position=-
 [ ! -e "$3" ] || read -r position <"$3"
 declare -A copy
+trap '' PIPE # a reader who went away is an error of the one who prints
+show() { printf "$@" || exit 1; }
 
 kvd_follow "$position" "$2*"
 while kvd_next; do
@@ -18,13 +20,13 @@ while kvd_next; do
     copy) copy=() ;;
     pair) copy[$KVD_KEY]=$KVD_VALUE ;;
     gone) unset 'copy[$KVD_KEY]' ;; # so quoted, no command in a key is run
-    copied) for key in "${!copy[@]}"; do printf 'is %s %s\n' "$key" "${copy[$key]}"; done ;;
-    set) printf 'set %s %s\n' "$KVD_KEY" "$KVD_VALUE" ;;
-    del | expire) printf '%s %s \n' "$KVD_EVENT" "$KVD_KEY" ;;
+    copied) for key in "${!copy[@]}"; do show 'is %s %s\n' "$key" "${copy[$key]}"; done ;;
+    set) show 'set %s %s\n' "$KVD_KEY" "$KVD_VALUE" ;;
+    del | expire) show '%s %s \n' "$KVD_EVENT" "$KVD_KEY" ;;
     esac
     case $KVD_EVENT in copy | pair | gone) continue ;; esac
     # What is printed is done: only then is its position kept, in one step.
-    printf '%s\n' "$KVD_POSITION" >"$3.new" && mv "$3.new" "$3"
+    printf '%s\n' "$KVD_POSITION" >"$3.new" && mv "$3.new" "$3" || exit 1
 done
 echo "kvd: $KVD_ERROR" >&2
 exit 1

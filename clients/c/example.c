@@ -3,6 +3,7 @@
 // Usage: example HOST:PORT PREFIX FILE
 //
 // FILE keeps the position; without it the first thing is a copy.
+#include <signal.h>
 #include "kvd.h"
 
 static char **copy; // lines to print, each of a key
@@ -28,6 +29,10 @@ static void keep(const char *position, const char *file) { // in one step
     if (!out || fputs(position, out) < 0 || fclose(out) || rename(other, file)) exit((perror(file), 1));
 }
 
+static void flush(void) { // what was printed, or it ends
+    if (fflush(stdout) || ferror(stdout)) exit((perror("standard output"), 1));
+}
+
 int main(int words, char **word) {
     if (words != 4) return fprintf(stderr, "usage: example HOST:PORT PREFIX FILE\n"), 2;
     kvd k = {.address = word[1], .timeout = 30};
@@ -35,7 +40,7 @@ int main(int words, char **word) {
     FILE *in = fopen(word[3], "r");
     if (in && fgets(position, sizeof position, in)) fclose(in);
     snprintf(patterns, sizeof patterns, "%s*", word[2]);
-    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN); // a reader who went away is an error of the one who prints
     if (kvd_follow(&k, position, patterns)) return fprintf(stderr, "%s\n", k.error), 1;
     while (kvd_next(&k) == 0) {
         if (!strcmp(k.event, "copy")) {
@@ -47,6 +52,7 @@ int main(int words, char **word) {
         } else {
             if (!strcmp(k.event, "copied")) while (count > 0) puts(copy[--count]);
             else if (strcmp(k.event, "position")) printf("%s %s %s\n", k.event, k.key, k.value);
+            flush();
             keep(k.position, word[3]); // what is printed is done: only then is its position kept
         }
     }

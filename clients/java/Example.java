@@ -1,3 +1,6 @@
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,6 +15,11 @@ import java.util.TreeMap;
  */
 public class Example {
     static String text(byte[] value) { return value == null ? "" : new String(value, StandardCharsets.UTF_8); }
+
+    static void show(String kind, String key, String value) throws IOException { // System.out would keep an error to itself
+        byte[] line = (kind + " " + key + " " + value + "\n").getBytes(StandardCharsets.UTF_8);
+        new FileOutputStream(FileDescriptor.out).write(line);
+    }
 
     public static void main(String[] words) throws Exception {
         if (words.length != 3) {
@@ -28,9 +36,11 @@ public class Example {
                     case "copy" -> copy.clear();
                     case "pair" -> copy.put(event.key(), text(event.value()));
                     case "gone" -> copy.remove(event.key());
-                    case "copied" -> copy.forEach((key, value) -> System.out.println("is " + key + " " + value));
+                    case "copied" -> {
+                        for (var pair : copy.entrySet()) show("is", pair.getKey(), pair.getValue());
+                    }
                     case "position" -> { }
-                    default -> System.out.println(event.kind() + " " + event.key() + " " + text(event.value()));
+                    default -> show(event.kind(), event.key(), text(event.value()));
                 }
                 if (event.position() == null) continue;
                 // What is printed is done: only then is its position kept, in one step.

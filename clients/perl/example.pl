@@ -11,6 +11,8 @@ use lib $FindBin::Bin;
 use Kvd;
 
 $| = 1;
+$SIG{PIPE} = 'IGNORE';    # a reader who went away is an error of the one who prints
+sub show { print "@_\n" or die "standard output: $!\n"; return }
 if (@ARGV != 3) { print STDERR "usage: example.pl HOST:PORT PREFIX FILE\n"; exit 2 }
 my ($address, $prefix, $file) = @ARGV;
 my $position = '-';
@@ -23,8 +25,8 @@ while (my $event = $next->()) {
     if ($kind eq 'copy') { %copy = () }
     if ($kind eq 'pair') { $copy{$event->{key}} = $event->{value} }
     if ($kind eq 'gone') { delete $copy{$event->{key}} }
-    if ($kind eq 'copied') { print "is $_ $copy{$_}\n" for sort keys %copy }
-    if ($kind =~ /\A(?:set|del|expire)\z/) { print "$kind $event->{key} ", $event->{value} // '', "\n" }
+    if ($kind eq 'copied') { show('is', $_, $copy{$_}) for sort keys %copy }
+    if ($kind =~ /\A(?:set|del|expire)\z/) { show($kind, $event->{key}, $event->{value} // '') }
     next if !$event->{position};
     # What is printed is done: only then is its position kept, in one step.
     open my $out, '>', "$file.new" or die "$file.new: $!\n";

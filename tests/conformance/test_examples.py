@@ -1,10 +1,13 @@
-"""The examples of the clients in other languages follow a prefix through restarts, whatever its keys are."""
+"""The examples of the clients in other languages follow a prefix through restarts, whatever its keys and output are."""
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import SIGKILL
 
@@ -134,3 +137,59 @@ async def printed(name: str, room: Path, copy: list[str], place: Path, count: in
         finally:
             example.kill()
             await example.wait()
+
+
+CLOSED = "a pipe that nobody reads"
+
+
+@pytest.mark.parametrize("output", ["/dev/full", CLOSED])
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_an_example_keeps_no_position_of_what_it_could_not_print(
+    workshop: Workshop, shared_daemon: Daemon, tmp_path: Path, name: str, output: str
+) -> None:
+    """Neither of a copy nor of a change: it says why and ends."""
+    needs(LANGUAGES[name].tool)
+    command, state = command_of(LANGUAGES[name].example, workshop.prepare(name)), tmp_path / "state"
+    prefix = f"unprinted-{name}-{len(output)}/"
+    with shared_daemon.connect() as peer:
+        revision = peer.ask(f"SET {prefix}a 1").removeprefix("OK ")
+        peer.ask(f"SET {prefix}b 2")
+        peer.send("INFO\n")
+        (store,) = (line.split(" ")[2] for line in iter(peer.line, "OK") if line.startswith("INFO store "))
+    command = [*command, shared_daemon.addr, prefix, str(state)]
+    assert_it_ends_at_once(command, state, output)
+    state.write_text(f"{revision}@{store}")
+    assert_it_ends_at_once(command, state, output)
+
+
+def assert_it_ends_at_once(command: list[str], state: Path, output: str) -> None:
+    """Before it keeps another position, with a status and an error of its own."""
+    before = kept(state)
+    with unwritable(output) as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, cwd=Path(command[-1]).parent)
+        try:
+            wait_for("an end", lambda: process.poll() is not None or kept(state) != before)
+            assert kept(state) == before
+            assert process.wait(PATIENCE) > 0
+        finally:
+            process.kill()
+            process.wait()
+        errors.seek(0)
+        assert re.search("(?i)no space left on device|broken pipe", errors.read())
+
+
+def kept(state: Path) -> str:
+    return state.read_text().strip() if state.exists() else ""
+
+
+@contextmanager
+def unwritable(output: str) -> Iterator[int]:
+    if output != CLOSED:
+        writes = os.open(output, os.O_WRONLY)
+    else:
+        reads, writes = os.pipe()
+        os.close(reads)
+    try:
+        yield writes
+    finally:
+        os.close(writes)

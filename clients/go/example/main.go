@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"sort"
+	"syscall"
 	"time"
 
 	"kvd"
@@ -25,6 +27,7 @@ func main() {
 	if kept, err := os.ReadFile(file); err == nil {
 		watch.Position = string(kept)
 	}
+	signal.Ignore(syscall.SIGPIPE) // a reader who went away is an error of the one who prints
 	items := map[string][]byte{}
 	for {
 		if err := watch.Next(); err != nil {
@@ -41,9 +44,9 @@ func main() {
 			delete(items, watch.Key)
 			continue
 		case "copied":
-			show(items)
+			showAll(items)
 		case "set", "del", "expire":
-			fmt.Println(watch.Event, watch.Key, string(watch.Value))
+			show(watch.Event, watch.Key, watch.Value)
 		}
 		// What is printed is done: only then is its position kept, in one step.
 		if err := os.WriteFile(file+".new", []byte(watch.Position), 0o600); err != nil {
@@ -55,13 +58,19 @@ func main() {
 	}
 }
 
-func show(items map[string][]byte) {
+func show(word, key string, value []byte) { // or it ends
+	if _, err := fmt.Println(word, key, string(value)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func showAll(items map[string][]byte) {
 	keys := make([]string, 0, len(items))
 	for key := range items {
 		keys = append(keys, key)
 	}
 	sort.Strings(keys)
 	for _, key := range keys {
-		fmt.Println("is", key, string(items[key]))
+		show("is", key, items[key])
 	}
 }
