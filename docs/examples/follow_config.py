@@ -11,6 +11,7 @@ import json
 import sys
 
 from kvd.client import DEFAULT_ADDRESS, Copy, connect
+from kvd.errors import KvdError
 
 PREFIX = "config/"
 
@@ -41,4 +42,10 @@ async def main(address: str = DEFAULT_ADDRESS) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if len(sys.argv) > 2:
+        print("usage: follow_config.py [HOST:PORT]", file=sys.stderr)
+        sys.exit(2)
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except (KvdError, KeyboardInterrupt) as error:
+        sys.exit(f"follow_config: {error}" if isinstance(error, KvdError) else 130)

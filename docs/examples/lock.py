@@ -12,21 +12,26 @@ import signal
 import sys
 
 from kvd.client import DEFAULT_ADDRESS, connect
-from kvd.errors import KvdError
+from kvd.errors import BadKey, KvdError
 
 ADDRESS = os.environ.get("KVCTL_ADDR", DEFAULT_ADDRESS)
 
 
 async def run(name: str, ttl: float, command: list[str]) -> int:
-    """Run the command under the lock; return its exit status.  Raises LeaseLost if the lock is lost meanwhile."""
+    """Run the command under the lock; return its status, as a shell's.  Raises LeaseLost if the lock is lost."""
     if task := asyncio.current_task():  # SIGTERM ends the command, too, as Ctrl-C does
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with await connect(ADDRESS) as kv, kv.lock(name, ttl) as lock:
         # What the command writes to may refuse a LOCK_REVISION that is older than one it has seen.
         environment = os.environ | {"LOCK_REVISION": str(lock.revision)}
-        process = await asyncio.create_subprocess_exec(*command, env=environment)
         try:
-            return await process.wait()
+            process = await asyncio.create_subprocess_exec(*command, env=environment)
+        except OSError as error:
+            print(f"lock: {error}", file=sys.stderr)
+            return 127 if isinstance(error, FileNotFoundError) else 126
+        try:
+            status = await process.wait()
+            return status if status >= 0 else 128 - status  # less than 0: a signal has ended it
         except asyncio.CancelledError:  # the lock is lost, or this program is to end
             process.kill()
             await process.wait()
@@ -35,6 +40,10 @@ async def run(name: str, ttl: float, command: list[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(asyncio.run(run(sys.argv[1], float(sys.argv[2]), sys.argv[3:])))
+        name, ttl, program, *words = sys.argv[1:]
+        sys.exit(asyncio.run(run(name, float(ttl), [program, *words])))
+    except (ValueError, BadKey):  # too few words, or no such TTL, or NAME
+        print("usage: lock.py NAME TTL COMMAND...     such as: lock/backup 30 ./backup", file=sys.stderr)
+        sys.exit(2)
     except (KvdError, KeyboardInterrupt, asyncio.CancelledError) as error:
         sys.exit(f"lock: {str(error) or 'stopped'}")

@@ -9,6 +9,10 @@
 # names the daemon.
 set -eu
 
+if [ $# -lt 3 ]; then
+    echo "usage: on_change.sh PATTERN FILE COMMAND...     such as: 'deploy/*' ~/deploy.position ./deploy" >&2
+    exit 2
+fi
 pattern=$1 file=$2
 shift 2
 address=${KVCTL_ADDR:-127.0.0.1:5830}
@@ -35,7 +39,8 @@ while IFS= read -r -t 30 line; do
         OK | PROGRESS) [ -z "$position" ] || keep "$position" ;;
         END) keep "$position" ;;
         ERR)
-            echo "on_change: $line (remove $file to begin anew, without the changes until now)" >&2
+            [ ! -s "$file" ] || line+=" (remove $file to begin anew, without the changes until now)"
+            echo "on_change: $line" >&2
             exit 1
             ;;
     esac

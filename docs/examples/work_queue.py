@@ -18,23 +18,22 @@ from kvd.errors import KvdError
 
 ADDRESS = os.environ.get("KVCTL_ADDR", DEFAULT_ADDRESS)
 WORKER = f"{os.uname().nodename}/{os.getpid()}"
-LEASE = float(os.environ.get("LEASE", "60"))
-"""Seconds that a claim lasts; a command is killed before."""
-
-
-def output_of(command: list[str], text: bytes) -> bytes:
-    """Give the command the text; return what it prints.  Raises SubprocessError if it fails or takes too long."""
-    return subprocess.run(command, input=text, stdout=subprocess.PIPE, timeout=LEASE * 0.8, check=True).stdout
+LEASE = float(os.environ.get("LEASE", "60"))  # seconds that a claim lasts; a command is killed before
 
 
 async def attempt(kv: Client, key: str, command: list[str]) -> None:
     """Do one job.  Raises Conflict if another worker has it, or it was changed meanwhile; SubprocessError."""
     name = key.removeprefix("queue/")
     claim = await kv.set(f"claim/{name}", WORKER, ttl=LEASE, if_revision=0)
-    job = await kv.gets(key)
-    if job:  # else it was done since it was listed
-        await kv.set(f"done/{name}", await asyncio.to_thread(output_of, command, job.value))
-        await kv.delete(key, if_revision=job.revision)
+    try:
+        if job := await kv.gets(key):  # else it was done since it was listed
+            done = await asyncio.to_thread(subprocess.check_output, command, input=job.value, timeout=LEASE * 0.8)
+            await kv.set(f"done/{name}", done)
+            await kv.delete(key, if_revision=job.revision)
+    except OSError as error:  # the command cannot be run here; another worker may have it
+        print(f"work_queue: {error}", file=sys.stderr)
+        await kv.delete(f"claim/{name}", if_revision=claim)
+        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
     await kv.delete(f"claim/{name}", if_revision=claim)
 
 
@@ -51,6 +50,9 @@ async def work(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        print("usage: work_queue.py COMMAND...     such as: wc -c", file=sys.stderr)
+        sys.exit(2)
     try:
         asyncio.run(work(sys.argv[1:]))
     except (KvdError, KeyboardInterrupt) as error:
