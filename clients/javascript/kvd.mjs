@@ -52,6 +52,7 @@ class Connection {
 export class Kvd {
   // timeout: seconds without a byte until it is given up; login: { user, password }; tls: { ca, cert, key } or some of these
   constructor(address = '127.0.0.1:5830', timeout = 30, login = null, tls = null) {
+    if (!/:\d+$/.test(address)) throw new KvdError('usage', 'expected HOST:PORT');
     Object.assign(this, { address, timeout, login, tls, turn: Promise.resolve() });
   }
   async get(key) { return valueOf(...await this.ask(`GET ${checked(key)}`, true)); } // null where there is none
@@ -133,8 +134,7 @@ async function* watch(connection, position) { // what one connection tells, unti
   }
 }
 const split = (line) => /^([^ ]*) ?(.*)$/s.exec(line).slice(1); // at the first space
-const decoded = (word, value) => Buffer.from(value, word.endsWith('64') ? 'base64' : 'utf8');
-const valueOf = (word, value) => (/^(NONE|GONE|DEL|EXPIRE)$/.test(word) ? null : decoded(word, value));
+const valueOf = (word, value) => (/^(OK|PAIR|SET)/.test(word) ? Buffer.from(value, /64$/.test(word) ? 'base64' : 'utf8') : null);
 function isAfter(next, position) {
   const [[revision, store], [last, same]] = [next.split('@'), position.split('@')];
   if (store !== same) throw new Error('a position of another store came without a copy');

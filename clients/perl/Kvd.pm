@@ -1,6 +1,7 @@
 # A client of kvd.  Keys, values and patterns are byte strings: encode text first.  What fails dies with a Kvd::Error,
 # a hash: code (the daemon's; also `unavailable`, certainly not done, `uncertain`, perhaps done, and `conflict`), text,
 # revision (of a conflict) and retry (seconds, where the daemon told them).
+{ package Kvd::Error; use overload '""' => sub { join(' ', grep { length } @{$_[0]}{qw(code text)}) . "\n" }, fallback => 1 }
 package Kvd;
 use strict; use warnings; use IO::Select; use IO::Socket::IP;
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO TCP_NODELAY);
@@ -121,7 +122,6 @@ sub _connect {
     return $word eq 'OK' ? $made : die $word eq 'ERR' ? _error($rest) : "lost its place\n";
 }
 sub _send { my ($made, $lines) = @_; local $SIG{PIPE} = 'IGNORE'; return print {$made->{socket}} "$lines\n" }
-
 sub _line {    # the first word, and the rest after one space
     my ($connection, $end, $seen, $until) = ($_[0], -1, 0, time + $_[0]{timeout});
     while (($end = index $connection->{buffer}, "\n", $seen) < 0) {

@@ -164,3 +164,20 @@ def test_a_client_is_one_readable_file(name: str) -> None:
     texts = {path.name: path.read_text().splitlines() for path in beside}
     assert len(texts[LANGUAGES[name].client]) >= 60
     assert {name for name, lines in texts.items() if len(lines) > 150 or max(map(len, lines)) > 130} == set()
+
+
+@pytest.mark.parametrize("script", ["Kvd->new('localhost')->get('a')", "Kvd->new('localhost')->follow('-', '*')->()"])
+def test_an_error_of_perl_that_nobody_catches_tells_what_it_is(script: str) -> None:
+    needs("perl")
+    command = ["perl", f"-I{CLIENTS / 'perl'}", "-e", f"use Kvd; {script}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode > 0, done.stderr) == (True, "usage expected HOST:PORT\n")
+
+
+def test_javascript_says_what_address_it_expects() -> None:
+    needs("node")
+    script = "import('./kvd.mjs').then(({ Kvd }) => new Kvd('localhost')).catch((error) => console.log(error.message))"
+    done = subprocess.run(
+        ["node", "-e", script], cwd=CLIENTS / "javascript", capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == "usage expected HOST:PORT\n"
