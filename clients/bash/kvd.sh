@@ -69,7 +69,7 @@ kvd_step() { # one line of a watch
     *) [[ $KVD_STATUS_WORDS != *" $KVD_WORD "* ]] ;; # at a status word the place is lost; other words are skipped
     esac
 }
-kvd_change() { KVD_EVENT=${1,,} KVD_KEY=${3%% *}; kvd_value "$2" "${3#* }"; } # EVENT WORD, and KEY with VALUE
+kvd_change() { KVD_EVENT=${1,,} KVD_KEY=${3%% *}; kvd_value "$2" "${3:${#KVD_KEY}+1}"; } # EVENT WORD, and KEY with VALUE
 kvd_value() { KVD_VALUE=$2 KVD_BYTES=; [[ $1 != *64 ]] || KVD_BYTES=1; } # WORD VALUE
 kvd_ask() { # again|once REQUEST: when no reply came; what was not sent yet may always be sent
     local LC_ALL=C pause=100 sent deadline=$((${EPOCHREALTIME/[.,]/} / 1000 + $(kvd_ms)))
@@ -96,7 +96,7 @@ kvd_ask() { # again|once REQUEST: when no reply came; what was not sent yet may 
 }
 kvd_open() { # NAME: of the variable for the connection
     local host=${KVD_ADDRESS%:*} fd
-    host=${host#[} host=${host%]} KVD_WORD=OK KVD_REFUSED=
+    host=${host#[} host=${host%]} KVD_WORD=OK KVD_REFUSED=; [[ $KVD_ADDRESS == *:?* ]] || { KVD_REFUSED=usage; return 1; }
     { exec {fd}<>"/dev/tcp/$host/${KVD_ADDRESS##*:}"; } 2>/dev/null || return 1
     [ -z "$KVD_USER" ] || { KVD_WORD=; kvd_send "$fd" "AUTH $KVD_USER $KVD_PASSWORD"; kvd_line "$fd"; }
     [ "$KVD_WORD" != ERR ] || KVD_REFUSED=$KVD_REST

@@ -138,6 +138,7 @@ static int kvd_step(kvd *k) { // one line of a watch; 1: it has an event; 0: it 
     return is_new;
 }
 static int kvd_next(kvd *k) { // sets event (set del expire, copy pair gone copied, position), key, value, size, position
+    k->key = k->value = "", k->size = 0;
     for (int told; (told = kvd_step(k)) < 1;) {
         if (told == 0) continue;
         kvd_close(k); // the next connection goes on where this one ended
@@ -145,6 +146,5 @@ static int kvd_next(kvd *k) { // sets event (set del expire, copy pair gone copi
         else if (!kvd_is_among("lost unavailable", k->error)) return -1;
         kvd_rest(k);
     }
-    k->pause = 0;
-    return 0;
+    return k->pause = 0, 0;
 }

@@ -116,7 +116,7 @@ static int kvd_open(kvd *k) { // connects and logs in, before anything is asked;
     const char *colon = strrchr(k->address, ':'), *from = k->address + (*k->address == '[');
     char text[1200], *rest = "";
     k->used = k->have = k->copying = 0;
-    if (!colon) return kvd_fail(k, "usage");
+    if (!colon || !colon[1]) return kvd_fail(k, "usage"); // HOST:PORT is expected
     snprintf(text, sizeof text, "%.*s", (int)(colon - from - (from > k->address)), from);
     int opened = kvd_connect(k, text, colon + 1) == 0 && kvd_secure(k, text) == 0;
     if (!opened) kvd_fail(k, "lost");

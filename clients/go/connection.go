@@ -25,6 +25,8 @@ func (c *Client) send(lines string) {
 		c.Close()
 	}
 	if c.conn == nil {
+		_, port, err := net.SplitHostPort(c.Address)
+		check(err == nil && port != "", "usage expected HOST:PORT")
 		dialer := &net.Dialer{Timeout: c.Timeout}
 		dial := dialer.Dial
 		if c.TLS != nil {

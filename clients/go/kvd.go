@@ -26,7 +26,7 @@ func (e *Error) Error() string { return e.Code + " " + e.Text }
 // Client is for one Address, HOST:PORT, which it gives up after Timeout without a byte while one is due.  It follows
 // Patterns (with spaces between) after Position, which moves: keep it, and begin with it; `-` is for a copy first.
 // It logs in as User with Password, if there is a User, and speaks TLS, if there is a TLS.
-// Event is set, del, expire; copy, pair, gone, copied; or position; Key and Value are what it is of.
+// Event is set, del, expire; copy, pair, gone, copied; or position; Key and Value are what it is of, or empty.
 type Client struct {
 	Address, User, Password, Position, Patterns, Event, Key string
 	Value                                                   []byte
@@ -83,7 +83,7 @@ func (c *Client) ask(again bool, end string, words ...string) (word, rest string
 }
 
 func (c *Client) Next() error { // sets Event, Key, Value and Position, for ever
-	for c.Event = ""; c.Event == ""; {
+	for c.Event, c.Key, c.Value = "", "", nil; c.Event == ""; {
 		if err := try(c.step); err != nil {
 			known, _ := err.(*Error)
 			if known != nil && isAmong("compacted store future", known.Code) {

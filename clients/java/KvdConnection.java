@@ -24,6 +24,7 @@ class KvdConnection {
     int used, have;
 
     KvdConnection(Kvd kv) throws IOException, Kvd.KvdException { // until it is open nothing was asked
+        if (!kv.address.matches(".*:[0-9]+")) throw new Kvd.KvdException("usage expected HOST:PORT");
         boolean isOpen = false;
         try {
             int colon = kv.address.lastIndexOf(':'), milliseconds = (int) (kv.timeout * 1000);
