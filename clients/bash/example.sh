@@ -9,12 +9,17 @@
 [ $# = 3 ] || { echo 'usage: example.sh HOST:PORT PREFIX FILE' >&2; exit 2; }
 KVD_ADDRESS=$1
 position=-
-[ ! -e "$3" ] || read -r position <"$3"
+if [ -e "$3" ]; then
+    position=
+    read -r position <"$3"
+    [ -n "$position" ] || { echo "$3: it holds no position: remove it to begin with a copy" >&2; exit 1; }
+fi
 declare -A copy
 trap '' PIPE # a reader who went away is an error of the one who prints
+fail() { echo "kvd: $KVD_ERROR" >&2; exit 1; }
 show() { printf "$@" || exit 1; }
 
-kvd_follow "$position" "$2*"
+kvd_follow "$position" "$2*" || fail
 while kvd_next; do
     case $KVD_EVENT in
     copy) copy=() ;;
@@ -28,5 +33,4 @@ while kvd_next; do
     # What is printed is done: only then is its position kept, in one step.
     printf '%s\n' "$KVD_POSITION" >"$3.new" && mv "$3.new" "$3" || exit 1
 done
-echo "kvd: $KVD_ERROR" >&2
-exit 1
+fail

@@ -29,6 +29,17 @@ static void keep(const char *position, const char *file) { // in one step
     if (!out || fputs(position, out) < 0 || fclose(out) || rename(other, file)) exit((perror(file), 1));
 }
 
+static void begin_with(char position[256], const char *file) {
+    FILE *in = fopen(file, "r");
+    if (!in && errno == ENOENT) return;
+    if (in && fscanf(in, "%255s", position) == 1) {
+        fclose(in);
+        return;
+    }
+    fprintf(stderr, "%s: it holds no position: remove it to begin with a copy\n", file);
+    exit(1);
+}
+
 static void flush(void) { // what was printed, or it ends
     if (fflush(stdout) || ferror(stdout)) exit((perror("standard output"), 1));
 }
@@ -37,8 +48,8 @@ int main(int words, char **word) {
     if (words != 4) return fprintf(stderr, "usage: example HOST:PORT PREFIX FILE\n"), 2;
     kvd k = {.address = word[1], .timeout = 30};
     char position[256] = "-", patterns[600], begin[600];
-    FILE *in = fopen(word[3], "r");
-    if (in && fgets(position, sizeof position, in)) fclose(in);
+    begin_with(position, word[3]);
+    if (strchr(word[2], ' ')) return fprintf(stderr, "bad-key: a PREFIX has no space\n"), 1; // it would be two patterns
     snprintf(patterns, sizeof patterns, "%s*", word[2]);
     signal(SIGPIPE, SIG_IGN); // a reader who went away is an error of the one who prints
     if (kvd_follow(&k, position, patterns)) return fprintf(stderr, "%s\n", k.error), 1;

@@ -27,9 +27,14 @@ public class Example {
             System.exit(2);
         }
         Path file = Path.of(words[2]), other = Path.of(words[2] + ".new");
+        String position = Files.exists(file) ? Files.readString(file).strip() : "-";
+        if (position.isEmpty()) {
+            System.err.println(file + ": it holds no position: remove it to begin with a copy");
+            System.exit(1);
+        }
         Map<String, String> copy = new TreeMap<>();
         try (Kvd kv = new Kvd(words[0], 30)) {
-            kv.follow(Files.exists(file) ? Files.readString(file) : "-", words[1] + "*");
+            kv.follow(position, words[1] + "*");
             while (true) {
                 Kvd.Event event = kv.next();
                 switch (event.kind()) {

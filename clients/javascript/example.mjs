@@ -13,7 +13,11 @@ if (process.argv.length !== 5) {
   console.error('usage: example.mjs HOST:PORT PREFIX FILE');
   process.exit(2);
 }
-const position = existsSync(file) ? readFileSync(file, 'utf8') : '-';
+const position = existsSync(file) ? readFileSync(file, 'utf8').trim() : '-';
+if (!position) {
+  console.error(`${file}: it holds no position: remove it to begin with a copy`);
+  process.exit(1);
+}
 const copy = new Map();
 
 async function show(line) { // or it throws, at once: console.log would say so later, or never

@@ -16,7 +16,9 @@ sub show { print "@_\n" or die "standard output: $!\n"; return }
 if (@ARGV != 3) { print STDERR "usage: example.pl HOST:PORT PREFIX FILE\n"; exit 2 }
 my ($address, $prefix, $file) = @ARGV;
 my $position = '-';
-if (open my $in, '<', $file) { $position = readline($in) // '-'; close $in }
+if (open my $in, '<', $file) { $position = (readline($in) // '') =~ s/\s+//gr; close $in }
+elsif (!$!{ENOENT}) { die "$file: $!\n" }
+die "$file: it holds no position: remove it to begin with a copy\n" if $position eq '';
 
 my $next = Kvd->new($address)->follow($position, "$prefix*");
 my %copy;

@@ -193,3 +193,47 @@ def unwritable(output: str) -> Iterator[int]:
         yield writes
     finally:
         os.close(writes)
+
+
+def ending(workshop: Workshop, name: str, *words: str) -> str:
+    """The error with which an example ends, at once and without having printed anything."""
+    needs(LANGUAGES[name].tool)
+    room = workshop.prepare(name)
+    command = [*command_of(LANGUAGES[name].example, room), *words]
+    done = subprocess.run(command, cwd=room, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode > 0
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_an_example_says_that_an_address_has_no_port(workshop: Workshop, tmp_path: Path, name: str) -> None:
+    said = ending(workshop, name, "localhost", "app/", str(tmp_path / "state"))
+    assert "usage" in said
+    assert "usage: " not in said
+    assert "TypeError" not in said
+
+
+@pytest.mark.parametrize("prefix", ["two words/", "* ", "tab\t"])
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_an_example_follows_no_more_than_its_prefix(
+    workshop: Workshop, shared_daemon: Daemon, tmp_path: Path, name: str, prefix: str
+) -> None:
+    said = ending(workshop, name, shared_daemon.addr, prefix, str(tmp_path / "state"))
+    assert "bad-key" in said
+    assert "HASH" not in said
+    assert said.endswith("\n")
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_an_example_takes_no_empty_file_for_a_position(
+    workshop: Workshop, shared_daemon: Daemon, tmp_path: Path, name: str, text: str
+) -> None:
+    """What changed since the position that it had would be lost without a word."""
+    state = tmp_path / "state"
+    state.write_text(text)
+    said = ending(workshop, name, shared_daemon.addr, "app/", str(state))
+    assert f"{state}: it holds no position" in said
+    assert state.read_text() == text

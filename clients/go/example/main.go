@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,8 +25,16 @@ func main() {
 	}
 	file := os.Args[3]
 	watch := kvd.Client{Address: os.Args[1], Patterns: os.Args[2] + "*", Position: "-", Timeout: 30 * time.Second}
+	if strings.Contains(os.Args[2], " ") {
+		log.Fatal("bad-key a PREFIX has no space") // it would be two patterns
+	}
 	if kept, err := os.ReadFile(file); err == nil {
-		watch.Position = string(kept)
+		watch.Position = strings.TrimSpace(string(kept))
+	} else if !os.IsNotExist(err) {
+		log.Fatal(err)
+	}
+	if watch.Position == "" {
+		log.Fatal(file, ": it holds no position: remove it to begin with a copy")
 	}
 	signal.Ignore(syscall.SIGPIPE) // a reader who went away is an error of the one who prints
 	items := map[string][]byte{}
