@@ -91,11 +91,14 @@ class Writing:
             return None
         failures = [*self._failures[:1]]
         statuses = [failure.status for failure in self._failures]
-        done = f"{self.applied} of {count} keys were written"
         if self._lost:
             lost = failure_of(self._lost, writing=bool(self._waiting))
             failures.append(lost)
             statuses.append(lost.status)
-            done += f", and perhaps up to {sum(map(len, self._waiting)) - self._answered} more" if self._waiting else ""
         messages = [message for failure in failures for message in failure.messages]
-        return Failure(most_serious(statuses), *messages, f"{done}; to run import again is safe")
+        return Failure(most_serious(statuses), *messages, self.done(count))
+
+    def done(self, count: int) -> str:
+        """How many are written for certain, of so many."""
+        more = f", and perhaps up to {sum(map(len, self._waiting)) - self._answered} more" if self._waiting else ""
+        return f"{self.applied} of {count} keys were written{more}; to run import again is safe"

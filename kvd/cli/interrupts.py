@@ -2,21 +2,26 @@
 
 Python would raise KeyboardInterrupt between any two steps, also amid an import or the end of an event loop, about whose
 rest it complains on standard error then.  So Ctrl-C ends the program at once; but a command in an event loop ends in
-order at the first one.
+order at the first one.  What must be done in any case, such as to give a terminal back, is done `at_end`.
 """
 
 import asyncio
 import os
 import signal
 import termios
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 from kvd.cli.status import INTERRUPTED
 
 Result = TypeVar("Result")
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""What ends programs, beside Ctrl-C."""
+
+_calls: list[Callable[[], object]] = []
 
 
 def end_at_once() -> None:
@@ -34,7 +39,36 @@ def _terminal() -> list[Any]:
     return []
 
 
+@contextmanager
+def at_end(call: Callable[[], object]) -> Iterator[None]:
+    """Call it if a signal ends the program meanwhile, which then leaves no block in order; the last one first."""
+    taken = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    _calls.append(call)
+    for number in taken:
+        signal.signal(number, _end_by)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+        with suppress(ValueError):  # it was called
+            _calls.remove(call)
+
+
+def _call_all() -> None:
+    while _calls:
+        with suppress(OSError, RuntimeError):  # the terminal is gone, or the signal came amid a write to it
+            _calls.pop()()
+
+
+def _end_by(number: int, _: object) -> None:
+    _call_all()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def _end(*_: object) -> NoReturn:
+    _call_all()
     with suppress(OSError, termios.error):
         # Who asks for a password, or draws a screen, may have changed it; a job in the background has not.
         if _terminal() and os.tcgetpgrp(0) == os.getpgrp():

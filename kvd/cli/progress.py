@@ -1,8 +1,14 @@
 """How far something long has come, shown on a terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from kvd.cli.interrupts import at_end
+
+CLEAR = b"\r\x1b[2K\x1b[?25h"
+"""Clears the line, and shows the cursor."""
 
 Advance = Callable[[int], object]
 
@@ -21,6 +27,14 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
 
     count = TextColumn("{task.completed:,.0f}" if total is None else "{task.completed:,.0f} of {task.total:,.0f}")
     columns = TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+    def give_back() -> None:
+        bar.stop()
+        if not console.is_dumb_terminal:
+            os.write(sys.stderr.fileno(), CLEAR)  # the signal may have come while the bar was drawn
+
+    with at_end(give_back), bar:
         task = bar.add_task(what, total=total)
         yield lambda step: bar.advance(task, step)

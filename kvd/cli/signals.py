@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+from kvd.cli.interrupts import ENDING
 
 
 @contextmanager

@@ -5,10 +5,12 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
+from kvd.cli.interrupts import at_end
 from kvd.cli.screen import drawing
 from kvd.cli.screen.keyboard import keys, signals
 from kvd.cli.screen.looking import Looking
@@ -19,6 +21,8 @@ LOOKS = 200
 """Of the past that the curves show."""
 SLOW = 2.0
 """Seconds, beyond the interval, after which a look that is not answered is told of."""
+GIVE_BACK = b"\x1b[?1049l\x1b[?25h"
+"""Shows the terminal's first screen and its cursor."""
 
 
 class LiveScreen:
@@ -35,7 +39,7 @@ class LiveScreen:
 
     async def run(self) -> None:
         """Show it.  Raises KvdError: what the daemon refuses for good."""
-        with ended_by_signals(), signals(self._changed.set, self._suspend):
+        with at_end(partial(os.write, 1, GIVE_BACK)), ended_by_signals(), signals(self._changed.set, self._suspend):
             looking = asyncio.create_task(self._looking.run(self._looked))
             try:
                 while not self._is_ended:

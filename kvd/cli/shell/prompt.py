@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
@@ -14,6 +15,7 @@ from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import default_ui_style
 
 from kvd.cli.escape import visible
+from kvd.cli.interrupts import at_end
 from kvd.cli.shell.asking import Asking
 from kvd.cli.shell.completing import WordCompleter
 from kvd.cli.shell.history import history
@@ -29,6 +31,8 @@ PAUSE = 0.05
 """Seconds between two pieces of what is shown: the prompt is drawn anew for each."""
 END_WORDS = ("exit", "quit")
 REMARK = "ansiyellow"
+GIVE_BACK = b"\x1b[?2004l\x1b[?25h"
+"""Has the terminal mark nothing that is pasted, and show its cursor."""
 
 
 class Prompt:
@@ -50,7 +54,8 @@ class Prompt:
         await self._session.open()
         try:
             # Between two prompts, too, what is typed is a key: not shown, and no signal.
-            with ended_by_signals(), self._prompts.input.raw_mode():
+            given_back = at_end(partial(os.write, 1, GIVE_BACK))
+            with given_back, ended_by_signals(), self._prompts.input.raw_mode():
                 address = self._session.address
                 await self._remark(f"connected to kvd at {address}; HELP lists the verbs, Ctrl-D ends the shell")
                 await self._go_on()

@@ -1,0 +1,109 @@
+"""Reported: Ctrl-C or SIGTERM while a bar is shown left the terminal without a cursor, and with the bar."""
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from kvd.cli.status import INTERRUPTED
+from tests.support.kvctl import PATIENCE
+from tests.support.processes import Daemon
+from tests.support.terminal import CTRL_C, HIDDEN, Terminal, on_a_terminal
+
+ANSWERS = {
+    b"PING": b"OK\n", b"INFO": b"INFO max-value 1000\nOK\n", b"COUNT": b"OK 9\n", b"BEGIN": b"OK\n",
+    b"CHECK": b"OK queued\n",
+    b"ABORT": b"OK\n",
+}  # fmt: skip
+
+TWICE = """
+import asyncio, os, signal
+
+call = asyncio.BaseEventLoop.call_soon_threadsafe
+
+def again(loop, work, *words, **options):
+    if getattr(work, "__name__", "") == "cancel":
+        os.kill(os.getpid(), signal.SIGINT)
+    return call(loop, work, *words, **options)
+
+asyncio.BaseEventLoop.call_soon_threadsafe = again
+"""
+"""A second signal before anything is done about the first one."""
+
+
+@contextmanager
+def silent(closing: threading.Event) -> Iterator[str]:
+    """A daemon that answers these alone, until it goes."""
+
+    def serve() -> None:
+        while True:
+            with suppress(OSError):
+                peer, _ = server.accept()
+                threading.Thread(target=answer, args=[peer], daemon=True).start()
+                continue
+            return
+
+    def answer(peer: socket.socket) -> None:
+        with peer, peer.makefile("rb") as requests, suppress(OSError):
+            for request in requests:
+                if (reply := ANSWERS.get(request.split()[0])) is None:
+                    closing.wait(PATIENCE)
+                    return
+                peer.sendall(reply)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        closing.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def amid(command: str, tmp_path: Path, closing: threading.Event) -> Iterator[Terminal]:
+    """Run a command whose bar is shown."""
+    file = tmp_path / "file"
+    if command == "import":
+        file.write_text('{"key": "k", "value": "v"}\n' * 3)
+    words = ["export", "*", str(file)] if command == "export" else [command, str(file)]
+    with silent(closing) as address, on_a_terminal("--addr", address, *words) as terminal:
+        terminal.shows("writing" if command == "import" else "reading")
+        assert HIDDEN in terminal.raw
+        assert not terminal.is_as_before
+        yield terminal
+
+
+@pytest.mark.parametrize("command", ["import", "export", "backup"])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP), (None, 7)],
+)
+def test_whatever_ends_it_amid_a_bar(tmp_path: Path, command: str, number: int | None, status: int) -> None:
+    closing = threading.Event()
+    with amid(command, tmp_path, closing) as terminal:
+        if number is None:
+            closing.set()
+        elif number == signal.SIGINT:
+            terminal.type(CTRL_C)
+        else:
+            terminal.signal(number)
+        assert terminal.finish() == (3 if command != "import" and number is None else status)
+        assert terminal.is_as_before
+        assert "0:00" not in terminal.text
+        said = "0 of 3 keys were written, and perhaps up to 3 more; to run import again is safe"
+        assert (said in terminal.text) == (command == "import")
+
+
+@pytest.mark.parametrize(("command", "shown"), [("top", "q quit"), ("shell", "\nkvd>")])
+def test_interrupted_twice(daemon: Daemon, tmp_path: Path, command: str, shown: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TWICE)
+    with on_a_terminal("--addr", daemon.addr, command, PYTHONPATH=str(tmp_path)) as terminal:
+        terminal.shows(shown)
+        assert not terminal.is_as_before
+        terminal.signal(signal.SIGINT)
+        assert terminal.finish() == INTERRUPTED
+        assert terminal.is_as_before
+        assert terminal.raw.rfind(b"\x1b[?2004l") >= terminal.raw.rfind(b"\x1b[?2004h")
