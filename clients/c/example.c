@@ -3,6 +3,7 @@
 // Usage: example HOST:PORT PREFIX FILE
 //
 // FILE keeps the position; without it the first thing is a copy.
+#include <fcntl.h>
 #include <signal.h>
 #include "kvd.h"
 
@@ -46,6 +47,7 @@ static void flush(void) { // what was printed, or it ends
 
 int main(int words, char **word) {
     if (words != 4) return fprintf(stderr, "usage: example HOST:PORT PREFIX FILE\n"), 2;
+    if (fcntl(1, F_GETFD) < 0) return perror("standard output"), 1; // else the connection would take its place
     kvd k = {.address = word[1], .timeout = 30};
     char position[256] = "-", patterns[600], begin[600];
     begin_with(position, word[3]);

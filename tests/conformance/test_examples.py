@@ -237,3 +237,20 @@ def test_an_example_takes_no_empty_file_for_a_position(
     said = ending(workshop, name, shared_daemon.addr, "app/", str(state))
     assert f"{state}: it holds no position" in said
     assert state.read_text() == text
+
+
+@pytest.mark.parametrize("name", [name for name in LANGUAGES if name != "javascript"])  # Node opens /dev/null instead
+def test_an_example_prints_nothing_to_the_daemon_where_it_has_no_output(
+    workshop: Workshop, shared_daemon: Daemon, tmp_path: Path, name: str
+) -> None:
+    """The first file that a program opens takes the place of a standard output that is closed."""
+    needs(LANGUAGES[name].tool)
+    with shared_daemon.connect() as peer:
+        peer.ask("SET closed/a 1")
+    state, room = tmp_path / "state", workshop.prepare(name)
+    command = [*command_of(LANGUAGES[name].example, room), shared_daemon.addr, "closed/", str(state)]
+    closing = ["bash", "-c", 'exec "$@" >&-', "-", *command]
+    done = subprocess.run(closing, cwd=room, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode > 0
+    assert re.search("(?i)bad file descriptor|invalid argument", done.stderr)
+    assert not state.exists()
