@@ -10,7 +10,7 @@ from kvd.cli.entries import Reader
 from kvd.cli.output import Output, say
 from kvd.cli.progress import progress
 from kvd.cli.speaking import speaking
-from kvd.cli.writes import Writes
+from kvd.cli.writes import Writes, is_typed
 from kvd.client import LARGEST_VALUE, requests
 from kvd.client.lines import Line, Reply
 from kvd.client.raw import RawLines
@@ -25,7 +25,7 @@ def import_(args: Arguments, out: Output) -> None:
             reader = Reader(_max_value(daemon), create_only=args[CREATE_ONLY])
         writes = Writes(reader, file, owned)
         read = foreign.READERS[args[FROM]] if args[FROM] else Writes.read_lines
-        with progress("reading", None) as advance:
+        with progress("reading", None, shown=not is_typed(args["<FILE>"])) as advance:
             read(writes, args["<FILE>"], advance)
         writes.check()
         if args[DRY_RUN]:

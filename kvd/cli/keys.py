@@ -53,7 +53,7 @@ def read_word(args: Arguments) -> None:
 @connected
 async def set_(kv: Client, args: Arguments, out: Output) -> None:
     key = args["<KEY>"]
-    with asking(writing=True):
+    with asking(writing=True, condition="--create" if args["--create"] else "--if"):
         revision = await kv.set(key, args["<VALUE>"], ttl=args["--ttl"], if_revision=args["--if"])
     out.line(f"{revision}", key=key, revision=revision)
 

@@ -40,8 +40,8 @@ def _part(args: Arguments) -> dict[str, Any]:
 
 
 PART = (
-    Option("--after", "KEY", "Only keys after this one", readers.text),
-    Option("--before", "KEY", "Only keys before this one", readers.text),
+    Option("--after", "KEY", "Only keys after this one", readers.key),
+    Option("--before", "KEY", "Only keys before this one", readers.key),
     Option("--limit", "N", "End after so many keys", readers.number),
     Option("--reverse", "", "From the last key to the first"),
     Option(
@@ -49,7 +49,7 @@ PART = (
         "TEXT",
         "Of all keys that have this text after what the pattern names,\n"
         "what they begin with up to there, once: --fold / is one directory",
-        readers.text,
+        readers.key,
     ),
     MIN,
 )

@@ -14,12 +14,12 @@ Advance = Callable[[int], object]
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Advance]:
+def progress(what: str, total: int | None, *, shown: bool = True) -> Iterator[Advance]:
     """Show a bar on standard error, if that is a terminal; what is yielded takes by how much it grows.
 
-    total: None if nobody knows.
+    total: None if nobody knows.  shown: False where somebody types meanwhile.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

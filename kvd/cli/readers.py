@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kvd.cli.status import USAGE, Failure
-from kvd.client import DEFAULT_ADDRESS, BadAddress, check_address
+from kvd.client import DEFAULT_ADDRESS, BadAddress, arguments, check_address
+from kvd.errors import BadKey
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 3600
 """Seconds: more looks nobody could read, and they would be work for the daemon."""
@@ -59,6 +60,24 @@ def text(name: str, word: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise Failure(USAGE, f"{name}: invalid text {data!r}: expected UTF-8") from None
+
+
+def key(name: str, word: str) -> str:
+    """Read a key, or what may stand in one."""
+    return _checked(name, text(name, word), arguments.key)
+
+
+def pattern(name: str, word: str) -> str:
+    """Read a key, or a prefix and '*'."""
+    return _checked(name, text(name, word), arguments.pattern)
+
+
+def _checked(name: str, word: str, check: Callable[[str], object]) -> str:
+    try:
+        check(word)
+    except BadKey as error:
+        raise Failure(USAGE, f"{name}: {error}") from None
+    return word
 
 
 def prefix(name: str, word: str) -> str:

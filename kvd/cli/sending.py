@@ -11,6 +11,7 @@ from kvd.cli.command import Arguments
 from kvd.cli.hangup import call_at_hangup
 from kvd.cli.output import Output, say
 from kvd.cli.speaking import Refused, speaking, verb_of
+from kvd.cli.standard_input import tell_who_types
 from kvd.cli.status import ABSENT, DONE, LOST, USAGE, Failure, failure_of, most_serious
 from kvd.client import replies
 from kvd.client.lines import STATUS, Line, Reply
@@ -48,6 +49,7 @@ _READS = _BEGIN_WATCH.union(
 def send(args: Arguments, out: Output) -> None:
     """Send what is on standard input, while what comes is printed."""
     with speaking(args) as daemon:
+        tell_who_types("requests, a line each,")
         Sending(daemon, out if sys.stdout.isatty() and not args["--raw"] else None).run()
 
 

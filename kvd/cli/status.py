@@ -21,6 +21,7 @@ DONE, ABSENT, USAGE, LOST, REFUSED, UNWRITTEN, UNAVAILABLE, UNKNOWN, DEADLINE = 
 CANNOT_RUN, INTERRUPTED, TERMINATED = 126, 130, 143
 """As a shell has them."""
 
+IF = "--if"
 ADDR = "--addr"
 """By what most commands are told of a daemon."""
 
@@ -62,22 +63,23 @@ def most_serious(statuses: Iterable[int]) -> int:
 
 
 @contextmanager
-def asking(*, writing: bool = False, addr: str = ADDR) -> Iterator[None]:
+def asking(*, writing: bool = False, addr: str = ADDR, condition: str = IF) -> Iterator[None]:
     """Raise Failure for an error of kvd.
 
     writing: what is asked for is a write, which may be done when kvd is lost.  addr: by what the daemon was named.
+    condition: the option that was given for one.
     """
     try:
         yield
     except KvdError as error:
-        raise failure_of(error, writing=writing, addr=addr) from None
+        raise failure_of(error, writing=writing, addr=addr, condition=condition) from None
 
 
-def failure_of(error: KvdError, *, writing: bool, addr: str = ADDR) -> Failure:
+def failure_of(error: KvdError, *, writing: bool, addr: str = ADDR, condition: str = IF) -> Failure:
     """The Failure for an error of kvd."""
     status = _status_of(error, writing)
     is_known = status != UNKNOWN or isinstance(error, Uncertain)  # which says so
-    text = _text_of(error, addr)
+    text = _text_of(error, addr, condition)
     return Failure(status, text if is_known else f"{text}; the write may have been done, or not")
 
 
@@ -103,10 +105,10 @@ def _status_of(error: KvdError, writing: bool) -> int:
             return LOST
 
 
-def _text_of(error: KvdError, addr: str) -> str:
+def _text_of(error: KvdError, addr: str, condition: str) -> str:
     match error:
         case Conflict():
-            return f"--if does not hold: {error}"
+            return f"{condition} does not hold: {error}"
         case Unreachable(refused=True):
             other = f"with {addr} HOST:PORT" if addr == ADDR else f"for {addr}"
             return f"{error}: start it with 'kvd', or name another {other}"

@@ -56,7 +56,8 @@ their times to live; its URL is in the place of <FILE>."""),
     ),
     Command(
         "mirror", "<SRC> <DST> [<PATTERN>]", "Use mirror to follow the keys of one daemon into another", mirror,
-        endless=True, reads=(("<SRC>", readers.addresses), ("<DST>", readers.addresses)),
+        endless=True,
+        reads=(("<SRC>", readers.addresses), ("<DST>", readers.addresses), ("<PATTERN>", readers.pattern)),
         options=(
             Option("--replace", "", "Let a first copy change and delete keys that are in the destination"),
             Option("--report", "SECONDS", "Say so often how far it is behind (unless given, 10)", readers.seconds),

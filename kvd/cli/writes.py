@@ -1,5 +1,6 @@
 """What a file of keys stands for, looked at and kept until it is written."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ PIECE = 1 << 18
 """Bytes to read, and to send, at once."""
 MOST_NAMED = 10
 """Bad lines that are named; how many more there are is said."""
+
+
+def is_typed(path: str | None) -> bool:
+    """Whether that comes from a terminal."""
+    return path in (None, "-") and os.isatty(0)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def test_set_takes_a_file_and_creates(ctl: Ctl, tmp_path: Path) -> None:
         assert printed(ctl("get", "f")) == file.read_bytes()
     printed(ctl("set", "f", "--file"))
     assert printed(ctl("get", "f")) == b"--file"
-    assert "--if does not hold" in complaint(ctl("set", "f", "x", "--create"), 1)
+    assert "kvctl: --create does not hold: the key's revision is " in complaint(ctl("set", "f", "x", "--create"), 1)
     printed(ctl("set", "--create", "f/new", "x"))
     file.write_bytes(b"x" * ((1 << 20) + 1))
     assert "is too long: this daemon takes at most 1048576 bytes" in complaint(ctl("set", "f", "--file", str(file)), 2)
@@ -88,11 +88,12 @@ def test_a_prefix_that_is_empty_by_oversight_deletes_nothing(daemon: Daemon, pre
         (["set", "typed", "-"], b"abc\n\x04"),
         (["txn"], b"SET typed abc\n\x04"),
         (["import"], b'{"key": "typed", "value": "abc"}\n\x04'),
+        (["send"], b"SET typed abc\n\x04"),
     ],
 )
 def test_what_waits_for_a_terminal_says_so(ctl: Ctl, shared_daemon: Daemon, words: list[str], typed: bytes) -> None:
     shown, ended = at_a_terminal(shared_daemon, words, b"Ctrl-D at the beginning of a line\r\n", typed)
-    assert b"kvctl: reading " in shown
+    assert shown.startswith(b"kvctl: reading ")  # and no bar, amid which somebody would type
     assert ended == 0
     assert printed(ctl("get", "typed")).rstrip() == b"abc"
 

@@ -100,11 +100,19 @@ def test_options_of_all_commands_say_what_they_take(daemon: Daemon, words: list[
         (["touch", "k", "1h"], "SECONDS: invalid time '1h': expected seconds, such as 600 or 0.005, or -"),
         (["incr", "k", "one"], "N: invalid number 'one': expected a whole number, such as 5 or -5"),
         (["keys", "--limit", "all"], "--limit: invalid number 'all': expected a whole number, at least 1"),
-        (["keys", "--after", ""], "invalid key ''"),
+        (["keys", "--after", ""], "--after: invalid key ''"),
+        (["list", "--after", "*"], "--after: invalid key '*'"),
+        (["list", "--before", "a b"], "--before: invalid key 'a b'"),
+        (["list", "--fold", ""], "--fold: invalid key ''"),
     ],
 )
 def test_arguments_say_what_they_take(daemon: Daemon, words: list[str], says: str) -> None:
     assert says in complaint(run("--addr", daemon.addr, *words), 2)
+
+
+def test_the_pattern_of_mirror() -> None:
+    refused = complaint(run("mirror", "127.0.0.1:1", "127.0.0.1:2", "a b"), 2)
+    assert refused.startswith("kvctl: PATTERN: invalid pattern 'a b'")
 
 
 def test_the_address_in_the_environment() -> None:
