@@ -13,6 +13,7 @@ from typing import IO
 from kvd import __version__, backup_file
 from kvd.cli.command import Arguments
 from kvd.cli.entries import SIMPLE_LINE, line_of
+from kvd.cli.interrupts import at_end
 from kvd.cli.output import Output, say
 from kvd.cli.progress import progress
 from kvd.cli.speaking import speaking
@@ -204,13 +205,14 @@ def _replacing(path: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     path = path.resolve()
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, new)
-        new.replace(path)
+        with at_end(new.unlink):
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                shutil.copymode(path, new)
+            new.replace(path)
         _sync_directory(path.parent)
     except BaseException:
         with suppress(OSError):
