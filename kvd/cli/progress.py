@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from kvd.cli.interrupts import at_end
 
 CLEAR = b"\r\x1b[2K\x1b[?25h"
 """Clears the line, and shows the cursor."""
+
+PAUSE = 0.1
+"""Seconds between two drawings."""
 
 Advance = Callable[[int], object]
 
@@ -28,13 +32,24 @@ def progress(what: str, total: int | None, *, shown: bool = True) -> Iterator[Ad
     count = TextColumn("{task.completed:,.0f}" if total is None else "{task.completed:,.0f} of {task.total:,.0f}")
     columns = TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn()
     console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    # No thread draws it: a signal would wait for that one while it waits for what the signal has interrupted.
+    bar = Progress(
+        *columns, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    drawn = 0.0
 
     def give_back() -> None:
         bar.stop()
         if not console.is_dumb_terminal:
             os.write(sys.stderr.fileno(), CLEAR)  # the signal may have come while the bar was drawn
 
+    def advance(step: int) -> None:
+        nonlocal drawn
+        bar.advance(task, step)
+        if time.monotonic() > drawn + PAUSE:
+            bar.refresh()
+            drawn = time.monotonic()
+
     with at_end(give_back), bar:
         task = bar.add_task(what, total=total)
-        yield lambda step: bar.advance(task, step)
+        yield advance

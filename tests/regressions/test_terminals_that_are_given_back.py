@@ -33,6 +33,22 @@ def again(loop, work, *words, **options):
 asyncio.BaseEventLoop.call_soon_threadsafe = again
 """
 """A second signal before anything is done about the first one."""
+AMID = """
+import os, signal, time
+from rich.progress import Progress
+
+add = Progress.add_task
+
+def amid(bar, *words, **options):
+    task = add(bar, *words, **options)
+    with bar._lock:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+    return task
+
+Progress.add_task = amid
+"""
+"""A signal while the bar is being changed, and time for a thread, if there were one, to come to draw it."""
 
 
 @contextmanager
@@ -95,6 +111,19 @@ def test_whatever_ends_it_amid_a_bar(tmp_path: Path, command: str, number: int |
         assert "0:00" not in terminal.text
         said = "0 of 3 keys were written, and perhaps up to 3 more; to run import again is safe"
         assert (said in terminal.text) == (command == "import")
+
+
+def test_amid_a_change_of_the_bar(tmp_path: Path) -> None:
+    """It waited for ever for the thread that drew the bar, and that one for it."""
+    (tmp_path / "sitecustomize.py").write_text(AMID)
+    words = ["export", "*", str(tmp_path / "file")]
+    with (
+        silent(threading.Event()) as address,
+        on_a_terminal("--addr", address, *words, PYTHONPATH=str(tmp_path)) as terminal,
+    ):
+        assert terminal.finish() == INTERRUPTED
+        assert terminal.is_as_before
+        assert terminal.text.strip() == ""
 
 
 @pytest.mark.parametrize(("command", "shown"), [("top", "q quit"), ("shell", "\nkvd>")])
