@@ -198,6 +198,12 @@ async def test_a_key_that_ends_at_a_wrong_time_is_counted() -> None:
     assert not ended_wrongly(seen, 27.0), "it began to watch when that was over"
     watched.take(["CHANGE", "2@s", "SET", "x/2", "1"])
     assert len(ended_wrongly(seen, 27.0)) == 1, "never"
+    seen.times = {"a/1": 15.0, "a/2": 21.5, "a/3": 22.4, "a/4": 26.9}
+    assert not ended_wrongly(seen, 27.0), "without a primary until a moment ago"
+    seen.times = {f"a/{number}": 15.0 + number / 2 for number in range(25)}
+    assert len(ended_wrongly(seen, 27.0)) == 1, "never, though there was a primary"
+    seen.times = {"b/1": 15.0, **{f"a/{number}": 21.5 + number / 2 for number in range(12)}}
+    assert len(ended_wrongly(seen, 27.0)) == 1, "nor after there was one again"
     watched.ends_of["x/2"] = [19.0]
     assert len(ended_wrongly(seen, 27.0)) == 1, "early"
     watched.ends_of |= {"x/1": [12.0, 13.0], "x/2": [22.0]}

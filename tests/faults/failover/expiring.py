@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 from tests.faults.expiry import CLOCKS
 from tests.faults.failover.peer import PAUSE, Peer
@@ -15,7 +16,9 @@ LIVES = (0.3, 1.0, 3.0, 6.0)
 LOOKED_AT = 40
 """Keys of which a reader looks at each, the latest."""
 LATE = 5.0
-"""Seconds in which a watcher is told of an end, while nothing is lost."""
+"""Seconds in which a watcher is told of an end, while nothing is lost, and
+PAUSE_OF_A_LOSS: without an acknowledged write, from which on something is: nobody can end a key without a primary."""
+PAUSE_OF_A_LOSS = 1.0
 
 
 class Expirer:
@@ -55,13 +58,20 @@ class Expirer:
             self._seen.mistimed.append(f"{key} was read {start - latest:.3f} s late")
 
 
+def _whole_since(seen: Seen, until: float) -> float:
+    """When the last loss was over; `until` if it was not."""
+    times = [*seen.times_at_roots, until] if seen.times else []
+    return max((after for before, after in pairwise(times) if after - before > PAUSE_OF_A_LOSS), default=0.0)
+
+
 def ended_wrongly(seen: Seen, until: float) -> list[str]:
     """Those of them that a watcher saw end never, early, or more than once.  until: when the watches ended."""
+    since = _whole_since(seen, until)
     return [
         f"{name} saw {key} end {[round(when - earliest, 3) for when in ends]} s late, of {until - latest:.1f} s"
         for name, watch in seen.watches.items()
         for key, (earliest, latest) in seen.mortal.items()
         for ends in [watch.ends_of.get(key)]
         if ends is not None
-        and (len(ends) > 1 or any(when < earliest for when in ends) or (not ends and latest + LATE < until))
+        and (len(ends) > 1 or any(when < earliest for when in ends) or (not ends and max(latest, since) + LATE < until))
     ]

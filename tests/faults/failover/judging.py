@@ -1,12 +1,12 @@
 """The columns of a run, and which of them must be 0."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.faults.failover.expiring import ended_wrongly
 from tests.faults.failover.order import explain
-from tests.faults.failover.seen import AT_EDGES, SWAPPED, Copied, Seen
+from tests.faults.failover.seen import SWAPPED, Copied, Seen
 
 MAX_STALE = 5.0
 """Seconds by which what an edge gives may be old, where nobody says otherwise (--max-stale), and
@@ -98,7 +98,7 @@ def judge(seen: Seen, final: Mapping[str, int]) -> Result:
         unavailable=_applied(seen.unavailable, final),
         refused=len(seen.refused),
         unanswered=seen.unanswered,
-        seconds=round(_longest_pause(seen.times), 1),
+        seconds=round(_longest_pause(seen.times_at_roots), 1),
         order="" if replaced else explain(seen, final),
         replaced=replaced,
         errors=seen.errors,
@@ -112,10 +112,9 @@ def _exact(copy: Copied, final: Mapping[str, int]) -> Mapping[str, int]:
     }
 
 
-def _longest_pause(times: Mapping[str, float]) -> float:
-    """Seconds.  An edge may hold a reply for longer, until it has what is in it."""
-    at_roots = sorted(when for key, when in times.items() if not key.startswith(AT_EDGES))
-    return max((after - before for before, after in pairwise(at_roots)), default=0.0)
+def _longest_pause(times: Sequence[float]) -> float:
+    """Seconds."""
+    return max((after - before for before, after in pairwise(times)), default=0.0)
 
 
 def _revision(position: str) -> int:

@@ -97,6 +97,11 @@ class Seen:
         return next((one.position.partition("@")[2] for one in self.watches.values() if one.position), "")
 
     @property
+    def times_at_roots(self) -> list[float]:
+        """When writes were acknowledged, in order.  An edge may hold a reply for longer, until it has what is in it."""
+        return sorted(when for key, when in self.times.items() if not key.startswith(AT_EDGES))
+
+    @property
     def ends(self) -> list[str]:
         """Why watches ended, of all watchers."""
         return [end for watch in self.watches.values() for end in watch.ends]
