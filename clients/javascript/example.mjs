@@ -26,7 +26,7 @@ async function show(line) { // or it throws, at once: console.log would say so l
       bytes = bytes.subarray(writeSync(1, bytes));
     } catch (error) {
       if (error.code !== 'EAGAIN') throw error;
-      await sleep(20); // until whoever reads has read more
+      await sleep(20); // until the one who reads has read more
     }
   }
 }

@@ -24,7 +24,7 @@ class Example:
     def __init__(self, name: str, room: Path, place: Path, daemon: Daemon) -> None:
         self._output, self._state = place / f"{name}.output", place / f"{name}.state"
         words = LANGUAGES[name].example
-        # Whoever is in their directory runs the scripts by their names alone.
+        # Who is in their directory runs the scripts by their names alone.
         words, self._room = command_of(words, room) if LANGUAGES[name].build else words, room
         self._command = [*words, daemon.addr, "app/", str(self._state)]
 

@@ -71,8 +71,6 @@ class Attaching:
         self._is_full = is_full
         self.others_wait = OTHERS_WAIT
         self._known: Position | None = None
-        # The last of our batches that the store had when it was last looked at.
-        self._kept = 0
         self.engine: Engine | None = None
         self.unsynced = UnsyncedMark(None)
 
@@ -95,10 +93,10 @@ class Attaching:
         try:
             engine = self.judged(await self._look_at(connection))
             sure = self._sure(engine)
-            await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
+            _, kept = await self._settle(connection, engine, sure, batch, self._known, vouches=True, takes=False)
         except Rejected as error:
             raise lost_by(error) from None
-        return min(batch, self._kept)
+        return min(batch, kept)
 
     async def attach_first(self, connection: Connection, end: End | None, *, doubtful: bool | None) -> None:
         """The same for a daemon that starts, which alone takes over a store of an older layout.
@@ -112,7 +110,7 @@ class Attaching:
             known = end.position if end and await _is_kept(connection, end) else None
             # Nobody else writes to the embedded store yet.  Who did is not needed to find it again: all of it stands in
             # the file before the note of that, and who writes from now on is not noted.
-            store = await self._settle(
+            store, _ = await self._settle(
                 connection, engine, sure, 0, known, vouches=known is not None, takes=True, settles=bool(self._fsync)
             )
             if doubtful:
@@ -136,8 +134,8 @@ class Attaching:
     async def _settle(
         self, connection: Connection, engine: Engine, sure: int, batch: int, known: Position | None, *,
         vouches: bool, takes: bool, settles: bool = False,
-    ) -> bytes:  # fmt: skip
-        """The store's id, once it is known to be whole, or was given another."""
+    ) -> tuple[bytes, int]:  # fmt: skip
+        """The store's id, once it is known to be whole, or was given another; and the last of our batches it has."""
         give_up = asyncio.get_running_loop().time() + self.others_wait
         arguments: list[Argument] = [
             int(takes), secrets.token_hex(4), self._daemon, engine.run, int(engine.synced), sure,
@@ -155,7 +153,8 @@ class Attaching:
             # Only what we know ourselves tells against it.
             asked = elapsed()
             found = await ask(connection, script("attach", ALL, [*arguments[:_SURE], SURE, *arguments[_SURE + 1 :]]))
-        store, revision, kept, clock, state = found
+        store, revision, has, clock, state = found
+        kept = int(has)
         async with asyncio.timeout(REPLY_TIMEOUT):
             await self._clock.resume(connection)
         self._clock.see(int(clock), asked)
@@ -164,16 +163,15 @@ class Attaching:
             await ask(connection, script("clock", [META], self._clock.place()))
         self.engine = engine
         self._known = Position(int(revision), store)
-        self._kept = int(kept)
-        if state != b"WHOLE" or self._kept < batch:
-            self._explain(state, self._kept, batch, known)
+        if state != b"WHOLE" or kept < batch:
+            self._explain(state, kept, batch, known)
         if not engine.synced:
             self.unsynced.put(is_set=True)
         if state != b"WHOLE":
             store = await self._renew(connection, engine, store)
         # What it may have lost before is settled.
         self.unsynced.put(is_set=not engine.synced)
-        return store
+        return store, kept
 
     @staticmethod
     def _explain(state: bytes, kept: int, batch: int, known: Position | None) -> None:
