@@ -7,7 +7,7 @@ from kvd.cli import foreign, interrupts
 from kvd.cli.bulk_writing import Writing
 from kvd.cli.command import Arguments
 from kvd.cli.entries import Reader
-from kvd.cli.output import Output, say
+from kvd.cli.output import Output, say_amid
 from kvd.cli.progress import progress
 from kvd.cli.speaking import speaking
 from kvd.cli.writes import Writes, is_typed
@@ -32,7 +32,7 @@ def import_(args: Arguments, out: Output) -> None:
             out.line(f"{writes.count} keys to write", keys=writes.count)
             return
         writing = Writing(create_only=args[CREATE_ONLY])
-        told = interrupts.at_end(lambda: say(writing.done(writes.count)))
+        told = interrupts.at_end(lambda: say_amid(writing.done(writes.count)))
         with told, speaking(args) as daemon, progress("writing", writes.count) as advance:
             writing.write(daemon, writes.pieces(), advance)
     if failure := writing.failure(writes.count):

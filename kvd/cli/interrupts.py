@@ -41,7 +41,10 @@ def _terminal() -> list[Any]:
 
 @contextmanager
 def at_end(call: Callable[[], object]) -> Iterator[None]:
-    """Call it if a signal ends the program meanwhile, which then leaves no block in order; the last one first."""
+    """Call it if a signal ends the program meanwhile, which then leaves no block in order; the last one first.
+
+    The signal may have come amid anything: it is not to write to sys.stderr, nor to wait for a lock.
+    """
     taken = [number for number in ENDING if signal.getsignal(number) == signal.SIG_DFL]
     _calls.append(call)
     for number in taken:
@@ -57,7 +60,7 @@ def at_end(call: Callable[[], object]) -> Iterator[None]:
 
 def _call_all() -> None:
     while _calls:
-        with suppress(OSError, RuntimeError):  # the terminal is gone, or the signal came amid a write to it
+        with suppress(OSError):  # the terminal is gone
             _calls.pop()()
 
 

@@ -61,6 +61,11 @@ def say(text: str, status: int = DONE) -> int:
     return status
 
 
+def say_amid(text: str) -> None:
+    """The same where a signal came, perhaps amid a write to standard error: past its buffer.  Raises OSError."""
+    os.write(2, f"kvctl: {visible(text)}\n".encode(errors="backslashreplace"))
+
+
 def agreed(question: str) -> bool:
     """Ask on standard error whether it is to be done; no is the answer to anything but yes."""
     _to_stderr(visible(question))

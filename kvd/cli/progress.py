@@ -39,9 +39,9 @@ def progress(what: str, total: int | None, *, shown: bool = True) -> Iterator[Ad
     drawn = 0.0
 
     def give_back() -> None:
-        bar.stop()
+        # Not by the bar, nor through sys.stderr: the signal may have come amid a write of that one.
         if not console.is_dumb_terminal:
-            os.write(sys.stderr.fileno(), CLEAR)  # the signal may have come while the bar was drawn
+            os.write(sys.stderr.fileno(), CLEAR)
 
     def advance(step: int) -> None:
         nonlocal drawn

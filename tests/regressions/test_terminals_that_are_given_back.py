@@ -20,6 +20,9 @@ ANSWERS = {
     b"ABORT": b"OK\n",
 }  # fmt: skip
 
+NOTHING_WRITTEN = "0 of 3 keys were written{}; to run import again is safe"
+PERHAPS = ", and perhaps up to 3 more"
+
 TWICE = """
 import asyncio, os, signal
 
@@ -49,11 +52,24 @@ def amid(bar, *words, **options):
 Progress.add_task = amid
 """
 """A signal while the bar is being changed, and time for a thread, if there were one, to come to draw it."""
+AMID_A_WRITE = """
+import io, os, signal, sys
+
+class Written(io.FileIO):
+    def write(self, data):
+        size = super().write(data)
+        if b"%s" in bytes(data):
+            os.kill(os.getpid(), %d)
+        return size
+
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Written(2, "w")), line_buffering=True, write_through=True)
+"""
+"""A signal before the buffer of standard error knows that the bar was written."""
 
 
 @contextmanager
-def silent(closing: threading.Event) -> Iterator[str]:
-    """A daemon that answers these alone, until it goes."""
+def silent(closing: threading.Event, asked: threading.Event | None = None) -> Iterator[str]:
+    """A daemon that answers these alone, until it goes.  asked: set when it was asked for something else."""
 
     def serve() -> None:
         while True:
@@ -67,6 +83,8 @@ def silent(closing: threading.Event) -> Iterator[str]:
         with peer, peer.makefile("rb") as requests, suppress(OSError):
             for request in requests:
                 if (reply := ANSWERS.get(request.split()[0])) is None:
+                    if asked:
+                        asked.set()
                     closing.wait(PATIENCE)
                     return
                 peer.sendall(reply)
@@ -78,17 +96,24 @@ def silent(closing: threading.Event) -> Iterator[str]:
         server.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def amid(command: str, tmp_path: Path, closing: threading.Event) -> Iterator[Terminal]:
-    """Run a command whose bar is shown."""
+def words_of(command: str, tmp_path: Path) -> list[str]:
+    """A command line that shows a bar."""
     file = tmp_path / "file"
     if command == "import":
         file.write_text('{"key": "k", "value": "v"}\n' * 3)
-    words = ["export", "*", str(file)] if command == "export" else [command, str(file)]
-    with silent(closing) as address, on_a_terminal("--addr", address, *words) as terminal:
+    return ["export", "*", str(file)] if command == "export" else [command, str(file)]
+
+
+@contextmanager
+def amid(command: str, tmp_path: Path, closing: threading.Event) -> Iterator[Terminal]:
+    """Run a command whose bar is shown, and that has asked the daemon for what it does not answer."""
+    asked = threading.Event()
+    words = words_of(command, tmp_path)
+    with silent(closing, asked) as address, on_a_terminal("--addr", address, *words) as terminal:
         terminal.shows("writing" if command == "import" else "reading")
         assert HIDDEN in terminal.raw
         assert not terminal.is_as_before
+        assert asked.wait(PATIENCE)
         yield terminal
 
 
@@ -109,21 +134,35 @@ def test_whatever_ends_it_amid_a_bar(tmp_path: Path, command: str, number: int |
         assert terminal.finish() == (3 if command != "import" and number is None else status)
         assert terminal.is_as_before
         assert "0:00" not in terminal.text
-        said = "0 of 3 keys were written, and perhaps up to 3 more; to run import again is safe"
-        assert (said in terminal.text) == (command == "import")
+        assert (NOTHING_WRITTEN.format(PERHAPS) in terminal.text) == (command == "import")
 
 
 def test_amid_a_change_of_the_bar(tmp_path: Path) -> None:
     """It waited for ever for the thread that drew the bar, and that one for it."""
     (tmp_path / "sitecustomize.py").write_text(AMID)
-    words = ["export", "*", str(tmp_path / "file")]
     with (
         silent(threading.Event()) as address,
-        on_a_terminal("--addr", address, *words, PYTHONPATH=str(tmp_path)) as terminal,
+        on_a_terminal("--addr", address, *words_of("export", tmp_path), PYTHONPATH=str(tmp_path)) as terminal,
     ):
         assert terminal.finish() == INTERRUPTED
         assert terminal.is_as_before
         assert terminal.text.strip() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_amid_a_write_of_the_bar(tmp_path: Path, command: str, number: int) -> None:
+    """It left the cursor hidden, and did not say what had been written."""
+    what = "writing" if command == "import" else "reading"
+    (tmp_path / "sitecustomize.py").write_text(AMID_A_WRITE % (what, number))
+    with (
+        silent(threading.Event()) as address,
+        on_a_terminal("--addr", address, *words_of(command, tmp_path), PYTHONPATH=str(tmp_path)) as terminal,
+    ):
+        assert terminal.finish() == (INTERRUPTED if number == signal.SIGINT else -number)
+        assert HIDDEN in terminal.raw
+        assert terminal.is_as_before
+        assert terminal.text.strip() == (f"kvctl: {NOTHING_WRITTEN.format('')}" if command == "import" else "")
 
 
 @pytest.mark.parametrize(("command", "shown"), [("top", "q quit"), ("shell", "\nkvd>")])
