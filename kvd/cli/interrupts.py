@@ -59,9 +59,12 @@ def at_end(call: Callable[[], object]) -> Iterator[None]:
 
 
 def _call_all() -> None:
+    """Call them, and leave each there meanwhile: another signal may come before it has done anything."""
     while _calls:
+        call = _calls[-1]
         with suppress(OSError):  # the terminal is gone
-            _calls.pop()()
+            call()
+        _calls.remove(call)
 
 
 def _end_by(number: int, _: object) -> None:

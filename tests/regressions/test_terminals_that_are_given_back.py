@@ -65,6 +65,20 @@ class Written(io.FileIO):
 sys.stderr = io.TextIOWrapper(io.BufferedWriter(Written(2, "w")), line_buffering=True, write_through=True)
 """
 """A signal before the buffer of standard error knows that the bar was written."""
+ANOTHER = """
+import os
+
+write = os.write
+
+def interrupted(descriptor, data):
+    if data.endswith(b"\\x1b[?25h"):
+        os.write = write
+        os.kill(os.getpid(), %d)
+    return write(descriptor, data)
+
+os.write = interrupted
+"""
+"""A signal just before the cursor is shown for the one before it."""
 
 
 @contextmanager
@@ -105,11 +119,11 @@ def words_of(command: str, tmp_path: Path) -> list[str]:
 
 
 @contextmanager
-def amid(command: str, tmp_path: Path, closing: threading.Event) -> Iterator[Terminal]:
+def amid(command: str, tmp_path: Path, closing: threading.Event, **variables: str) -> Iterator[Terminal]:
     """Run a command whose bar is shown, and that has asked the daemon for what it does not answer."""
     asked = threading.Event()
     words = words_of(command, tmp_path)
-    with silent(closing, asked) as address, on_a_terminal("--addr", address, *words) as terminal:
+    with silent(closing, asked) as address, on_a_terminal("--addr", address, *words, **variables) as terminal:
         terminal.shows("writing" if command == "import" else "reading")
         assert HIDDEN in terminal.raw
         assert not terminal.is_as_before
@@ -163,6 +177,18 @@ def test_amid_a_write_of_the_bar(tmp_path: Path, command: str, number: int) -> N
         assert HIDDEN in terminal.raw
         assert terminal.is_as_before
         assert terminal.text.strip() == (f"kvctl: {NOTHING_WRITTEN.format('')}" if command == "import" else "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_another_signal_before_it_is_given_back(tmp_path: Path, command: str, number: int) -> None:
+    """It ended the program at once, for the first one had taken what was to be done off the list."""
+    (tmp_path / "sitecustomize.py").write_text(ANOTHER % number)
+    with amid(command, tmp_path, threading.Event(), PYTHONPATH=str(tmp_path)) as terminal:
+        terminal.signal(signal.SIGTERM)
+        assert terminal.finish() == (INTERRUPTED if number == signal.SIGINT else -number)
+        assert terminal.is_as_before
+        assert (NOTHING_WRITTEN.format(PERHAPS) in terminal.text) == (command == "import")
 
 
 @pytest.mark.parametrize(("command", "shown"), [("top", "q quit"), ("shell", "\nkvd>")])
