@@ -40,6 +40,8 @@ PAUSE = 0.002
 """Seconds between SETs whose way is timed."""
 TIMED = 500
 """SETs whose way is timed."""
+TIMED_KEY = "timed"
+"""Theirs alone: of the key before, changes may still come down the tree."""
 
 
 class Daemons(NamedTuple):
@@ -122,13 +124,13 @@ async def write(port: int, seconds: float) -> None:
     writer.close()
 
 
-async def watch(port: int, watchers: Sequence[Watching]) -> list[asyncio.Transport]:
+async def watch(port: int, watchers: Sequence[Watching], pattern: str = "bench/*") -> list[asyncio.Transport]:
     """Have them watch."""
     loop = asyncio.get_running_loop()
     found: list[asyncio.Transport] = []
     for watcher in watchers:
         transport, _ = await loop.create_connection(lambda watcher=watcher: watcher, "127.0.0.1", port)  # type: ignore[misc]
-        transport.write(b"WATCH bench/*\n")
+        transport.write(f"WATCH {pattern}\n".encode())
         found.append(transport)
     for watcher in watchers:
         await watcher.begun.wait()
@@ -157,12 +159,12 @@ async def ways(daemons: Daemons) -> list[float]:
     seen: list[list[float]] = [[] for _ in daemons.ports]
     transports: list[asyncio.Transport] = []
     for port, times in zip(daemons.ports, seen, strict=True):
-        transports += await watch(port, [Timing(times)])
+        transports += await watch(port, [Timing(times)], TIMED_KEY)
     reader, writer = await asyncio.open_connection("127.0.0.1", daemons.ports[0])
     sent = []
     for number in range(TIMED):
         sent.append(time.perf_counter())
-        writer.write(b"SET bench/key %d\n" % number)
+        writer.write(f"SET {TIMED_KEY} {number}\n".encode())
         await reader.readline()
         while min(map(len, seen)) <= number:  # noqa: ASYNC110  # it is in no hurry
             await asyncio.sleep(PAUSE)
