@@ -82,6 +82,14 @@ def _end(*_: object) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end; that this one is cancelled meanwhile is not taken for it."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
 def run(work: Coroutine[Any, Any, Result]) -> Result:
     """Do the work in an event loop.  Ctrl-C cancels it, and KeyboardInterrupt is raised after its end."""
     task: asyncio.Task[Result] | None = None

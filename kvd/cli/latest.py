@@ -8,9 +8,9 @@ that position: who begins there gets it.
 """
 
 import asyncio
-from contextlib import suppress
 
 from kvd.cli.following import State, gone, newer
+from kvd.cli.interrupts import ended
 from kvd.cli.output import say
 from kvd.client import Copy, Event, Follow
 
@@ -120,6 +120,4 @@ class Latest:
     async def close(self) -> None:
         """Read no more."""
         if self._reading:
-            self._reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading
+            await ended(self._reading)

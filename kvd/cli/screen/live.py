@@ -10,7 +10,7 @@ from functools import partial
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from kvd.cli.interrupts import at_end
+from kvd.cli.interrupts import at_end, ended
 from kvd.cli.screen import drawing
 from kvd.cli.screen.keyboard import keys, signals
 from kvd.cli.screen.looking import Looking
@@ -49,9 +49,7 @@ class LiveScreen:
                         self._is_suspended = False
                         stop()
             finally:
-                looking.cancel()
-                with suppress(asyncio.CancelledError):
-                    await looking
+                await ended(looking)
                 await self._stop_watching()
 
     async def _draw_on(self, live: Live, looking: asyncio.Task[None]) -> None:
@@ -98,9 +96,7 @@ class LiveScreen:
     async def _stop_watching(self) -> None:
         watching, self._watching = self._watching, None
         if watching:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await ended(watching)
 
     def _drawn(self) -> RenderableType:
         looking, now, width = self._looking, time.monotonic(), self._console.width

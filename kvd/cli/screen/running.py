@@ -4,11 +4,11 @@ import asyncio
 import os
 import sys
 import time
-from contextlib import suppress
 from functools import partial
 
 from kvd.cli.command import Arguments, how
 from kvd.cli.hangup import call_at_hangup, cancelling
+from kvd.cli.interrupts import ended
 from kvd.cli.output import Output, say
 from kvd.cli.screen.looking import Looking
 from kvd.cli.screen.plain import write
@@ -71,9 +71,7 @@ async def _print(looking: Looking, prefixes: Prefixes, watch: PrefixWatch, out: 
 
         await looking.run(looked)
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await ended(watching)
 
 
 def _write(looking: Looking, prefixes: Prefixes, out: Output) -> None:
