@@ -75,6 +75,15 @@ class PrefixWatch:
         self.why = "the watch begins"
         self._connect, self._prefixes = connect, prefixes
         self._pauses = backoff()
+        self._is_known = asyncio.Event()
+
+    async def known(self) -> None:
+        """Wait until it is known whether there is a watch."""
+        await self._is_known.wait()
+
+    def _tell(self, why: str) -> None:
+        self.why = why
+        self._is_known.set()
 
     async def run(self) -> None:
         """Go on until it is cancelled."""
@@ -87,7 +96,7 @@ class PrefixWatch:
                 finally:
                     await lines.close()
             except KvdError as error:
-                self.why = str(error)
+                self._tell(str(error))
             await asyncio.sleep(self._pauses.next())
 
     async def _take(self, lines: LineConnection) -> None:
@@ -102,8 +111,8 @@ class PrefixWatch:
             data, rest = rest + whole, last
             lines.due = 0
             if refused := _REFUSED(data):
-                self.why = visible(refused[1].decode(errors="backslashreplace"))
+                self._tell(visible(refused[1].decode(errors="backslashreplace")))
                 return
-            self.why = ""
+            self._tell("")
             self._pauses.reset()
             self._prefixes.count(data)

@@ -51,6 +51,8 @@ async def _print(looking: Looking, prefixes: Prefixes, watch: PrefixWatch, out: 
     watching = asyncio.create_task(watch.run())
     told = ""
     try:
+        if once:
+            await watch.known()  # else its part of the interval would be the shorter the later it begins
         await asyncio.sleep(looking.interval)
         if once:
             await looking.look()
