@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from kvd.errors import GivenUp, StoreLost
 from kvd.model import Entry, Position
@@ -104,10 +103,11 @@ class ReplicaLogConnection(ChangeLogConnection):
     async def close(self) -> None:
         """See `ChangeLogConnection`."""
         self._watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._watching
-        await _close(self._primary, self._replicas)
-        await super().close()
+        try:
+            await asyncio.wait([self._watching])  # whose end does not hide that who closes is itself to end
+        finally:
+            await _close(self._primary, self._replicas)
+            await super().close()
 
 
 class ReplicaLogs:

@@ -88,8 +88,7 @@ class Witness:
         """Ask no longer."""
         if self._opening:
             self._opening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._opening
+            await asyncio.wait([self._opening])
         if self._connection:
             await self._drop(self._connection)
 
