@@ -101,7 +101,7 @@ class Service:
             store, log, self.hub, self.catching_up, Copying(store, Pages(store, self.hub), self.hub),
             settings.max_value, self._max_line, settings.watch_buffer, self._describe, self._complaints,
             ProgressTimer(), self._committing, self.counts, self._introduce,
-            self.limits, self._budget, self._rounds, InFlight(self.limits),
+            self.limits, self._budget, self._rounds, InFlight(self.limits, self._budget),
             Reaching(store, self.hub, settings.max_stale, self._edge), self.clients, RequestCounts(self.counts),
             Background(), self._access, self._edge,
         )  # fmt: skip

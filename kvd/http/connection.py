@@ -161,6 +161,9 @@ class HttpConnection:
                 return False
             if self._routes.wants_events(request):
                 return await self._send_events(request)
+            # Its body is at the store, which is counted apart.
+            self._exchange.body = 0
+            self._note()
             response = await self._routes.answer(request, self._visitor)
         except h11.RemoteProtocolError as error:
             response = line(why_no_http(error), HTTPStatus(error.error_status_hint))

@@ -92,7 +92,7 @@ class Keys:
 
     async def _write(self, visitor: Visitor, verb: str, write: Put | Delete) -> Response:
         visitor.permit(verb, write)
-        with self._context.in_flight.alone(COUNTED):
+        with self._context.in_flight.alone(COUNTED, write.size):
             (outcome,) = await self._store.write([visitor.limited(write)], write.size)
         if outcome.startswith(OVER_QUOTA):
             visitor.guard.over_quota(verb, self._context.limits.reached(Limit.QUOTA), write.key)

@@ -3,7 +3,8 @@ transactions, patterns, copies in flight, and what their peers have not read.
 
 It is counted where something is kept, not where it passes through: a request that is answered at once costs nothing
 here.  What a connection holds is asked for when it keeps something, and of all of them every few seconds.  Over the
-budget, who holds the most is ended: that is nobody who is served as fast as it asks.
+budget, who holds the most is ended: that is nobody who is served as fast as it asks.  What is at the store is lent to
+it: nobody can let go of that, so it is refused where there is no room.
 
 Lines that were pushed to many watchers are counted for each who has not read them, though most share one copy.
 """
@@ -16,6 +17,10 @@ from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 
 LEAST = 4096
 """Bytes from which on a connection is counted: less is part of what any connection takes."""
+
+
+MOST_LENT = 0.5
+"""The part of the budget that may be lent: what is refused for that reason must have come first."""
 
 
 class Holder(Protocol):
@@ -36,6 +41,8 @@ class Budget:
         self._limit = limit
         self._counts = counts
         self._held: dict[Holder, int] = {}
+        self._lent = 0
+        # With what is lent.
         self._total = 0
         # Of those who were ended, since what they held was given back to the system: a crowd that is ended one by one
         # within a moment leaves it in pieces, which the next ones find no use for.
@@ -50,9 +57,6 @@ class Budget:
         """Count what a connection holds now; somebody may be ended for it, though not before this returns."""
         held = holder.held()
         self._count(holder, held if held >= LEAST else 0)
-        if self._total > self._limit > 0 and not self._called:
-            self._called = True
-            asyncio.get_running_loop().call_soon(self._end_some)
 
     def forget(self, holder: Holder) -> None:
         """It is gone."""
@@ -64,19 +68,38 @@ class Budget:
             return False
         return self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
 
+    def lend(self, size: int) -> bool:
+        """Count bytes that nobody can let go of, until `give_back`; False, and they are not, if there is no room."""
+        if self._lent + size > self._limit * MOST_LENT and self._limit:
+            return False
+        self._lent += size
+        self._add(size)
+        return True
+
+    def give_back(self, size: int) -> None:
+        """They are gone."""
+        self._lent -= size
+        self._add(-size)
+
     def _count(self, holder: Holder, held: int) -> None:
         before = self._held.get(holder, 0)
         if held:
             self._held[holder] = held
         elif before:
             del self._held[holder]
-        self._total += held - before
+        self._add(held - before)
+
+    def _add(self, size: int) -> None:
+        self._total += size
         self._counts.held = self._total
+        if self._total > self._limit > 0 and not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._end_some)
 
     def _end_some(self) -> None:
         """End those who hold the most, until the rest is within the budget."""
         self._called = False
-        while self._total > self._limit:
+        while self._total > self._limit and self._held:
             holder = max(self._held, key=self._held.__getitem__)
             counted, held = self._held[holder], holder.held()
             if held < counted:

@@ -259,6 +259,9 @@ class Conversation:
             self._answered = True
             # Also a group that is answered at once, and work that waits for nothing, takes others' time.
             self._turn += self.dispatcher.step()
+            if self.dispatcher.busy and self._is_counted():
+                # What is at the store is counted apart.
+                self._note()
             return True
         self._answered = False
         if self.is_stopping or self.dispatcher.quitting or (self._ended and not self._kept.data):

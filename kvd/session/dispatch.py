@@ -49,6 +49,7 @@ class Dispatcher(Chunks):
         self._go_on = go_on
         self.waiting = Waiting(context.max_value, self._most, context.store.batch_bytes)
         self.left_lines = False
+        self._is_committing = False
 
     # Where there are users, others take the places of these.
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
@@ -63,9 +64,13 @@ class Dispatcher(Chunks):
 
     @property
     def held(self) -> int:
-        """Bytes that wait to be done, or are at the store, or in a transaction."""
+        """Bytes that wait to be done, or are in a transaction that is open."""
+        return self.waiting.held + (0 if self._is_committing else self._pending_size)
+
+    @property
+    def _pending_size(self) -> int:
         pending = self._handlers.pending
-        return self.waiting.held + (self.waiting.size if self.busy else 0) + (pending.held if pending else 0)
+        return pending.held if pending else 0
 
     @property
     def transaction(self) -> Pending | None:
@@ -137,6 +142,7 @@ class Dispatcher(Chunks):
                 reply = self._refusal(error)
             self._reply(verb.name, reply)
         else:
+            self._is_committing = verb.name == "COMMIT"
             self._go_on(partial(self._work, verb, arguments))
 
     def _refusal(self, error: Refusal) -> bytes:
@@ -241,7 +247,7 @@ class Dispatcher(Chunks):
     async def _work(self, verb: Verb, arguments: Any) -> None:
         self._output.status = replies.OK
         try:
-            with self._context.in_flight.alone(verb.name):
+            with self._context.in_flight.alone(verb.name, self._pending_size):
                 await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
             self._output.finish(self._refusal(error))
@@ -249,3 +255,4 @@ class Dispatcher(Chunks):
         if verb.name == "COMMIT":
             # It may have been refused before it was looked at.
             self._handlers.pending = None
+            self._is_committing = False

@@ -1,7 +1,9 @@
-"""How many requests may be at the store at once: more are refused, so that a store that is slow has no queue without
-end.  Where there is no such limit, it costs nothing.
+"""How many requests may be at the store at once, and how many bytes: more are refused, so that a store that is slow has
+no queue without end.
 
-What waits for its peer, such as a listing, does not count: who does not read could keep all others out.
+What is at the store cannot be let go of, for to end its connection would free nothing: the budget has it apart from
+what connections hold.  What waits for its peer, such as a listing, does not count: who does not read could keep all
+others out.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +11,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
+from kvd.errors import LimitReached
 from kvd.requests import AnyWrite, Simple
+from kvd.session.budget import LEAST, Budget
 from kvd.session.limits import Limit, Limits
 from kvd.store.api import ReadDone, WriteDone
+from kvd.wire.words import MAX_KEY
 
 COUNTED = ("COUNT", "DEL", "COMMIT")
 """Requests that count of those that are done alone."""
+FEW = LEAST // MAX_KEY
+"""Keys that together are not worth being counted."""
 
 
 class Reading(Protocol):
@@ -32,8 +39,9 @@ class Writing(Protocol):
 class InFlight:
     """Those of one process."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, budget: Budget) -> None:
         self._limits = limits
+        self._budget = budget
         self._most = limits.sizes.requests
         self._count = 0
 
@@ -42,51 +50,69 @@ class InFlight:
         return min(items, self._most) if self._most else items
 
     def reading(self, read: Reading) -> Reading:
-        """The same, within the limit."""
-        if not self._most:
-            return read
+        """The same, within the limits."""
 
         def limited(keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
-            if self._take(len(keys)):
-                read(keys, partial(self._give_back, len(keys), done), fetch=fetch)
+            count = len(keys)
+            size = sum(map(len, keys)) if count > FEW else 0
+            if size < LEAST and not self._most:
+                read(keys, done, fetch=fetch)
+                return
+            try:
+                self._take(count, size)
+            except LimitReached as error:
+                done(error.with_traceback(None))
             else:
-                done(self._limits.reached(Limit.REQUESTS, len(keys)))
+                read(keys, partial(self._give_back, count, size, done), fetch=fetch)
 
         return limited
 
     def writing(self, write: Writing) -> Writing:
-        """The same, within the limit."""
-        if not self._most:
-            return write
+        """The same, within the limits."""
 
         def limited(writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
-            count = len(writes.keys) if isinstance(writes, Simple) else len(writes)
-            if self._take(count):
-                write(writes, size, partial(self._give_back, count, done))
+            count = len(writes.keys if isinstance(writes, Simple) else writes)
+            weight = size + (_size_of_keys(writes) if count > FEW else 0)
+            if weight < LEAST and not self._most:
+                write(writes, size, done)
+                return
+            try:
+                self._take(count, weight)
+            except LimitReached as error:
+                done(error.with_traceback(None))
             else:
-                done(self._limits.reached(Limit.REQUESTS, count))
+                write(writes, size, partial(self._give_back, count, weight, done))
 
         return limited
 
     @contextmanager
-    def alone(self, verb: str) -> Iterator[None]:
-        """Around a request that is done alone.  Raises LimitReached."""
-        if not self._most or verb not in COUNTED:
-            yield
-            return
-        if not self._take(1):
-            raise self._limits.reached(Limit.REQUESTS)
+    def alone(self, verb: str, size: int = 0) -> Iterator[None]:
+        """Around a request that is done alone, and has so many bytes.  Raises LimitReached."""
+        count = int(verb in COUNTED)
+        self._take(count, size)
         try:
             yield
         finally:
-            self._count -= 1
+            self._forget(count, size)
 
-    def _take(self, count: int) -> bool:
-        if self._count + count > self._most:
-            return False
+    def _take(self, count: int, size: int) -> None:
+        """Count them.  Raises LimitReached if they are too many."""
+        if self._count + count > self._most > 0:
+            raise self._limits.reached(Limit.REQUESTS, count)
+        if size >= LEAST and not self._budget.lend(size):
+            raise self._limits.reached(Limit.BYTES, count)
         self._count += count
-        return True
 
-    def _give_back(self, count: int, done: Callable[[Any], None], outcome: Any) -> None:
+    def _forget(self, count: int, size: int) -> None:
         self._count -= count
+        if size >= LEAST:
+            self._budget.give_back(size)
+
+    def _give_back(self, count: int, size: int, done: Callable[[Any], None], outcome: Any) -> None:
+        self._forget(count, size)
         done(outcome)
+
+
+def _size_of_keys(writes: Sequence[AnyWrite] | Simple) -> int:
+    keys = writes.keys if isinstance(writes, Simple) else [key for write in writes for key in write.touches()]
+    return sum(map(len, keys))

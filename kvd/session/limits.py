@@ -33,6 +33,11 @@ class Limit(Enum):
     REQUESTS = (
         "limited_requests", "too many requests are in flight (--requests-in-flight); nothing was done; try again later"
     )  # fmt: skip
+    BYTES = (
+        "limited_requests",
+        "the store has as much to do as connections may leave to it (--connection-memory); nothing was done; try again "
+        "later",
+    )  # fmt: skip
     PATTERNS = "limited_patterns", "expected at most {patterns} patterns (--watch-patterns)"
     QUOTA = "limited_quota", "there may be no more keys or bytes (max-keys, max-bytes)"
 

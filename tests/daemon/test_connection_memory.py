@@ -1,6 +1,7 @@
 """One budget of memory for what all connections hold: who holds the most is ended, and nobody else notices."""
 
 import re
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,11 +11,12 @@ import psutil
 import pytest
 
 from kvd.settings import MIB
-from tests.support.daemons import one_each
+from tests.support.daemons import one_each, stopped_store
 from tests.support.http_client import port_of as http_port_of
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
+HTTP = ["--http", "127.0.0.1:0", "--http-write"]
 LIMIT = 8 * MIB
 CROWD = 40
 """Connections that would hold some five times as much."""
@@ -22,6 +24,7 @@ MANY = 100
 """That would hold some four times as much, or twelve."""
 FEW_BYTES = 4096
 """Of a socket's buffer: its peer has soon read enough."""
+OPEN_TRANSACTION = b"BEGIN\n" + b"".join(b"SET k/%d %b\n" % (number, b"x" * 8000) for number in range(128))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon whose connections may hold LIMIT."""
     daemon = Daemon(
         tmp_path_factory.mktemp("budget") / "data",
-        ["--fsync", "no", "--connection-memory", f"{LIMIT}", "--read-cache", "0", "--http", "127.0.0.1:0"],
+        ["--fsync", "no", "--read-cache", "0", "--connection-memory", f"{LIMIT}", *HTTP],
     )
     daemon.start()
     with daemon.connect() as peer:
@@ -84,9 +87,9 @@ def half_a_line(peer: Peer) -> None:
 
 
 def open_transaction(peer: Peer) -> None:
-    peer.send("BEGIN\n" + "".join(f"SET k/{number} {'x' * 8000}\n" for number in range(128)))
+    peer.send(OPEN_TRANSACTION)
     with suppress(AssertionError):  # it may be cut off in a line
-        peer.lines(129)
+        peer.lines(OPEN_TRANSACTION.count(b"\n"))
 
 
 def patterns(peer: Peer) -> None:
@@ -112,6 +115,18 @@ HOARDS: dict[str, Callable[[Peer], None]] = {
     "half a line": half_a_line, "an open transaction": open_transaction, "patterns": patterns,
     "replies": replies_unread, "a listing": listing_unread, "a copy": copy_unread,
 }  # fmt: skip
+
+
+WHAT_THE_STORE_HAS = {
+    "values": b"SET k " + b"x" * 60_000 + b"\n",
+    "small values": (b"SET k " + b"x" * 500 + b"\n") * 100,
+    "transactions": b"COMMIT\n",
+    "reads": b"".join(b"GET %0500d\n" % n for n in range(100)),
+    "deletions": b"".join(b"DEL %0500d\n" % n for n in range(100)),
+    "http": b"PUT /v1/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000,
+}
+DONE = {"OK", "NONE", "HTTP/1.1 204"}
+REFUSED = {"ERR limit", "HTTP/1.1 429"}
 
 
 @pytest.mark.parametrize("kind", HOARDS)
@@ -155,6 +170,46 @@ def test_pages_that_are_asked_for_together_are_counted_as_they_come(ways: str, b
         # Who goes over it is ended a moment later.
         wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+
+
+def answered(peers: list[Peer]) -> int:
+    """How many have something to read."""
+    return len(select.select([peer.socket for peer in peers], [], [], 0)[0])
+
+
+def outcome(line: str) -> str:
+    words = line.split(" ")
+    return words[0] if words[0] in ("OK", "NONE") else " ".join(words[:2])
+
+
+@pytest.mark.parametrize("kind", WHAT_THE_STORE_HAS)
+def test_what_a_store_that_stands_still_has_is_counted_and_more_is_refused(kind: str, budget: Daemon) -> None:
+    """Found: the values of as many as liked to send one, and those of whom it had ended."""
+    request = WHAT_THE_STORE_HAS[kind]
+    port = http_port_of(budget) if kind == "http" else budget.port
+    many = 6 * LIMIT // len(OPEN_TRANSACTION if kind == "transactions" else request)
+    ended = fact(budget, "limited-memory")
+    with ExitStack() as stack, budget.connect() as other:
+        peers = [stack.enter_context(slow_reader(budget, port)) for _ in range(many)]
+        wait_for("all of them", lambda: fact(budget, "connections") > many)
+        with growing_less_than(3 * LIMIT, budget):
+            with stopped_store(budget):
+                for peer in peers:
+                    # The kernel would have it until the daemon comes to it, and give it all of them at once.
+                    assert other.ask("PING") == "OK"
+                    if kind == "transactions":
+                        peer.send(OPEN_TRANSACTION)
+                        peer.lines(OPEN_TRANSACTION.count(b"\n"))
+                    peer.send(request)
+                wait_for("most to be refused", lambda: answered(peers) > many / 2)
+            lines = 1 if kind == "http" else request.count(b"\n")
+            last = [peer.lines(lines)[-1] for peer in peers]
+        assert {outcome(line) for line in last} <= DONE | REFUSED
+        assert sum(outcome(line) in REFUSED for line in last) > many / 2
+        assert fact(budget, "limited-memory") == ended
+        if kind != "http":
+            assert [peer.ask("PING") for peer in peers] == ["OK"] * many
+    wait_for("the store to be done", lambda: fact(budget, "held-memory") == 0)
 
 
 def test_watchers_that_do_not_read_are_ended(budget: Daemon) -> None:

@@ -1,8 +1,6 @@
 """Limits of connections, each a setting, with one error and one count; whoever keeps to them notices nothing."""
 
-import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ import pytest
 
 from kvd.metrics import LIMITED
 from kvd.session.limits import Limit
-from tests.support.daemons import one_each
+from tests.support.daemons import one_each, stopped_store
 from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 
@@ -233,16 +231,6 @@ def test_an_address_has_so_many_connections_and_others_their_own(start_daemon: S
 
 
 # ---- requests in flight
-
-
-@contextmanager
-def stopped_store(daemon: Daemon) -> Iterator[None]:
-    store = daemon.redis_pid()
-    os.kill(store, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(store, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What tests ask of daemons from outside: how they end, what they hold, who serves."""
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -74,3 +76,14 @@ def gone(pid: int) -> bool:
 def processor_time(pid: int) -> float:
     """Seconds that a process has taken, with those of threads that have ended, to the nanosecond."""
     return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it
+
+
+@contextmanager
+def stopped_store(daemon: Daemon) -> Iterator[None]:
+    """Its store answers nothing meanwhile."""
+    store = daemon.redis_pid()
+    os.kill(store, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(store, signal.SIGCONT)
