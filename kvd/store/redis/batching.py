@@ -9,6 +9,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar
@@ -57,6 +58,7 @@ class Batcher(ABC):
         self._flushing = False
         self._down = False
         self._refusing = False
+        self._expected = asyncio.Event()
         self._unusable = ""
         self._superseded: Superseded | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -101,6 +103,7 @@ class Batcher(ABC):
         """Connect, serve, and begin again when the connection is lost, for ever.  Raises Superseded."""
         backoff = self._backoff()
         while True:
+            self._expected.clear()
             try:
                 connection = await self._connector.open()
                 try:
@@ -115,7 +118,20 @@ class Batcher(ABC):
                 self._lost(StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s"))
             except StoreLost as lost:
                 self._lost(lost)
-            await asyncio.sleep(backoff.next())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(backoff.next()):
+                    await self._expected.wait()
+
+    def expect(self) -> None:
+        """Another batcher has found the store, and answers: what is asked from now on waits for this one to find it.
+
+        Else who is answered there, and asks here, would be refused because of an absence that is over.
+        """
+        if self._down and not self._superseded:
+            self._forget_timers()
+            self._refusing = False
+            self._after(self._grace(), self._give_up_waiting)
+            self._expected.set()
 
     def retire(self, error: Superseded) -> None:
         """Refuse all that waits or is in flight, and all that comes: `run` runs no more."""
@@ -248,6 +264,10 @@ class Batcher(ABC):
             logger.info("%s: the store is back", self._name)
         self._down = self._refusing = False
         self._unusable = ""
+        self._expected.clear()
+        self._forget_timers()
+
+    def _forget_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
