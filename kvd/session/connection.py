@@ -100,6 +100,8 @@ class Connection:
     async def _serve(self) -> None:
         conversation = self._conversation
         await conversation.run()
+        if self._is_cut:
+            return
         if self._watching.active and not conversation.dispatcher.quitting and not conversation.is_stopping:
             self._watching.close_with_it()
             # The peer has shut down its sending side only, and goes on watching until it is gone.

@@ -121,10 +121,12 @@ class Conversation:
             self._called.clear()
 
     def drop(self) -> None:
-        """Take no more, and let go of all that is not answered yet."""
+        """Take no more, let go of all that is not answered yet, and have `run` return."""
         self._let_go()
         self.lines.drop()
         self.dispatcher.drop()
+        self.is_over = True
+        self._called.set()
 
     def close(self) -> None:
         """The connection has ended."""

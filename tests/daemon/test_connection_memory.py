@@ -223,6 +223,10 @@ def test_watchers_that_do_not_read_are_ended(budget: Daemon) -> None:
             assert watcher.line().split(" ", 3)[2] == "SET"
         wait_for("some to be ended", lambda: fact(budget, "limited-memory") > ended)
         wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
+        # Closed without a word it could be one that goes on watching.
+        assert watcher.ask("UNWATCH").startswith("OK ")
+    # Found: those that were ended counted as connections for ever, and at last nobody was let in any more.
+    wait_for("the connections' end", lambda: fact(budget, "connections") == 1)
 
 
 def test_the_line_that_goes_over_is_refused_and_nothing_of_it_is_done(small: Daemon) -> None:
