@@ -17,6 +17,7 @@ from kvd.store.redis.connection import Connector
 from kvd.store.redis.parts import Parts
 from kvd.store.redis.store import Store
 from tests.support.processes import PATIENCE, Redis
+from tests.support.proxy import Proxy
 from tests.support.stores import eventually, proxied, put, running, value_of, write
 
 Ask = Callable[[Store, Callable[[Any], None]], None]
@@ -33,6 +34,15 @@ def is_refused(asked: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[bo
     return refused
 
 
+async def lose(store: Store, *proxies: Proxy) -> None:
+    """Until both reads and writes are refused."""
+    for proxy in proxies:
+        proxy.refusing = True
+        proxy.cut()
+    await eventually(is_refused(lambda: store.read([b"k"])))
+    await eventually(is_refused(lambda: write(store, put(b"other"))))
+
+
 def write_behind(store: Store, done: Callable[[Any], None]) -> None:
     store.write_then([put(b"k", b"behind")], 6, done)
 
@@ -47,7 +57,7 @@ def read_behind(store: Store, done: Callable[[Any], None]) -> None:
 async def test_who_is_answered_when_the_store_is_back_is_not_refused_the_next_thing(
     ask: Ask, expected: Any, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection for reads finds it only when it is asked to."""
+    """The connection for reads finds it last."""
     monkeypatch.setattr(batching, "GRACE", 0.2)
     monkeypatch.setattr(writes, "UNCERTAIN_AFTER", PATIENCE)
     async with proxied(redis) as (writing, attach_url), proxied(redis) as (reading, url):
@@ -65,11 +75,7 @@ async def test_who_is_answered_when_the_store_is_back_is_not_refused_the_next_th
 
             store.write_then([put(b"k", b"hide me")], 7, answered)
             await writing.caught.get()
-            writing.refusing = reading.refusing = True
-            for proxy in (writing, reading):
-                proxy.cut()
-            await eventually(is_refused(lambda: store.read([b"k"])))
-            await eventually(is_refused(lambda: write(store, put(b"other"))))
+            await lose(store, writing, reading)
             assert not answers
             monkeypatch.setattr(batching, "GRACE", PATIENCE)
             writing.refusing, writing.hiding = False, None
@@ -77,3 +83,29 @@ async def test_who_is_answered_when_the_store_is_back_is_not_refused_the_next_th
             assert answers == [[b"2"]]
             reading.refusing = False
             assert await asyncio.wait_for(behind, PATIENCE) == expected
+
+
+async def test_who_is_given_what_a_store_has_that_is_back_may_write_to_it(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative: the connection for writes finds it last."""
+    monkeypatch.setattr(batching, "GRACE", 0.2)
+    async with (
+        proxied(redis) as (writing, attach_url),
+        proxied(redis) as (reading, url),
+        running(url, parts=Parts(Connector(url), Connector(attach_url))) as store,
+    ):
+        await write(store, put(b"k", b"0"))
+        await lose(store, writing, reading)
+        monkeypatch.setattr(batching, "GRACE", PATIENCE)
+        reading.refusing = False
+        refused = is_refused(lambda: store.read([b"k"]))
+        await eventually(lambda: _not(refused()))
+        behind = asyncio.create_task(write(store, put(b"k", b"1")))
+        await asyncio.wait([behind], timeout=0)
+        writing.refusing = False
+        assert await behind == [b"2"]
+
+
+async def _not(truth: Awaitable[bool]) -> bool:
+    return not await truth

@@ -42,9 +42,10 @@ KILLED = "the store died twice in a row while it did this; nothing was done, and
 class Batcher(ABC):
     """One kind of requests on one connection, which comes back when it is lost.
 
-    asked: int, jobs that were ever queued.
+    asked: int, jobs that were ever queued.  others: to be set; the batchers of the same store.
     """
 
+    others: Sequence["Batcher"] = ()
     REPLIES: ClassVar[int] = 1
     """Of Redis to a batch."""
 
@@ -62,6 +63,7 @@ class Batcher(ABC):
         self._unusable = ""
         self._superseded: Superseded | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._giving_up: asyncio.TimerHandle | None = None
         self._store_run = ""
         self._patience = Patience(REPLY_TIMEOUT, self._waits_since)
         self.count_in(Counts())
@@ -123,14 +125,10 @@ class Batcher(ABC):
                     await self._expected.wait()
 
     def expect(self) -> None:
-        """Another batcher has found the store, and answers: what is asked from now on waits for this one to find it.
-
-        Else who is answered there, and asks here, would be refused because of an absence that is over.
-        """
+        """Another batcher has found the store: who is answered there, and asks here, waits for this one to find it."""
         if self._down and not self._superseded:
-            self._forget_timers()
             self._refusing = False
-            self._after(self._grace(), self._give_up_waiting)
+            self._begin_grace()
             self._expected.set()
 
     def retire(self, error: Superseded) -> None:
@@ -257,7 +255,13 @@ class Batcher(ABC):
             return
         self._down = True
         logger.warning("%s: lost the store: %s", self._name, lost)
-        self._after(self._grace(), self._give_up_waiting)
+        self._begin_grace()
+
+    def _found(self) -> None:
+        """The store is there, and nobody was answered yet: who is may ask for the next thing at once."""
+        self._refusing = False
+        for other in self.others:
+            other.expect()
 
     def _up(self) -> None:
         if self._down:
@@ -265,15 +269,18 @@ class Batcher(ABC):
         self._down = self._refusing = False
         self._unusable = ""
         self._expected.clear()
-        self._forget_timers()
-
-    def _forget_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
 
-    def _after(self, seconds: float, callback: Callable[[], None]) -> None:
+    def _begin_grace(self) -> None:
+        if self._giving_up:
+            self._giving_up.cancel()
+        self._giving_up = self._after(self._grace(), self._give_up_waiting)
+
+    def _after(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, callback))
+        return self._timers[-1]
 
     def _give_up_waiting(self) -> None:
         self._refusing = True

@@ -81,6 +81,7 @@ class ReadingBatcher(Batcher):
         await self._clock.resume(connection)
         died = await self._look_whether_died(connection)
         interrupted, self._interrupted = self._interrupted, []
+        self._found()
         if died:
             self._count_death(interrupted)
 

@@ -66,7 +66,8 @@ class Store(SingleKeys, LoggedChanges):
         large = parts.large_reads(self._clock, cache)
         reads = parts.reads(self._clock, cache, large.read_then)
         writes = parts.writes(self._clock, cache, free_space, owner_keys)
-        writes.others = (reads, large)
+        for one in (reads, large, writes):
+            one.others = tuple(other for other in (reads, large, writes) if other is not one)
         SingleKeys.__init__(self, cache, reads, large, writes)
         attaching = parts.attaching(self._clock, writes.daemon, fsync, self._is_full)
         attaching.unsynced = UnsyncedMark(notes)

@@ -7,7 +7,7 @@ so that bytes still in the old socket never run.  What was fenced was certainly 
 
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -39,11 +39,9 @@ class WriteBatcher(Batcher):
 
     attach: to be set; looks at a store before it is written to, with the number of the last acknowledged batch; gives
     that of the last one of those that it has, and raises StoreLost.
-    others: batchers that are to expect the store when it is found here.
     """
 
     attach: Callable[[Connection, int], Awaitable[int]]
-    others: Sequence[Batcher] = ()
 
     def __init__(
         self, connector: Connector, clock: Clock, cache: Cache, free_space: FreeSpace, owner_keys: int
@@ -197,9 +195,7 @@ class WriteBatcher(Batcher):
         await self._confirm_resolved(connection)
         self._behind.clear()
         self._in_flight.clear()
-        # Who is answered here may ask for the next thing at once.
-        for batcher in (self, *self.others):
-            batcher.expect()
+        self._found()
         for answer in answers:
             if answer is not None:
                 self._acknowledge(unknown.popleft(), answer)

@@ -58,6 +58,9 @@ class GuardedWriteBatcher(WriteBatcher):
         await super()._recover(connection)
         self._guard.serve(connection)
 
+    def expect(self) -> None:
+        """Nothing: others find only a primary that was found here; what is waited for from then on are replicas."""
+
     def _lost(self, lost: StoreLost) -> None:
         self._guard.pause()
         super()._lost(lost)
