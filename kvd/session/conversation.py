@@ -98,9 +98,8 @@ class Conversation:
             self._called.clear()
             if self._error:
                 raise self._error
-            if self._work:
-                work = self._work
-                await work()
+            if self._work and not self.is_over:
+                await self._work()
                 self._work = None
                 self._note()
                 self._go_on()
@@ -125,6 +124,7 @@ class Conversation:
         self._let_go()
         self.lines.drop()
         self.dispatcher.drop()
+        self.dispatcher.cancel()
         self.is_over = True
         self._called.set()
 

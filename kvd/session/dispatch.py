@@ -4,6 +4,7 @@ together, and wake no task.
 What pages, waits for the peer or asks the store in steps of its own is *work*: the connection's task does it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import perf_counter
@@ -20,7 +21,7 @@ from kvd.session.login import Guard
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
 from kvd.session.waiting import Parsed, Waiting
-from kvd.session.watching import Watching
+from kvd.session.watching import Watching, memory_of
 from kvd.store.api import Found
 from kvd.verbs import Kind, Verb, kind_of
 from kvd.wire import replies, shortcuts
@@ -50,6 +51,9 @@ class Dispatcher(Chunks):
         self.waiting = Waiting(context.max_value, self._most, context.store.batch_bytes)
         self.left_lines = False
         self._is_committing = False
+        # The task that does a request with patterns.
+        self._asking: asyncio.Task[Any] | None = None
+        self._is_cancelled = False
 
     # Where there are users, others take the places of these.
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
@@ -64,8 +68,9 @@ class Dispatcher(Chunks):
 
     @property
     def held(self) -> int:
-        """Bytes that wait to be done, or are in a transaction that is open."""
-        return self.waiting.held + (0 if self._is_committing else self._pending_size)
+        """Bytes that wait to be done, or are in a transaction that is open, or in patterns that are asked for."""
+        pending = 0 if self._is_committing else self._pending_size
+        return self.waiting.held + pending + self._handlers.asking
 
     @property
     def _pending_size(self) -> int:
@@ -91,6 +96,12 @@ class Dispatcher(Chunks):
         """Forget what was not begun, and the transaction."""
         self.waiting.drop()
         self._handlers.pending = None
+
+    def cancel(self) -> None:
+        """Let go of patterns that are asked for.  Of other requests the store has what they hold, until it is done."""
+        if self._asking:
+            self._is_cancelled = True
+            self._asking.cancel()
 
     def close(self) -> None:
         """The connection has ended: nobody is told of what is answered yet."""
@@ -143,7 +154,9 @@ class Dispatcher(Chunks):
             self._reply(verb.name, reply)
         else:
             self._is_committing = verb.name == "COMMIT"
-            self._go_on(partial(self._work, verb, arguments))
+            patterns = getattr(arguments, "patterns", ())
+            self._handlers.asking = memory_of(patterns)
+            self._go_on(partial(self._ask_for if patterns else self._work, verb, arguments))
 
     def _refusal(self, error: Refusal) -> bytes:
         """The reply to a request that is done alone, and was refused."""
@@ -243,6 +256,19 @@ class Dispatcher(Chunks):
         self._output.reply(self._refused(verbs, error))
 
     # ---- single requests
+
+    async def _ask_for(self, verb: Verb, arguments: Any) -> None:
+        """Do a request with patterns, until `cancel`."""
+        self._asking = asyncio.current_task()
+        try:
+            await self._work(verb, arguments)
+        except asyncio.CancelledError:
+            if not (self._asking and self._is_cancelled):
+                raise
+            self._asking.uncancel()
+        finally:
+            self._asking = None
+            self._handlers.asking = 0
 
     async def _work(self, verb: Verb, arguments: Any) -> None:
         self._output.status = replies.OK

@@ -42,6 +42,7 @@ class Handlers:
 
     pending: the transaction that was begun, None if there is none.  quitting: bool, whether QUIT was answered.
     stopping: bool, whether the connection is to end as soon as it can; to be set.
+    asking: int, bytes of the patterns of the request that is being done; to be set.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Handlers:
         self._paged = Paged(context, output, guard)
         self.pending: Pending | None = None
         self.quitting = self.stopping = False
+        self.asking = 0
 
     def close(self) -> None:
         """The connection has ended."""
@@ -132,7 +134,7 @@ class Handlers:
         """What a watch may have.  Raises a refusal."""
         self._check_patterns(request)
         permit = self._guard.watch(verb, request)
-        self._allow(memory_of(permit.patterns))
+        self._allow(memory_of(permit.patterns) - self.asking)
         return permit
 
     def _check_patterns(self, request: Any) -> None:
@@ -142,6 +144,7 @@ class Handlers:
 
     async def _changes(self, wanted: History) -> None:
         self._check_patterns(wanted)
+        self._allow(0)
         if self._elsewhere:
             await self._paged.relay(self._elsewhere, changes_line(wanted))
         else:
