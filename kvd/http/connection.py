@@ -1,6 +1,7 @@
 """One connection, from its first byte to its end: requests one after the other, and perhaps a watch at last."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -26,7 +27,7 @@ from kvd.session.streams import Streams
 from kvd.session.watching import SHUTDOWN
 
 LINGER_TIME = 2.0
-"""Seconds that a client has to take the last answer."""
+"""Seconds that a client has to close the connection, once its kernel, or ours, has the last answer."""
 
 
 class HttpConnection:
@@ -59,9 +60,7 @@ class HttpConnection:
     async def run(self) -> None:
         """Serve until the client is gone, or has kept it waiting for too long, or until `stop`."""
         self._name = self._context.clients.add(self)
-        streams = self._writer.transport.get_protocol()
-        if isinstance(streams, Streams):
-            streams.tell(self._note)
+        self._have_told(self._note)
         try:
             while await self._serve_one():
                 self._exchange.next()
@@ -74,11 +73,19 @@ class HttpConnection:
         finally:
             self._context.clients.discard(self._name)
             self._visitor.close()
-            self._context.budget.forget(self)
 
     async def linger(self) -> None:
         """Close the connection, when the client has what it was sent, also while it still sends what nobody reads."""
-        await Linger(self._reader, self._writer).close(amid=self._exchange.is_amid, longest=LINGER_TIME)
+        try:
+            await Linger(self._reader, self._writer).close(amid=self._exchange.is_amid, longest=LINGER_TIME)
+        finally:
+            self._have_told(None)
+            self._context.budget.forget(self)
+
+    def _have_told(self, full: Callable[[], None] | None) -> None:
+        streams = self._writer.transport.get_protocol()
+        if isinstance(streams, Streams):
+            streams.tell(full)
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""

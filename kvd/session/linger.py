@@ -58,7 +58,8 @@ class Linger:
     async def close(self, *, amid: bool, longest: float | None = None) -> None:
         """Close the connection when the peer has closed it, or when it can lose nothing, or when it takes too long.
 
-        amid: whether the peer may be about to send more.  longest: seconds, LONGEST unless given.
+        amid: whether the peer may be about to send more.  longest: seconds, LONGEST unless given, once the kernel has
+        all that is sent.
         """
         if amid:
             self._heard = _now()
@@ -73,7 +74,11 @@ class Linger:
                 self._dropping.cancel()
                 # If it has not begun, its error keeps the stack, and with it this.
                 self._dropping = None
-            self._writer.close()
+            if self.has_sent_all():
+                self._writer.close()
+            else:
+                # Closed, it would wait for ever for a peer that is there and does not read, and counted nowhere.
+                self._transport.abort()
 
     async def _wait(self, longest: float) -> None:
         started = progressed = _now()
@@ -86,7 +91,7 @@ class Linger:
             left, now = self._outstanding(), _now()
             if left < least or self._heard > progressed:
                 least, progressed = left, now
-            is_too_late = now - progressed > PATIENCE or now - started > longest
+            is_too_late = now - progressed > PATIENCE or now - started > (longest if self.has_sent_all() else LONGEST)
             if is_too_late or self._has_ended(left, now - PATIENCE):
                 return
 
