@@ -25,17 +25,21 @@ class Carrying:
         self._output = output
         self._hub = hub
         self._catching_up = catching_up
-        self.is_over = False
+        self.is_over = self._has_begun = self._is_stopped = False
         self._task = asyncio.get_running_loop().create_task(self._carry())
 
     def stop(self) -> None:
         """The watch has ended."""
-        if not self.is_over:
+        self._is_stopped = True
+        # Cancelled before its first step, the task would not close the tunnel.
+        if self._has_begun and not self.is_over:
             self._task.cancel()
 
     async def _carry(self) -> None:
+        self._has_begun = True
         try:
-            await self._pass_on()
+            if not self._is_stopped:
+                await self._pass_on()
         except (ConnectionLost, OSError) as lost:
             self._end(Compacted.code, f"the daemon that knows what is older was lost ({lost}); RESUME")
         except Refusal as refusal:

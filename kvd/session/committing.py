@@ -116,4 +116,7 @@ class Committing:
         if self._hub.position.revision < revision:
             reached = asyncio.Event()
             self._hub.when_reached(revision, reached.set)
-            await reached.wait()
+            try:
+                await reached.wait()
+            finally:
+                self._hub.wait_no_longer(reached.set)

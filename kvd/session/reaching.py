@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from kvd.errors import OtherStore, Unavailable
 from kvd.model import Position
@@ -49,7 +50,8 @@ class Reaching:
         reached = asyncio.Event()
         self._hub.when_reached(revision, reached.set)
         try:
-            async with asyncio.timeout(seconds):
-                await reached.wait()
-        except TimeoutError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await reached.wait()
+        finally:
             self._hub.wait_no_longer(reached.set)

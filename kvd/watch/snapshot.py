@@ -223,6 +223,8 @@ class Copy:
                 await reached.wait()
         except TimeoutError:
             raise Unavailable("the store's log is unreachable; the copy is not complete; try again") from None
+        finally:
+            self._hub.wait_no_longer(reached.set)
 
     # ---- which keys have changed
 

@@ -127,8 +127,9 @@ class Exchange:
 
     async def _ask_one(self, worker: Told, question: bytes) -> bytes | None:
         """Its answer, b"" if it is not there to give one; None: it is silent."""
-        unanswered = self._open[worker]
-        if not worker.serves:
+        unanswered = self._open.get(worker)
+        # It may have ended a moment ago.
+        if unanswered is None or not worker.serves:
             return b""
         if len(unanswered) >= MOST_UNANSWERED:
             return None

@@ -1,0 +1,129 @@
+"""What was left behind on one of the ways out: a connection of a watch that ended at once, a question to a worker that
+had just ended, who waited for a revision."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from kvd.errors import Unavailable
+from kvd.model import Patterns, Position
+from kvd.session import reaching
+from kvd.session.carrying import Carrying
+from kvd.session.committing import Committing
+from kvd.session.reaching import Reaching
+from kvd.watch import snapshot
+from kvd.watch.catching_up import CatchingUp
+from kvd.watch.hub import Hub
+from kvd.watch.pages import Pages
+from kvd.watch.snapshot import Copy, Copying
+from kvd.watch.watcher import Watcher
+from kvd.workers.config import Answered, Message
+from kvd.workers.others import Exchange
+
+ANY = cast(Any, None)
+AHEAD = Position(5, b"s")
+
+
+class Silent:
+    """A tunnel through which nothing comes."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    async def pieces(self) -> AsyncIterator[tuple[bytes, int]]:
+        await asyncio.Event().wait()
+        yield b"", 0
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.mark.parametrize("steps", range(3))
+async def test_the_connection_of_a_watch_that_is_replaced_at_once(steps: int) -> None:
+    """A RESUME of what an edge does not know, with a QUIT or an UNWATCH right behind it, left one to the upstream."""
+    tunnel, hub = Silent(), Hub()
+    watcher = Watcher(Patterns([b"*"]), lambda _: True, lambda: None, lambda: None, lambda _: None)
+    carrying = Carrying(tunnel, watcher, ANY, ANY, hub, CatchingUp(ANY, hub))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    carrying.stop()
+    async with asyncio.timeout(5):
+        await tunnel.closed.wait()
+
+
+class Worker:
+    """A worker, as its parent sees it."""
+
+    serves = True
+
+    def __init__(self) -> None:
+        self.told: asyncio.Future[Message] = asyncio.Future()
+
+    async def tell(self, message: Message) -> None:
+        self.told.set_result(message)
+
+
+async def test_the_question_to_a_worker_that_ends_just_then() -> None:
+    """Who had asked was told that one does not answer, after seconds."""
+    exchange, asker, ending = Exchange(), Worker(), Worker()
+    exchange.begin(asker)
+    exchange.begin(ending)
+    assert exchange.hear(asker, b"ask 7 question\n")
+    await asyncio.sleep(0)  # it is about to be asked
+    exchange.end(ending)
+    async with asyncio.timeout(1):
+        assert await asker.told == Answered(7, ())
+
+
+class Ahead:
+    """A store whose change log is not read up to where it is."""
+
+    async def history(self) -> tuple[Position, int]:
+        return AHEAD, 0
+
+    async def check(self, _: Position) -> int:
+        return 0
+
+
+async def reach(hub: Hub) -> None:
+    await Reaching(cast(Any, Ahead()), hub, 60).reach(AHEAD._replace(revision=9), lambda: False)
+
+
+async def commit(hub: Hub) -> None:
+    committing = Committing(cast(Any, Ahead()), ANY, hub, CatchingUp(ANY, hub))
+    await committing._reach(9)
+
+
+async def copy(hub: Hub) -> None:
+    sent = Copy(Copying(ANY, Pages(ANY, hub), hub), Patterns([b"*"]), 0)
+    try:
+        await sent._reach(9)
+    finally:
+        sent.close()
+
+
+@pytest.mark.parametrize("wait", [reach, commit, copy])
+async def test_who_waits_for_a_revision_and_is_cancelled(
+    wait: Callable[[Hub], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was kept, to be called, until that revision was published: where the log is lost, for ever."""
+    monkeypatch.setattr(reaching, "PAUSE", 60)
+    hub = Hub()
+    hub.start(Position(1, b"s"))
+    waiting = asyncio.ensure_future(wait(hub))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert hub._waiting
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert not hub._waiting
+
+
+async def test_a_copy_that_waits_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "REACH_TIMEOUT", 0.01)
+    hub = Hub()
+    with pytest.raises(Unavailable):
+        await copy(hub)
+    assert not hub._waiting
