@@ -11,11 +11,13 @@ could not write whole may take back what it wrote, and a power failure may take 
 
 import json
 import logging
+import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 from zlib import crc32
 
@@ -64,6 +66,8 @@ class Seal:
         self._aof = aof
         self.end, self._sums = _read(self._path)
         self.sync_time = 0.0
+        self._give_up = math.inf
+        self._turn = Lock()
         self._seen: dict[str, int] = {}
         """Sizes of files at the last look, by their identities."""
 
@@ -76,8 +80,17 @@ class Seal:
         return any(size != self._sums.get(file.name, Sum("", "")).length for file, _, size in self._files())
 
     def extend(self, *, is_last: bool = False) -> None:
-        """Note what was there at the last look; is_last: all that there is, as far as time allows.  Reads files."""
-        give_up = time.monotonic() + LAST_TIME if is_last else float("inf")
+        """Note what was there at the last look; is_last: all that there is, as far as time allows.  Reads files.
+
+        The last one may be called while another thread reads, which then comes to its end; nothing is noted after it.
+        """
+        if is_last:
+            self._give_up = time.monotonic() + LAST_TIME
+        with self._turn:
+            if is_last or math.isinf(self._give_up):
+                self._extend(is_last=is_last)
+
+    def _extend(self, *, is_last: bool) -> None:
         sums: dict[str, Sum] = {}
         self.sync_time = 0.0
         with suppress(OSError, StartError):
@@ -88,12 +101,15 @@ class Seal:
                 stable = size if is_last else min(size, self._seen.get(same, 0))
                 if known.length < stable:
                     self._sync(file)
-                sums[file.name] = _extended(file, known, stable, give_up)._replace(size=size if is_last else 0)
+                sums[file.name] = _extended(file, known, stable, self._is_time_up)._replace(size=size if is_last else 0)
             self._seen = {same: size for _, same, size in self._files()}
             end = self._aof.fingerprint() if is_last else ""
             if (end, sums) != (self.end, self._sums):
                 self.end, self._sums = end, sums
                 self._write()
+
+    def _is_time_up(self) -> bool:
+        return time.monotonic() >= self._give_up
 
     def _sync(self, file: Path) -> None:
         """Have all that is in a file on disk."""
@@ -154,12 +170,12 @@ def _lost(known: Sum, size: int) -> int:
     return max(0, known.length - size, known.size - size)
 
 
-def _extended(file: Path, known: Sum, length: int, give_up: float = float("inf")) -> Sum:
-    """What is known of a file's first bytes, extended to more of them."""
+def _extended(file: Path, known: Sum, length: int, is_enough: Callable[[], bool] = lambda: False) -> Sum:
+    """What is known of a file's first bytes, extended to more of them, until it is enough."""
     crc, place = known.crc, known.length
     with file.open("rb", buffering=0) as source:
         source.seek(place)
-        while place < length and time.monotonic() < give_up:
+        while place < length and not is_enough():
             piece = source.read(min(PIECE, length - place))
             if not piece:
                 break
