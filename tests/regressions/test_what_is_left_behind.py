@@ -1,18 +1,21 @@
 """What was left behind on one of the ways out: a connection of a watch that ended at once, a question to a worker that
-had just ended, who waited for a revision."""
+had just ended, who waited for a revision, an answer of a Sentinel."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
 
-from kvd.errors import Unavailable
+from kvd.errors import StoreLost, Unavailable
 from kvd.model import Patterns, Position
 from kvd.session import reaching
 from kvd.session.carrying import Carrying
 from kvd.session.committing import Committing
 from kvd.session.reaching import Reaching
+from kvd.store.redis.connection import answer
+from kvd.store.replicated.witness import Witness, ask_all
 from kvd.watch import snapshot
 from kvd.watch.catching_up import CatchingUp
 from kvd.watch.hub import Hub
@@ -127,3 +130,37 @@ async def test_a_copy_that_waits_for_too_long(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(Unavailable):
         await copy(hub)
     assert not hub._waiting
+
+
+class Stopped:
+    """A connection to a server that does not answer."""
+
+    def __init__(self) -> None:
+        self.lost: asyncio.Future[None] = asyncio.Future()
+        self.asked: list[asyncio.Future[Any]] = []
+
+    def begin(self, _: bytes) -> asyncio.Future[Any]:
+        self.asked.append(asyncio.Future())
+        return self.asked[-1]
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+async def test_who_asks_a_sentinel_and_is_cancelled(answers_first: bool) -> None:
+    """Its connection was lost later, as at the daemon's end, which then told of an error that was not foreseen."""
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    witness, connection = Witness("redis://127.0.0.1:1"), Stopped()
+    witness._connection = cast(Any, connection)
+    witness._tried.set()
+    asking = asyncio.create_task(ask_all([witness], b"one", b"two"))
+    await asyncio.sleep(0)
+    assert len(connection.asked) == 2
+    if answers_first:
+        answer(connection.asked.pop(), StoreLost("the connection was closed"))
+    asking.cancel()
+    await asyncio.wait([asking])
+    while connection.asked:
+        answer(connection.asked.pop(), StoreLost("the connection was closed"))
+    del asking
+    gc.collect()
+    assert not told

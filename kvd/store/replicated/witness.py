@@ -106,8 +106,14 @@ async def ask_all(witnesses: Sequence[Witness], *commands: bytes) -> list[list[A
         one.wake()
     for one in witnesses:
         await one.tried()
-    asked = [(one, futures) for one in witnesses if (futures := one.begin(commands))]
-    if asked:
-        await asyncio.wait([future for _, futures in asked for future in futures], timeout=PATIENCE)
-    ended = [await one.end(futures) for one, futures in asked]
+    asked = [(one, its) for one in witnesses if (its := one.begin(commands))]
+    futures = [future for _, its in asked for future in its]
+    try:
+        if futures:
+            await asyncio.wait(futures, timeout=PATIENCE)
+        ended = [await one.end(its) for one, its in asked]
+    finally:
+        for future in futures:
+            # Nobody waits for it any more, if this is cancelled, and asyncio logs an error that nobody has seen.
+            _ = future.cancel() or future.cancelled() or future.exception()
     return [replies for replies in ended if replies is not None]
