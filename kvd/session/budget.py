@@ -17,8 +17,8 @@ from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 
 LEAST = 4096
 """Bytes from which on a connection is counted: less is part of what any connection takes."""
-
-
+AT_ONCE = 4 * LEAST
+"""Bytes of input from which on it is counted as it comes, and not only in the next round."""
 MOST_LENT = 0.5
 """The part of the budget that may be lent: what is refused for that reason must have come first."""
 
@@ -57,6 +57,14 @@ class Budget:
         """Count what a connection holds now; somebody may be ended for it, though not before this returns."""
         held = holder.held()
         self._count(holder, held if held >= LEAST else 0)
+
+    def relieve(self) -> None:
+        """End those now who would be ended after all that the loop has read, which may be something of everybody.
+
+        Nothing may be at work with any connection that it would mind losing.
+        """
+        if self._called:
+            self._end_some()
 
     def forget(self, holder: Holder) -> None:
         """It is gone."""
@@ -108,7 +116,14 @@ class Budget:
             else:
                 self.forget(holder)
                 holder.end_for_memory()
-                self._freed += counted
-        if self._freed >= min(self._limit // 4, SPARE_BYTES):
-            self._freed = 0
-            asyncio.get_running_loop().call_soon(give_back_now)
+                self._free(counted)
+
+    def _free(self, size: int) -> None:
+        before, enough = self._freed, min(self._limit // 4, SPARE_BYTES)
+        self._freed += size
+        if before < enough <= self._freed:
+            asyncio.get_running_loop().call_soon(self._give_back_freed)
+
+    def _give_back_freed(self) -> None:
+        self._freed = 0
+        give_back_now()

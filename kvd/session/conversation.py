@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvd.errors import Usage
+from kvd.session.budget import AT_ONCE
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.kept_input import READ_BYTES, KeptInput
@@ -61,6 +62,7 @@ class Conversation:
         self.dispatcher = make_dispatcher(self._go_on, self._answer)
         self._shortcut = self.dispatcher.shortcut
         self._waiting = self.dispatcher.waiting
+        self._relieve = context.budget.relieve
         self._kept = KeptInput(self._transport, note, context.background)
         # What the task is to do next; it is busy with it until it is None again.
         self._work: Work | None = None
@@ -169,19 +171,16 @@ class Conversation:
     def _receive(self, data: bytes) -> None:
         """Called with what arrives."""
         self._received[0] += len(data)
-        if self._idle:
-            if not self._streams.is_full and self._shortcut(data):
-                self._idle = not self.dispatcher.busy
-                return
-            self._idle = False
-        elif self.is_busy() or self._kept.data or self._waiting.has_more():
-            self._kept.add(data)
+        if self._idle and not self._streams.is_full and self._shortcut(data):
+            self._idle = not self.dispatcher.busy
             return
-        if len(data) > READ_BYTES:
+        self._idle = False
+        if len(data) > READ_BYTES or self.is_busy() or self._kept.data or self._waiting.has_more():
             self._kept.add(data)
         else:
             self._feed(data)
         self._go_on()
+        self._relieve()
 
     def _end(self, error: Exception | None) -> None:
         """Called when nothing more will come, or the connection is lost."""
@@ -261,7 +260,7 @@ class Conversation:
             self._answered = True
             # Also a group that is answered at once, and work that waits for nothing, takes others' time.
             self._turn += self.dispatcher.step()
-            if self.dispatcher.busy and self._is_counted():
+            if self.dispatcher.busy and (self._is_counted() or self._waiting.held >= AT_ONCE):
                 # What is at the store is counted apart.
                 self._note()
             return True

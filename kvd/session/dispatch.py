@@ -16,7 +16,7 @@ from kvd.model import Outcome, Record
 from kvd.requests import Write
 from kvd.session.chunks import Chunks, tell_nobody
 from kvd.session.context import Context
-from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers
+from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers, anything
 from kvd.session.login import Guard
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
@@ -47,6 +47,7 @@ class Dispatcher(Chunks):
         super().__init__(context, output, answered)
         self._read_then = context.in_flight.reading(context.store.read_then)
         self._handlers = Handlers(context, output, watching, guard, allow)
+        self._allow = allow
         self._go_on = go_on
         self.waiting = Waiting(context.max_value, self._most, context.store.batch_bytes)
         self.left_lines = False
@@ -108,6 +109,7 @@ class Dispatcher(Chunks):
         self._go_on = self._answered = self.refused = tell_nobody
         self.drop()
         self._handlers.close()
+        self._allow = anything
 
     # ---- what is done
 
@@ -152,11 +154,22 @@ class Dispatcher(Chunks):
             except Refusal as error:
                 reply = self._refusal(error)
             self._reply(verb.name, reply)
+        elif hasattr(arguments, "patterns"):
+            self._begin_to_ask(verb, arguments)
         else:
             self._is_committing = verb.name == "COMMIT"
-            patterns = getattr(arguments, "patterns", ())
-            self._handlers.asking = memory_of(patterns)
-            self._go_on(partial(self._ask_for if patterns else self._work, verb, arguments))
+            self._go_on(partial(self._work, verb, arguments))
+
+    def _begin_to_ask(self, verb: Verb, arguments: Any) -> None:
+        """Begin a request with patterns, if there is memory for them."""
+        size = memory_of(arguments.patterns)
+        try:
+            self._allow(size)
+        except Refusal as error:
+            self._reply(verb.name, self._refusal(error))
+        else:
+            self._handlers.asking = size
+            self._go_on(partial(self._ask_for, verb, arguments))
 
     def _refusal(self, error: Refusal) -> bytes:
         """The reply to a request that is done alone, and was refused."""

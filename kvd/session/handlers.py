@@ -64,7 +64,7 @@ class Handlers:
     def close(self) -> None:
         """The connection has ended."""
         self.pending = None
-        self._allow = _anything
+        self._allow = anything
 
     @property
     def is_watching(self) -> bool:
@@ -144,7 +144,6 @@ class Handlers:
 
     async def _changes(self, wanted: History) -> None:
         self._check_patterns(wanted)
-        self._allow(0)
         if self._elsewhere:
             await self._paged.relay(self._elsewhere, changes_line(wanted))
         else:
@@ -233,7 +232,7 @@ class Handlers:
         return replies.ok(b"bye")
 
 
-def _anything(_: int) -> None:
+def anything(_: int) -> None:
     """Takes the place of the connection, which would otherwise be kept until the garbage collector comes."""
 
 

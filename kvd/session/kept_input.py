@@ -5,6 +5,7 @@ from typing import Any
 
 from kvd.process.over_transport import OverTransport
 from kvd.session.background import Background
+from kvd.session.budget import AT_ONCE
 
 READ_BYTES = 64 * 1024
 """Bytes that are looked at in one piece, and that may be kept before reading pauses."""
@@ -17,7 +18,7 @@ class KeptInput:
     """
 
     def __init__(self, transport: Any, note: Callable[[], None], background: Background) -> None:
-        """note: called when reading pauses because much is kept."""
+        """note: called when much is kept."""
         self._transport = transport
         self._background = background
         # The descriptor of the socket, while it waits in the background.
@@ -32,6 +33,7 @@ class KeptInput:
         if len(self.data) > READ_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+        if len(self.data) >= AT_ONCE:
             self._note()
 
     def take(self) -> bytes:

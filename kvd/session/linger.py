@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from kvd.backoff import Backoff
+from kvd.session.streams import Streams
 
 DROP_BYTES = 64 * 1024
 """Bytes of input that are dropped at once."""
@@ -40,8 +41,15 @@ class Linger:
 
     def drop_input(self) -> None:
         """Read on from now, and drop what comes: a peer that cannot send may not read either."""
+        streams = self._transport.get_protocol()
+        if isinstance(streams, Streams) and not self._transport.is_closing():
+            # In the reader it could be as much as the loop reads at once, of everybody who is ended together.
+            streams.attach(self._hear, _nothing)
         if self._dropping is None and not self._reader.at_eof():
             self._dropping = asyncio.create_task(self._drop())
+
+    def _hear(self, _: bytes) -> None:
+        self._heard = _now()
 
     async def _drop(self) -> None:
         try:
@@ -130,3 +138,7 @@ def unacknowledged(connection: Any) -> int:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _nothing(_: Exception | None) -> None:
+    """Nobody needs to be told of the end: the reader is."""

@@ -2,6 +2,7 @@
 
 import re
 import select
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -228,6 +229,39 @@ def test_patterns_count_while_a_store_that_stands_still_is_waited_for(asking: st
         wait_for("all to be answered or ended", lambda: answered(peers) == MANY)
         assert fact(budget, "limited-memory") > ended + MANY / 2
         wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
+    wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+
+
+def test_short_lines_that_wait_for_a_store_that_stands_still_are_counted_as_they_come(budget: Daemon) -> None:
+    """Found: in the next seconds they were not, and take ten times the bytes that were sent."""
+    ended = fact(budget, "limited-memory")
+    with growing_less_than(3 * LIMIT, budget), ExitStack() as stack, budget.connect() as other:
+        peers = [stack.enter_context(slow_reader(budget)) for _ in range(MANY)]
+        with stopped_store(budget):
+            for peer in peers:
+                with suppress(ConnectionError):
+                    peer.send("GET k\n" * 10_000)
+                assert other.ask("PING") == "OK"
+        assert fact(budget, "limited-memory") > ended + MANY / 2
+    wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+
+
+def test_what_everybody_has_sent_while_the_daemon_stood_still_is_not_all_taken_before_any_is_counted(
+    budget: Daemon,
+) -> None:
+    """Found: the loop reads a quarter of a megabyte of each before it has its next turn, and of who lingers again."""
+    ended = fact(budget, "limited-memory")
+    with growing_less_than(3 * LIMIT, budget), ExitStack() as stack:
+        peers = [stack.enter_context(slow_reader(budget)) for _ in range(MANY)]
+        wait_for("all of them", lambda: fact(budget, "connections") > MANY)
+        budget.kill(signal.SIGSTOP)
+        try:
+            for peer in peers:
+                peer.socket.setblocking(False)
+                peer.socket.send(b"SET k " + b"x" * 1_390_000)
+        finally:
+            budget.kill(signal.SIGCONT)
+        wait_for("some to be ended", lambda: fact(budget, "limited-memory") > ended + MANY / 2)
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
 
 
