@@ -23,7 +23,9 @@ logger = logging.getLogger("kvd.edge")
 POSITION = b"UNWATCH\n"
 """Without a watch it is answered by the store's position."""
 GRACE = 1.0
-"""Seconds that requests wait for another upstream when one was lost."""
+"""Seconds that requests wait for another upstream when one was lost, and
+CLOCK: by which that may seem to be shorter."""
+CLOCK = 1e-3
 
 Answered = Callable[[list[bytes], Position | None, bool], None]
 """Takes the status lines that came, without their ends; the position after them, None if it is not known; and whether
@@ -144,12 +146,21 @@ class Pipe:
         lines, self._lines = self._lines, None
         if lines:
             await lines.close()
+            self._begin_grace()
         in_flight, self._in_flight = self._in_flight, deque()
         held, self._held = self._held, {}
         # Those whose replies have come are not in flight any more, and wait for the position alone.
         told = dict.fromkeys(one for some in held.values() for one in some)
         for one in (*told, *(one for one in in_flight if one not in told and one not in held)):
             one.done(one.replies, None, True)
+
+    def _begin_grace(self) -> None:
+        """Those who wait for what was in flight, for that upstream was to be left, wait for another one from now on."""
+        loop = asyncio.get_running_loop()
+        for one in self._waiting:
+            one.since = loop.time()
+        # Sums of the loop's milliseconds are not exact.
+        loop.call_later(GRACE, self._refuse_old, GRACE - CLOCK)
 
     def _refuse_old(self, grace: float = GRACE) -> None:
         """Those that have waited for a connection for too long were not sent."""
