@@ -199,6 +199,8 @@ class Connection:
             error = self._reach(Limit.MEMORY)
             self._conversation.dispatcher.drop()
             self._stop(error.code, str(error))
+            # Its place is not to be kept from others until the next round.
+            self._note()
             raise error
 
     # ---- what takes too long

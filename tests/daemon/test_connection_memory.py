@@ -313,6 +313,8 @@ def test_the_watch_that_goes_over_is_refused(small: Daemon, verb: str) -> None:
         peer.send(f"PING\n{verb} " + " ".join(f"{number:0300}*" for number in range(1024)) + "\n")
         assert peer.line() == "OK"
         assert peer.line().startswith("ERR limit ")
+        # Found: what had come of it counted on for seconds, and others were refused for it.
+        assert fact(small, "held-memory") == 0
         assert peer.is_closed()
 
 
