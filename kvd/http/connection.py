@@ -120,8 +120,10 @@ class HttpConnection:
     def kick(self) -> None:
         """End it (a `clients.Client`)."""
         self._context.complaints.kicked.write(self._peer, KICKED[1], connection=self._name)
+        is_told = self._watch is not None and self._watch.watching.active
         self._end(*KICKED)
-        if not self._watch:
+        if not is_told or self._writer.transport.get_write_buffer_size():
+            # It would take time.
             self.abort()
 
     def held(self) -> int:

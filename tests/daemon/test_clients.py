@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kvd.client import sync
@@ -17,7 +18,8 @@ from kvd.errors import Denied
 from kvd.session.clients import PAGE
 from tests.support import kvctl
 from tests.support.access import PASSWORD, users_text
-from tests.support.daemons import one_each
+from tests.support.daemons import one_each, stopped_store
+from tests.support.http_client import port_of
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
@@ -204,6 +206,42 @@ def test_who_does_not_read_is_cut_off(shared_daemon: Daemon) -> None:
         assert asking.ask(f"KICK {name}") == "OK"
         wait_for("its end", lambda: name not in clients(asking))
         asking.ask("DEL large")
+
+
+def test_a_watch_by_http_that_takes_time_is_cut_off(start_daemon: StartDaemon) -> None:
+    daemon = start_daemon("--http", "127.0.0.1:0")
+    port = port_of(daemon)
+
+    def is_gone() -> bool:
+        found = psutil.Process(daemon.pid).net_connections("tcp")
+        return not any(one.laddr.port == port and one.status != psutil.CONN_LISTEN for one in found)
+
+    def begin(asking: Peer, connection: socket.socket) -> str:
+        connection.sendall(b"GET /v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        address = [address_of(Peer(connection))]
+
+        def names() -> list[str]:
+            return [name for name, facts in clients(asking).items() if facts["address"] == address]
+
+        wait_for("its name", names)
+        return names()[0]
+
+    with daemon.connect() as asking:
+        with stopped_store(daemon), socket.create_connection(("127.0.0.1", port)) as late:
+            name = begin(asking, late)
+            wait_for("its request", lambda: clients(asking)[name]["requests"] == ["1"])
+            assert asking.ask(f"KICK {name}") == "OK"
+            wait_for("its end", is_gone)
+        with socket.create_connection(("127.0.0.1", port)) as slow:
+            name = begin(asking, slow)
+
+            def waits() -> bool:
+                asking.ask("SET k " + "v" * 100_000)
+                return int(clients(asking)[name]["held"][0]) > 100_000
+
+            wait_for("what is not read", waits)
+            assert asking.ask(f"KICK {name}") == "OK"
+            wait_for("its end", is_gone)
 
 
 def test_where_there_are_users_it_takes_the_right_admin(start_daemon: StartDaemon, tmp_path: Path) -> None:
