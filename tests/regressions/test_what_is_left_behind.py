@@ -1,5 +1,5 @@
 """What was left behind on one of the ways out: a connection of a watch that ended at once, a question to a worker that
-had just ended, who waited for a revision, an answer of a Sentinel."""
+had just ended, who waited for a revision, an answer of a Sentinel, a connection to a primary."""
 
 import asyncio
 import gc
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from kvd import group_url
 from kvd.errors import StoreLost, Unavailable
 from kvd.model import Patterns, Position
 from kvd.session import reaching
@@ -15,6 +16,10 @@ from kvd.session.carrying import Carrying
 from kvd.session.committing import Committing
 from kvd.session.reaching import Reaching
 from kvd.store.redis.connection import answer
+from kvd.store.replicated import connecting
+from kvd.store.replicated.connecting import PrimaryConnector
+from kvd.store.replicated.guard import Guard
+from kvd.store.replicated.primary import Primary
 from kvd.store.replicated.witness import Witness, ask_all
 from kvd.watch import snapshot
 from kvd.watch.catching_up import CatchingUp
@@ -164,3 +169,33 @@ async def test_who_asks_a_sentinel_and_is_cancelled(answers_first: bool) -> None
     del asking
     gc.collect()
     assert not told
+
+
+class Opened:
+    """A connection to a primary."""
+
+    is_closed = False
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_a_connection_that_is_open_when_who_opens_it_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Opened()
+    opening: asyncio.Future[None] = asyncio.Future()
+
+    async def open_by(*_: object) -> Opened:
+        await opening
+        return opened
+
+    monkeypatch.setattr(connecting, "open_by", open_by)
+    url = group_url.parse("redis+cluster://127.0.0.1:1")
+    connector = PrimaryConnector(url, Guard(ANY), attaches=True)
+    connects = asyncio.create_task(connector._open(Primary(("127.0.0.1", 1), 0, "", 0.0, False)))
+    await asyncio.sleep(0)
+    opening.set_result(None)
+    await asyncio.sleep(0)  # it is open, and who waits does not know yet
+    connects.cancel()
+    await asyncio.wait([connects])
+    assert connects.cancelled()
+    assert opened.is_closed

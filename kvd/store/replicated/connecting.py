@@ -65,11 +65,14 @@ class PrimaryConnector(Connector):
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 raise StoreLost(f"there is doubt of {primary}")
-            connection = await opening
-        finally:
-            if not opening.done():
-                opening.cancel()
-                await asyncio.wait({opening})
+        except BaseException:
+            opening.cancel()
+            await asyncio.wait({opening})
+            # Who is cancelled may be so at the moment when it is open.
+            if not (opening.cancelled() or opening.exception()):
+                await opening.result().close()
+            raise
+        connection = opening.result()
         self._guard.watch(connection, primary.address)
         return connection
 
