@@ -1,7 +1,6 @@
 """One connection, from its first byte to its end: requests one after the other, and perhaps a watch at last."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -41,6 +40,9 @@ class HttpConnection:
         self._context = routes.context
         self._reader = reader
         self._writer = writer
+        streams = writer.transport.get_protocol()
+        assert isinstance(streams, Streams)  # noqa: S101
+        self._streams = streams
         self._is_local = is_local
         self.identity = identify(writer.transport)
         self._peer, self._address = name_of(writer, self.identity), address_of(writer, self.identity)
@@ -60,7 +62,7 @@ class HttpConnection:
     async def run(self) -> None:
         """Serve until the client is gone, or has kept it waiting for too long, or until `stop`."""
         self._name = self._context.clients.add(self)
-        self._have_told(self._note)
+        self._streams.tell(self._note, self._take_note)
         try:
             while await self._serve_one():
                 self._exchange.next()
@@ -79,13 +81,8 @@ class HttpConnection:
         try:
             await Linger(self._reader, self._writer).close(amid=self._exchange.is_amid, longest=LINGER_TIME)
         finally:
-            self._have_told(None)
+            self._streams.tell(None)
             self._context.budget.forget(self)
-
-    def _have_told(self, full: Callable[[], None] | None) -> None:
-        streams = self._writer.transport.get_protocol()
-        if isinstance(streams, Streams):
-            streams.tell(full)
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""
@@ -131,13 +128,20 @@ class HttpConnection:
         if self._is_cut:
             return 0
         watched = self._watch.watching.held if self._watch else 0
-        return self._exchange.body + watched + int(self._writer.transport.get_write_buffer_size())
+        unsent = int(self._writer.transport.get_write_buffer_size())
+        return self._exchange.body + self._streams.unread + watched + unsent
 
     def end_for_memory(self) -> None:
         """Let go of all that it holds (a `budget.Holder`)."""
         self._context.limits.ended(self._peer, self._context.limits.reached(Limit.MEMORY))
         self._is_cut = True
         self.abort()
+        self._streams.forget_unread()
+
+    def _take_note(self) -> None:
+        """Input has come, perhaps of everybody."""
+        self._note()
+        self._context.budget.relieve()
 
     def _note(self) -> None:
         self._context.budget.note(self)

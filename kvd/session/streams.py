@@ -19,11 +19,30 @@ class Streams(asyncio.StreamReaderProtocol):
     is_strict = False
     is_full = False
     _full: Callable[[], None] | None = None
+    _came: Callable[[], None] | None = None
     _end: Callable[[Exception | None], None] | None = None
 
-    def tell(self, full: Callable[[], None] | None) -> None:
-        """Have somebody called when the peer reads so slowly that much waits, and when that has become less."""
-        self._full = full
+    def tell(self, full: Callable[[], None] | None, came: Callable[[], None] | None = None) -> None:
+        """Have somebody called when the peer reads so slowly that much waits, and when that has become less.
+
+        came: called when input has gone to the reader.
+        """
+        self._full, self._came = full, came
+
+    @property
+    def unread(self) -> int:
+        """Bytes that are in the reader."""
+        return len(self._buffer)
+
+    def forget_unread(self) -> None:
+        """Drop them: the connection was cut."""
+        self._buffer.clear()
+
+    @property
+    def _buffer(self) -> bytearray:
+        # Nothing else tells how much it is.
+        reader = self._stream_reader  # type: ignore[attr-defined]
+        return reader._buffer if reader else bytearray()
 
     def pause_writing(self) -> None:
         """Called by the transport."""
@@ -63,6 +82,8 @@ class Streams(asyncio.StreamReaderProtocol):
         """Called by the transport while nobody is attached."""
         self.has_early = True
         super().data_received(data)
+        if self._came:
+            self._came()
 
     def eof_received(self) -> bool | None:
         """Called by the transport."""
