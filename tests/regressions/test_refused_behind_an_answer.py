@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from kvd.errors import KvdError, Unavailable
+from kvd.errors import KvdError, StoreLost, Unavailable
 from kvd.model import TEXT, Record
 from kvd.store.redis import batching, writes
-from kvd.store.redis.connection import Connector
+from kvd.store.redis.connection import Connection, Connector
 from kvd.store.redis.parts import Parts
 from kvd.store.redis.store import Store
 from tests.support.processes import PATIENCE, Redis
@@ -109,3 +109,34 @@ async def test_who_is_given_what_a_store_has_that_is_back_may_write_to_it(
 
 async def _not(truth: Awaitable[bool]) -> bool:
     return not await truth
+
+
+async def test_a_store_that_is_found_and_lost_again_and_again_is_not_asked_without_a_pause(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: each connection that was there had the others come at once."""
+    life = 0.001
+    opened = 0
+    lost = asyncio.Event()
+    open_one = Connector.open
+
+    async def open_for_a_moment(connector: Connector) -> Connection:
+        nonlocal opened
+        connection = await open_one(connector)
+        opened += 1
+        if opened > 200:
+            lost.set()
+        asyncio.get_running_loop().call_later(life, connection.fail, StoreLost("again"))
+        return connection
+
+    async with running(redis.unix_url) as store:
+        await write(store, put(b"k"))
+        monkeypatch.setattr(Connector, "open", open_for_a_moment)
+        began = asyncio.get_running_loop().time()
+        for batcher in (store._reads, store._large, store._writes):
+            assert batcher._connection
+            batcher._connection.fail(StoreLost("at first"))
+        await asyncio.wait_for(lost.wait(), PATIENCE)
+        took = asyncio.get_running_loop().time() - began
+        monkeypatch.undo()
+        assert took > 200 / 3 * (life + batching.LEAST_PAUSE / 2)

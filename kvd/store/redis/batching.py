@@ -36,6 +36,8 @@ REPLY_TIMEOUT = 10.0
 """Seconds without a reply after which a connection is given up."""
 MOST_DEATHS = 2
 """Deaths of the store in a row under which a request was in flight before it is given up: it may be what kills it."""
+LEAST_PAUSE = 0.02
+"""Seconds between two attempts to connect, whatever is expected; half of it the first time."""
 KILLED = "the store died twice in a row while it did this; nothing was done, and it is not tried again"
 
 
@@ -120,8 +122,11 @@ class Batcher(ABC):
                 self._lost(StoreLost(f"no answer within {REPLY_TIMEOUT:.0f} s"))
             except StoreLost as lost:
                 self._lost(lost)
+            pause = backoff.next()
+            # A store may be found again and again, and lost at once.
+            await asyncio.sleep(min(pause, LEAST_PAUSE))
             with suppress(TimeoutError):
-                async with asyncio.timeout(backoff.next()):
+                async with asyncio.timeout(pause - LEAST_PAUSE):
                     await self._expected.wait()
 
     def expect(self) -> None:
@@ -274,8 +279,9 @@ class Batcher(ABC):
         self._timers.clear()
 
     def _begin_grace(self) -> None:
-        if self._giving_up:
+        if self._giving_up in self._timers:
             self._giving_up.cancel()
+            self._timers.remove(self._giving_up)
         self._giving_up = self._after(self._grace(), self._give_up_waiting)
 
     def _after(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
