@@ -125,7 +125,7 @@ LIMITED = tuple(
         "login": "Connections that were ended for taking too long to log in",
         "handshakes": "TLS handshakes that were ended for taking too long, or being too many",
         "address": "Connections that were refused, for their address had too many",
-        "requests": "Requests that were refused, for too many were in flight",
+        "requests": "Requests that were refused, for too many, or too much, were in flight",
         "patterns": "Requests that were refused for too many patterns",
         "quota": "Writes that were refused for a quota of a user's rules",
     }.items()

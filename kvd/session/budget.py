@@ -17,7 +17,7 @@ from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 
 LEAST = 4096
 """Bytes from which on a connection is counted: less is part of what any connection takes."""
-AT_ONCE = 4 * LEAST
+NOTED_BYTES = 4 * LEAST
 """Bytes of input from which on it is counted as it comes, and not only in the next round."""
 MOST_LENT = 0.5
 """The part of the budget that may be lent: what is refused for that reason must have come first."""
@@ -77,8 +77,11 @@ class Budget:
         return self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
 
     def lend(self, size: int) -> bool:
-        """Count bytes that nobody can let go of, until `give_back`; False, and they are not, if there is no room."""
-        if self._lent + size > self._limit * MOST_LENT and self._limit:
+        """Count bytes that nobody can let go of, until `give_back`; False, and they are not, if there is no room.
+
+        If nothing is lent there is, however many they are: they would never find more.
+        """
+        if self._lent and self._lent + size > self._limit * MOST_LENT and self._limit:
             return False
         self._lent += size
         self._add(size)

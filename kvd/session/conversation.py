@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kvd.errors import Usage
-from kvd.session.budget import AT_ONCE
+from kvd.session.budget import NOTED_BYTES
 from kvd.session.context import Context
 from kvd.session.dispatch import Dispatcher, Work
 from kvd.session.kept_input import READ_BYTES, KeptInput
@@ -260,7 +260,7 @@ class Conversation:
             self._answered = True
             # Also a group that is answered at once, and work that waits for nothing, takes others' time.
             self._turn += self.dispatcher.step()
-            if self.dispatcher.busy and (self._is_counted() or self._waiting.held >= AT_ONCE):
+            if self.dispatcher.busy and (self._is_counted() or self._waiting.held >= NOTED_BYTES):
                 # What is at the store is counted apart.
                 self._note()
             return True

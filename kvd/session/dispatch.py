@@ -286,7 +286,9 @@ class Dispatcher(Chunks):
     async def _work(self, verb: Verb, arguments: Any) -> None:
         self._output.status = replies.OK
         try:
-            with self._context.in_flight.alone(verb.name, self._pending_size):
+            pending = self._handlers.pending
+            size = pending.held if pending and pending.may_be_done else 0
+            with self._context.in_flight.alone(verb.name, size):
                 await WORK[verb.name](self._handlers, arguments)
         except Refusal as error:
             self._output.finish(self._refusal(error))

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 from kvd.errors import LimitReached
 from kvd.requests import AnyWrite, Simple
-from kvd.session.budget import LEAST, Budget
+from kvd.session.budget import LEAST, NOTED_BYTES, Budget
 from kvd.session.limits import Limit, Limits
 from kvd.store.api import ReadDone, WriteDone
 from kvd.wire.words import MAX_KEY
 
 COUNTED = ("COUNT", "DEL", "COMMIT")
 """Requests that count of those that are done alone."""
-FEW = LEAST // MAX_KEY
-"""Keys that together are not worth being counted."""
+FEW = NOTED_BYTES // MAX_KEY
+"""Keys whose bytes are not worth being counted: to count them takes longer than anything else here."""
 
 
 class Reading(Protocol):

@@ -5,7 +5,7 @@ from typing import Any
 
 from kvd.process.over_transport import OverTransport
 from kvd.session.background import Background
-from kvd.session.budget import AT_ONCE
+from kvd.session.budget import NOTED_BYTES
 
 READ_BYTES = 64 * 1024
 """Bytes that are looked at in one piece, and that may be kept before reading pauses."""
@@ -33,7 +33,7 @@ class KeptInput:
         if len(self.data) > READ_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        if len(self.data) >= AT_ONCE:
+        if len(self.data) >= NOTED_BYTES:
             self._note()
 
     def take(self) -> bytes:

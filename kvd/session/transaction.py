@@ -42,6 +42,11 @@ class Pending:
         """Whether it has been open for too long."""
         return self._expired is not None
 
+    @property
+    def may_be_done(self) -> bool:
+        """Whether nothing of it was refused, and it has not been open for too long."""
+        return not (self._refused or self._expired)
+
     def expire(self, error: LimitReached) -> None:
         """It has been open for too long: nothing of it will be done, and the peer is told when it next asks."""
         self._expired = error

@@ -51,9 +51,9 @@ def small(start_daemon: StartDaemon) -> Daemon:
     return start_daemon("--fsync", "no", "--connection-memory", "600KiB")
 
 
-def fact(daemon: Daemon, name: str) -> int:
+def fact(daemon: Daemon, name: str, section: str = "") -> int:
     with daemon.connect() as peer:
-        peer.send("INFO\n")
+        peer.send(f"INFO {section}".rstrip() + "\n")
         facts = dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))
         return int(facts[name])
 
@@ -313,6 +313,21 @@ def test_the_request_in_a_transaction_that_goes_over_is_refused_and_nothing_is_d
         # What has arrived and was not looked at yet counts, too.
         assert 40 < len(replies) < 70
         assert other.ask("COUNT") == "OK 0"
+
+
+def test_what_is_more_than_the_store_may_have_goes_to_it_alone(small: Daemon) -> None:
+    """Found: it was refused for ever, and told to try again."""
+    with small.connect() as peer, small.connect() as other:
+        with stopped_store(small):
+            peer.send("SET k " + "x" * 400_000 + "\n")
+            wait_for("the store to have it", lambda: fact(small, "held-memory", "clients") >= 400_000)
+            assert other.ask("SET l " + "x" * 10_000).startswith("ERR limit the store has as much to do")
+            other.send("BEGIN\nSET l " + "x" * 10_000 + "\nNONSENSE\nCOMMIT\n")
+            assert other.lines(4)[-1].startswith("ERR aborted ")
+        assert peer.line() == "OK 1"
+        assert other.ask("SET l " + "x" * 10_000) == "OK 2"
+        other.send("BEGIN\n" + "".join(f"SET l/{number} {'x' * 9000}\n" for number in range(40)) + "COMMIT\n")
+        assert other.lines(42)[-1] == "OK 42"
 
 
 @pytest.mark.parametrize("verb", ["WATCH", "SYNC", "FOLLOW -"])
