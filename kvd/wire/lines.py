@@ -31,6 +31,8 @@ _INTERRUPT = "there is a byte 0xFF, as of telnet's Ctrl-C or of UTF-16; send UTF
 NO_VERB = "the first line begins with no verb: this is another protocol (--first-line strict)"
 
 _BOM = codecs.BOM_UTF8
+_EMPTY = (b"", b"\r")
+"""Lines without anything in them."""
 
 Line = bytes | TooLong | NotAClient
 
@@ -128,14 +130,19 @@ class LineBuffer:
         interrupt = data.find(TELNET_IAC)
         *pieces, tail = _split(data if interrupt < 0 else data[:interrupt])
         items: list[Line] = []
+        done = 0
         if pieces and (self._open or self._skipping or self._first):
-            self._hold(pieces.pop(0), items)
-            self._finish(items)
-        while pieces and not (self._begun or self._ended):
-            self._hold(pieces.pop(0), items)
-            self._finish(items)
-        if pieces and not self._ended:
-            items.extend(self._whole(pieces))
+            self._complete(pieces[0], items)
+            done = 1
+        while done < len(pieces) and not (self._begun or self._ended):
+            if pieces[done] in _EMPTY:
+                items.append(b"")
+                self._number += 1
+            else:
+                self._complete(pieces[done], items)
+            done += 1
+        if done < len(pieces) and not self._ended:
+            items.extend(self._whole(pieces[done:]))
         if tail and not self._ended:
             self._hold(tail, items)
             # A stranger's line ends it all even if its LF never comes.
@@ -151,6 +158,11 @@ class LineBuffer:
         if any(len(line) > self._limit for line in lines):
             return [self._too_long() if self._exceeds_limit(line) else line for line in lines]
         return list(lines)
+
+    def _complete(self, piece: bytes, items: list[Line]) -> None:
+        """The last part of the present line has come."""
+        self._hold(piece, items)
+        self._finish(items)
 
     def _exceeds_limit(self, line: bytes) -> bool:
         return len(line) > self._limit and not is_stranger(line)

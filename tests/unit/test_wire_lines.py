@@ -1,5 +1,6 @@
 """kvd.wire.lines: the same requests however the bytes are cut, within one line's memory, and no errors but its own."""
 
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -211,3 +212,17 @@ def test_calm_input_is_split_as_python_splits_it(data: bytes) -> None:
     data = b"PING\n" + data
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")[:-1]]
     assert fed(data, limit=10**6) == lines
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_empty_lines_before_the_first_one_cost_what_others_cost(end: bytes) -> None:
+    """Found: 64 KiB of them, from each of 50 connections, kept a new one waiting for 19 s."""
+
+    def cost(first: bytes) -> float:
+        buffer = LineBuffer(1000)
+        buffer.feed(first)
+        began = time.perf_counter()
+        assert buffer.feed(end * 65536) == [b""] * 65536
+        return time.perf_counter() - began
+
+    assert min(cost(b"") for _ in range(3)) < 10 * min(cost(b"PING\n") for _ in range(3))
