@@ -196,7 +196,7 @@ def test_what_a_store_that_stands_still_has_is_counted_and_more_is_refused(kind:
     """Found: the values of as many as liked to send one, and those of whom it had ended."""
     request = WHAT_THE_STORE_HAS[kind]
     port = http_port_of(budget) if kind == "http" else budget.port
-    many = 6 * LIMIT // len(OPEN_TRANSACTION if kind == "transactions" else request)
+    many = 4 * LIMIT // len(OPEN_TRANSACTION if kind == "transactions" else request)
     ended = fact(budget, "limited-memory")
     with ExitStack() as stack, budget.connect() as other:
         peers = [stack.enter_context(slow_reader(budget, port)) for _ in range(many)]
