@@ -70,13 +70,9 @@ class Dispatcher(Chunks):
     @property
     def held(self) -> int:
         """Bytes that wait to be done, or are in a transaction that is open, or in patterns that are asked for."""
-        pending = 0 if self._is_committing else self._pending_size
-        return self.waiting.held + pending + self._handlers.asking
-
-    @property
-    def _pending_size(self) -> int:
         pending = self._handlers.pending
-        return pending.held if pending else 0
+        size = pending.held if pending and not self._is_committing else 0
+        return self.waiting.held + size + self._handlers.asking
 
     @property
     def transaction(self) -> Pending | None:

@@ -221,19 +221,26 @@ def test_what_a_store_that_stands_still_has_is_counted_and_more_is_refused(kind:
     wait_for("the store to be done", lambda: fact(budget, "held-memory") == 0)
 
 
+@contextmanager
+def many_at_a_store_that_stands_still(daemon: Daemon, ask: Callable[[Peer], None]) -> Iterator[list[Peer]]:
+    """Those who have asked it meanwhile, when it goes on."""
+    with growing_less_than(3 * LIMIT, daemon), ExitStack() as stack, daemon.connect() as other:
+        peers = [stack.enter_context(slow_reader(daemon)) for _ in range(MANY)]
+        with stopped_store(daemon):
+            for peer in peers:
+                with suppress(ConnectionError):
+                    ask(peer)
+                assert other.ask("PING") == "OK"
+        yield peers
+
+
 @pytest.mark.parametrize("asking", ["WATCH", "SYNC", "FOLLOW -", "RESUME {}", "CHANGES {}"])
 def test_patterns_count_while_a_store_that_stands_still_is_waited_for(asking: str, budget: Daemon) -> None:
     """Found: they counted once the watch was begun, those of CHANGES never, and those of who was ended stayed."""
     with budget.connect() as peer:
         position = f"0@{peer.ask('UNWATCH').split('@')[1]}"
     ended = fact(budget, "limited-memory")
-    with growing_less_than(3 * LIMIT, budget), ExitStack() as stack, budget.connect() as other:
-        peers = [stack.enter_context(slow_reader(budget)) for _ in range(MANY)]
-        with stopped_store(budget):
-            for peer in peers:
-                with suppress(ConnectionError):
-                    patterns(peer, asking.format(position))
-                assert other.ask("PING") == "OK"
+    with many_at_a_store_that_stands_still(budget, lambda peer: patterns(peer, asking.format(position))) as peers:
         wait_for("all to be answered or ended", lambda: answered(peers) == MANY)
         assert fact(budget, "limited-memory") > ended + MANY / 2
         wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
@@ -243,13 +250,7 @@ def test_patterns_count_while_a_store_that_stands_still_is_waited_for(asking: st
 def test_short_lines_that_wait_for_a_store_that_stands_still_are_counted_as_they_come(budget: Daemon) -> None:
     """Found: in the next seconds they were not, and take ten times the bytes that were sent."""
     ended = fact(budget, "limited-memory")
-    with growing_less_than(3 * LIMIT, budget), ExitStack() as stack, budget.connect() as other:
-        peers = [stack.enter_context(slow_reader(budget)) for _ in range(MANY)]
-        with stopped_store(budget):
-            for peer in peers:
-                with suppress(ConnectionError):
-                    peer.send("GET k\n" * 10_000)
-                assert other.ask("PING") == "OK"
+    with many_at_a_store_that_stands_still(budget, lambda peer: peer.send("GET k\n" * 10_000)):
         assert fact(budget, "limited-memory") > ended + MANY / 2
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
 
