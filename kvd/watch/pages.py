@@ -9,7 +9,9 @@ from kvd.watch.hub import Hub
 from kvd.watch.rendering import pair
 
 KEPT_BYTES = 2 * 1024 * 1024
-"""Bytes of lines of the latest pages that are kept, for copies that follow close on each other."""
+"""Bytes of the latest pages that are kept, for copies that follow close on each other."""
+PAGE_BYTES = 500
+"""Memory of a page that is kept beyond its lines and the keys that name it, of which a pattern of no keys has all."""
 KEPT_CHANGES = 2000
 """Changes after which a page is read anew: each that is of one of its keys has to be sent, too."""
 
@@ -39,6 +41,8 @@ class Pages:
         self._reading: dict[_Name, asyncio.Task[Page]] = {}
         # The oldest first.
         self._kept: dict[_Name, Page] = {}
+        # Bytes that they take.
+        self._size = 0
         self._users = 0
 
     def join(self) -> None:
@@ -50,6 +54,7 @@ class Pages:
         self._users -= 1
         if not self._users:
             self._kept.clear()
+            self._size = 0
 
     async def get(self, pattern: bytes, after: bytes, form: Form = PLAIN) -> Page:
         """The page of a pattern's keys after one.  What happened since its position, the change index knows.
@@ -96,6 +101,18 @@ class Pages:
         return Page(position, b"".join(lines), last)
 
     def _keep(self, name: _Name, page: Page) -> None:
+        self._drop(name)
         self._kept[name] = page
-        while sum([len(kept.lines) for kept in self._kept.values()]) > KEPT_BYTES and len(self._kept) > 1:
-            del self._kept[next(iter(self._kept))]
+        self._size += _cost(name, page)
+        while self._size > KEPT_BYTES and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: _Name) -> None:
+        """Keep the page of a name no longer, if it is kept."""
+        if page := self._kept.pop(name, None):
+            self._size -= _cost(name, page)
+
+
+def _cost(name: _Name, page: Page) -> int:
+    pattern, after, _ = name
+    return len(pattern) + len(after) + len(page.lines) + len(page.last) + PAGE_BYTES

@@ -6,7 +6,12 @@ from kvd.model import Form
 
 MOST_BYTES = 1024 * 1024
 """Bytes of steps that are kept."""
-
+PORTION_BYTES = 600
+"""Memory of a step beyond its lines and what follows, and
+PATTERN_BYTES: of each pattern of its name beyond its own bytes, and
+REVISION_BYTES: of each revision that is still to come."""
+PATTERN_BYTES = 48
+REVISION_BYTES = 48
 
 Name = tuple[tuple[bytes, ...], int] | tuple[tuple[bytes, ...], int, Form, int]
 """What is watched, and the revision up to which everything was sent; of a form other than PLAIN also the form, and
@@ -40,7 +45,7 @@ class Portions:
 
     def add(self, name: Name, portion: Portion) -> None:
         """Keep it for others, if it is not too large."""
-        size = len(portion.lines)
+        size = _cost(name, portion)
         if size > MOST_BYTES:
             return
         if self._size + size > MOST_BYTES:
@@ -53,3 +58,9 @@ class Portions:
         if self._kept:
             self._kept.clear()
             self._size = 0
+
+
+def _cost(name: Name, portion: Portion) -> int:
+    words = name[0]
+    named = sum(map(len, words)) + PATTERN_BYTES * len(words)
+    return len(portion.lines) + named + REVISION_BYTES * len(portion.coming) + PORTION_BYTES

@@ -1,86 +1,42 @@
 """One budget of memory for what all connections hold: who holds the most is ended, and nobody else notices."""
 
-import re
 import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
-import psutil
 import pytest
 
-from kvd.settings import MIB
 from tests.support.daemons import one_each, stopped_store
+from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
 from tests.support.http_client import port_of as http_port_of
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, StartDaemon, wait_for
 
 HTTP = ["--http", "127.0.0.1:0", "--http-write"]
-LIMIT = 8 * MIB
 CROWD = 40
 """Connections that would hold some five times as much."""
 MANY = 100
 """That would hold some four times as much, or twelve."""
-FEW_BYTES = 4096
-"""Of a socket's buffer: its peer has soon read enough."""
 OPEN_TRANSACTION = b"BEGIN\n" + b"".join(b"SET k/%d %b\n" % (number, b"x" * 8000) for number in range(128))
 
 
 @pytest.fixture(scope="module")
 def budget(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon whose connections may hold LIMIT."""
-    daemon = Daemon(
-        tmp_path_factory.mktemp("budget") / "data",
-        ["--fsync", "no", "--read-cache", "0", "--connection-memory", f"{LIMIT}", *HTTP],
-    )
-    daemon.start()
-    with daemon.connect() as peer:
-        peer.ask("SET large " + "x" * 4000)
-        for number in range(50):
-            peer.ask(f"SET s/{number} " + "x" * 100_000)
-    yield daemon
-    daemon.stop()
-    assert "Traceback" not in daemon.log
+    with budget_of(LIMIT, tmp_path_factory.mktemp("budget"), *HTTP) as daemon:
+        with daemon.connect() as peer:
+            peer.ask("SET large " + "x" * 4000)
+            for number in range(50):
+                peer.ask(f"SET s/{number} " + "x" * 100_000)
+        yield daemon
 
 
 @pytest.fixture
 def small(start_daemon: StartDaemon) -> Daemon:
     """A daemon whose connections may hold 600 KiB together."""
     return start_daemon("--fsync", "no", "--connection-memory", "600KiB")
-
-
-def fact(daemon: Daemon, name: str, section: str = "") -> int:
-    with daemon.connect() as peer:
-        peer.send(f"INFO {section}".rstrip() + "\n")
-        facts = dict(line.split(" ", 2)[1:] for line in iter(peer.line, "OK"))
-        return int(facts[name])
-
-
-@contextmanager
-def growing_less_than(size: int, daemon: Daemon) -> Iterator[None]:
-    """Not even for a moment."""
-    process = Path(f"/proc/{daemon.pid}")
-    before = psutil.Process(daemon.pid).memory_info().rss
-    (process / "clear_refs").write_text("5")  # the peak begins anew
-    yield
-    peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
-    assert peak
-    assert int(peak[1]) * 1024 - before < size
-
-
-@contextmanager
-def slow_reader(daemon: Daemon, port: int = 0) -> Iterator[Peer]:
-    """A connection whose kernel takes little for it.  port: unless it is the first one."""
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW_BYTES)
-        connection.connect(("127.0.0.1", port or daemon.port))
-        peer = Peer(connection)
-        try:
-            yield peer
-        finally:
-            peer.close()
 
 
 def half_a_line(peer: Peer) -> None:
