@@ -16,6 +16,7 @@ deleting      DEL of a range, piece by piece
 transaction   the writes between BEGIN and COMMIT
 committing    COMMIT
 output        what goes to the peer: replies in order, pushed lines between them, bounded
+unsent        what a transport keeps of what it was given
 linger        the end, without a loss of what the peer has not read yet
 connection    one connection from its first byte to its end
 

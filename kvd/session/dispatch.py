@@ -223,6 +223,8 @@ class Dispatcher(Chunks):
                 verbs, keys = verbs[1:], keys[1:]
                 count = self._readable(keys)
                 if count:
+                    # Nor may it wait here for what is asked next: nothing that is only collected is counted.
+                    await self._output.flush_if_full()
                     count = self._reply_reads(verbs[:count], *await self._found(verbs[:count], keys[:count]))
                     verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:

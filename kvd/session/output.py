@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from kvd.errors import Refusal
+from kvd.session.unsent import PIECE_BYTES, Unsent
 from kvd.wire import replies
 
 FLUSH_BYTES = 64 * 1024
@@ -33,6 +34,7 @@ class Output:
         self.status = b""
         self._writer = writer
         self._transport = writer.transport
+        self._unsent = Unsent(writer.transport)
         self._push_limit = push_limit
         self._grown = grown
         self._replies: list[bytes] = []
@@ -69,6 +71,8 @@ class Output:
             self._sent[0] += self._size
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
+            if self._size > PIECE_BYTES:
+                self._unsent.add(self._size)
             self._size = 0
 
     @property
@@ -77,7 +81,7 @@ class Output:
 
         Of a reply of many parts that from which they were made is kept, too.
         """
-        waiting = self._size + int(self._transport.get_write_buffer_size())
+        waiting = self._size + self._unsent.held
         return 2 * waiting if self._held else waiting
 
     @property
@@ -94,6 +98,8 @@ class Output:
         if not self._transport.is_closing():
             self._sent[0] += len(data)
             self._transport.write(data)
+            if len(data) > PIECE_BYTES:
+                self._unsent.add(len(data))
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
@@ -149,12 +155,13 @@ class Output:
         if self._held:
             return False
         waiting = transport.get_write_buffer_size()
-        if waiting > PUSH_ALLOWANCE:
-            if waiting + len(data) > self._push_limit:
-                return False
-            self._grown()
+        if waiting > PUSH_ALLOWANCE and waiting + len(data) > self._push_limit:
+            return False
         self._sent[0] += len(data)
-        self._transport.write(data)
+        transport.write(data)
+        if waiting > PUSH_ALLOWANCE or len(data) > PIECE_BYTES:
+            self._unsent.add(len(data))
+            self._grown()
         return True
 
     def push_last(self, line: bytes) -> None:

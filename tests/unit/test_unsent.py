@@ -1,0 +1,80 @@
+"""kvd.session.unsent: a piece of which anything is left is kept whole."""
+
+from asyncio import BaseTransport
+
+import pytest
+
+from kvd.session.unsent import PIECE_BYTES, Unsent
+
+PIECE = PIECE_BYTES + 1
+
+
+class Waiting(BaseTransport):
+    """Of which some bytes have not been sent."""
+
+    size = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+
+@pytest.fixture
+def transport() -> Waiting:
+    return Waiting()
+
+
+def written(transport: Waiting, unsent: Unsent, size: int, sent: int = 0) -> None:
+    transport.size += size - sent
+    unsent.add(size)
+
+
+def test_what_was_sent_at_once_is_not_kept(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    written(transport, unsent, PIECE, PIECE)
+    assert unsent.held == 0
+
+
+def test_a_piece_is_kept_whole_until_all_of_it_is_sent(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    written(transport, unsent, PIECE, 1)
+    assert unsent.held == PIECE
+    transport.size = 1
+    assert unsent.held == PIECE
+    transport.size = 0
+    assert unsent.held == 0
+
+
+def test_a_piece_that_is_sent_is_not_kept_for_those_after_it(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    written(transport, unsent, 3 * PIECE, PIECE)
+    written(transport, unsent, PIECE)
+    assert unsent.held == 4 * PIECE
+    transport.size = PIECE
+    assert unsent.held == PIECE
+    transport.size += 2 * PIECE
+    unsent.add(2 * PIECE)
+    transport.size = 1
+    assert unsent.held == 2 * PIECE
+
+
+def test_a_later_piece_does_not_bring_back_one_that_is_sent(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    written(transport, unsent, 8 * PIECE, 1)
+    transport.size = 0
+    written(transport, unsent, PIECE)
+    assert unsent.held == PIECE
+
+
+def test_small_pieces_count_together(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    for _ in range(1000):
+        written(transport, unsent, 100)
+    assert 100_000 <= unsent.held < 100_000 + PIECE
+    transport.size = 50
+    assert 50 <= unsent.held <= PIECE
+
+
+def test_what_was_never_told_counts_as_it_waits(transport: Waiting) -> None:
+    unsent = Unsent(transport)
+    transport.size = 3
+    assert unsent.held == 3
