@@ -214,8 +214,8 @@ class HttpConnection:
     async def _send_events(self, request: Request) -> bool:
         """Send changes until the client is gone, or the watch ends.  Raises refusals, before anything is sent."""
         output = EventOutput(
-            self._writer, self._context.push_limit, self._note, self._context.requests.sent, self._head_of_events,
-            self._exchange.piece,
+            self._writer, self._context.push_limit, self._note, self._context.requests.sent,
+            self._context.budget.has_room, self._head_of_events, self._exchange.piece,
         )  # fmt: skip
         self._watch = watch = EventWatch(self._context, request, self._visitor, output, self._tell_of_watch)
         try:

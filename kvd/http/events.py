@@ -68,11 +68,12 @@ class EventOutput(Output):
 
     def __init__(
         self, writer: asyncio.StreamWriter, limit: int, grown: Callable[[], None], sent: memoryview,
-        head: Callable[[], bytes], frame: Callable[[bytes], bytes],
+        has_room: Callable[[int], bool], head: Callable[[], bytes], frame: Callable[[bytes], bytes],
     ) -> None:  # fmt: skip
-        """limit, grown, sent: as of Output.  head: gives what comes before the body.  frame: makes a piece of the body
-        of some bytes."""
-        super().__init__(writer, limit, grown, sent)
+        """limit, grown, sent, has_room: as of Output.  head: gives what comes before the body.  frame: makes a piece of
+        the body of some bytes."""
+        super().__init__(writer, limit, grown, sent, has_room)
+        self.copies = True
         self._head = head
         self._frame = frame
         self.ended = asyncio.Event()

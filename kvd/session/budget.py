@@ -72,9 +72,13 @@ class Budget:
 
     def exceeds(self, holder: Holder, more: int) -> bool:
         """Whether a connection would be ended, if it held so many bytes more."""
-        if self._total + more <= self._limit or not self._limit:
+        if self.has_room(more):
             return False
         return self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
+
+    def has_room(self, more: int) -> bool:
+        """Whether there is room for so many bytes more, whoever holds them."""
+        return self._total + more <= self._limit or not self._limit
 
     def lend(self, size: int) -> bool:
         """Count bytes that nobody can let go of, until `give_back`; False, and they are not, if there is no room.

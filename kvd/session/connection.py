@@ -43,7 +43,9 @@ class Connection:
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
-        self._output = Output(writer, context.push_limit, self._note, context.requests.sent)
+        self._output = Output(
+            writer, context.push_limit, self._note, context.requests.sent, context.budget.has_room
+        )  # fmt: skip
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
             self._output, context.push_limit, self._tell_of_watch, context.elsewhere,

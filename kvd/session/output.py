@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from kvd.errors import Refusal
+from kvd.process.over_transport import OverTransport
 from kvd.session.unsent import PIECE_BYTES, Unsent
 from kvd.wire import replies
 
@@ -24,11 +25,13 @@ class Output:
     """
 
     def __init__(
-        self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None], sent: memoryview
-    ) -> None:
+        self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None], sent: memoryview,
+        has_room: Callable[[int], bool],
+    ) -> None:  # fmt: skip
         """push_limit: int, bytes that may wait in the socket for pushed lines to be added.
 
-        grown: called when more waits than PUSH_ALLOWANCE.  sent: where bytes are counted.
+        grown: called when more waits than PUSH_ALLOWANCE.  sent: where bytes are counted.  has_room: whether all
+        connections together may hold so many more.
         """
         self._sent = sent
         self.status = b""
@@ -37,6 +40,9 @@ class Output:
         self._unsent = Unsent(writer.transport)
         self._push_limit = push_limit
         self._grown = grown
+        self._has_room = has_room
+        # Whether what is sent is made anew for this peer: else many share one copy of a pushed line.
+        self.copies = isinstance(self._transport, OverTransport)
         self._replies: list[bytes] = []
         self._size = 0
         self._held = False
@@ -163,6 +169,15 @@ class Output:
             self._unsent.add(len(data))
             self._grown()
         return True
+
+    def push_copy(self, data: bytes, *, may_wait: bool) -> bool:
+        """The same for lines of which no other peer has this copy.
+
+        may_wait: whether they can come later.  Large ones do where there is no room for them: many watchers would have
+        them before any of those who do not read could be ended.
+        """
+        is_large = self._transport.get_write_buffer_size() + len(data) > PUSH_ALLOWANCE
+        return not (may_wait and is_large and not self._has_room(len(data))) and self.push(data)
 
     def push_last(self, line: bytes) -> None:
         """Send a watch's last line, however much waits already."""

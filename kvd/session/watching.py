@@ -163,7 +163,8 @@ class Watching:
         self._permit, self._size = permit, memory_of(permit.patterns)
         self._watcher = Watcher(
             Patterns(permit.patterns),
-            self._output.push,
+            # Of several patterns, too, lines are joined for each.
+            self._push_copy if self._output.copies or len(permit.patterns) > 1 else self._output.push,
             self._set_aside,
             self._wait,
             self._ended,
@@ -259,6 +260,9 @@ class Watching:
             self._joined = False
             self._log.leave()
             raise Unavailable("the store is unreachable; the watch was not begun; try again") from None
+
+    def _push_copy(self, data: bytes) -> bool:
+        return self._output.push_copy(data, may_wait=self._watcher is not None and self._watcher.live)
 
     def _set_aside(self) -> None:
         """The watcher has to catch up."""
