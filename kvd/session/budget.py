@@ -74,7 +74,10 @@ class Budget:
         """Whether a connection would be ended, if it held so many bytes more."""
         if self.has_room(more):
             return False
-        return self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
+        # Peers may have read meanwhile, which nobody tells of what little was left of a large reply.
+        for one in list(self._held):
+            self.note(one)
+        return not self.has_room(more) and self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
 
     def has_room(self, more: int) -> bool:
         """Whether there is room for so many bytes more, whoever holds them."""

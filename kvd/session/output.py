@@ -30,8 +30,8 @@ class Output:
     ) -> None:  # fmt: skip
         """push_limit: int, bytes that may wait in the socket for pushed lines to be added.
 
-        grown: called when more waits than PUSH_ALLOWANCE.  sent: where bytes are counted.  has_room: whether all
-        connections together may hold so many more.
+        grown: called when more waits than PUSH_ALLOWANCE, or anything of a large piece.  sent: where bytes are counted.
+        has_room: whether all connections together may hold so many more.
         """
         self._sent = sent
         self.status = b""
@@ -77,9 +77,9 @@ class Output:
             self._sent[0] += self._size
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
-            if self._size > PIECE_BYTES:
-                self._unsent.add(self._size)
-            self._size = 0
+            size, self._size = self._size, 0
+            if size > PIECE_BYTES:
+                self._keep(size)
 
     @property
     def held(self) -> int:
@@ -105,7 +105,12 @@ class Output:
             self._sent[0] += len(data)
             self._transport.write(data)
             if len(data) > PIECE_BYTES:
-                self._unsent.add(len(data))
+                self._keep(len(data))
+
+    def _keep(self, size: int) -> None:
+        """A piece was written which the transport may keep for long, however little of it is left."""
+        self._unsent.add(size)
+        self._grown()
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
@@ -166,8 +171,7 @@ class Output:
         self._sent[0] += len(data)
         transport.write(data)
         if waiting > PUSH_ALLOWANCE or len(data) > PIECE_BYTES:
-            self._unsent.add(len(data))
-            self._grown()
+            self._keep(len(data))
         return True
 
     def push_copy(self, data: bytes, *, may_wait: bool) -> bool:

@@ -1,9 +1,12 @@
 """kvd.session.unsent: a piece of which anything is left is kept whole."""
 
 from asyncio import BaseTransport
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from kvd.session.output import Output
 from kvd.session.unsent import PIECE_BYTES, Unsent
 
 PIECE = PIECE_BYTES + 1
@@ -16,6 +19,13 @@ class Waiting(BaseTransport):
 
     def get_write_buffer_size(self) -> int:
         return self.size
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        assert data
+        self.size = 1  # the kernel has the rest
 
 
 @pytest.fixture
@@ -78,3 +88,18 @@ def test_what_was_never_told_counts_as_it_waits(transport: Waiting) -> None:
     unsent = Unsent(transport)
     transport.size = 3
     assert unsent.held == 3
+
+
+@pytest.mark.parametrize("way", ["reply", "send", "push"])
+def test_a_large_piece_of_which_a_byte_is_left_is_told_of_at_once(way: str, transport: Waiting) -> None:
+    """Found: as little was left, nobody was told, and it counted in the next round."""
+    told: list[int] = []
+    writer = cast(Any, SimpleNamespace(transport=transport))
+    sent = memoryview(bytearray(8)).cast("q")
+    output = Output(writer, 2 * PIECE, lambda: told.append(output.held), sent, lambda _: True)
+    getattr(output, way)(b"x" * PIECE)
+    output.write()
+    assert told == [PIECE]
+    getattr(output, way)(b"x")
+    output.write()
+    assert told == [PIECE]
