@@ -47,7 +47,9 @@ class Reading:
         feed, freshness, now = self.feed, self._freshness, time.monotonic
 
         def kept(key: bytes) -> Record | None:
-            return feed.copy.get(key) if now() < freshness.until else None
+            record = feed.copy.get(key) if now() < freshness.until else None
+            # A large one is sent by and by: all may ask for it at once.
+            return None if record and len(record.value) > LARGE else record
 
         return kept
 
@@ -78,11 +80,18 @@ class Reading:
         self.read_then(keys, done, fetch=fetch)
 
     def found(self, keys: Sequence[bytes], *, fetch: bool) -> list[Record | None]:
-        """The records of keys.  fetch: also of large values.  Raises Unavailable."""
+        """The records of keys.  fetch: also of large values, or of many.  Raises Unavailable."""
         records = [*map(self._copy.get, keys)]
         if fetch:
             return records
-        return [record._replace(large=True) if record and len(record.value) > LARGE else record for record in records]
+        found: list[Record | None] = []
+        left = self.batch_bytes
+        for record in records:
+            size = len(record.value) if record else 0
+            left -= size
+            # What goes over a batch is sent by and by, as large values are.
+            found.append(record._replace(large=True) if record and (size > LARGE or left < 0) else record)
+        return found
 
     def lacks(self, keys: Sequence[bytes], revision: int) -> bool:
         """Whether the copy has none of some keys as they were at a revision."""

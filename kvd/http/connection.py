@@ -215,7 +215,7 @@ class HttpConnection:
         """Send changes until the client is gone, or the watch ends.  Raises refusals, before anything is sent."""
         output = EventOutput(
             self._writer, self._context.push_limit, self._note, self._context.requests.sent,
-            self._context.budget.has_room, self._head_of_events, self._exchange.piece,
+            self._context.budget, self._head_of_events, self._exchange.piece,
         )  # fmt: skip
         self._watch = watch = EventWatch(self._context, request, self._visitor, output, self._tell_of_watch)
         try:

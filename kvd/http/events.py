@@ -15,6 +15,7 @@ from kvd.http.taking import Taking
 from kvd.http.visitor import Visitor
 from kvd.model import PLAIN, Form, Position
 from kvd.requests import Resume, Watch
+from kvd.session.budget import Budget
 from kvd.session.context import Context
 from kvd.session.limits import Limit
 from kvd.session.output import Output
@@ -68,11 +69,11 @@ class EventOutput(Output):
 
     def __init__(
         self, writer: asyncio.StreamWriter, limit: int, grown: Callable[[], None], sent: memoryview,
-        has_room: Callable[[int], bool], head: Callable[[], bytes], frame: Callable[[bytes], bytes],
+        budget: Budget, head: Callable[[], bytes], frame: Callable[[bytes], bytes],
     ) -> None:  # fmt: skip
-        """limit, grown, sent, has_room: as of Output.  head: gives what comes before the body.  frame: makes a piece of
+        """limit, grown, sent, budget: as of Output.  head: gives what comes before the body.  frame: makes a piece of
         the body of some bytes."""
-        super().__init__(writer, limit, grown, sent, has_room)
+        super().__init__(writer, limit, grown, sent, budget)
         self.copies = True
         self._head = head
         self._frame = frame

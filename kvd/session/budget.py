@@ -22,6 +22,9 @@ NOTED_BYTES = 4 * LEAST
 MOST_LENT = 0.5
 """The part of the budget that may be lent: what is refused for that reason must have come first."""
 
+MOST_FREED = 0.125
+"""The part of the budget that may be let go of in one turn of the loop before what is large waits for the next one."""
+
 
 class Holder(Protocol):
     """A connection.  Compared by identity."""
@@ -47,6 +50,8 @@ class Budget:
         # Of those who were ended, since what they held was given back to the system: a crowd that is ended one by one
         # within a moment leaves it in pieces, which the next ones find no use for.
         self._freed = 0
+        # The same of this turn of the loop: what their transports have is freed at its end.
+        self._freed_now = 0
         self._called = False
 
     def __contains__(self, holder: Holder) -> bool:
@@ -65,6 +70,11 @@ class Budget:
         """
         if self._called:
             self._end_some()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much is let go of in this turn of the loop that what is large should wait for the next one."""
+        return self._freed_now > self._limit * MOST_FREED
 
     def forget(self, holder: Holder) -> None:
         """It is gone."""
@@ -131,8 +141,14 @@ class Budget:
     def _free(self, size: int) -> None:
         before, enough = self._freed, min(self._limit // 4, SPARE_BYTES)
         self._freed += size
+        if not self._freed_now:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        self._freed_now += size
         if before < enough <= self._freed:
             asyncio.get_running_loop().call_soon(self._give_back_freed)
+
+    def _begin_turn(self) -> None:
+        self._freed_now = 0
 
     def _give_back_freed(self) -> None:
         self._freed = 0

@@ -91,7 +91,7 @@ class Chunks:
 
     def _shortcut_reads(self, reader: Reader, chunk: bytes) -> bool:
         verb = reader.verb
-        if chunk.count(b"\n") > self._most:
+        if chunk.count(b"\n") > self._most or self._context.budget.is_crowded:
             return False
         keys = self._reads(chunk[: reader.begin], chunk)
         if keys is None:

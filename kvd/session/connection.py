@@ -43,9 +43,7 @@ class Connection:
         streams = writer.transport.get_protocol()
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
-        self._output = Output(
-            writer, context.push_limit, self._note, context.requests.sent, context.budget.has_room
-        )  # fmt: skip
+        self._output = Output(writer, context.push_limit, self._note, context.requests.sent, context.budget)
         self._watching = Watching(
             context.store, context.follower, context.hub, context.catching_up, context.copying, context.timer,
             self._output, context.push_limit, self._tell_of_watch, context.elsewhere,
@@ -259,4 +257,5 @@ class Connection:
         """End it at once, and let go of all that it holds."""
         self._is_cut = True
         self._conversation.drop()
+        self._output.forget()
         self.abort()

@@ -45,7 +45,6 @@ class Conversation:
         """writer: over a transport whose protocol is a `Streams`.
 
         note: called when more is held than before, or less.  is_counted: whether the budget counts what is held.
-
         gives_way: whether the requests of others come first.
         """
         self._reader = reader
@@ -54,15 +53,12 @@ class Conversation:
         assert isinstance(streams, Streams)  # noqa: S101
         self._streams = streams
         self._output = output
-        self._note = note
-        self._is_counted = is_counted
-        self._gives_way = gives_way
-        self._received = context.requests.received
+        self._note, self._is_counted, self._gives_way = note, is_counted, gives_way
+        self._received, self._relieve = context.requests.received, context.budget.relieve
         self.lines = LineBuffer(context.max_line, is_verb if streams.is_strict else None)
         self.dispatcher = make_dispatcher(self._go_on, self._answer)
         self._shortcut = self.dispatcher.shortcut
         self._waiting = self.dispatcher.waiting
-        self._relieve = context.budget.relieve
         self._kept = KeptInput(self._transport, note, context.background)
         # What the task is to do next; it is busy with it until it is None again.
         self._work: Work | None = None
@@ -173,6 +169,9 @@ class Conversation:
         self._received[0] += len(data)
         if self._idle and not self._streams.is_full and self._shortcut(data):
             self._idle = not self.dispatcher.busy
+            if self._streams.is_full:
+                # Others may have as large replies in the same turn of the loop.
+                self._relieve()
             return
         self._idle = False
         if len(data) > READ_BYTES or self.is_busy() or self._kept.data or self._waiting.has_more():
@@ -222,13 +221,13 @@ class Conversation:
         self._pumping = True
         try:
             while not (self.dispatcher.busy or self._work or self._yielding or self.is_over or self._error):
-                if self._turn >= TURN_LINES:
-                    self._yielding = True
-                    asyncio.get_running_loop().call_soon(self._take_turn)
-                elif self._answered and self._output.is_full() and not self.dispatcher.quitting:
+                if self._answered and self._output.is_full() and not self.dispatcher.quitting:
                     # A peer that has quit may have more to send before it reads.
                     self._call(self._output.flush)
                     self._answered = False
+                elif self._turn >= TURN_LINES:
+                    self._yielding = True
+                    asyncio.get_running_loop().call_soon(self._take_turn)
                 elif not self._step():
                     break
         except Exception as error:  # the task raises it

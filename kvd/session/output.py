@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from kvd.errors import Refusal
 from kvd.process.over_transport import OverTransport
+from kvd.session.budget import Budget
 from kvd.session.unsent import PIECE_BYTES, Unsent
 from kvd.wire import replies
 
@@ -26,12 +27,12 @@ class Output:
 
     def __init__(
         self, writer: asyncio.StreamWriter, push_limit: int, grown: Callable[[], None], sent: memoryview,
-        has_room: Callable[[int], bool],
+        budget: Budget,
     ) -> None:  # fmt: skip
         """push_limit: int, bytes that may wait in the socket for pushed lines to be added.
 
         grown: called when more waits than PUSH_ALLOWANCE, or anything of a large piece.  sent: where bytes are counted.
-        has_room: whether all connections together may hold so many more.
+        budget: of all connections, many of which may have large replies in the same turn of the loop.
         """
         self._sent = sent
         self.status = b""
@@ -40,7 +41,7 @@ class Output:
         self._unsent = Unsent(writer.transport)
         self._push_limit = push_limit
         self._grown = grown
-        self._has_room = has_room
+        self._budget = budget
         # Whether what is sent is made anew for this peer: else many share one copy of a pushed line.
         self.copies = isinstance(self._transport, OverTransport)
         self._replies: list[bytes] = []
@@ -114,10 +115,16 @@ class Output:
 
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
+        while self._budget.is_crowded:
+            # What the transport has is not let go of at once.
+            self._grown()
+            self._budget.relieve()
+            await asyncio.sleep(0)
         self.write()
         if self._transport.get_write_buffer_size() > PUSH_ALLOWANCE:
             # It may wait for long, and with it what it was made from.
             self._grown()
+            self._budget.relieve()
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:
@@ -181,7 +188,7 @@ class Output:
         them before any of those who do not read could be ended.
         """
         is_large = self._transport.get_write_buffer_size() + len(data) > PUSH_ALLOWANCE
-        return not (may_wait and is_large and not self._has_room(len(data))) and self.push(data)
+        return not (may_wait and is_large and not self._budget.has_room(len(data))) and self.push(data)
 
     def push_last(self, line: bytes) -> None:
         """Send a watch's last line, however much waits already."""

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from kvd.counts import Counts
+from kvd.session.budget import Budget
 from kvd.session.output import Output
 from kvd.session.unsent import PIECE_BYTES, Unsent
 
@@ -96,7 +98,7 @@ def test_a_large_piece_of_which_a_byte_is_left_is_told_of_at_once(way: str, tran
     told: list[int] = []
     writer = cast(Any, SimpleNamespace(transport=transport))
     sent = memoryview(bytearray(8)).cast("q")
-    output = Output(writer, 2 * PIECE, lambda: told.append(output.held), sent, lambda _: True)
+    output = Output(writer, 2 * PIECE, lambda: told.append(output.held), sent, Budget(0, Counts()))
     getattr(output, way)(b"x" * PIECE)
     output.write()
     assert told == [PIECE]

@@ -1,0 +1,53 @@
+"""The connections' memory of an edge, which answers from its copy at once: everybody in the same turn of the loop."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from kvd.edge.reading import LARGE
+from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
+from tests.support.processes import Daemon, StartDaemon, wait_for
+
+MANY = 200
+KEYS = 512
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon on a store, with keys."""
+    with budget_of(0, tmp_path_factory.mktemp("root")) as daemon:
+        with daemon.connect() as peer:
+            peer.send("SET huge " + "x" * 1_000_000 + "\n")
+            peer.send("".join(f"SET k/{number} {'x' * LARGE}\n" for number in range(KEYS)))
+            assert peer.lines(KEYS + 1)[-1] == f"OK {KEYS + 1}"
+        yield daemon
+
+
+@pytest.fixture
+def edge(root: Daemon, start_daemon: StartDaemon) -> Daemon:
+    """An edge of it, whose connections may hold LIMIT."""
+    return start_daemon("--follow", root.addr, "--connection-memory", f"{LIMIT}")
+
+
+READS = {
+    "many": "".join(f"GET k/{number}\n" for number in range(KEYS)),
+    "many, one by one": "".join(f"gets k/{number}\n" for number in range(KEYS)),
+    "a large one": "GET huge\n" * 6,
+    "large ones": "gets huge\n" * 6,
+    "a listing": "LIST k*\n" * 2,
+}
+
+
+@pytest.mark.parametrize("kind", READS)
+def test_replies_that_all_have_at_once_are_counted_as_they_come(kind: str, edge: Daemon) -> None:
+    """Found: those of all of them were in memory before any was counted, some megabytes each."""
+    with growing_less_than(5 * LIMIT, edge), ExitStack() as stack, edge.connect() as other:
+        peers = [stack.enter_context(slow_reader(edge)) for _ in range(MANY)]
+        wait_for("all of them", lambda: fact(edge, "connections") > MANY)
+        for peer in peers:
+            peer.send(READS[kind])
+        wait_for("most to be ended", lambda: fact(edge, "limited-memory") > MANY / 2)
+        wait_for("the budget", lambda: fact(edge, "held-memory") <= LIMIT)
+        assert other.ask("PING") == "OK"
+    wait_for("the connections' end", lambda: fact(edge, "held-memory") == 0)
