@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.processes import ROOT
 
-BY_DEFAULT = ["install", "check", "tests", "other-python", "speed"]
+BY_DEFAULT = ["install", "check", "other-python", "failover", "tests", "speed"]
 
 
 class Checkout:
@@ -19,7 +19,7 @@ class Checkout:
         self.path = path
         (path / ".ci" / "stages").mkdir(parents=True)
         shutil.copy(ROOT / ".ci" / "run", path / ".ci" / "run")
-        for name in ("install", "check", "tests", "other-python"):
+        for name in ("install", "check", "tests", "other-python", "failover"):
             self.write(f".ci/{name}", "exit 0")
         self.write(".venv/bin/python", '[ "$*" = "-m bench --quick --guard" ]')
         self.write(".ci/stages/README", "", executable=False)
@@ -61,11 +61,26 @@ def test_a_further_stage_is_named_and_runs_with_all(checkout: Checkout) -> None:
     assert lines[-3:-1] == [f"{name}: left out, for it is run with --all only" for name in ("go", "java")]
     status, lines = checkout.run("--all")
     assert status == 0
-    assert lines[5:9] == ["== go", "go is not installed", "== java", "compiled"]
+    assert lines[6:10] == ["== go", "go is not installed", "== java", "compiled"]
     assert lines[-3:-1] == ["go: left out", "java: 0 s"]
 
 
-@pytest.mark.parametrize("name", [".ci/check", ".ci/tests", ".ci/stages/java"])
+def test_failovers_run_beside_other_stages_and_are_shown_after_them(checkout: Checkout) -> None:
+    checkout.write(".ci/failover", "touch begun; echo lost nothing")
+    checkout.write(".ci/other-python", "until [ -e begun ]; do sleep 0.01; done; echo passed")
+    status, lines = checkout.run()
+    assert status == 0
+    assert lines[2:6] == ["== other-python", "passed", "== failover", "lost nothing"]
+
+
+def test_a_stage_that_fails_leaves_no_failover_behind(checkout: Checkout) -> None:
+    checkout.write(".ci/failover", "touch begun; until [ -e failed ]; do sleep 0.01; done; touch ended")
+    checkout.write(".ci/check", "until [ -e begun ]; do sleep 0.01; done; touch failed; exit 3")
+    assert checkout.run()[0] == 3
+    assert (checkout.path / "ended").exists()
+
+
+@pytest.mark.parametrize("name", [".ci/check", ".ci/failover", ".ci/tests", ".ci/stages/java"])
 def test_nothing_runs_after_a_stage_that_fails(name: str, checkout: Checkout) -> None:
     checkout.write(name, "exit 3")
     checkout.write(".ci/stages/last", "echo never")
