@@ -18,7 +18,8 @@ from kvd.process.freed_memory import SPARE_BYTES, give_back_now
 LEAST = 4096
 """Bytes from which on a connection is counted: less is part of what any connection takes."""
 NOTED_BYTES = 4 * LEAST
-"""Bytes of input from which on it is counted as it comes, and not only in the next round."""
+"""Bytes of input, or of replies that wait for others, from which on they are counted as they come, and not only in the
+next round."""
 MOST_LENT = 0.5
 """The part of the budget that may be lent: what is refused for that reason must have come first."""
 

@@ -257,5 +257,6 @@ class Connection:
         """End it at once, and let go of all that it holds."""
         self._is_cut = True
         self._conversation.drop()
+        # Its task may wait for the store for long.
         self._output.forget()
         self.abort()

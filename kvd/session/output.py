@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from kvd.errors import Refusal
 from kvd.process.over_transport import OverTransport
-from kvd.session.budget import Budget
+from kvd.session.budget import NOTED_BYTES, Budget
 from kvd.session.unsent import PIECE_BYTES, Unsent
 from kvd.wire import replies
 
@@ -14,6 +14,7 @@ FLUSH_BYTES = 64 * 1024
 """Bytes of replies that are collected before they are written, the last reply excepted."""
 STATUS_BYTES = 64
 """Of a status that tell what it is."""
+GONE = "the peer is gone"
 PUSH_ALLOWANCE = 64 * 1024
 """Bytes that may wait in the socket whatever the limit says.  It is asyncio's own mark for a full one, so a
 watcher whose lines are refused can wait for the socket to drain."""
@@ -74,7 +75,7 @@ class Output:
         if self._replies:
             # uvloop raises RuntimeError for a transport that is closed.
             if self._transport.is_closing():
-                raise ConnectionResetError("the peer is gone")
+                raise ConnectionResetError(GONE)
             self._sent[0] += self._size
             self._transport.write(b"".join(self._replies))
             self._replies.clear()
@@ -128,9 +129,16 @@ class Output:
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:
-        """Flush if it is full."""
+        """Flush if it is full; else what was collected waits for what comes next, and counts meanwhile.
+
+        Raises ConnectionError, also if nothing will be sent any more.
+        """
+        if self._transport.is_closing():
+            raise ConnectionResetError(GONE)
         if self.is_full():
             await self.flush()
+        elif self._size >= NOTED_BYTES:
+            self._grown()
 
     def forget(self) -> None:
         """Drop what was not handed to the socket: the connection has ended."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from kvd.counts import Counts
-from kvd.session.budget import Budget
+from kvd.session.budget import NOTED_BYTES, Budget
 from kvd.session.output import Output
 from kvd.session.unsent import PIECE_BYTES, Unsent
 
@@ -92,16 +92,36 @@ def test_what_was_never_told_counts_as_it_waits(transport: Waiting) -> None:
     assert unsent.held == 3
 
 
-@pytest.mark.parametrize("way", ["reply", "send", "push"])
-def test_a_large_piece_of_which_a_byte_is_left_is_told_of_at_once(way: str, transport: Waiting) -> None:
-    """Found: as little was left, nobody was told, and it counted in the next round."""
-    told: list[int] = []
+@pytest.fixture
+def told() -> list[int]:
+    """What was held whenever it was told that it has grown."""
+    return []
+
+
+@pytest.fixture
+def output(transport: Waiting, told: list[int]) -> Output:
     writer = cast(Any, SimpleNamespace(transport=transport))
     sent = memoryview(bytearray(8)).cast("q")
-    output = Output(writer, 2 * PIECE, lambda: told.append(output.held), sent, Budget(0, Counts()))
+    made = Output(writer, 2 * PIECE, lambda: told.append(made.held), sent, Budget(0, Counts()))
+    return made
+
+
+@pytest.mark.parametrize("way", ["reply", "send", "push"])
+def test_a_large_piece_of_which_a_byte_is_left_is_told_of_at_once(way: str, output: Output, told: list[int]) -> None:
+    """Found: as little was left, nobody was told, and it counted in the next round."""
     getattr(output, way)(b"x" * PIECE)
     output.write()
     assert told == [PIECE]
     getattr(output, way)(b"x")
     output.write()
     assert told == [PIECE]
+
+
+async def test_what_is_collected_while_the_store_is_waited_for_is_told_of(output: Output, told: list[int]) -> None:
+    """Found: the last value of each connection was in no count, up to where it would have been written."""
+    output.reply(b"x" * (NOTED_BYTES - 1))
+    await output.flush_if_full()
+    assert told == []
+    output.reply(b"x")
+    await output.flush_if_full()
+    assert told == [NOTED_BYTES]
