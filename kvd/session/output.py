@@ -92,6 +92,10 @@ class Output:
         waiting = self._size + self._unsent.held
         return 2 * waiting if self._held else waiting
 
+    def grown(self) -> None:
+        """More is kept for what is being sent."""
+        self._grown()
+
     @property
     def is_closed(self) -> bool:
         """Whether the peer is gone, or will be sent no more."""

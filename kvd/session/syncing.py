@@ -37,7 +37,8 @@ class Syncing:
 
     async def send(self, copying: Copying, most_left: int) -> None:
         """Send a copy of this daemon's own.  most_left: as `Copy` takes it."""
-        self._copy = copy = Copy(copying, Patterns(self._permit.patterns), most_left, self._form)
+        patterns = Patterns(self._permit.patterns)
+        self._copy = copy = Copy(copying, patterns, most_left, self._form, self._output.grown)
         try:
             with self._output.whole():
                 async for lines in copy.portions():

@@ -200,9 +200,9 @@ class ChangeIndex:
         keys = self._in_order().irange(after or least, last or most, inclusive=(not after, True))
         return [key for key in keys if self.last_of(key) > revision]
 
-    def keys_after(self, revision: int) -> set[bytes]:
-        """The keys that were changed after a revision, which must be covered."""
-        return set(self._keys[revision - self.floor :])
+    def keys_after(self, revision: int, last: int) -> set[bytes]:
+        """The keys that were changed after a revision, which must be covered, up to another one."""
+        return set(self._keys[revision - self.floor : last - self.floor])
 
     def _count(self, patterns: Patterns, most: int) -> int:
         """How many keys match, or more than `most`."""

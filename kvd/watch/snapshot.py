@@ -8,7 +8,7 @@ under load.)  A copy keeps its own set of changed keys, so that the history need
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from kvd.errors import Unavailable
 from kvd.model import PLAIN, Change, Form, Patterns, Position, Record
@@ -52,20 +52,29 @@ class Copying:
 class Copy:
     """One copy.  Send the `portions`, then at once what `rest` gives; `close` it in any case."""
 
-    def __init__(self, shared: Copying, patterns: Patterns, most_left: int, form: Form = PLAIN) -> None:
-        """most_left: int, bytes that `rest` may give.  form: in which the lines are wanted."""
+    def __init__(
+        self, shared: Copying, patterns: Patterns, most_left: int, form: Form = PLAIN,
+        grown: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """most_left: int, bytes that `rest` may give.  form: in which the lines are wanted.
+
+        grown: called when `held` is more while the lines are with the reader.
+        """
         self._shared = shared
         self._hub = shared.hub
         self._patterns = patterns
         self._form = form
         self._values = not form.keys
         self._most_left = most_left
+        self._grown = grown
         self._store_id = self._hub.position.store
         self._generation = self._hub.index.generation
         self._told = Told(patterns)
         self._taken = self._hub.index.last
         # By key, the revision of the last change that was taken: the index may have dropped it since.
         self._changed: dict[bytes, int] = {}
+        # Bytes that they take.
+        self._size = 0
         # The copy is exact at no position before this one.
         self._newest = 0
         self._slow = self._holds_turn = False
@@ -77,7 +86,7 @@ class Copy:
     @property
     def held(self) -> int:
         """Bytes that it takes, without the page that is being sent."""
-        return KEY_BYTES * len(self._changed) + self._told.held
+        return self._size + self._told.held
 
     def close(self) -> None:
         """Follow the changes no longer."""
@@ -110,6 +119,7 @@ class Copy:
         """The last lines, after which the copy is exact at the position, which is the hub's: begin to watch at once."""
         changes = [self._last_change(key) for key in self._changed]
         self._changed.clear()
+        self._size = 0
         return self._hub.position, b"".join([self._line(change) for change in changes if change])
 
     # ---- the first round: all keys
@@ -182,7 +192,7 @@ class Copy:
             for change in changes:
                 # It may be one that has not been taken from the index yet.
                 self._told.record(change.key, change.revision)
-                del self._changed[change.key]
+                self._forget(change.key)
             return b"".join(map(self._line, changes)), []
         position, items = await self._shared.store.records(keys, values=self._values)
         self._check()
@@ -193,7 +203,7 @@ class Copy:
             self._told.record(key, position.revision)
             # What has changed again, and was taken meanwhile, stays.
             if self._changed[key] <= position.revision:
-                del self._changed[key]
+                self._forget(key)
         lines = [
             pair(key, record, self._form, self._hub.clock) if record else replies.gone(key, position.revision)
             for key, record in items
@@ -231,19 +241,30 @@ class Copy:
     def keep(self, floor: int) -> None:
         """Called before the index covers what is up to a revision no longer."""
         if self._taken < floor and self._generation == self._hub.index.generation:
-            self._take()
+            # No more than that: every copy takes it in this turn of the loop, before any is ended for what it takes.
+            self._take(floor)
+            self._grown()
 
-    def _take(self) -> None:
-        """Take over from the index which keys have changed."""
+    def _take(self, last: int = 0) -> None:
+        """Take over from the index which keys have changed.  last: the revision up to which, 0 for all."""
         index = self._hub.index
+        last = last or index.last
         outdated, last_of = self._told.is_outdated, index.last_of
-        self._note([key for key in index.keys_after(self._taken) if outdated(key, last_of(key))])
-        self._taken = index.last
+        self._note([key for key in index.keys_after(self._taken, last) if outdated(key, last_of(key))])
+        self._taken = last
         self._told.forget(self._taken)
 
     def _note(self, keys: Sequence[bytes]) -> None:
         """Keys have changed, as the index knows."""
-        self._changed.update(zip(keys, map(self._hub.index.last_of, keys), strict=True))
+        changed = self._changed
+        # The index may drop them, too, so that nobody else keeps them.
+        self._size += sum([KEY_BYTES + len(key) for key in keys if key not in changed])
+        changed.update(zip(keys, map(self._hub.index.last_of, keys), strict=True))
+
+    def _forget(self, key: bytes) -> None:
+        """A key is sent as it is since it has changed."""
+        del self._changed[key]
+        self._size -= KEY_BYTES + len(key)
 
     def _check(self) -> None:
         """Whether the index is the one that it was.  Raises Unavailable."""

@@ -6,7 +6,7 @@ from kvd.model import Patterns
 from kvd.watch.index import AFTER_ALL
 
 KEY_BYTES = 150
-"""Memory of a key that has changed, or was sent again, at least."""
+"""Memory of a key that has changed, or was sent again, beyond its own bytes."""
 
 
 class Told:
@@ -18,12 +18,14 @@ class Told:
         self._pages: dict[bytes, tuple[list[bytes], list[int]]] = {}
         # Keys whose present records were sent, and as of which revision.
         self._records: dict[bytes, int] = {}
+        # Bytes that they take.
+        self._size = 0
         self._newest = 0
 
     @property
     def held(self) -> int:
         """Bytes that it takes."""
-        return KEY_BYTES * (len(self._records) + sum([len(ends) for ends, _ in self._pages.values()]))
+        return self._size + KEY_BYTES * sum([len(ends) for ends, _ in self._pages.values()])
 
     def page(self, pattern: bytes, last: bytes, revision: int) -> None:
         """A page was sent."""
@@ -34,6 +36,8 @@ class Told:
 
     def record(self, key: bytes, revision: int) -> None:
         """A key's present record was sent."""
+        if key not in self._records:
+            self._size += KEY_BYTES + len(key)
         self._records[key] = revision
         self._newest = max(self._newest, revision)
 
@@ -50,5 +54,6 @@ class Told:
         """Every change up to a revision has been looked at."""
         if self._newest <= revision:
             self._records.clear()
+            self._size = 0
             for pattern, (ends, _) in self._pages.items():
                 self._pages[pattern] = (ends[-1:], [0])

@@ -105,7 +105,7 @@ class IndexModel(RuleBasedStateMachine):
         for key in KEYS:
             revisions = [change.revision for change in self.all[floor:] if change.key == key]
             assert self.index.last_of(key) == max(revisions, default=0)
-        assert self.index.keys_after(floor) == {change.key for change in self.all[floor:]}
+        assert self.index.keys_after(floor, self.index.last) == {change.key for change in self.all[floor:]}
 
     @rule(word=st.sampled_from(WORDS), after=st.sampled_from([b"", *KEYS]), last=st.sampled_from([b"", *KEYS]))
     def keys(self, word: bytes, after: bytes, last: bytes) -> None:
