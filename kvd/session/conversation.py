@@ -71,10 +71,8 @@ class Conversation:
         self._pumping = False
         # Lines answered since others had their turn.
         self._turn = 0
-        self._yielding = False
-        self._ended = False
+        self._yielding = self._ended = self._was_amid = False
         self.is_stopping = self.is_over = False
-        self._was_amid = False
 
     # ---- as the connection sees it
 
@@ -101,6 +99,8 @@ class Conversation:
                 self._work = None
                 self._note()
                 self._go_on()
+                if self._work:
+                    await asyncio.sleep(0)  # it may take long and wait for nothing: others' turn comes first
 
     def stop(self) -> None:
         """Finish what is being answered, and take no more."""
