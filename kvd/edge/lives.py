@@ -25,7 +25,9 @@ class Lives:
         self._freshness = freshness
         self._reading = reading
 
-    def lives_then(self, keys: Sequence[bytes], wanted: Sequence[bool], done: ReadDone) -> None:
+    def lives_then(
+        self, wanted: Sequence[bool], keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False  # noqa: ARG002
+    ) -> None:  # fmt: skip
         """See `session.elsewhere`."""
         asked = [key for key, is_wanted in zip(keys, wanted, strict=True) if is_wanted]
         before = self._reading.known.revision
@@ -45,7 +47,7 @@ class Lives:
     async def lives(self, keys: Sequence[bytes], wanted: Sequence[bool]) -> Found:
         """The same, for one who waits."""
         future: asyncio.Future[Found | KvdError] = asyncio.get_running_loop().create_future()
-        self.lives_then(keys, wanted, lambda found: None if future.done() else future.set_result(found))
+        self.lives_then(wanted, keys, lambda found: None if future.done() else future.set_result(found))
         found = await future
         if isinstance(found, KvdError):
             raise found

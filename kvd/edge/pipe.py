@@ -117,6 +117,9 @@ class Pipe:
         self._in_flight.extend(asked)
         if asked:
             self._lines.send(b"".join([one.data for one in asked]))
+            for one in asked:
+                # It is not sent again, and may be large.
+                one.data = b""
 
     async def _read(self, lines: Lines) -> None:
         while True:

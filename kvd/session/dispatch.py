@@ -20,7 +20,7 @@ from kvd.session.handlers import AT_ONCE, ENDS_TRANSACTION, WORK, Handlers, anyt
 from kvd.session.login import Guard
 from kvd.session.output import Output
 from kvd.session.transaction import Pending
-from kvd.session.waiting import Parsed, Waiting
+from kvd.session.waiting import LINE_BYTES, Parsed, Waiting
 from kvd.session.watching import Watching, memory_of
 from kvd.store.api import Found
 from kvd.verbs import Kind, Verb, kind_of
@@ -69,7 +69,7 @@ class Dispatcher(Chunks):
 
     @property
     def held(self) -> int:
-        """Bytes that wait to be done, or are in a transaction that is open, or in patterns that are asked for."""
+        """Bytes that wait to be done, or are in a transaction that is open, or in what is being asked for."""
         pending = self._handlers.pending
         size = pending.held if pending and not self._is_committing else 0
         return self.waiting.held + size + self._handlers.asking
@@ -112,9 +112,8 @@ class Dispatcher(Chunks):
     def step(self) -> int:
         """Answer the next line, or begin to answer the next group; how many lines.  Raises NotAClient."""
         self._answer_next()
-        taken = self.waiting.taken
-        self.requests += taken
-        return taken
+        self.requests += self.waiting.taken
+        return self.waiting.taken
 
     def _answer_next(self) -> None:
         self._began = perf_counter()
@@ -186,7 +185,8 @@ class Dispatcher(Chunks):
         self.busy = True
         done = partial(self._answer_reads, verbs, keys)
         if self._elsewhere and not all(verb.wants_value for verb in verbs):
-            self._elsewhere.lives_then(keys, [not verb.wants_value for verb in verbs], done)
+            ask = partial(self._elsewhere.lives_then, [not verb.wants_value for verb in verbs])
+            self._context.in_flight.reading(ask)(keys, done)
             return
         self._read_then(keys, done, fetch=len(keys) == 1 and verbs[0].wants_value)
 
@@ -198,6 +198,7 @@ class Dispatcher(Chunks):
             place = self._reply_reads(verbs, *found)
             if place < len(keys):
                 work = partial(self._read_on, verbs[place:], keys[place:])
+                self._handlers.asking = sum(map(len, keys[place:])) + LINE_BYTES * (len(keys) - place)
         self.busy = False
         self._go_on(work)
 
@@ -221,14 +222,15 @@ class Dispatcher(Chunks):
                 await self._output.flush_if_full()
                 self._reply(verbs[0].name, await self._read_large(verbs[0], keys[0]))
                 verbs, keys = verbs[1:], keys[1:]
-                count = self._readable(keys)
-                if count:
+                if count := self._readable(keys):
                     # Nor may it wait here for what is asked next: nothing that is only collected is counted.
                     await self._output.flush_if_full()
                     count = self._reply_reads(verbs[:count], *await self._found(verbs[:count], keys[:count]))
                     verbs, keys = verbs[count:], keys[count:]
         except Refusal as error:
             self._refuse([verb.name for verb in verbs], error)
+        finally:
+            self._handlers.asking = 0
 
     async def _read_large(self, verb: Verb, key: bytes) -> bytes:
         assert verb.reply  # noqa: S101

@@ -21,7 +21,9 @@ class Tunnel(Protocol):
 class Elsewhere(Protocol):
     """Another daemon.  All raise what it refuses, and Unavailable."""
 
-    def lives_then(self, keys: Sequence[bytes], wanted: Sequence[bool], done: ReadDone) -> None:
+    def lives_then(
+        self, wanted: Sequence[bool], keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False
+    ) -> None:  # fmt: skip
         """As `Store.read_then`, but of some keys only how long they live is asked, there.  wanted: of which."""
 
     async def lives(self, keys: Sequence[bytes], wanted: Sequence[bool]) -> Found:

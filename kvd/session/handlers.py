@@ -42,7 +42,7 @@ class Handlers:
 
     pending: the transaction that was begun, None if there is none.  quitting: bool, whether QUIT was answered.
     stopping: bool, whether the connection is to end as soon as it can; to be set.
-    asking: int, bytes of the patterns of the request that is being done; to be set.
+    asking: int, bytes of the patterns, or keys, of what is being done by the task; to be set.
     """
 
     def __init__(

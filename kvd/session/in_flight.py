@@ -23,6 +23,11 @@ COUNTED = ("COUNT", "DEL", "COMMIT")
 FEW = NOTED_BYTES // MAX_KEY
 """Keys whose bytes are not worth being counted: to count them takes longer than anything else here."""
 
+MANY = 128
+"""Requests that take memory worth being counted, however short they are, and
+REQUEST_BYTES: that of each of them beyond its own bytes."""
+REQUEST_BYTES = 200
+
 
 class Reading(Protocol):
     """As `Store.read_then`."""
@@ -54,7 +59,7 @@ class InFlight:
 
         def limited(keys: Sequence[bytes], done: ReadDone, *, fetch: bool = False) -> None:
             count = len(keys)
-            size = sum(map(len, keys)) if count > FEW else 0
+            size = sum(map(len, keys)) + _overhead(count) if count > FEW else 0
             if size < LEAST and not self._most:
                 read(keys, done, fetch=fetch)
                 return
@@ -72,7 +77,7 @@ class InFlight:
 
         def limited(writes: Sequence[AnyWrite] | Simple, size: int, done: WriteDone) -> None:
             count = len(writes.keys if isinstance(writes, Simple) else writes)
-            weight = size + (_size_of_keys(writes) if count > FEW else 0)
+            weight = size + (_size_of_keys(writes) + _overhead(count) if count > FEW else 0)
             if weight < LEAST and not self._most:
                 write(writes, size, done)
                 return
@@ -111,6 +116,10 @@ class InFlight:
     def _give_back(self, count: int, size: int, done: Callable[[Any], None], outcome: Any) -> None:
         self._forget(count, size)
         done(outcome)
+
+
+def _overhead(count: int) -> int:
+    return count * REQUEST_BYTES if count > MANY else 0
 
 
 def _size_of_keys(writes: Sequence[AnyWrite] | Simple) -> int:

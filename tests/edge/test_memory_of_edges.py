@@ -1,13 +1,14 @@
 """The connections' memory of an edge, which answers from its copy at once: everybody in the same turn of the loop."""
 
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from kvd.edge.reading import LARGE
 from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
-from tests.support.processes import Daemon, StartDaemon, wait_for
+from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 
 MANY = 200
 KEYS = 512
@@ -51,3 +52,33 @@ def test_replies_that_all_have_at_once_are_counted_as_they_come(kind: str, edge:
         wait_for("the budget", lambda: fact(edge, "held-memory") <= LIMIT)
         assert other.ask("PING") == "OK"
     wait_for("the connections' end", lambda: fact(edge, "held-memory") == 0)
+
+
+KEY = "k" * 490
+WHAT_THE_UPSTREAM_HAS = {
+    "how long keys live": "".join(f"TTL {KEY}{number}\n" for number in range(KEYS)),
+    "short writes": "".join(f"SET k/{number} v\n" for number in range(KEYS)),
+    "values": "SET k " + "x" * 300_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("kind", WHAT_THE_UPSTREAM_HAS)
+def test_what_an_upstream_that_stands_still_is_asked_is_counted_and_more_is_refused(
+    kind: str, root: Daemon, start_daemon: StartDaemon
+) -> None:
+    """Found: TTL was asked there without a limit, and short requests took no room, also of who had gone meanwhile."""
+    edge = start_daemon("--follow", root.addr, "--connection-memory", f"{LIMIT}", "--max-stale", f"{PATIENCE}")
+    refused = fact(edge, "limited-requests")
+    with growing_less_than(4 * LIMIT, edge), ExitStack() as stack, edge.connect() as other:
+        peers = [stack.enter_context(slow_reader(edge)) for _ in range(MANY)]
+        wait_for("all of them", lambda: fact(edge, "connections") > MANY)
+        root.kill(signal.SIGSTOP)
+        try:
+            for peer in peers:
+                with suppress(ConnectionError):
+                    peer.send(WHAT_THE_UPSTREAM_HAS[kind])
+                assert other.ask("PING") == "OK"
+            wait_for("most to be refused", lambda: fact(edge, "limited-requests") > refused + MANY / 2)
+        finally:
+            root.kill(signal.SIGCONT)
+    wait_for("the upstream to be done", lambda: fact(edge, "held-memory") == 0)
