@@ -8,8 +8,8 @@ import pytest
 from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
 from tests.support.processes import Daemon
 
-REPEATED = 40
-"""Requests of one connection, each of which left half a megabyte, or one."""
+COPIES, RESUMES = 20, 40
+"""Requests of one connection, each of which left a megabyte, or half of one."""
 FEW_CHANGES = 5
 
 
@@ -33,7 +33,7 @@ def test_pages_without_keys_are_not_kept_without_a_bound_while_anybody_copies(bu
         copier.send("SYNC s/*\n")
         peer.ask(f"SYNC {new_patterns(0)}")
         with growing_less_than(LIMIT, budget):
-            for time in range(1, REPEATED):
+            for time in range(1, COPIES):
                 assert peer.ask(f"SYNC {new_patterns(time)}").startswith("OK ")
                 assert peer.ask("UNWATCH").startswith("OK ")
         assert fact(budget, "limited-memory") == 0
@@ -47,7 +47,7 @@ def test_steps_of_catching_up_are_not_kept_without_a_bound_until_something_chang
             peer.ask(f"SET few/{number} v")
         position = f"{first}@{peer.ask('UNWATCH').split('@')[1]}"
         with growing_less_than(LIMIT, budget):
-            for time in range(REPEATED):
+            for time in range(RESUMES):
                 assert peer.ask(f"RESUME {position} few/* {new_patterns(time)}").startswith("OK ")
                 assert [peer.line().split(" ")[0] for _ in range(1, FEW_CHANGES)] == ["CHANGE"] * (FEW_CHANGES - 1)
                 assert peer.ask("UNWATCH").startswith("OK ")
