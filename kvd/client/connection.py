@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeVar
 
 from kvd.client import requests, tls
@@ -24,13 +25,21 @@ LONGEST_GREETING = 4096
 
 
 class _Reader(asyncio.StreamReader):
-    """Counts the bytes that come."""
+    """Counts the bytes that come.  fed: called when some have."""
 
     came = 0
+    fed: Callable[[], None] | None = None
 
     def feed_data(self, data: Any) -> None:
         self.came += len(data)
         super().feed_data(data)
+        if self.fed:
+            self.fed()
+
+    def forget(self) -> None:
+        """Drop what has come and was not read."""
+        self._buffer: bytearray
+        self._buffer.clear()
 
 
 class Traffic(NamedTuple):
@@ -49,7 +58,7 @@ class Connection:
     ) -> None:
         self.address = address
         self._transport, self._reader, self._writer = transport, reader, writer
-        self._written = 0
+        self._written = self._taken = 0
         self._protocol = Protocol(LONGEST_GREETING)
         self._error: ConnectionLost | None = None
         self._is_aborted = False
@@ -140,7 +149,17 @@ class Connection:
             raise self._lost(reason_of(error)) from None
         if not data:
             raise self._lost("the connection was closed")
+        self._taken += len(data)
         return data
+
+    @property
+    def unread(self) -> int:
+        """Bytes that came and that `read` has not returned."""
+        return self._reader.came - self._taken
+
+    def tell(self, fed: Callable[[], None] | None) -> None:
+        """Have somebody called when bytes have come."""
+        self._reader.fed = fed
 
     async def _receive(self) -> None:
         data = await self.read()
@@ -196,6 +215,7 @@ class Connection:
         self._looking.cancel()
         self._is_aborted = True
         self._protocol.forget()
+        self._reader.forget()
         self._transport.abort()
 
     async def close(self) -> None:

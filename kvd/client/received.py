@@ -46,6 +46,11 @@ class Received:
         """Whether a line has begun to come."""
         return self._begun_size > 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that has begun."""
+        return self._begun_size
+
     def forget(self) -> None:
         """Drop what was received."""
         self.lines.clear()

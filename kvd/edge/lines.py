@@ -1,5 +1,7 @@
 """A connection to the upstream, line by line."""
 
+from collections.abc import Callable
+
 from kvd.client.connection import Connection
 from kvd.client.errors import ProtocolError, TimedOut, lost_at
 from kvd.client.received import Received
@@ -49,6 +51,15 @@ class Lines:
         """Whether a line has begun to come."""
         return self._received.is_amid
 
+    @property
+    def held(self) -> int:
+        """Bytes that have come and are not read, whole lines excepted."""
+        return self._connection.unread + self._received.held
+
+    def tell(self, grown: Callable[[], None] | None) -> None:
+        """Have somebody called when that has become more."""
+        self._connection.tell(grown)
+
     def give_up(self) -> None:
         """It is lost."""
         self._connection.give_up(TimedOut("the daemon says nothing"))
@@ -57,7 +68,14 @@ class Lines:
         """It is not wanted any more."""
         self._connection.give_up(ConnectionLost("it is behind"))
 
+    def drop(self) -> None:
+        """Close it at once, and keep nothing."""
+        self.is_due = False
+        self.tell(None)
+        self._connection.abort()
+        self._received.forget()
+
     async def close(self) -> None:
         """Close it."""
-        self.is_due = False
+        self.drop()
         await self._connection.close()

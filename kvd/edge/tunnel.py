@@ -4,7 +4,7 @@ Pieces end where a transaction does, and where all lines of a change have come; 
 the watcher wants, and that is left out.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from kvd.edge.lines import Lines
 from kvd.edge.relaying import Relay, refusal_of, status_of
@@ -13,6 +13,8 @@ from kvd.model import Form, Position
 from kvd.wire import words
 from kvd.wire.asking import watch_words
 
+LINE_BYTES = 64
+"""Memory of a line beyond its own bytes."""
 BEAT = b"PROGRESS 0.05\n"
 """Says how far it has come where nothing matches."""
 
@@ -28,7 +30,19 @@ class Tunnel:
         self._revision = position.revision
         self._left = 0
         self._is_amid = False
+        # What has come of the next piece, how much that is, and the size of the piece that is being passed on.
         self._piece: list[bytes] = []
+        self._piece_size = self._passing = 0
+        self._complete = position.revision
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps."""
+        return self._lines.held + self._piece_size + self._passing
+
+    def tell(self, grown: Callable[[], None]) -> None:
+        """Have somebody called when that has become more."""
+        self._lines.tell(grown)
 
     @classmethod
     async def open(cls, relay: Relay, position: Position, form: Form, patterns: Sequence[bytes]) -> "Tunnel":
@@ -48,20 +62,30 @@ class Tunnel:
             raise
         return cls(lines, form, came, position)
 
-    async def pieces(self) -> AsyncIterator[tuple[bytes, int]]:
+    async def pieces(self) -> AsyncGenerator[tuple[bytes, int], None]:
         """Lines, which may be none, and the revision up to which they are all.  Raises ConnectionLost."""
         came, self._came = self._came, []
         while True:
-            whole: list[bytes] = []
-            for line in came:
-                self._take(line)
-                if not (self._left or self._is_amid):
-                    whole += self._piece
-                    self._piece = []
-                    complete = self._revision
+            whole = self._whole(came)
             if came and (whole or not self._piece):
-                yield b"".join([line + b"\n" for line in whole]), complete
+                self._passing = len(whole)
+                # It may take long to pass it on: nothing else is kept meanwhile.
+                del came
+                yield whole, self._complete
+            del whole
+            self._passing = 0
             came = await self._lines.read()
+
+    def _whole(self, came: list[bytes]) -> bytes:
+        """The lines of whole pieces, with their ends, when others have come."""
+        whole: list[bytes] = []
+        for line in came:
+            self._take(line)
+            if not (self._left or self._is_amid):
+                whole += self._piece
+                self._piece, self._piece_size = [], 0
+                self._complete = self._revision
+        return b"".join([line + b"\n" for line in whole])
 
     def _take(self, line: bytes) -> None:
         word, _, rest = line.partition(b" ")
@@ -80,6 +104,7 @@ class Tunnel:
             self._is_amid = False
         if self._is_wanted(word, rest):
             self._piece.append(line)
+            self._piece_size += len(line) + LINE_BYTES
         if word == b"TIME":
             # It is of what comes next.
             self._is_amid = True
@@ -89,6 +114,12 @@ class Tunnel:
             return self._form.batches
         return not (word == b"TTL" and rest.startswith(b"- ") and not self._form.stays)
 
+    def drop(self) -> None:
+        """Nothing more of it will be passed on."""
+        self._lines.drop()
+        self._came, self._piece, self._piece_size = [], [], 0
+
     async def close(self) -> None:
         """End it."""
+        self.drop()
         await self._lines.close()

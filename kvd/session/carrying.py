@@ -3,6 +3,7 @@ rest; then the watcher catches up as any other.
 """
 
 import asyncio
+from contextlib import aclosing
 
 from kvd.errors import Compacted, ConnectionLost, Denied, Refusal
 from kvd.session.elsewhere import Tunnel
@@ -26,11 +27,18 @@ class Carrying:
         self._hub = hub
         self._catching_up = catching_up
         self.is_over = self._has_begun = self._is_stopped = False
+        self._tunnel.tell(output.note)
         self._task = asyncio.get_running_loop().create_task(self._carry())
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps."""
+        return 0 if self.is_over or self._is_stopped else self._tunnel.held
 
     def stop(self) -> None:
         """The watch has ended."""
         self._is_stopped = True
+        self._tunnel.drop()
         # Cancelled before its first step, the task would not close the tunnel.
         if self._has_begun and not self.is_over:
             self._task.cancel()
@@ -41,6 +49,8 @@ class Carrying:
             if not self._is_stopped:
                 await self._pass_on()
         except (ConnectionLost, OSError) as lost:
+            # The reader may keep it: with it the stack, and the lines on it.
+            lost.__traceback__ = None
             self._end(Compacted.code, f"the daemon that knows what is older was lost ({lost}); RESUME")
         except Refusal as refusal:
             self._end(Denied.code, str(refusal))
@@ -52,13 +62,18 @@ class Carrying:
 
     async def _pass_on(self) -> None:
         """Raises ConnectionLost, OSError, and a refusal if the peer may have no more."""
-        async for lines, revision in self._tunnel.pieces():
-            self._permit.check()
-            while lines and not self._output.push(lines):
-                await self._output.writable()
-            self._watcher.after = revision
-            if revision >= self._hub.floor:
-                break
+        self._output.note()
+        async with aclosing(self._tunnel.pieces()) as pieces:
+            async for lines, revision in pieces:
+                self._permit.check()
+                while lines and not self._output.push(lines):
+                    self._output.note()
+                    await self._output.writable()
+                # Not kept while the next one is waited for.
+                del lines
+                self._watcher.after = revision
+                if revision >= self._hub.floor:
+                    break
 
     def _end(self, code: str, text: str) -> None:
         self.is_over = True

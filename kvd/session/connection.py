@@ -250,6 +250,7 @@ class Connection:
     def _end_unanswered(self, code: str, text: str) -> None:
         """End it without an answer to what was not begun."""
         self._conversation.dispatcher.drop()
+        self._watching.stop_carrying()
         self._stop(code, text)
         self._conversation.lines.drop()
 

@@ -1,6 +1,6 @@
 """What a daemon asks another one, of whose store it serves a copy."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from kvd.model import Form, Position
@@ -11,8 +11,18 @@ from kvd.store.api import Found, ReadDone
 class Tunnel(Protocol):
     """A watch there."""
 
-    def pieces(self) -> AsyncIterator[tuple[bytes, int]]:
+    @property
+    def held(self) -> int:
+        """Bytes that have come and were not passed on."""
+
+    def tell(self, grown: Callable[[], None]) -> None:
+        """Have somebody called when that has become more."""
+
+    def pieces(self) -> AsyncGenerator[tuple[bytes, int], None]:
         """Lines, which may be none, and the revision up to which they are all.  Raises ConnectionLost."""
+
+    def drop(self) -> None:
+        """Let go of all that, at once: nothing more will be passed on."""
 
     async def close(self) -> None:
         """End it."""

@@ -118,18 +118,21 @@ class Output:
         self._unsent.add(size)
         self._grown()
 
+    def note(self) -> None:
+        """Something is kept for the peer; others may have as much in the same turn of the loop."""
+        self._grown()
+        self._budget.relieve()
+
     async def flush(self) -> None:
         """Write, and wait until the peer has read enough.  Raises ConnectionError."""
         while self._budget.is_crowded:
             # What the transport has is not let go of at once.
-            self._grown()
-            self._budget.relieve()
+            self.note()
             await asyncio.sleep(0)
         self.write()
         if self._transport.get_write_buffer_size() > PUSH_ALLOWANCE:
             # It may wait for long, and with it what it was made from.
-            self._grown()
-            self._budget.relieve()
+            self.note()
         await self._writer.drain()
 
     async def flush_if_full(self) -> None:

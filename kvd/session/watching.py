@@ -79,8 +79,9 @@ class Watching:
 
     @property
     def held(self) -> int:
-        """Bytes that its patterns take, and a copy in flight."""
-        return self._size + (self._syncing.held if self._syncing else 0)
+        """Bytes that its patterns take, and what is in flight for it: a copy, or what is older."""
+        coming = self._syncing or self._carrying
+        return self._size + (coming.held if coming else 0)
 
     @property
     def patterns(self) -> Sequence[bytes]:
@@ -175,9 +176,7 @@ class Watching:
         self._output.reply(replies.ok(bytes(position)))
         self._output.write()
         if tunnel:
-            self._carrying = Carrying(
-                tunnel, self._watcher, permit, self._output, self._hub, self._catching_up
-            )  # fmt: skip
+            self._carrying = Carrying(tunnel, self._watcher, permit, self._output, self._hub, self._catching_up)
         self._is_begun = False
         self._hub.add(self._watcher)
         self._is_begun = True
@@ -234,9 +233,10 @@ class Watching:
         if self._waiting:
             self._waiting.cancel()
             self._waiting = None
-        self._stop_carrying()
+        self.stop_carrying()
 
-    def _stop_carrying(self) -> None:
+    def stop_carrying(self) -> None:
+        """The watch will be ended, and is given no more of what is older."""
         if self._carrying:
             self._carrying.stop()
             self._carrying = None
@@ -283,7 +283,7 @@ class Watching:
             self._catching_up.add(watcher)
 
     def _ended(self, line: bytes) -> None:
-        self._stop_carrying()
+        self.stop_carrying()
         _, position, code, text = line.decode().rstrip("\n").split(" ", 3)
         if code != SHUTDOWN:
             self._tell_log(f"ended at {position}: {code}: {text}")

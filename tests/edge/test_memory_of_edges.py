@@ -82,3 +82,20 @@ def test_what_an_upstream_that_stands_still_is_asked_is_counted_and_more_is_refu
         finally:
             root.kill(signal.SIGCONT)
     wait_for("the upstream to be done", lambda: fact(edge, "held-memory") == 0)
+
+
+def test_what_is_older_than_an_edge_knows_is_counted_for_who_does_not_read_it(edge: Daemon) -> None:
+    """Found: what had come from the upstream was not, some megabytes for each, and was kept after the end of the watch,
+    until the garbage collector came."""
+    with edge.connect() as other:
+        store = other.ask("UNWATCH").partition("@")[2]
+    with growing_less_than(5 * LIMIT, edge), ExitStack() as stack, edge.connect() as other:
+        peers = [stack.enter_context(slow_reader(edge)) for _ in range(MANY)]
+        wait_for("all of them", lambda: fact(edge, "connections") > MANY)
+        for peer in peers:
+            peer.send(f"RESUME 0@{store} *\n")
+        wait_for("most to be ended", lambda: fact(edge, "limited-memory") > MANY / 2)
+        wait_for("the budget", lambda: fact(edge, "held-memory") <= LIMIT)
+        assert other.ask("PING") == "OK"
+    wait_for("the connections' end", lambda: fact(edge, "held-memory") == 0)
+    wait_for("the watches' end", lambda: fact(edge, "watchers") == 0)

@@ -3,7 +3,8 @@ had just ended, who waited for a revision, an answer of a Sentinel, a connection
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -40,9 +41,17 @@ class Silent:
     def __init__(self) -> None:
         self.closed = asyncio.Event()
 
-    async def pieces(self) -> AsyncIterator[tuple[bytes, int]]:
+    held = 0
+
+    def tell(self, grown: Callable[[], None]) -> None:
+        """Nothing comes."""
+
+    async def pieces(self) -> AsyncGenerator[tuple[bytes, int], None]:
         await asyncio.Event().wait()
         yield b"", 0
+
+    def drop(self) -> None:
+        """Nothing has come."""
 
     async def close(self) -> None:
         self.closed.set()
@@ -53,7 +62,7 @@ async def test_the_connection_of_a_watch_that_is_replaced_at_once(steps: int) ->
     """A RESUME of what an edge does not know, with a QUIT or an UNWATCH right behind it, left one to the upstream."""
     tunnel, hub = Silent(), Hub()
     watcher = Watcher(Patterns([b"*"]), lambda _: True, lambda: None, lambda: None, lambda _: None)
-    carrying = Carrying(tunnel, watcher, ANY, ANY, hub, CatchingUp(ANY, hub))
+    carrying = Carrying(tunnel, watcher, ANY, cast(Any, SimpleNamespace(note=ANY)), hub, CatchingUp(ANY, hub))
     for _ in range(steps):
         await asyncio.sleep(0)
     carrying.stop()
