@@ -89,7 +89,7 @@ class Handlers:
         if position:
             # What was answered before must not wait for it.
             self._output.write()
-            await self._context.reaching.reach(position, lambda: self.stopping)
+            await self._context.reaching.reach(position, lambda: self.stopping or self._output.is_closed)
 
     async def _keys(self, wanted: KeyRange) -> None:
         await self._reach(wanted.reached)

@@ -1,13 +1,23 @@
 """min=: reads that wait until the daemon has seen a position."""
 
 import signal
+import socket
+import struct
+import time
+from contextlib import ExitStack
 
 import pytest
 
 from kvd.client import connect
 from kvd.errors import OtherStore, Unavailable
+from tests.support.daemons import processor_time
+from tests.support.held_memory import fact
 from tests.support.peers import Peer
-from tests.support.processes import Daemon, StartDaemon
+from tests.support.processes import Daemon, StartDaemon, wait_for
+
+MANY = 500
+RESET = struct.pack("ii", 1, 0)
+"""Of a socket: its end resets the connection."""
 
 
 def here(peer: Peer) -> str:
@@ -65,3 +75,23 @@ async def test_the_client_is_told_that_a_position_does_not_come(start_daemon: St
             position = later(here(peer), 1)
         with pytest.raises(Unavailable):
             await kv.get("a", min_position=position)
+
+
+def test_many_that_wait_for_a_position_delay_nobody_and_are_let_go_of_with_their_clients(
+    start_daemon: StartDaemon,
+) -> None:
+    """Found: each looked for itself fifty times a second, so that a thousand took all of a core, also for those who had
+    gone."""
+    daemon = start_daemon("--max-stale", "600")
+    with daemon.connect() as other, ExitStack() as stack:
+        position = later(here(other), 1)
+        for _ in range(MANY):
+            peer = stack.enter_context(daemon.connect())
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            peer.send(f"GET k min={position}\n")
+        assert other.ask("PING") == "OK"
+        before = processor_time(daemon.pid)
+        time.sleep(1)
+        assert processor_time(daemon.pid) - before < 0.5
+        stack.pop_all().close()
+        wait_for("their end", lambda: fact(daemon, "connections") <= 2)
