@@ -5,6 +5,7 @@ A connection that was used for one is kept for the next.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 
 from kvd.client.lines import STATUS, word_of
 from kvd.edge.lines import PUSHED, Lines
@@ -14,7 +15,10 @@ from kvd.errors import REFUSALS, ConnectionLost, Refusal, Unavailable, Uncertain
 MOST_KEPT = 8
 """Idle connections that are kept."""
 MOST = 64
-"""Requests at once; more wait."""
+"""Requests at once; more wait, and
+PATIENCE: seconds for which a peer may then leave unread what it was sent, before its request makes way."""
+PATIENCE = 1.0
+TOO_SLOW = "this was read too slowly while others waited for their turn; try again"
 
 
 def refusal_of(line: bytes) -> Refusal | None:
@@ -36,6 +40,8 @@ class Relay:
         self._silence = silence
         self._kept: list[Lines] = []
         self._free = asyncio.Semaphore(MOST)
+        # Those of which a peer has something to read, and since when, the longest first.
+        self._unread: dict[Lines, float] = {}
 
     async def ask(
         self, request: bytes, *, is_write: bool = False, is_watch: bool = False
@@ -44,19 +50,46 @@ class Relay:
 
         A write of which nothing came back raises Uncertain.  is_watch: more would come after it.  Raises Unavailable.
         """
-        async with self._free:
+        await self._enter()
+        makes_way = False
+        try:
             lines = await self.take()
             is_whole = False
             try:
                 lines.send(request)
                 async for part, is_whole in _reply(lines):  # noqa: B007  # it is asked at the end
-                    yield part
+                    self._unread[lines] = asyncio.get_running_loop().time()
+                    try:
+                        yield part
+                    finally:
+                        makes_way = self._unread.pop(lines, None) is None
             except ConnectionLost as lost:
                 if is_write:
                     raise Uncertain("the upstream was lost under this write, which may have been done") from None
-                raise Unavailable(str(lost)) from None
+                raise Unavailable(TOO_SLOW if makes_way else str(lost)) from None
             finally:
-                await self._give_back(lines, is_whole and not is_watch)
+                await self._give_back(lines, is_whole and not is_watch and not makes_way)
+        finally:
+            if not makes_way:
+                self._free.release()
+
+    async def _enter(self) -> None:
+        """Wait until one more may be asked.  Who does not read must not keep others out."""
+        while True:
+            if self._free.locked():
+                self._make_way()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._free.acquire()
+                return
+
+    def _make_way(self) -> None:
+        """End the request whose peer has not read for the longest, if that is long."""
+        lines, since = next(iter(self._unread.items()), (None, 0.0))
+        if lines and asyncio.get_running_loop().time() - since >= PATIENCE:
+            del self._unread[lines]
+            lines.drop()
+            self._free.release()
 
     async def take(self) -> Lines:
         """A connection.  Raises Unavailable."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from kvd.edge.reading import LARGE
+from kvd.edge.relaying import MOST
 from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 
@@ -99,3 +100,18 @@ def test_what_is_older_than_an_edge_knows_is_counted_for_who_does_not_read_it(ed
         assert other.ask("PING") == "OK"
     wait_for("the connections' end", lambda: fact(edge, "held-memory") == 0)
     wait_for("the watches' end", lambda: fact(edge, "watchers") == 0)
+
+
+def test_those_who_do_not_read_what_the_upstream_answers_keep_nobody_out(
+    root: Daemon, start_daemon: StartDaemon
+) -> None:
+    """Found: each had one of the requests that may be asked there at once, for as long as it liked."""
+    edge = start_daemon("--follow", root.addr, "--connection-memory", "0")
+    with ExitStack() as stack, edge.connect() as other:
+        store = other.ask("UNWATCH").partition("@")[2]
+        for _ in range(MOST):
+            stack.enter_context(slow_reader(edge)).send(f"CHANGES 0@{store} *\n" * 3)
+        wait_for("all to be asked", lambda: fact(root, "connections") > MOST)
+        assert other.ask("DEL nothing*") == "NONE"
+        stack.pop_all().close()
+        wait_for("their end", lambda: fact(edge, "connections") == 2)
