@@ -83,11 +83,15 @@ class Budget:
 
     def exceeds(self, holder: Holder, more: int) -> bool:
         """Whether a connection would be ended, if it held so many bytes more."""
-        if self.has_room(more):
+        if not self._would_end(holder, more):
             return False
         # Peers may have read meanwhile, which nobody tells of what little was left of a large reply.
         for one in list(self._held):
             self.note(one)
+        return self._would_end(holder, more)
+
+    def _would_end(self, holder: Holder, more: int) -> bool:
+        """The same, by what was counted last."""
         return not self.has_room(more) and self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
 
     def has_room(self, more: int) -> bool:

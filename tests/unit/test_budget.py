@@ -13,8 +13,10 @@ class Peer:
     """A connection."""
 
     size: int = 0
+    looks: int = 0
 
     def held(self) -> int:
+        self.looks += 1
         return self.size
 
     def end_for_memory(self) -> None:
@@ -37,3 +39,11 @@ def test_who_would_hold_the_most_is_refused() -> None:
     budget.note(asking)
     assert not budget.exceeds(asking, LIMIT * 4 // 10)
     assert budget.exceeds(asking, LIMIT * 5 // 10)
+
+
+def test_nobody_is_counted_anew_for_who_is_not_refused() -> None:
+    """Found: each request of a crowd at its limit had all of its connections counted."""
+    budget, reader, asking = Budget(LIMIT, Counts()), Peer(LIMIT), Peer()
+    budget.note(reader)
+    assert not budget.exceeds(asking, LIMIT // 10)
+    assert reader.looks == 1
