@@ -114,21 +114,12 @@ HELD = Metric(
 HELD_LIMIT = Metric("held-limit", "Memory that connections may hold, 0 for any.", G, "bytes", "clients")
 LIMITED = tuple(
     Metric(
-        f"limited-{name}", f"{what}.", C, section="clients", field=f"limited_{name}", family="limited",
-        mark=("limit", name),
+        f"limited-{name}", "What was ended or refused for a limit: connections, transactions, handshakes, requests.", C,
+        section="clients", field=f"limited_{name}", family="limited", mark=("limit", name),
     )
-    for name, what in {
-        "memory": "Connections that were ended for holding the most of too much memory",
-        "line": "Connections that were ended for a line that took too long",
-        "transaction": "Transactions that were open for too long, and given up",
-        "idle": "Connections that were closed for asking nothing for too long",
-        "login": "Connections that were ended for taking too long to log in",
-        "handshakes": "TLS handshakes that were ended for taking too long, or being too many",
-        "address": "Connections that were refused, for their address had too many",
-        "requests": "Requests that were refused, for too many, or too much, were in flight",
-        "patterns": "Requests that were refused for too many patterns",
-        "quota": "Writes that were refused for a quota of a user's rules",
-    }.items()
+    for name in (
+        "memory", "line", "transaction", "idle", "login", "handshakes", "address", "requests", "patterns", "quota"
+    )
 )  # fmt: skip
 """What was refused or ended for a limit."""
 

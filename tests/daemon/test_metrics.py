@@ -49,6 +49,11 @@ def test_each_metric_is_declared_once_and_told() -> None:
     assert [*VERBS[:-1]] == [name.decode() for name in TABLE]
 
 
+def test_what_prometheus_is_told_of_a_family_is_said_of_each_of_its_series() -> None:
+    """It shows one text for all of them."""
+    assert len({(metric.exposed, metric.help) for metric in METRICS}) == len({metric.exposed for metric in METRICS})
+
+
 def test_whoever_is_asked_tells_of_all_processes(peers: tuple[Daemon, list[Peer]]) -> None:
     daemon, asked = peers
     first, last = asked[0], asked[-1]
