@@ -133,7 +133,7 @@ class HttpConnection:
 
     def end_for_memory(self) -> None:
         """Let go of all that it holds (a `budget.Holder`)."""
-        self._context.limits.ended(self._peer, self._context.limits.reached(Limit.MEMORY))
+        self._context.limits.ended(self._peer, self._context.limits.reached(Limit.MEMORY), connection=self._name)
         self._is_cut = True
         self.abort()
         self._streams.forget_unread()

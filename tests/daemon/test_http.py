@@ -495,6 +495,9 @@ def test_those_who_do_not_read_hold_no_more_than_they_may(start_daemon: StartDae
             connection.sendall(b"GET /v1/keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for("somebody to be ended", lambda: float(limited.findall(ask(daemon, "/metrics").body)[0]) >= 4)
         wait_for("the budget", lambda: float(held.findall(ask(daemon, "/metrics").body)[0]) <= 20 * 1024 * 1024)
+    ended = [line for line in daemon.log.splitlines() if "(--connection-memory), and this one the most" in line]
+    assert ended
+    assert all(re.search(r" connection=[0-9]+-[0-9]+$", line) for line in ended), "kvctl clients shows this"
 
 
 def test_a_unix_socket_knows_its_user(start_daemon: StartDaemon, tmp_path: Path) -> None:
