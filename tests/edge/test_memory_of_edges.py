@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture
 def edge(root: Daemon, start_daemon: StartDaemon) -> Daemon:
     """An edge of it, whose connections may hold LIMIT."""
-    return start_daemon("--follow", root.addr, "--connection-memory", f"{LIMIT}")
+    return start_daemon("--follow", root.addr, "--connection-memory", f"{LIMIT}", "--max-stale", f"{PATIENCE}")
 
 
 READS = {
@@ -65,10 +65,9 @@ WHAT_THE_UPSTREAM_HAS = {
 
 @pytest.mark.parametrize("kind", WHAT_THE_UPSTREAM_HAS)
 def test_what_an_upstream_that_stands_still_is_asked_is_counted_and_more_is_refused(
-    kind: str, root: Daemon, start_daemon: StartDaemon
+    kind: str, root: Daemon, edge: Daemon
 ) -> None:
     """Found: TTL was asked there without a limit, and short requests took no room, also of who had gone meanwhile."""
-    edge = start_daemon("--follow", root.addr, "--connection-memory", f"{LIMIT}", "--max-stale", f"{PATIENCE}")
     refused = fact(edge, "limited-requests")
     with growing_less_than(4 * LIMIT, edge), ExitStack() as stack, edge.connect() as other:
         peers = [stack.enter_context(slow_reader(edge)) for _ in range(MANY)]
@@ -106,7 +105,7 @@ def test_those_who_do_not_read_what_the_upstream_answers_keep_nobody_out(
     root: Daemon, start_daemon: StartDaemon
 ) -> None:
     """Found: each had one of the requests that may be asked there at once, for as long as it liked."""
-    edge = start_daemon("--follow", root.addr, "--connection-memory", "0")
+    edge = start_daemon("--follow", root.addr, "--connection-memory", "0", "--max-stale", f"{PATIENCE}")
     with ExitStack() as stack, edge.connect() as other:
         store = other.ask("UNWATCH").partition("@")[2]
         for _ in range(MOST):
