@@ -51,6 +51,7 @@ def _calls(one: Any) -> dict[str, list[tuple[str, Any]]]:
             for name, call in named.items()}  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("module", ["kvd.client", "kvd.client.sync", "kvd.client.protocol"])
 def test_it_needs_nothing_but_the_standard_library(module: str) -> None:
     program = f"import sys; import {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"

@@ -232,6 +232,7 @@ def loaded_by(*words: str) -> set[str]:
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
+@pytest.mark.unmeasured
 def test_a_command_loads_what_it_needs() -> None:
     assert "kvd.client.aio" not in loaded_by("--version")
     imported = loaded_by("--addr", "127.0.0.1:1", "get", "k")

@@ -21,6 +21,7 @@ with exporting._replacing(Path(sys.argv[1])) as file:
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_nothing_stays_of_what_a_signal_ends(number: signal.Signals, tmp_path: Path) -> None:
     kept = tmp_path / "export"

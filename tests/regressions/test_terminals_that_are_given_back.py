@@ -131,6 +131,7 @@ def amid(command: str, tmp_path: Path, closing: threading.Event, **variables: st
         yield terminal
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("command", ["import", "export", "backup"])
 @pytest.mark.parametrize(
     ("number", "status"),
@@ -163,6 +164,7 @@ def test_amid_a_change_of_the_bar(tmp_path: Path) -> None:
         assert terminal.text.strip() == ""
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["import", "export"])
 def test_amid_a_write_of_the_bar(tmp_path: Path, command: str, number: int) -> None:
@@ -179,6 +181,7 @@ def test_amid_a_write_of_the_bar(tmp_path: Path, command: str, number: int) -> N
         assert terminal.text.strip() == (f"kvctl: {NOTHING_WRITTEN.format('')}" if command == "import" else "")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["import", "export"])
 def test_another_signal_before_it_is_given_back(tmp_path: Path, command: str, number: int) -> None:
