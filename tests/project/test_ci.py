@@ -97,3 +97,10 @@ def test_every_stage_that_there_is_can_be_run() -> None:
     scripts = [path for path in (ROOT / ".ci").iterdir() if path.is_file()]
     scripts += [path for path in (ROOT / ".ci" / "stages").iterdir() if path.name != "README"]
     assert [path for path in scripts if not path.stat().st_mode & 0o111] == []
+
+
+def test_every_script_that_the_pipeline_runs_is_there() -> None:
+    """Found: one had been moved, and the pipeline still ran it where it was."""
+    scripts = re.findall(r"\.ci/[\w/-]+", (ROOT / "Jenkinsfile").read_text())
+    assert ".ci/tests" in scripts
+    assert [name for name in scripts if not (ROOT / name).is_file()] == []
