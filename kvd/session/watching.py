@@ -268,7 +268,8 @@ class Watching:
         """The watcher has to catch up."""
         if self._watcher and (not self._carrying or self._carrying.is_over):
             if self._is_begun:
-                self._tell_log("is set aside until it has caught up: it reads more slowly than changes come")
+                why = "reads more slowly than changes come, or has to wait for memory that others hold"
+                self._tell_log(f"is set aside until it has caught up: it {why}")
             self._catching_up.add(self._watcher)
 
     def _wait(self) -> None:
