@@ -133,8 +133,11 @@ class HttpConnection:
 
     def end_for_memory(self) -> None:
         """Let go of all that it holds (a `budget.Holder`)."""
-        self._context.limits.ended(self._peer, self._context.limits.reached(Limit.MEMORY), connection=self._name)
+        error = self._context.limits.reached(Limit.MEMORY)
+        self._context.limits.ended(self._peer, error, connection=self._name)
         self._is_cut = True
+        if self._watch:
+            self._watch.watching.cut(error.code)
         self.abort()
         self._streams.forget_unread()
 

@@ -169,7 +169,7 @@ class Connection:
         if self._only_watches and not takes_time:
             self._watching.end(*KICKED)
         elif self._task is None or takes_time:
-            self._cut()
+            self._cut(KICKED[0])
         elif not (conversation.is_over or conversation.is_stopping):
             # Else it is about to end: cut, it would lose the line that says so.
             self._end_unanswered(*KICKED)
@@ -236,7 +236,7 @@ class Connection:
         if self._only_watches and not self._output.held:
             self._watching.end(error.code, str(error))
         elif conversation.is_over or conversation.is_stopping or conversation.owes() or self._output.held:
-            self._cut()
+            self._cut(error.code)
         else:
             if conversation.lines.is_amid or conversation.lines.is_first:
                 self._output.reply(replies.refused(error))
@@ -254,9 +254,10 @@ class Connection:
         self._stop(code, text)
         self._conversation.lines.drop()
 
-    def _cut(self) -> None:
-        """End it at once, and let go of all that it holds."""
+    def _cut(self, why: str) -> None:
+        """End it at once, and let go of all that it holds.  why: for the count of watches."""
         self._is_cut = True
+        self._watching.cut(why)
         self._conversation.drop()
         # Its task may wait for the store for long.
         self._output.forget()

@@ -220,6 +220,11 @@ class Watching:
         """The peer can ask for nothing more: when the watch ends, so does the connection."""
         self._is_all = True
 
+    def cut(self, why: str) -> None:
+        """End the watch, if there is one, without a word, as its connection is cut.  why: for the count."""
+        if self._watcher:
+            self._hub.remove(self._watcher, why)
+
     def drop(self) -> None:
         """End the watch without a word."""
         self._leave()
