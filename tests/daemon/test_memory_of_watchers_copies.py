@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import tls
 from tests.support.held_memory import LIMIT, budget_of, fact, growing_less_than, slow_reader
+from tests.support.http_client import ask
 from tests.support.http_client import port_of as http_port_of
 from tests.support.peers import Peer
 from tests.support.processes import Daemon, wait_for
@@ -57,12 +58,19 @@ def held(peer: Peer) -> list[int]:
     return [int(size) for line in clients if " watch=" in line for size in re.findall(r" held=(\d+)", line)]
 
 
+def ended_for_a_limit(daemon: Daemon) -> int:
+    """How many watches were."""
+    found = re.search(r'^kvd_watches_ended_total\{reason="limit"\} (\d+)', ask(daemon, "/metrics").body.decode(), re.M)
+    assert found
+    return int(found[1])
+
+
 @pytest.mark.parametrize("watch", [by_tls, by_events, of_several_patterns])
 def test_what_is_too_much_for_all_watchers_at_once_comes_to_them_one_by_one(
     watch: Callable[[ExitStack, Daemon, Authority], None], budget: Daemon, authority: Authority
 ) -> None:
     """Found: each had a copy of it before any of them was counted."""
-    ended = fact(budget, "limited-memory")
+    ended, counted = fact(budget, "limited-memory"), ended_for_a_limit(budget)
     with (
         ExitStack() as stack, budget.connect() as writer,
         tls.connect(tls.port_of(budget), authority.client()) as reader,
@@ -82,3 +90,5 @@ def test_what_is_too_much_for_all_watchers_at_once_comes_to_them_one_by_one(
             wait_for("the budget", lambda: fact(budget, "held-memory") <= LIMIT)
         assert reader.ask("PING") == "OK"
     wait_for("the connections' end", lambda: fact(budget, "held-memory") == 0)
+    # Each was cut, as none of them read: that is no watch that was left.
+    assert ended_for_a_limit(budget) - counted == fact(budget, "limited-memory") - ended
