@@ -49,7 +49,7 @@ class Budget:
         # With what is lent.
         self._total = 0
         # Of those who were ended, since what they held was given back to the system: a crowd that is ended one by one
-        # within a moment leaves it in pieces, which the next ones find no use for.
+        # within a turn of the loop leaves it in pieces, which the next ones find no use for.
         self._freed = 0
         # The same of this turn of the loop: what their transports have is freed at its end.
         self._freed_now = 0
@@ -144,17 +144,13 @@ class Budget:
                 self._free(counted)
 
     def _free(self, size: int) -> None:
-        before, enough = self._freed, min(self._limit // 4, SPARE_BYTES)
         self._freed += size
         if not self._freed_now:
             asyncio.get_running_loop().call_soon(self._begin_turn)
         self._freed_now += size
-        if before < enough <= self._freed:
-            asyncio.get_running_loop().call_soon(self._give_back_freed)
+        if self._freed >= min(self._limit // 8, SPARE_BYTES):
+            self._freed = 0
+            give_back_now()
 
     def _begin_turn(self) -> None:
         self._freed_now = 0
-
-    def _give_back_freed(self) -> None:
-        self._freed = 0
-        give_back_now()

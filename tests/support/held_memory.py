@@ -45,7 +45,7 @@ def growing_less_than(size: int, daemon: Daemon) -> Iterator[None]:
     yield
     peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
     assert peak
-    assert int(peak[1]) * 1024 - before < size
+    assert int(peak[1]) * 1024 - before < size, (int(peak[1]) * 1024 - before, size)
 
 
 @contextmanager
