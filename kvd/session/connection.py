@@ -112,7 +112,10 @@ class Connection:
         self._output.write()
 
     async def linger(self) -> None:
-        """Close the connection, when the peer has what it was sent."""
+        """Close the connection, when the peer has what it was sent.
+
+        What the store still has of it takes memory, and so its place: it could be left there again and again.
+        """
         is_amid = self._is_stranger or self._conversation.is_amid
         self._conversation.lines.drop()
         try:
@@ -121,10 +124,11 @@ class Connection:
             self._streams.tell(None)
             self._context.rounds.discard(self)
             self._context.clients.discard(self._name)
+        await self._conversation.dispatcher.until_answered()
 
     def has_sent_all(self) -> bool:
         """While it lingers: whether the connection may be cut, were its place needed."""
-        return self._linger.has_sent_all()
+        return self._linger.has_sent_all() and not self._conversation.dispatcher.busy
 
     def stop(self, crowd: int = 1) -> None:
         """Finish what is being answered, tell a watcher, and end.  crowd: how many connections end with this one."""

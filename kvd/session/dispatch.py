@@ -55,6 +55,8 @@ class Dispatcher(Chunks):
         # The task that does a request with patterns.
         self._asking: asyncio.Task[Any] | None = None
         self._is_cancelled = False
+        # Of a connection that has ended, that which the store still has to answer.
+        self._last: asyncio.Future[None] | None = None
 
     # Where there are users, others take the places of these.
     _readable: Callable[[Sequence[bytes]], int] = staticmethod(len)
@@ -101,11 +103,24 @@ class Dispatcher(Chunks):
             self._asking.cancel()
 
     def close(self) -> None:
-        """The connection has ended: nobody is told of what is answered yet."""
+        """The connection has ended: nobody is told of what is answered yet, but `until_answered`."""
         self._go_on = self._answered = self.refused = tell_nobody
+        if self.busy:
+            self._last = asyncio.get_running_loop().create_future()
+            self._go_on = self._answered = self._note_last
         self.drop()
         self._handlers.close()
         self._allow = anything
+
+    async def until_answered(self) -> None:
+        """After `close`: returns when the store has answered."""
+        if self._last:
+            await self._last
+
+    def _note_last(self, _: object) -> None:
+        self._go_on = self._answered = tell_nobody
+        if self._last and not self._last.done():
+            self._last.set_result(None)
 
     # ---- what is done
 
