@@ -95,7 +95,7 @@ class Budget:
         return not self.has_room(more) and self._held.get(holder, 0) + more >= max(self._held.values(), default=0)
 
     def has_room(self, more: int) -> bool:
-        """Whether there is room for so many bytes more, whoever holds them."""
+        """Whether there is room for so many bytes more, of any connection."""
         return self._total + more <= self._limit or not self._limit
 
     def lend(self, size: int) -> bool:

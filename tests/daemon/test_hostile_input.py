@@ -4,7 +4,6 @@ Words, numbers and options that are wrong are in vectors/errors.txt, incr.txt, t
 """
 
 import base64
-import re
 import shutil
 import socket
 import ssl
@@ -15,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.daemons import connections
+from tests.support.held_memory import growing_less_than
 from tests.support.peers import Peer
 from tests.support.processes import PATIENCE, Daemon, StartDaemon, wait_for
 from tests.support.text import without_retry
@@ -47,18 +46,6 @@ def target(start_daemon: StartDaemon) -> Iterator[Daemon]:
     daemon.stop()
     assert "Traceback" not in daemon.log
     assert " ERROR " not in daemon.log
-
-
-@contextmanager
-def growing_less_than(mib: int, daemon: Daemon) -> Iterator[None]:
-    """The daemon's memory must not grow by more than that, not even for a moment."""
-    process = Path(f"/proc/{daemon.pid}")
-    before = psutil.Process(daemon.pid).memory_info().rss
-    (process / "clear_refs").write_text("5")  # the peak begins anew
-    yield
-    peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
-    assert peak
-    assert (int(peak[1]) * 1024 - before) / MIB < mib
 
 
 def count(daemon: Daemon) -> str:
@@ -98,7 +85,7 @@ def refusals(peer: Peer) -> list[str]:
 
 def test_a_line_of_10_mb_is_one_error(target: Daemon) -> None:
     # A line that is kept has 1.4 MB at the most, and sockets have their buffers.
-    with connection(target) as peer, growing_less_than(8, target):
+    with connection(target) as peer, growing_less_than(8 * MIB, target):
         for _ in range(3):
             peer.send(b"SET k " + b"x" * 10_000_000 + b"\nPING next\n")
             assert peer.line().startswith("ERR too-long ")
@@ -107,7 +94,7 @@ def test_a_line_of_10_mb_is_one_error(target: Daemon) -> None:
 
 
 def test_a_line_without_an_end_is_one_error(target: Daemon) -> None:
-    with connection(target) as peer, growing_less_than(8, target):
+    with connection(target) as peer, growing_less_than(8 * MIB, target):
         peer.send(b"SET k ")
         for _ in range(50):
             peer.send(b"x" * 1_000_000)
@@ -263,7 +250,7 @@ def ask_until_it_takes_no_more(sender: Sender, other: Peer) -> None:
 def test_100_000_requests_whose_replies_nobody_reads_wait(target: Daemon) -> None:
     requests = 100_000
     text = "x" * 990
-    with connection(target) as peer, connection(target) as other, growing_less_than(8, target):
+    with connection(target) as peer, connection(target) as other, growing_less_than(8 * MIB, target):
         sender = Sender(peer, b"".join(b"PING %06d%b\n" % (n, text.encode()) for n in range(requests)))
         sender.start()
         ask_until_it_takes_no_more(sender, other)
@@ -276,7 +263,7 @@ def test_100_000_requests_whose_replies_nobody_reads_wait(target: Daemon) -> Non
 @pytest.mark.slow
 def test_100_000_writes_are_done_in_order_though_read_late(target: Daemon) -> None:
     requests = 100_000
-    with connection(target) as peer, connection(target) as other, growing_less_than(8, target):
+    with connection(target) as peer, connection(target) as other, growing_less_than(8 * MIB, target):
         sender = Sender(peer, b"INCR n\n" * requests)
         sender.start()
         ask_until_it_takes_no_more(sender, other)
@@ -292,7 +279,7 @@ def test_large_replies_that_nobody_reads_wait(request_: str, target: Daemon) -> 
         other.send("".join(f"SET key/{n} {'x' * 3000}\n" for n in range(2000)))
         other.lines(2000)
         # A page of a listing, and what a socket is given at once.
-        with connection(target) as peer, growing_less_than(8, target):
+        with connection(target) as peer, growing_less_than(8 * MIB, target):
             sender = Sender(peer, f"{request_}\n".encode() * 100_000)
             sender.start()
             ask_until_it_takes_no_more(sender, other)
@@ -309,7 +296,7 @@ def test_a_watcher_that_never_reads_holds_up_nobody(target: Daemon) -> None:
         assert stuck.ask("WATCH").startswith("OK 0@")
         assert watcher.ask("WATCH").startswith("OK 0@")
         # The hub's 8 MiB, a step of the log, and what the two sockets are given at once.
-        with growing_less_than(32, target):
+        with growing_less_than(32 * MIB, target):
             for n in range(1, changes + 1):
                 writer.send(f"SET k{n} {value}\n")
                 assert shown(watcher.line()) == f"CHANGE {n} SET k{n} {value}"
